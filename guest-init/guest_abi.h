@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The contract between a Volt guest and its host: the doorbell device, the mailbox page and the
+ * agent's wire protocol. This is the one header that guest-init and the host programs share; it
+ * includes nothing but <stdint.h> and <stddef.h>, and everything in it is little-endian.
+ *
+ * How the doorbell works
+ *   The doorbell is a block of I/O ports and one page of guest RAM that e820 marks reserved. At
+ *   boot volt-init gets port access (ioperm) and maps the page (/dev/mem), once. From then on it
+ *   can stop and answer in user mode, without a single instruction of guest kernel code:
+ *
+ *     guest                                   host (vCPU thread)
+ *     outl(PARK)          ------------------> completes the write, stops the vCPU: PARKED.
+ *                                             (a template is snapshotted here)
+ *                                             fills the mailbox, clears RFLAGS.IF, runs: WAKE
+ *     reads the mailbox, stores answer
+ *     outl(AWAKE)         ------------------> checks the answer, restores RFLAGS.IF: AWAKE
+ *     op RESTORE: RNG, clock, hostname, ...
+ *     outl(READY)         ------------------> READY (op RESTORE only)
+ *     PARK_AGAIN set: outl(PARK), else goes live and serves its agent.
+ *
+ * Invariants
+ *   1. The vCPU stops at PARK in ring 3 with the port write complete: the first instruction of a
+ *      restored VM is the one after volt-init's outl.
+ *   2. Between a WAKE and its AWAKE no interrupt is delivered; the guest MUST NOT make a system
+ *      call there.
+ *   3. The host writes the mailbox only while the vCPU is parked; the guest reads it only after.
+ *   4. The host trusts nothing in the page: it reads `answer` and `ready_status` once each.
+ */
+#ifndef VOLT_GUEST_ABI_H
+#define VOLT_GUEST_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- Doorbell ports: 32-bit accesses only; anything else is counted and ignored. ---- */
+
+#define DOORBELL_PORT_BASE 0x0b00u
+#define DOORBELL_PORT_COUNT 16u
+#define DOORBELL_PORT_PARK 0x0b00u  /* write: park; the value is ignored. read: DOORBELL_MAGIC */
+#define DOORBELL_PORT_AWAKE 0x0b04u /* write: doorbell_ring_value(answer) */
+#define DOORBELL_PORT_READY 0x0b08u /* write: equals mailbox.ready_status */
+#define DOORBELL_PORT_BANNER 0x0b0cu /* write: the banner is printed; the clock of a cold boot */
+#define DOORBELL_MAGIC 0x544c4f56u  /* "VOLT" */
+
+/* ---- Mailbox: one page of reserved RAM below the EBDA. ---- */
+
+#define DOORBELL_MAILBOX_GPA 0x9e000u
+#define DOORBELL_MAILBOX_BYTES 4096u
+#define DOORBELL_MAILBOX_VERSION 1u
+#define DOORBELL_HOSTNAME_BYTES 64u /* with the NUL */
+#define DOORBELL_ENTROPY_BYTES 64u
+
+enum doorbell_op {
+    DOORBELL_OP_NONE = 0,
+    DOORBELL_OP_RESTORE = 1, /* a new clone: answer, make it unique, READY */
+    DOORBELL_OP_LEASE = 2,   /* unique already: answer and go live (or park again) */
+};
+
+/* mailbox.flags */
+#define DOORBELL_FLAG_PARK_AGAIN 0x1u /* park once more when done with the op */
+#define DOORBELL_FLAG_SKIP_KERNEL_WORK 0x2u /* RESTORE, but ask nothing of the guest's kernel:
+                                               for measuring only, clones are NOT unique */
+#define DOORBELL_FLAG_NETWORK 0x4u    /* the net fields are valid: configure eth0 */
+
+/* mailbox.ready_status: what of the RESTORE work failed; 0 is success. */
+#define DOORBELL_READY_FAILED_RNG 0x1u
+#define DOORBELL_READY_FAILED_CLOCK 0x2u
+#define DOORBELL_READY_FAILED_HOSTNAME 0x4u
+#define DOORBELL_READY_FAILED_MACHINE_ID 0x8u
+#define DOORBELL_READY_FAILED_NETWORK 0x10u
+
+struct doorbell_mailbox {
+    /* Host to guest. */
+    uint32_t magic;   /* DOORBELL_MAGIC once the host has filled the page */
+    uint32_t version; /* DOORBELL_MAILBOX_VERSION */
+    uint32_t op;      /* enum doorbell_op */
+    uint32_t flags;
+    uint64_t nonce;
+    uint64_t wall_clock_ns; /* CLOCK_REALTIME of the host at the WAKE */
+    uint8_t generation_id[16]; /* random, new for every clone */
+    uint8_t entropy[DOORBELL_ENTROPY_BYTES]; /* the guest wipes it after use */
+    char hostname[DOORBELL_HOSTNAME_BYTES];  /* NUL-terminated */
+    uint8_t mac[6];
+    uint8_t ipv4_prefix_bits;
+    uint8_t reserved0;
+    uint32_t ipv4_address; /* network byte order, as are the next two */
+    uint32_t ipv4_gateway; /* 0: none */
+    uint32_t ipv4_dns;     /* 0: none */
+    uint32_t reserved1;
+    /* Guest to host. */
+    uint64_t answer; /* doorbell_answer() */
+    uint32_t ready_status;
+    uint32_t reserved2;
+};
+
+_Static_assert(sizeof(struct doorbell_mailbox) == 216, "mailbox layout");
+_Static_assert(offsetof(struct doorbell_mailbox, answer) == 200, "mailbox layout");
+
+/* The value that proves that this guest ran and read this mailbox: a mix of all of nonce and
+ * generation id. Not a secret; a MAC would prove no more, as host and guest share memory. */
+static inline uint64_t doorbell_answer(uint64_t nonce, const uint8_t generation_id[16])
+{
+    uint64_t x = nonce ^ 0x9e3779b97f4a7c15ull;
+
+    for (int i = 0; i < 16; i++) {
+        x = (x ^ generation_id[i]) * 0xff51afd7ed558ccdull;
+        x ^= x >> 29;
+    }
+    return x;
+}
+
+/* What the guest writes to DOORBELL_PORT_AWAKE with it. */
+static inline uint32_t doorbell_ring_value(uint64_t answer)
+{
+    return (uint32_t)answer ^ (uint32_t)(answer >> 32);
+}
+
+/* ---- The agent: volt-init listens on this vsock port. ----
+ *
+ * One connection is one session: the client sends exactly one request frame, then data frames; the
+ * agent sends data frames, then exactly one result frame (EXIT, DONE, PONG or ERROR), then closes.
+ * A frame is a header and `payload_bytes` bytes of payload. Oversized or unknown frames, and frames
+ * out of place, end the session with ERROR.
+ *
+ * Flow control: vsock's own credit for stdout, stderr and tar data. For stdin the client may send
+ * AGENT_STDIN_CREDIT bytes and after that only what CREDIT frames allow, so that SIGNAL and RESIZE
+ * are never stuck behind a child that does not read. A client that closes its connection has its
+ * child killed (the whole process group, SIGKILL).
+ */
+#define AGENT_VSOCK_PORT 1024u
+#define AGENT_PAYLOAD_MAX 65536u
+#define AGENT_STDIN_CREDIT 65536u
+
+enum agent_frame_type {
+    /* client to agent */
+    AGENT_PING = 1,   /* payload echoed in PONG */
+    AGENT_EXEC = 2,   /* struct agent_exec and its strings */
+    AGENT_PUT = 3,    /* path; tar stream follows in DATA frames, ended by EOF; answered by DONE.
+                         The path is a directory, made if missing, into which the tar is unpacked */
+    AGENT_GET = 4,    /* path; answered by DATA frames of a tar stream, then DONE. The tar's members
+                         are named from the last component of path on */
+    AGENT_STDIN = 5,  /* bytes for the child's stdin, within the credit */
+    AGENT_EOF = 6,    /* no more STDIN, or no more DATA of a PUT; empty */
+    AGENT_SIGNAL = 7, /* uint32_t signal number, to the child's process group */
+    AGENT_RESIZE = 8, /* struct agent_winsize */
+    /* either way */
+    AGENT_DATA = 16,
+    /* agent to client */
+    AGENT_PONG = 32,
+    AGENT_STDOUT = 33, /* with a pty, everything comes as STDOUT */
+    AGENT_STDERR = 34,
+    AGENT_CREDIT = 35, /* uint32_t: so many more bytes of STDIN may be sent */
+    AGENT_EXIT = 36,   /* struct agent_exit */
+    AGENT_DONE = 37,   /* empty: the PUT or GET is complete */
+    AGENT_ERROR = 38,  /* struct agent_error and a sentence */
+};
+
+struct agent_frame {
+    uint32_t payload_bytes; /* at most AGENT_PAYLOAD_MAX */
+    uint8_t type;           /* enum agent_frame_type */
+    uint8_t reserved[3];    /* 0 */
+};
+
+/* agent_exec.flags */
+#define AGENT_EXEC_PTY 0x1u
+#define AGENT_EXEC_STDIN 0x2u     /* else stdin is /dev/null */
+#define AGENT_EXEC_CLEAR_ENV 0x4u /* start from an empty environment, not from volt-init's */
+
+struct agent_exec {
+    uint32_t flags;
+    uint32_t timeout_ms; /* 0: none; then SIGTERM, 2 s later SIGKILL, and EXIT says TIMEOUT */
+    uint16_t rows, cols; /* with PTY */
+    uint16_t argc;       /* at least 1 */
+    uint16_t envc;
+    /* followed by NUL-terminated strings: cwd ("" for "/"), argc arguments, envc "K=V" */
+};
+
+struct agent_winsize {
+    uint16_t rows, cols;
+};
+
+enum agent_exit_kind {
+    AGENT_EXIT_CODE = 0,    /* value: exit code */
+    AGENT_EXIT_SIGNAL = 1,  /* value: signal */
+    AGENT_EXIT_TIMEOUT = 2, /* value: signal that ended it */
+    AGENT_EXIT_NOT_FOUND = 3, /* value: errno of the exec; 127 in a shell */
+    AGENT_EXIT_NOT_EXECUTABLE = 4, /* value: errno of the exec; 126 in a shell */
+};
+
+struct agent_exit {
+    uint32_t kind; /* enum agent_exit_kind */
+    uint32_t value;
+};
+
+struct agent_error {
+    uint32_t error; /* errno value (Linux x86-64 numbering) */
+    /* followed by a sentence, not NUL-terminated */
+};
+
+_Static_assert(sizeof(struct agent_frame) == 8, "wire layout");
+_Static_assert(sizeof(struct agent_exec) == 16, "wire layout");
+_Static_assert(sizeof(struct agent_exit) == 8, "wire layout");
+_Static_assert(sizeof(struct agent_error) == 4, "wire layout");
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the encoding of the poold <-> volt-vmm datagrams; see control.h. */
+#include "control.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/util.h"
+
+#define HEADER_BYTES offsetof(struct control_msg, u)
+#define BODY_BYTES(member) (uint32_t)(HEADER_BYTES + sizeof(((struct control_msg *)0)->u.member))
+
+static const char *const exit_reason_names[] = {
+    [EXIT_REASON_NONE] = "none",
+    [EXIT_REASON_STOPPED] = "stopped",
+    [EXIT_REASON_GUEST_POWEROFF] = "guest_poweroff",
+    [EXIT_REASON_TRIPLE_FAULT] = "triple_fault",
+    [EXIT_REASON_INTERNAL_ERROR] = "kvm_internal_error",
+    [EXIT_REASON_ENTRY_FAILED] = "entry_failed",
+    [EXIT_REASON_BAD_ANSWER] = "bad_answer",
+    [EXIT_REASON_GUEST_MISBEHAVED] = "guest_misbehaved",
+    [EXIT_REASON_HOST_ERROR] = "host_error",
+    [EXIT_REASON_POOLD_GONE] = "poold_gone",
+};
+
+static_assert(ARRAY_LEN(exit_reason_names) == EXIT_REASON_COUNT, "a name for every reason");
+
+const char *control_exit_reason_name(enum control_exit_reason reason)
+{
+    return (unsigned)reason < EXIT_REASON_COUNT ? exit_reason_names[reason] : "unknown";
+}
+
+uint32_t control_msg_bytes(enum control_type type)
+{
+    switch (type) {
+    case CONTROL_HELLO:
+        return BODY_BYTES(hello);
+    case CONTROL_BANNER:
+    case CONTROL_PARKED:
+    case CONTROL_AWAKE:
+    case CONTROL_READY:
+        return BODY_BYTES(progress);
+    case CONTROL_SNAPSHOT_DONE:
+        return BODY_BYTES(snapshot_done);
+    case CONTROL_STATS:
+        return BODY_BYTES(stats);
+    case CONTROL_EXITED:
+        return BODY_BYTES(exited);
+    case CONTROL_CLONED:
+        return BODY_BYTES(cloned);
+    case CONTROL_CHILD_EXITED:
+        return BODY_BYTES(child_exited);
+    case CONTROL_WAKE:
+        return BODY_BYTES(wake);
+    case CONTROL_SNAPSHOT:
+        return BODY_BYTES(snapshot);
+    case CONTROL_VSOCK_CONNECT:
+        return BODY_BYTES(vsock_connect);
+    case CONTROL_CONSOLE:
+        return BODY_BYTES(console);
+    case CONTROL_CLONE:
+        return BODY_BYTES(clone);
+    case CONTROL_QUERY_STATS:
+    case CONTROL_STOP:
+        return HEADER_BYTES;
+    }
+    return 0;
+}
+
+/* Room for the ancillary data of one message, aligned as cmsghdr wants it. */
+union fd_buffer {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(CONTROL_FDS_MAX * sizeof(int))];
+};
+
+int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigned fd_count)
+{
+    union fd_buffer ancillary;
+    ssize_t sent;
+
+    msg->bytes = control_msg_bytes((enum control_type)msg->type);
+    assert(msg->bytes && fd_count <= CONTROL_FDS_MAX);
+    if (fd_count == 0) {
+        do {
+            sent = send(socket_fd, msg, msg->bytes, MSG_NOSIGNAL);
+        } while (sent < 0 && errno == EINTR);
+        return sent < 0 ? -errno : 0;
+    }
+    struct iovec iov = { .iov_base = msg, .iov_len = msg->bytes };
+    struct msghdr head = { .msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = ancillary.bytes,
+                           .msg_controllen = CMSG_SPACE(fd_count * sizeof(int)) };
+    memset(&ancillary, 0, sizeof ancillary);
+    struct cmsghdr *c = CMSG_FIRSTHDR(&head);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+    memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
+    do {
+        sent = sendmsg(socket_fd, &head, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+static unsigned collect_fds(struct msghdr *head, int ret_fds[CONTROL_FDS_MAX])
+{
+    unsigned count = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(head); c; c = CMSG_NXTHDR(head, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        unsigned here = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        for (unsigned i = 0; i < here && count < CONTROL_FDS_MAX; i++)
+            memcpy(&ret_fds[count++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+    }
+    return count;
+}
+
+int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
+                 unsigned *ret_fd_count)
+{
+    union fd_buffer ancillary;
+    int fds[CONTROL_FDS_MAX];
+    struct control_msg got;
+    struct iovec iov = { .iov_base = &got, .iov_len = sizeof got };
+    struct msghdr head = { .msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = ancillary.bytes,
+                           .msg_controllen = sizeof ancillary.bytes };
+    ssize_t n;
+
+    do {
+        n = recvmsg(socket_fd, &head, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    if (n == 0)
+        return -ENOTCONN;
+    unsigned count = collect_fds(&head, fds);
+    if ((head.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || (size_t)n < HEADER_BYTES ||
+        got.bytes != (uint32_t)n || got.bytes != control_msg_bytes((enum control_type)got.type)) {
+        for (unsigned i = 0; i < count; i++)
+            close(fds[i]);
+        return -EPROTO;
+    }
+    memcpy(msg, &got, (size_t)n);
+    memcpy(ret_fds, fds, count * sizeof(int));
+    *ret_fd_count = count;
+    return 0;
+}

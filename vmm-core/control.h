@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The protocol between poold and its volt-vmm processes: datagrams of one struct control_msg over
+ * AF_UNIX SOCK_SEQPACKET socket pairs that are inherited (never named in the filesystem), with fds
+ * as SCM_RIGHTS. Same machine, same build: native byte order, version checked once in HELLO.
+ *
+ * Processes and their sockets
+ *   boot VM    volt-vmm run --control-fd N ...   boots a kernel; poold tells it to snapshot.
+ *   template   volt-vmm template --control-fd N --snapshot-fd M   has verified and loaded one
+ *              snapshot; forks a clone for each CLONE. It never runs a vCPU itself.
+ *   clone      forked by the template; has two sockets of its own, made by poold and passed with
+ *              CLONE: `control` (device thread) and `bell` (its first vCPU's thread).
+ *   The boot VM has the same two: --control-fd and --bell-fd.
+ *
+ * Life of a VM as seen on its sockets (c: control, b: bell; > from poold, < to poold)
+ *   boot:    <c HELLO, <b BANNER, <b PARKED, >c SNAPSHOT, <c SNAPSHOT_DONE, then poold closes it
+ *   clone:   <c HELLO once VM, memslots and vCPU exist (this is a *shell*),
+ *            >b WAKE(RESTORE), <b AWAKE, <b READY, and with PARK_AGAIN <b PARKED
+ *            >b WAKE(LEASE), <b AWAKE: leased
+ *   A WAKE may be queued before HELLO: a cold restore is CLONE with its WAKE already in the bell.
+ *   any:     <c EXITED with the reason, if it can; then EOF. EOF on control without EXITED is a
+ *            crash (the template's CHILD_EXITED tells the wait status). SIGKILL is the normal way
+ *            to end a VM. A VM whose control socket gets EOF (poold is gone) exits at once.
+ *
+ * Limits: a datagram is at most CONTROL_MSG_BYTES; at most CONTROL_FDS_MAX fds come with it.
+ * Receivers check type, size and fd count, and close fds they did not expect.
+ */
+#ifndef VOLT_CONTROL_H
+#define VOLT_CONTROL_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "guest_abi.h"
+
+#define CONTROL_VERSION 1u
+#define CONTROL_FDS_MAX 8u
+#define CONTROL_DETAIL_BYTES 256u
+
+/* Each type, the member of control_msg.u that goes with it, and what comes with it. */
+enum control_type {
+    /* VM or template to poold */
+    CONTROL_HELLO = 1,     /* hello: set up (clone: is a shell; template: snapshot verified) */
+    CONTROL_BANNER,        /* progress: the guest printed its banner */
+    CONTROL_PARKED,        /* progress */
+    CONTROL_AWAKE,         /* progress: the guest's answer was checked and is right */
+    CONTROL_READY,         /* progress, with ready_status */
+    CONTROL_SNAPSHOT_DONE, /* snapshot_done */
+    CONTROL_STATS,         /* stats: answer to QUERY_STATS */
+    CONTROL_EXITED,        /* exited: last message */
+    CONTROL_CLONED,        /* cloned; fds: [pidfd of the clone], none if cloned.error */
+    CONTROL_CHILD_EXITED,  /* child_exited */
+    /* poold to VM or template */
+    CONTROL_WAKE = 64,     /* wake; on the bell */
+    CONTROL_SNAPSHOT,      /* snapshot; fds: [state file, memory file], both empty, read-write */
+    CONTROL_VSOCK_CONNECT, /* vsock_connect; fds: [client stream]: "OK <port>\n" is written to it
+                              when the guest accepts; it is closed when the guest refuses */
+    CONTROL_CONSOLE,       /* fds: [client stream]: gets the backlog, then live output; what it
+                              sends is typed into the UART. One at a time: a second one replaces
+                              the first. console.backlog_only: no live output, closed at once */
+    CONTROL_QUERY_STATS,
+    CONTROL_STOP,  /* power button: end the VM now, with reason STOPPED */
+    CONTROL_CLONE, /* clone; fds: [control, bell] and then what clone.extra_fds names */
+};
+
+/* Why a VM ended. The name table is control_exit_reason_name(). */
+enum control_exit_reason {
+    EXIT_REASON_NONE = 0,
+    EXIT_REASON_STOPPED,        /* asked for */
+    EXIT_REASON_GUEST_POWEROFF, /* the guest powered off or reset */
+    EXIT_REASON_TRIPLE_FAULT,
+    EXIT_REASON_INTERNAL_ERROR,   /* KVM_EXIT_INTERNAL_ERROR: KVM could not emulate */
+    EXIT_REASON_ENTRY_FAILED,     /* KVM_EXIT_FAIL_ENTRY */
+    EXIT_REASON_BAD_ANSWER,       /* the guest's AWAKE answer was wrong or out of place */
+    EXIT_REASON_GUEST_MISBEHAVED, /* broke a device's or the doorbell's rules beyond tolerance */
+    EXIT_REASON_HOST_ERROR,       /* a host call failed: detail says which */
+    EXIT_REASON_POOLD_GONE,
+    EXIT_REASON_COUNT,
+};
+
+const char *control_exit_reason_name(enum control_exit_reason reason);
+
+struct control_msg {
+    uint32_t type;   /* enum control_type */
+    uint32_t bytes;  /* of this datagram; equals what recvmsg returned */
+    uint64_t cookie; /* CLONE: chosen by poold, echoed in CLONED and CHILD_EXITED; else 0 */
+    union {
+        struct {
+            uint32_t version; /* CONTROL_VERSION */
+            uint32_t vcpu_count;
+            uint64_t ram_bytes;
+            uint64_t setup_ns;     /* process start (fork for clones) to now */
+            uint32_t landlock_abi; /* 0: not in force */
+            uint32_t layers;       /* CONTROL_LAYER_* in force */
+        } hello;
+        struct {
+            uint64_t at_ns;        /* CLOCK_MONOTONIC when it happened */
+            uint64_t load_ns;      /* AWAKE: receipt of WAKE to state loaded; 0 for a lease */
+            uint64_t run_ns;       /* AWAKE: KVM_RUN to the checked answer. READY: AWAKE to READY.
+                                      BANNER, PARKED of a boot: first KVM_RUN to here */
+            uint64_t setup_ns;     /* BANNER: process start to first KVM_RUN */
+            uint32_t ready_status; /* READY: DOORBELL_READY_FAILED_* */
+            uint32_t reserved;
+        } progress;
+        struct {
+            int32_t error; /* 0, or errno value; then detail says what */
+            uint32_t reserved;
+            uint64_t stopped_ns;        /* how long the guest was stopped */
+            uint64_t memory_data_bytes; /* non-zero bytes written, page granular */
+            uint64_t state_bytes;
+            char detail[CONTROL_DETAIL_BYTES];
+        } snapshot_done;
+        struct {
+            uint64_t exits;       /* KVM_RUN returns, all vCPUs */
+            uint64_t unknown_pio; /* accesses to ports no device has */
+            uint64_t unknown_mmio;
+            uint64_t doorbell_ignored; /* malformed doorbell accesses */
+            uint64_t console_dropped_bytes;
+            uint64_t vsock_connections; /* open now */
+            uint64_t vsock_refused;     /* over the limit, or malformed packets */
+        } stats;
+        struct {
+            uint32_t reason; /* enum control_exit_reason */
+            uint32_t reserved;
+            char detail[CONTROL_DETAIL_BYTES]; /* a sentence */
+        } exited;
+        struct {
+            int32_t pid;   /* in the template's pid namespace: for messages only, use the pidfd */
+            int32_t error; /* 0, or errno value of the failed fork; then no fd comes */
+        } cloned;
+        struct {
+            int32_t pid;
+            int32_t wait_status; /* as from waitpid */
+        } child_exited;
+        struct {
+            uint32_t op;    /* enum doorbell_op */
+            uint32_t flags; /* DOORBELL_FLAG_* */
+            uint64_t nonce;
+            uint8_t generation_id[16];
+            uint8_t entropy[DOORBELL_ENTROPY_BYTES];
+            char hostname[DOORBELL_HOSTNAME_BYTES];
+            uint8_t mac[6];
+            uint8_t ipv4_prefix_bits;
+            uint8_t reserved;
+            uint32_t ipv4_address, ipv4_gateway, ipv4_dns; /* network byte order */
+            /* The wall clock is read by the VM itself, when it fills the mailbox. */
+        } wake;
+        struct {
+            uint32_t flags; /* 0 */
+        } snapshot;
+        struct {
+            uint32_t port;
+        } vsock_connect;
+        struct {
+            uint32_t backlog_only;
+        } console;
+        struct {
+            uint32_t uid, gid;  /* to switch to; (uint32_t)-1: keep */
+            uint32_t extra_fds; /* CONTROL_CLONE_FD_*: which fds follow, in bit order */
+            uint32_t reserved;
+        } clone;
+    } u;
+};
+
+#define CONTROL_MSG_BYTES sizeof(struct control_msg)
+
+/* clone.extra_fds */
+#define CONTROL_CLONE_FD_VSOCK_DIR                                                                 \
+    0x1u                             /* O_PATH directory of the VM's vsock sockets: the VM         \
+                                        listens on "vsock" in it and dials "vsock_PORT" */
+#define CONTROL_CLONE_FD_CGROUP 0x2u /* cgroup.procs, open for writing: the clone joins */
+#define CONTROL_CLONE_FD_DISK 0x4u   /* the clone's own overlay file */
+#define CONTROL_CLONE_FD_TAP 0x8u    /* its network back end */
+
+/* hello.layers */
+#define CONTROL_LAYER_CPUID 0x1u
+#define CONTROL_LAYER_SECCOMP 0x2u
+#define CONTROL_LAYER_CAPABILITIES 0x4u
+#define CONTROL_LAYER_LANDLOCK 0x8u
+#define CONTROL_LAYER_NAMESPACES 0x10u
+#define CONTROL_LAYER_CGROUP 0x20u
+#define CONTROL_LAYER_UID 0x40u
+
+/* Bytes of a message of this type: header plus its member of u. 0 for an unknown type. */
+uint32_t control_msg_bytes(enum control_type type);
+
+/* Sends msg (type and cookie set by the caller, bytes filled in) with fd_count fds, which stay the
+ * caller's. 0 or -errno; -EAGAIN on a full non-blocking socket; never SIGPIPE. Any thread. */
+int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigned fd_count);
+
+/* Receives one message. On success msg is whole and of a known type, ret_fds[0..*ret_fd_count) are
+ * the caller's (close-on-exec). 0; -ENOTCONN at EOF; -EAGAIN; -EPROTO for a malformed datagram
+ * (its fds are closed); or -errno. Any thread. */
+int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
+                 unsigned *ret_fd_count);
+
+#endif
