@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CPUID filter: from what KVM supports to what a guest sees. The policy is the table in cpuid.c;
+ * the same table is used at boot and to check a snapshot's CPUID at restore, so the guest sees one
+ * CPU all its life. Source: Intel SDM vol. 2A CPUID, AMD APM vol. 3 appendix E, Linux
+ * Documentation/virt/kvm/x86/cpuid.rst.
+ */
+#ifndef VOLT_BOOT_CPUID_H
+#define VOLT_BOOT_CPUID_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define CPUID_ENTRIES_MAX 256u
+
+/* Room for a kvm_cpuid2 with CPUID_ENTRIES_MAX entries: use .table. */
+union cpuid_buffer {
+    struct kvm_cpuid2 table;
+    uint8_t bytes[sizeof(struct kvm_cpuid2) + CPUID_ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2)];
+};
+
+enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX, CPUID_REG_COUNT };
+
+/* A CPU template: for each register it names, exactly the bits the guest sees. It lets a snapshot
+ * move between hosts of unlike features. */
+#define CPUID_TEMPLATE_ENTRIES_MAX 64u
+
+struct cpuid_template {
+    char name[64];
+    unsigned count;
+    struct {
+        uint32_t leaf;
+        uint32_t subleaf;
+        enum cpuid_reg reg;
+        uint32_t keep;
+    } entry[CPUID_TEMPLATE_ENTRIES_MAX];
+};
+
+struct cpuid_request {
+    uint32_t vcpu_index; /* also its APIC id */
+    uint32_t vcpu_count;
+    bool software_only;                    /* mask what a software-only KVM can't emulate */
+    bool pmu;                              /* show the performance counters */
+    const struct cpuid_template *template; /* borrowed; NULL: none */
+};
+
+/* KVM_GET_SUPPORTED_CPUID on a /dev/kvm fd. 0 or -errno with a sentence. */
+int cpuid_get_supported(int kvm_fd, union cpuid_buffer *ret_cpuid, struct err *err);
+
+/* Turns what cpuid_get_supported gave into the guest's CPUID for one vCPU, in place, ready for
+ * KVM_SET_CPUID2. -EINVAL when the template names bits that are not there to be shown, -ENOSPC
+ * when the table is full. Any thread. */
+int cpuid_filter(union cpuid_buffer *cpuid, const struct cpuid_request *request, struct err *err);
+
+/* Whether a guest that has seen `saved` can go on under `supported` (unfiltered, of this host):
+ * every feature bit of the named registers that the guest was shown must be there, and the vendor
+ * the same. -EINVAL with a sentence that names the first feature missing. */
+int cpuid_check_restorable(const struct kvm_cpuid2 *saved, const struct kvm_cpuid2 *supported,
+                           struct err *err);
+
+/* Whether /dev/kvm is a software-only KVM (PVM): its ring 0 is emulated. */
+bool kvm_is_software_only(void);
+
+/* ---- JSON templates (cpuid_template.c, its own library: it needs jansson). ----
+ *
+ *   {"name": "no-avx512",
+ *    "registers": [{"leaf": "0x7", "subleaf": "0x0", "register": "ebx", "keep": "0x219c01a9"}]}
+ *
+ * Parses text of `bytes` bytes. -EINVAL with a sentence that names the key. */
+int cpuid_template_parse(const char *text, size_t bytes, struct cpuid_template *ret_template,
+                         struct err *err);
+
+#endif
