@@ -100,9 +100,15 @@ void vm_irq_level(struct vm *vm, uint32_t gsi, bool level);
 /* Ends the VM with EXIT_REASON_GUEST_MISBEHAVED and a sentence. Any thread; returns at once. */
 void vm_guest_misbehaved(struct vm *vm, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The guest asked for a reset: ends the VM with EXIT_REASON_GUEST_POWEROFF. Any thread; returns at
+ * once. */
+void vm_guest_reset(struct vm *vm);
+
 /* The device thread's poller: calls back on the device thread when fd is ready (epoll events,
- * level-triggered). poll_mod changes the events, poll_del must come before close. Device thread,
- * or any thread before vm_start. */
+ * level-triggered). poll_mod changes the events (0: only errors and hang-ups are told), poll_del
+ * must come before close. A callback may delete and free any poll, its own too: after poll_del,
+ * `ready` is not called again, even if the event had been collected already. Device thread, or any
+ * thread before vm_start. */
 struct vm_poll {
     void (*ready)(struct vm_poll *poll, uint32_t events);
     int fd;
