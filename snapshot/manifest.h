@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* manifest.json: what a snapshot is, for people and for the checks before a restore.
+ *
+ * One table in manifest.c serves writing and parsing: key, type, range, required or not. Unknown,
+ * duplicate and missing keys are refused: a new key needs a new format version. The file ends in a
+ * digest of all bytes before it, so that any change of a byte is found. Optional strings that are
+ * empty and optional numbers that are 0 are not written, and absent ones read so.
+ */
+#ifndef VOLT_SNAPSHOT_MANIFEST_H
+#define VOLT_SNAPSHOT_MANIFEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "digest.h"
+
+#define MANIFEST_FORMAT "volt-snapshot"
+#define MANIFEST_FORMAT_VERSION 1u /* newer ones are refused with -ENOTSUP */
+#define MANIFEST_BYTES_MAX 65536u
+#define MANIFEST_DEVICES_MAX 32u
+#define MANIFEST_VCPUS_MAX 64u
+#define MANIFEST_PATH_BYTES 4096u
+#define MANIFEST_CMDLINE_BYTES 2048u
+
+/* The host CPU and KVM a snapshot was taken on. Detected by host_cpu_detect (host.h). */
+struct manifest_cpu {
+    char vendor[13];
+    char model_name[49];
+    uint32_t family, model, stepping;
+    bool software_only_kvm; /* a KVM without VT-x or SVM (PVM) */
+};
+
+struct manifest_blob {
+    char path[MANIFEST_PATH_BYTES]; /* for people: where it was when the VM booted */
+    struct digest digest;
+};
+
+struct manifest {
+    uint32_t format_version; /* filled in by snapshot_create_commit, as are all marked (c) */
+    struct digest id;        /* (c) random, new for every snapshot */
+    char created[32];        /* (c) RFC 3339, UTC, whole seconds */
+    char volt_version[32];
+    struct manifest_blob kernel;
+    struct manifest_blob initrd; /* optional: path empty when there was none */
+    char cmdline[MANIFEST_CMDLINE_BYTES];
+    char warmup[MANIFEST_CMDLINE_BYTES]; /* optional: command run before the snapshot */
+    uint64_t memory_bytes;
+    uint32_t vcpus;
+    struct manifest_cpu cpu;
+    char device[MANIFEST_DEVICES_MAX][16]; /* section names of devices, in machine order */
+    uint32_t device_count;
+    uint64_t state_bytes;        /* (c) of the state file */
+    struct digest state_digest;  /* (c) of the whole file */
+    uint64_t memory_data_bytes;  /* (c) in data extents of memory.img when it was made */
+    struct digest memory_digest; /* (c) of the chunk table: memory_footer.table */
+    /* Optional figures. */
+    uint64_t cold_boot_ms; /* VM start to banner */
+    uint64_t stopped_us;   /* how long the guest was stopped for the snapshot */
+};
+
+/* The file's bytes, malloc'ed, the caller's. -EINVAL when a field is out of its range (the sentence
+ * names the key), -ENOMEM. */
+int manifest_format(const struct manifest *m, char **ret_text, size_t *ret_len, struct err *err);
+
+/* Parses text[0..len), untrusted. -EINVAL with a sentence that starts with "manifest.json" and
+ * names the key and what was expected; -ENOTSUP for a newer format; *ret_manifest is untouched on
+ * failure. Any thread. */
+int manifest_parse(const char *text, size_t len, struct manifest *ret_manifest, struct err *err);
+
+#endif

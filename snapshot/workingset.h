@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The working set: which pages of guest RAM a clone needs between its restore and READY (and
+ * through a warm-up command), as ranges, so that they can be fetched in one go. It is only ever a
+ * hint: a snapshot without one, or with a damaged one, restores all the same, just slower.
+ *
+ * Recording: a trial clone runs, is stopped at PARKED, and working_set_record reads
+ * /proc/self/pagemap of its own mapping: pages mapped into it were read, anonymous ones written.
+ * The file `working-set` (docs/snapshot-format.md) carries the snapshot's id and a digest.
+ */
+#ifndef VOLT_SNAPSHOT_WORKINGSET_H
+#define VOLT_SNAPSHOT_WORKINGSET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "digest.h"
+
+#define WORKING_SET_MAGIC "VOLTWSET"
+#define WORKING_SET_VERSION 1u
+#define WORKING_SET_RANGES_MAX 65536u
+
+/* As in the file: ascending, not touching each other unless `written` differs. */
+struct working_set_range {
+    uint32_t page;  /* first page: offset in memory.img / 4096 */
+    uint32_t count; /* pages; the top bit: they were written */
+};
+
+#define WORKING_SET_WRITTEN 0x80000000u
+
+struct working_set {
+    struct working_set_range *range; /* owned, malloc'ed */
+    uint32_t range_count;
+};
+
+/* Reads what has been touched of the MAP_PRIVATE mapping [hva, hva + bytes) of the calling process,
+ * from /proc/self/pagemap (any process may read its own). Pages that neighbours' faults mapped
+ * around count as read (fault-around): the set is a superset. *ret_set is the caller's. */
+int working_set_record(const void *hva, uint64_t bytes, struct working_set *ret_set,
+                       struct err *err);
+
+/* Bytes of RAM in all ranges. */
+uint64_t working_set_bytes(const struct working_set *set);
+
+/* Writes the file `working-set` into a snapshot's directory, in place of an old one, by rename:
+ * poold does this with the ranges that the trial clone recorded. */
+int working_set_store(int dirfd, const struct digest *snapshot_id, const struct working_set *set,
+                      struct err *err);
+
+/* The file's bytes from a set, and back. encode: malloc'ed, the caller's. decode: untrusted bytes
+ * for a snapshot with this id and RAM size; -EINVAL with a sentence. */
+int working_set_encode(const struct digest *snapshot_id, const struct working_set *set,
+                       uint8_t **ret_bytes, size_t *ret_len, struct err *err);
+int working_set_decode(const uint8_t *bytes, size_t len, const struct digest *snapshot_id,
+                       uint64_t ram_bytes, struct working_set *ret_set, struct err *err);
+
+/* Loads it from a snapshot's directory. -ENOENT when none was recorded. */
+int working_set_load(int dirfd, const struct digest *snapshot_id, uint64_t ram_bytes,
+                     struct working_set *ret_set, struct err *err);
+
+/* Asks the kernel to read the ranges of memory.img into the page cache, without waiting
+ * (POSIX_FADV_WILLNEED, nearby ranges joined). Once per cold cache, by the template. */
+int working_set_readahead(const struct working_set *set, int memory_fd);
+
+/* Maps the ranges of a clone's mapping at hva ahead of its faults: MADV_POPULATE_READ, and
+ * MADV_POPULATE_WRITE for the written ones (which makes the private copies). -errno of the first
+ * failure; what was done stays done. */
+int working_set_populate(const struct working_set *set, void *hva);
+
+void working_set_fini(struct working_set *set);
+
+#endif
