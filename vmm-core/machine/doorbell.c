@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the host side of the doorbell (guest_abi.h): the mailbox, the check of the guest's answer,
+ * and the times that every latency figure is made of. Runs on vCPU 0's thread only.
+ *
+ * Invariants
+ *   1. An AWAKE counts only while an answer is due and only on vCPU 0; it must be right the first
+ *      time. A PARK or READY in place of the answer ends the VM too.
+ *   2. Anything else out of place is counted and ignored: a guest that rings a million times a
+ *      second costs its own vCPU time and nothing more.
+ */
+#include <string.h>
+
+#include "base/util.h"
+#include "machine/vm.h"
+
+bool doorbell_claims(uint16_t port)
+{
+    return port >= DOORBELL_PORT_BASE && port < DOORBELL_PORT_BASE + DOORBELL_PORT_COUNT;
+}
+
+void doorbell_report(struct vm *vm, enum control_type type, uint64_t at_ns, uint64_t load_ns,
+                     uint64_t run_ns)
+{
+    struct control_msg msg = { .type = type };
+
+    msg.u.progress.at_ns = at_ns;
+    msg.u.progress.load_ns = load_ns;
+    msg.u.progress.run_ns = run_ns;
+    msg.u.progress.setup_ns = vm->first_run_ns - vm->created_ns;
+    if (type == CONTROL_READY) {
+        const struct doorbell_mailbox *box =
+            guest_mem_at(&vm->mem, DOORBELL_MAILBOX_GPA, sizeof *box);
+        msg.u.progress.ready_status = *(const volatile uint32_t *)&box->ready_status;
+    }
+    vm->doorbell.ops->report(vm, &msg);
+}
+
+void doorbell_wake(struct vm *vm, const struct control_msg *wake)
+{
+    struct vm_doorbell *bell = &vm->doorbell;
+    struct doorbell_mailbox *box = guest_mem_at(&vm->mem, DOORBELL_MAILBOX_GPA, sizeof *box);
+
+    bell->op = wake->u.wake.op;
+    bell->flags = wake->u.wake.flags;
+    bell->nonce = wake->u.wake.nonce;
+    memcpy(bell->generation_id, wake->u.wake.generation_id, sizeof bell->generation_id);
+    bell->answer_due = true;
+    bell->ready_due = bell->op == DOORBELL_OP_RESTORE;
+    bell->park_allowed = (bell->flags & DOORBELL_FLAG_PARK_AGAIN) != 0;
+
+    struct doorbell_mailbox fresh = {
+        .magic = DOORBELL_MAGIC,
+        .version = DOORBELL_MAILBOX_VERSION,
+        .op = bell->op,
+        .flags = bell->flags,
+        .nonce = bell->nonce,
+        .wall_clock_ns = clock_ns(CLOCK_REALTIME),
+        .ipv4_prefix_bits = wake->u.wake.ipv4_prefix_bits,
+        .ipv4_address = wake->u.wake.ipv4_address,
+        .ipv4_gateway = wake->u.wake.ipv4_gateway,
+        .ipv4_dns = wake->u.wake.ipv4_dns,
+    };
+    memcpy(fresh.generation_id, wake->u.wake.generation_id, sizeof fresh.generation_id);
+    memcpy(fresh.entropy, wake->u.wake.entropy, sizeof fresh.entropy);
+    memcpy(fresh.hostname, wake->u.wake.hostname, sizeof fresh.hostname);
+    fresh.hostname[sizeof fresh.hostname - 1] = '\0';
+    memcpy(fresh.mac, wake->u.wake.mac, sizeof fresh.mac);
+    memcpy(box, &fresh, sizeof fresh);
+}
+
+/* The clock of every restore figure stops here. */
+static enum doorbell_result ring_awake(struct vcpu *vcpu, uint32_t value)
+{
+    struct vm *vm = vcpu->vm;
+    struct vm_doorbell *bell = &vm->doorbell;
+    const struct doorbell_mailbox *box = guest_mem_at(&vm->mem, DOORBELL_MAILBOX_GPA, sizeof *box);
+    uint64_t answer = *(const volatile uint64_t *)&box->answer;
+
+    bell->awake_ns = now_ns();
+    bell->answer_due = false;
+    if (answer != doorbell_answer(bell->nonce, bell->generation_id) ||
+        value != doorbell_ring_value(answer)) {
+        vm_end(vm, EXIT_REASON_BAD_ANSWER, "the guest answered a wake with a wrong value");
+        return DOORBELL_ENDED;
+    }
+    doorbell_report(vm, CONTROL_AWAKE, bell->awake_ns, bell->loaded_ns - bell->wake_ns,
+                    bell->awake_ns - bell->loaded_ns);
+    return DOORBELL_CONTINUE;
+}
+
+static enum doorbell_result ring_ready(struct vm *vm)
+{
+    struct vm_doorbell *bell = &vm->doorbell;
+    uint64_t now = now_ns();
+
+    bell->ready_due = false;
+    doorbell_report(vm, CONTROL_READY, now, 0, now - bell->awake_ns);
+    return DOORBELL_CONTINUE;
+}
+
+static enum doorbell_result write_port(struct vcpu *vcpu, uint16_t port, uint32_t value)
+{
+    struct vm *vm = vcpu->vm;
+    struct vm_doorbell *bell = &vm->doorbell;
+
+    if (bell->answer_due && port != DOORBELL_PORT_AWAKE) {
+        vm_end(vm, EXIT_REASON_BAD_ANSWER, "the guest wrote doorbell port 0x%x before its answer",
+               port);
+        return DOORBELL_ENDED;
+    }
+    if (port == DOORBELL_PORT_AWAKE && bell->answer_due)
+        return ring_awake(vcpu, value);
+    if (port == DOORBELL_PORT_READY && bell->ready_due)
+        return ring_ready(vm);
+    if (port == DOORBELL_PORT_PARK && bell->park_allowed) {
+        bell->park_allowed = false;
+        return DOORBELL_PARK;
+    }
+    if (port == DOORBELL_PORT_BANNER && bell->op == DOORBELL_OP_NONE) {
+        uint64_t now = now_ns();
+        doorbell_report(vm, CONTROL_BANNER, now, 0, now - vm->first_run_ns);
+        return DOORBELL_CONTINUE;
+    }
+    atomic_fetch_add_explicit(&bell->ignored, 1, memory_order_relaxed);
+    return DOORBELL_CONTINUE;
+}
+
+enum doorbell_result doorbell_access(struct vcpu *vcpu, uint16_t port, void *value, uint32_t bytes,
+                                     bool is_write)
+{
+    uint32_t word;
+
+    if (bytes != sizeof word || vcpu->index != 0) {
+        if (!is_write)
+            memset(value, 0xff, bytes);
+        atomic_fetch_add_explicit(&vcpu->vm->doorbell.ignored, 1, memory_order_relaxed);
+        return DOORBELL_CONTINUE;
+    }
+    if (is_write) {
+        memcpy(&word, value, sizeof word);
+        return write_port(vcpu, port, word);
+    }
+    word = port == DOORBELL_PORT_PARK ? DOORBELL_MAGIC : UINT32_MAX;
+    memcpy(value, &word, sizeof word);
+    return DOORBELL_CONTINUE;
+}

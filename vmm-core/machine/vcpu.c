@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns a vCPU's thread: the KVM_RUN loop, its exits, and vCPU 0's way from shell to running to
+ * parked and back.
+ *
+ * How a wake goes
+ *   A timer tick that fell due while the VM was stopped would run before the guest's next user
+ *   instruction: milliseconds of guest kernel code in front of the answer. So RFLAGS.IF is cleared
+ *   when the vCPU is woken at the doorbell and set again at its answer; the tick comes then.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/util.h"
+#include "machine/vm.h"
+
+#define RFLAGS_IF 0x200ull
+#define KICK_SIGNAL SIGUSR1
+
+static void kick_handler(int signal)
+{
+    (void)signal; /* only there to make KVM_RUN return */
+}
+
+void vm_signal_setup(void)
+{
+    struct sigaction action = { .sa_handler = kick_handler };
+
+    sigaction(KICK_SIGNAL, &action, NULL);
+}
+
+/* ---- RFLAGS.IF while an answer is due ---- */
+
+static int edit_rflags(struct vcpu *vcpu, bool hold)
+{
+    struct kvm_regs regs;
+    bool sync = vcpu->vm->kvm->sync_regs;
+    struct kvm_regs *at = sync ? &vcpu->run->s.regs.regs : &regs;
+
+    if (!sync && ioctl(vcpu->fd, KVM_GET_REGS, at) < 0)
+        return -errno;
+    if (hold) {
+        vcpu->saved_if = (at->rflags & RFLAGS_IF) != 0;
+        at->rflags &= ~RFLAGS_IF;
+    } else if (vcpu->saved_if) {
+        at->rflags |= RFLAGS_IF;
+    }
+    if (sync)
+        vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+    else if (ioctl(vcpu->fd, KVM_SET_REGS, at) < 0)
+        return -errno;
+    return 0;
+}
+
+/* With sync_regs, run->s.regs must hold the registers now: from the last exit, or just loaded. */
+static bool hold_interrupts(struct vcpu *vcpu)
+{
+    int rc = edit_rflags(vcpu, true);
+
+    vcpu->hold_interrupts = true;
+    if (rc < 0)
+        vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "setting RFLAGS: %s", strerror(-rc));
+    return rc == 0;
+}
+
+static bool release_interrupts(struct vcpu *vcpu)
+{
+    int rc = edit_rflags(vcpu, false);
+
+    vcpu->hold_interrupts = false;
+    vcpu->run->kvm_valid_regs = 0;
+    if (rc < 0)
+        vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "setting RFLAGS: %s", strerror(-rc));
+    return rc == 0;
+}
+
+/* ---- Stopping and waking the other vCPUs ---- */
+
+static void halt_others(struct vm *vm)
+{
+    if (vm->vcpu_count == 1)
+        return;
+    pthread_mutex_lock(&vm->halt_lock);
+    atomic_store(&vm->halt_others, true);
+    for (uint32_t i = 1; i < vm->vcpu_count; i++) {
+        vm->vcpu[i].run->immediate_exit = 1;
+        pthread_kill(vm->vcpu[i].thread, KICK_SIGNAL);
+    }
+    while (vm->others_stopped < vm->vcpu_count - 1)
+        pthread_cond_wait(&vm->halt_cond, &vm->halt_lock);
+    pthread_mutex_unlock(&vm->halt_lock);
+}
+
+static void let_others_run(struct vm *vm)
+{
+    if (vm->vcpu_count == 1)
+        return;
+    pthread_mutex_lock(&vm->halt_lock);
+    atomic_store(&vm->halt_others, false);
+    pthread_cond_broadcast(&vm->halt_cond);
+    pthread_mutex_unlock(&vm->halt_lock);
+}
+
+/* Of a vCPU other than 0, with its last exit complete. */
+static void stay_halted(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+
+    pthread_mutex_lock(&vm->halt_lock);
+    vm->others_stopped++;
+    pthread_cond_broadcast(&vm->halt_cond);
+    while (atomic_load(&vm->halt_others))
+        pthread_cond_wait(&vm->halt_cond, &vm->halt_lock);
+    vm->others_stopped--;
+    vcpu->run->immediate_exit = 0;
+    pthread_mutex_unlock(&vm->halt_lock);
+}
+
+/* ---- Exits ---- */
+
+/* What the loop does after an exit. */
+enum exit_action { EXIT_RUN_ON, EXIT_PARK, EXIT_LEAVE };
+
+static enum exit_action exit_pio(struct vcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+    bool is_write = run->io.direction == KVM_EXIT_IO_OUT;
+
+    for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+        if (!doorbell_claims(run->io.port)) {
+            bus_access(vcpu->vm, BUS_PIO, run->io.port, data, run->io.size, is_write);
+            continue;
+        }
+        switch (doorbell_access(vcpu, run->io.port, data, run->io.size, is_write)) {
+        case DOORBELL_CONTINUE:
+            break;
+        case DOORBELL_PARK:
+            return EXIT_PARK;
+        case DOORBELL_ENDED:
+            return EXIT_LEAVE;
+        }
+    }
+    if (vcpu->hold_interrupts && !vcpu->vm->doorbell.answer_due) {
+        if (!release_interrupts(vcpu))
+            return EXIT_LEAVE;
+        let_others_run(vcpu->vm);
+    }
+    return EXIT_RUN_ON;
+}
+
+static enum exit_action exit_mmio(struct vcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+
+    bus_access(vcpu->vm, BUS_MMIO, run->mmio.phys_addr, run->mmio.data,
+               MIN_OF(run->mmio.len, (uint32_t)sizeof run->mmio.data), run->mmio.is_write);
+    return EXIT_RUN_ON;
+}
+
+static enum exit_action exit_run_on(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return EXIT_RUN_ON;
+}
+
+static enum exit_action exit_shutdown(struct vcpu *vcpu)
+{
+    vm_end(vcpu->vm, EXIT_REASON_TRIPLE_FAULT, "vCPU %u: triple fault", vcpu->index);
+    return EXIT_LEAVE;
+}
+
+static enum exit_action exit_internal_error(struct vcpu *vcpu)
+{
+    const struct kvm_run *run = vcpu->run;
+    struct kvm_regs regs = { 0 };
+    char bytes[3 * 15 + 1] = "";
+
+    ioctl(vcpu->fd, KVM_GET_REGS, &regs);
+    if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION &&
+        run->emulation_failure.ndata >= 3 &&
+        (run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)) {
+        uint32_t count = MIN_OF(run->emulation_failure.insn_size, 15u);
+
+        for (uint32_t i = 0; i < count; i++)
+            snprintf(bytes + 3 * i, 4, " %02x", run->emulation_failure.insn_bytes[i]);
+    }
+    vm_end(vcpu->vm, EXIT_REASON_INTERNAL_ERROR,
+           "vCPU %u: KVM internal error, suberror %u, at RIP 0x%llx%s%s", vcpu->index,
+           run->internal.suberror, (unsigned long long)regs.rip, *bytes ? ", instruction" : "",
+           bytes);
+    return EXIT_LEAVE;
+}
+
+static enum exit_action exit_fail_entry(struct vcpu *vcpu)
+{
+    vm_end(vcpu->vm, EXIT_REASON_ENTRY_FAILED, "vCPU %u: entry failed, hardware reason 0x%llx",
+           vcpu->index, (unsigned long long)vcpu->run->fail_entry.hardware_entry_failure_reason);
+    return EXIT_LEAVE;
+}
+
+static enum exit_action exit_system_event(struct vcpu *vcpu)
+{
+    bool crash = vcpu->run->system_event.type == KVM_SYSTEM_EVENT_CRASH;
+
+    vm_end(vcpu->vm, crash ? EXIT_REASON_TRIPLE_FAULT : EXIT_REASON_GUEST_POWEROFF,
+           "vCPU %u: system event %u", vcpu->index, vcpu->run->system_event.type);
+    return EXIT_LEAVE;
+}
+
+static enum exit_action (*const exit_handlers[])(struct vcpu *) = {
+    [KVM_EXIT_IO] = exit_pio,
+    [KVM_EXIT_MMIO] = exit_mmio,
+    [KVM_EXIT_INTR] = exit_run_on,
+    [KVM_EXIT_IRQ_WINDOW_OPEN] = exit_run_on,
+    [KVM_EXIT_SHUTDOWN] = exit_shutdown,
+    [KVM_EXIT_INTERNAL_ERROR] = exit_internal_error,
+    [KVM_EXIT_FAIL_ENTRY] = exit_fail_entry,
+    [KVM_EXIT_SYSTEM_EVENT] = exit_system_event,
+};
+
+static enum exit_action handle_exit(struct vcpu *vcpu)
+{
+    uint32_t reason = vcpu->run->exit_reason;
+
+    if (reason < ARRAY_LEN(exit_handlers) && exit_handlers[reason])
+        return exit_handlers[reason](vcpu);
+    vm_end(vcpu->vm, EXIT_REASON_INTERNAL_ERROR, "vCPU %u: unexpected KVM exit %u", vcpu->index,
+           reason);
+    return EXIT_LEAVE;
+}
+
+static enum exit_action run_once(struct vcpu *vcpu)
+{
+    if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
+        if (errno == EINTR || errno == EAGAIN)
+            return EXIT_RUN_ON;
+        vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "vCPU %u: KVM_RUN: %s", vcpu->index,
+               strerror(errno));
+        return EXIT_LEAVE;
+    }
+    vcpu->exits++;
+    return handle_exit(vcpu);
+}
+
+/* ---- vCPU 0: shell, running, parked ---- */
+
+/* Finishes the instruction of the last exit, so that what is saved is a clean boundary. */
+static bool complete_exit(struct vcpu *vcpu)
+{
+    int rc;
+
+    vcpu->run->kvm_valid_regs = vcpu->vm->kvm->sync_regs ? KVM_SYNC_X86_REGS : 0;
+    vcpu->run->immediate_exit = 1;
+    rc = ioctl(vcpu->fd, KVM_RUN, 0);
+    vcpu->run->immediate_exit = 0;
+    if (rc == 0 || errno != EINTR) {
+        vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "vCPU %u: completing an exit: %s", vcpu->index,
+               rc == 0 ? "it ran on" : strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* Waits on the bell and takes run_lock back with a WAKE in hand. */
+static bool wait_for_wake(struct vm *vm, struct control_msg *ret_wake)
+{
+    pthread_mutex_unlock(&vm->run_lock);
+    int rc = vm->doorbell.ops->wait(vm, ret_wake);
+    pthread_mutex_lock(&vm->run_lock);
+    vm->doorbell.wake_ns = now_ns();
+    if (rc == -ENOTCONN)
+        vm_end(vm, EXIT_REASON_POOLD_GONE, "the bell was closed");
+    else if (rc < 0)
+        vm_end(vm, EXIT_REASON_HOST_ERROR, "waiting on the bell: %s", strerror(-rc));
+    return rc == 0 && atomic_load(&vm->end_reason) == EXIT_REASON_NONE;
+}
+
+static bool wake(struct vcpu *vcpu, const struct control_msg *msg)
+{
+    struct vm *vm = vcpu->vm;
+
+    vm->doorbell.loaded_ns = vm->restore_from ? now_ns() : vm->doorbell.wake_ns;
+    doorbell_wake(vm, msg);
+    atomic_store(&vm->phase, VM_RUNNING);
+    return hold_interrupts(vcpu);
+}
+
+bool vcpu_park(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct control_msg msg;
+
+    if (!complete_exit(vcpu))
+        return false;
+    halt_others(vm);
+    uint64_t now = now_ns();
+    atomic_store(&vm->phase, VM_PARKED);
+    doorbell_report(vm, CONTROL_PARKED, now, 0, now - vm->first_run_ns);
+    return wait_for_wake(vm, &msg) && wake(vcpu, &msg);
+}
+
+static bool start_from_shell(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct control_msg msg;
+    const char *step;
+
+    atomic_store(&vm->phase, VM_SHELL);
+    if (!wait_for_wake(vm, &msg))
+        return false;
+    int rc = vm_state_load(vm, vm->restore_from, &step);
+    if (rc < 0) {
+        vm_end(vm, EXIT_REASON_HOST_ERROR, "loading the saved state: %s: %s", step, strerror(-rc));
+        return false;
+    }
+    vcpu->run->kvm_valid_regs = vm->kvm->sync_regs ? KVM_SYNC_X86_REGS : 0;
+    vcpu->run->s.regs.regs = vm->restore_from->vcpu[0].regs;
+    bool ok = wake(vcpu, &msg);
+    vm->restore_from = NULL;
+    vm->first_run_ns = now_ns();
+    return ok;
+}
+
+static bool vcpu_start(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct err err;
+
+    if (vm->thread_enter && vm->thread_enter(&err) < 0) {
+        vm_end(vm, EXIT_REASON_HOST_ERROR, "vCPU %u: %s", vcpu->index, err.msg);
+        return false;
+    }
+    if (vcpu->index > 0)
+        return true;
+    pthread_mutex_lock(&vm->run_lock);
+    if (vm->restore_from)
+        return start_from_shell(vcpu);
+    vm->first_run_ns = now_ns();
+    atomic_store(&vm->phase, VM_RUNNING);
+    return true;
+}
+
+void *vcpu_thread_main(void *arg)
+{
+    struct vcpu *vcpu = arg;
+    struct vm *vm = vcpu->vm;
+    bool go_on = vcpu_start(vcpu);
+
+    while (go_on && atomic_load(&vm->end_reason) == EXIT_REASON_NONE) {
+        if (vcpu->index > 0 && atomic_load(&vm->halt_others))
+            stay_halted(vcpu);
+        enum exit_action action = run_once(vcpu);
+        go_on = action == EXIT_RUN_ON || (action == EXIT_PARK && vcpu_park(vcpu));
+    }
+    if (vcpu->index == 0)
+        pthread_mutex_unlock(&vm->run_lock);
+    return NULL;
+}

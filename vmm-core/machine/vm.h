@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One virtual machine: KVM's objects, guest memory, devices and vCPU threads. Everything hangs off
+ * struct vm; nothing is global, so a process could hold several.
+ *
+ * Theory of operation
+ *   Threads. The thread that calls vm_loop_run is the *device thread*: it owns the poller. Each
+ *   vCPU has a thread. vCPU 0 answers the doorbell and talks on the bell (struct vm_bell_ops)
+ *   itself, so that a WAKE crosses no other thread.
+ *
+ *   States of vCPU 0, and who may do what in each (enum vm_phase, vm->phase):
+ *     NEW      vm_create done. Owner: the creating thread. vm_add_device, vm_boot_vcpus.
+ *     SHELL    vCPU 0's thread waits on the bell, no state loaded. A WAKE loads `restore_from`.
+ *     RUNNING  in KVM_RUN or handling an exit. run_lock is held by vCPU 0's thread.
+ *     PARKED   stopped at PARK, port write complete, all other vCPUs stopped. run_lock is free:
+ *              whoever takes it may save state. The next WAKE takes it back.
+ *     ENDED    vm_end was called; vCPUs are leaving. Terminal.
+ *
+ *   Failure. vm_end records the first reason and wakes the device thread, which reports it and
+ *   ends the process. vCPU threads never exit the process themselves.
+ */
+#ifndef VOLT_MACHINE_VM_H
+#define VOLT_MACHINE_VM_H
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "control.h"
+#include "devices/device.h"
+#include "machine/guest_mem.h"
+#include "machine/kvm_host.h"
+#include "machine/vm_state.h"
+
+#define VM_DEVICES_MAX 16u
+
+enum vm_phase { VM_NEW, VM_SHELL, VM_RUNNING, VM_PARKED, VM_ENDED, VM_PHASE_COUNT };
+
+struct vm;
+
+struct vcpu {
+    struct vm *vm;
+    uint32_t index;
+    int fd;              /* owned */
+    struct kvm_run *run; /* owned mapping */
+    pthread_t thread;
+    bool thread_started;
+    bool hold_interrupts; /* between WAKE and AWAKE: RFLAGS.IF is kept clear */
+    bool saved_if;        /* what RFLAGS.IF was when it was cleared */
+    uint64_t exits;       /* written by its thread only */
+};
+
+/* How vCPU 0 learns of a WAKE and tells what happened: over poold's bell socket, or by itself when
+ * there is no poold. Called on vCPU 0's thread only. */
+struct vm_bell_ops {
+    /* Blocks until there is a WAKE. 0, or -errno: the VM ends (-ENOTCONN: poold is gone). */
+    int (*wait)(struct vm *vm, struct control_msg *ret_wake);
+    /* Reports BANNER, PARKED, AWAKE or READY. Must not block. */
+    void (*report)(struct vm *vm, struct control_msg *msg);
+};
+
+struct vm_doorbell {
+    const struct vm_bell_ops *ops;
+    int fd;             /* the bell socket, borrowed; -1 none */
+    uint32_t op, flags; /* of the WAKE that is being answered */
+    uint64_t nonce;
+    uint8_t generation_id[16];
+    bool park_allowed; /* a PARK is expected: the first one, and after PARK_AGAIN */
+    bool answer_due, ready_due;
+    uint64_t wake_ns, loaded_ns, awake_ns; /* CLOCK_MONOTONIC */
+    atomic_uint_fast64_t ignored;          /* malformed accesses */
+};
+
+struct vm {
+    const struct kvm_host *kvm; /* borrowed */
+    int fd;                     /* owned */
+    struct guest_mem mem;
+    uint32_t vcpu_count;
+    bool has_pit;
+    struct vcpu vcpu[VM_VCPUS_MAX];
+
+    struct device *device[VM_DEVICES_MAX]; /* owned; the order of save and load */
+    uint32_t device_count;
+
+    struct vm_doorbell doorbell;
+    const struct vm_state *restore_from; /* borrowed; loaded by the first WAKE of a shell */
+    uint64_t created_ns;                 /* process start, or fork of a clone */
+    uint64_t first_run_ns;
+    /* Runs on each vCPU's thread before anything of the guest (seccomp); NULL: nothing. */
+    int (*thread_enter)(struct err *err);
+
+    pthread_mutex_t run_lock; /* held by vCPU 0's thread while RUNNING */
+    _Atomic enum vm_phase phase;
+    pthread_mutex_t halt_lock; /* for the three below; never held while the guest runs */
+    pthread_cond_t halt_cond;
+    atomic_bool halt_others; /* vCPUs 1.. must stop and wait */
+    uint32_t others_stopped; /* under halt_lock */
+
+    int epoll_fd;            /* of the device thread */
+    struct vm_poll end_poll; /* eventfd that vm_end rings */
+    atomic_int end_reason;   /* enum control_exit_reason; the first one stays */
+    char end_detail[CONTROL_DETAIL_BYTES];
+    atomic_bool end_ready; /* end_detail is whole */
+
+    atomic_uint_fast64_t unknown_pio, unknown_mmio;
+};
+
+struct vm_config {
+    uint32_t vcpu_count; /* 1 to VM_VCPUS_MAX */
+    bool pit;            /* an 8254: costs a kernel thread each, and no modern guest needs it */
+};
+
+/* Creates the KVM VM over `mem` (laid out and mapped; moved into the vm), with memslots *before*
+ * the interrupt chips (docs/host-kvm.md says why), vCPUs and the device thread's poller. On
+ * failure mem stays the caller's. */
+int vm_create(struct vm *vm, const struct kvm_host *kvm, struct guest_mem *mem,
+              const struct vm_config *config, struct err *err);
+
+/* Gives dev (transferred, also on failure) its window and place. -ENOSPC; -EEXIST when windows
+ * overlap. NEW only. */
+int vm_add_device(struct vm *vm, struct device *dev, struct err *err);
+
+/* Sets one CPUID for a vCPU. NEW only, before any other state. */
+int vm_set_cpuid(struct vm *vm, uint32_t vcpu_index, const struct kvm_cpuid_entry2 *entry,
+                 uint32_t entry_count, struct err *err);
+
+/* Starts the vCPU threads: of a machine whose registers are set (boot), or, with restore_from set,
+ * as a shell that waits on the bell. */
+int vm_start(struct vm *vm, struct err *err);
+
+/* The device thread's loop: polls until the VM ends; returns the reason. */
+enum control_exit_reason vm_loop_run(struct vm *vm);
+
+/* Ends the VM. The first call wins; later ones are dropped. Any thread, returns at once. */
+void vm_end(struct vm *vm, enum control_exit_reason reason, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Frees everything of a machine whose threads never started (tests, failures of set-up). A VM that
+ * ran ends with its process: closing a KVM VM waits for milliseconds and nothing else needs it. */
+void vm_destroy(struct vm *vm);
+
+/* Sums of the counters, for CONTROL_STATS. Any thread. */
+void vm_stats(const struct vm *vm, struct control_msg *ret_msg);
+
+/* ---- vm_state.c ---- */
+
+/* Reads all KVM-held state. PARKED (with run_lock held) or NEW. ret_state->vcpu is the caller's to
+ * free. */
+int vm_state_save(struct vm *vm, struct vm_state *ret_state, struct err *err);
+
+/* Loads state into a machine of the same shape whose vCPUs have their CPUID: vCPU state in the
+ * order that KVM's dependencies ask for, then clock and chips. Thread: vCPU 0's, or NEW. Only
+ * -errno and a static step name, as it is on the path of a restore. */
+int vm_state_load(struct vm *vm, const struct vm_state *state, const char **ret_step);
+
+/* Removes from state the MSRs that a new vCPU of this machine has anyway, so that clones load
+ * fewer. The machine is NEW. */
+int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err);
+
+void vm_state_fini(struct vm_state *state);
+
+/* ---- vcpu.c, bus.c, doorbell.c: internal to machine/ ---- */
+
+void *vcpu_thread_main(void *vcpu);
+void vm_signal_setup(void);
+struct device *bus_find(struct vm *vm, enum bus_kind bus, uint64_t address, uint32_t bytes);
+void bus_access(struct vm *vm, enum bus_kind bus, uint64_t address, void *value, uint32_t bytes,
+                bool is_write);
+
+enum doorbell_result {
+    DOORBELL_CONTINUE, /* run on */
+    DOORBELL_PARK,     /* stop here */
+    DOORBELL_ENDED,    /* vm_end was called */
+};
+bool doorbell_claims(uint16_t port);
+enum doorbell_result doorbell_access(struct vcpu *vcpu, uint16_t port, void *value, uint32_t bytes,
+                                     bool is_write);
+
+/* Parks vCPU 0: completes the port write, stops the others, waits for the next WAKE. Returns false
+ * when the VM ended meanwhile. vCPU 0's thread, RUNNING. */
+bool vcpu_park(struct vcpu *vcpu);
+
+/* Takes a WAKE: fills the mailbox and notes what answer is due. vCPU 0's thread. */
+void doorbell_wake(struct vm *vm, const struct control_msg *wake);
+void doorbell_report(struct vm *vm, enum control_type type, uint64_t at_ns, uint64_t load_ns,
+                     uint64_t run_ns);
+
+#endif

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns reading and writing KVM's state of a stopped machine (vm_state.h).
+ *
+ * Order of loading, each for a reason (KVM API 4.x, and what others found the hard way):
+ *   CPUID is set before (it decides which MSRs and XSAVE parts exist); MP_STATE, REGS, SREGS (which
+ *   carries APIC_BASE, needed by the LAPIC), XSAVE before XCRS (XCR0 widens what XSAVE may hold,
+ * but KVM takes the full area at any time), DEBUGREGS, LAPIC before the MSRs (TSC_DEADLINE is
+ * dropped while the LAPIC timer is not in that mode), TSC_DEADLINE last of the MSRs (it is relative
+ * to the TSC set before it), EVENTS last (SREGS clears pending ones). Then the PIT, the clock (so
+ *   that kvmclock goes on from where it stopped), the PICs and the IOAPIC.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/util.h"
+#include "machine/vm.h"
+
+#define MSR_TSC 0x10u
+#define MSR_TSC_DEADLINE 0x6e0u
+
+/* struct kvm_msrs ends in a flexible array. */
+struct msr_batch {
+    struct kvm_msrs head;
+    struct kvm_msr_entry entry[VM_MSRS_MAX];
+};
+
+/* ---- Steps: one ioctl each, one table for each direction ---- */
+
+struct vcpu_step {
+    const char *name;
+    unsigned long request;
+    size_t offset; /* of the argument in struct vcpu_state */
+};
+
+#define VCPU_STEP(request, member)                                                                 \
+    {                                                                                              \
+#request, request, offsetof(struct vcpu_state, member)                                     \
+    }
+
+static const struct vcpu_step save_steps[] = {
+    VCPU_STEP(KVM_GET_MP_STATE, mp_state),   VCPU_STEP(KVM_GET_REGS, regs),
+    VCPU_STEP(KVM_GET_SREGS, sregs),         VCPU_STEP(KVM_GET_XCRS, xcrs),
+    VCPU_STEP(KVM_GET_DEBUGREGS, debugregs), VCPU_STEP(KVM_GET_LAPIC, lapic),
+};
+
+static const struct vcpu_step load_steps[] = {
+    VCPU_STEP(KVM_SET_MP_STATE, mp_state), VCPU_STEP(KVM_SET_REGS, regs),
+    VCPU_STEP(KVM_SET_SREGS, sregs),       VCPU_STEP(KVM_SET_XSAVE, xsave),
+    VCPU_STEP(KVM_SET_XCRS, xcrs),         VCPU_STEP(KVM_SET_DEBUGREGS, debugregs),
+    VCPU_STEP(KVM_SET_LAPIC, lapic),
+};
+
+/* ---- Saving ---- */
+
+/* Reads every listed MSR that answers. KVM stops at the first one that does not: skip it and go on
+ * behind it. */
+static int save_msrs(int vcpu_fd, const struct kvm_host *kvm, struct vcpu_state *state,
+                     struct err *err)
+{
+    _cleanup_free_ struct msr_batch *batch = calloc(1, sizeof *batch);
+    uint32_t at = 0;
+
+    if (!batch)
+        return err_set_errno(err, ENOMEM, "reading MSRs");
+    state->msr_count = 0;
+    while (at < kvm->msr_count) {
+        uint32_t asked = kvm->msr_count - at;
+
+        batch->head.nmsrs = asked;
+        for (uint32_t i = 0; i < asked; i++)
+            batch->entry[i] = (struct kvm_msr_entry){ .index = kvm->msr_index[at + i] };
+        int got = ioctl(vcpu_fd, KVM_GET_MSRS, batch);
+        if (got < 0)
+            return err_set_errno(err, errno, "KVM_GET_MSRS from 0x%x", kvm->msr_index[at]);
+        memcpy(&state->msr[state->msr_count], batch->entry, (size_t)got * sizeof *batch->entry);
+        state->msr_count += (uint32_t)got;
+        at += (uint32_t)got + 1;
+    }
+    return 0;
+}
+
+/* Drops the MSRs that can be read but not written back (KVM refuses what the CPU itself reports),
+ * by trying: the machine is stopped and gets the values that it has. The TSC would jump back, so
+ * it is not tried. */
+static void drop_unwritable_msrs(int vcpu_fd, struct vcpu_state *state)
+{
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } one = { .head = { .nmsrs = 1 } };
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < state->msr_count; i++) {
+        one.entry = state->msr[i];
+        if (one.entry.index == MSR_TSC || ioctl(vcpu_fd, KVM_SET_MSRS, &one) == 1)
+            state->msr[kept++] = state->msr[i];
+    }
+    state->msr_count = kept;
+}
+
+static void move_deadline_last(struct vcpu_state *state)
+{
+    for (uint32_t i = 0; i + 1 < state->msr_count; i++) {
+        if (state->msr[i].index != MSR_TSC_DEADLINE)
+            continue;
+        struct kvm_msr_entry deadline = state->msr[i];
+        memmove(&state->msr[i], &state->msr[i + 1],
+                (state->msr_count - i - 1) * sizeof state->msr[0]);
+        state->msr[state->msr_count - 1] = deadline;
+        return;
+    }
+}
+
+static int save_xsave(int vcpu_fd, const struct kvm_host *kvm, struct vcpu_state *state,
+                      struct err *err)
+{
+    bool large = kvm->xsave_bytes > sizeof(struct kvm_xsave);
+
+    state->xsave_bytes = kvm->xsave_bytes;
+    if (ioctl(vcpu_fd, large ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, state->xsave) < 0)
+        return err_set_errno(err, errno, "KVM_GET_XSAVE of %u bytes", kvm->xsave_bytes);
+    return 0;
+}
+
+static int save_cpuid(int vcpu_fd, struct vcpu_state *state, struct err *err)
+{
+    struct {
+        struct kvm_cpuid2 head;
+        struct kvm_cpuid_entry2 entry[VM_CPUID_MAX];
+    } cpuid = { .head = { .nent = VM_CPUID_MAX } };
+
+    if (ioctl(vcpu_fd, KVM_GET_CPUID2, &cpuid) < 0)
+        return err_set_errno(err, errno, "KVM_GET_CPUID2");
+    state->cpuid_count = cpuid.head.nent;
+    memcpy(state->cpuid, cpuid.entry, cpuid.head.nent * sizeof cpuid.entry[0]);
+    return 0;
+}
+
+static int save_vcpu(const struct vcpu *vcpu, const struct kvm_host *kvm, struct vcpu_state *state,
+                     struct err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(save_steps); i++) {
+        if (ioctl(vcpu->fd, save_steps[i].request, (char *)state + save_steps[i].offset) < 0)
+            return err_set_errno(err, errno, "%s", save_steps[i].name);
+    }
+    int khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+    state->tsc_khz = khz > 0 ? (uint32_t)khz : 0;
+    int rc = save_xsave(vcpu->fd, kvm, state, err);
+    if (rc == 0)
+        rc = save_cpuid(vcpu->fd, state, err);
+    if (rc == 0)
+        rc = save_msrs(vcpu->fd, kvm, state, err);
+    if (rc < 0)
+        return rc;
+    drop_unwritable_msrs(vcpu->fd, state);
+    move_deadline_last(state);
+    if (ioctl(vcpu->fd, KVM_GET_VCPU_EVENTS, &state->events) < 0)
+        return err_set_errno(err, errno, "KVM_GET_VCPU_EVENTS");
+    return 0;
+}
+
+static int save_chips(struct vm *vm, struct vm_state *state, struct err *err)
+{
+    state->pic_master.chip_id = KVM_IRQCHIP_PIC_MASTER;
+    state->pic_slave.chip_id = KVM_IRQCHIP_PIC_SLAVE;
+    state->ioapic.chip_id = KVM_IRQCHIP_IOAPIC;
+    if (vm->has_pit && ioctl(vm->fd, KVM_GET_PIT2, &state->pit) < 0)
+        return err_set_errno(err, errno, "KVM_GET_PIT2");
+    if (ioctl(vm->fd, KVM_GET_CLOCK, &state->clock) < 0)
+        return err_set_errno(err, errno, "KVM_GET_CLOCK");
+    if (ioctl(vm->fd, KVM_GET_IRQCHIP, &state->pic_master) < 0 ||
+        ioctl(vm->fd, KVM_GET_IRQCHIP, &state->pic_slave) < 0 ||
+        ioctl(vm->fd, KVM_GET_IRQCHIP, &state->ioapic) < 0)
+        return err_set_errno(err, errno, "KVM_GET_IRQCHIP");
+    return 0;
+}
+
+int vm_state_save(struct vm *vm, struct vm_state *ret_state, struct err *err)
+{
+    struct vm_state state = { .vcpu_count = vm->vcpu_count, .has_pit = vm->has_pit };
+    int rc = 0;
+
+    state.vcpu = calloc(vm->vcpu_count, sizeof *state.vcpu);
+    if (!state.vcpu)
+        return err_set_errno(err, ENOMEM, "saving vCPU state");
+    for (uint32_t i = 0; rc == 0 && i < vm->vcpu_count; i++) {
+        rc = save_vcpu(&vm->vcpu[i], vm->kvm, &state.vcpu[i], err);
+        if (rc < 0)
+            rc = err_wrap(err, "saving vCPU %u", i);
+    }
+    if (rc == 0)
+        rc = save_chips(vm, &state, err);
+    if (rc < 0) {
+        vm_state_fini(&state);
+        return rc;
+    }
+    *ret_state = state;
+    return 0;
+}
+
+void vm_state_fini(struct vm_state *state)
+{
+    free(state->vcpu);
+    state->vcpu = NULL;
+}
+
+/* ---- Loading: on the path of a restore ---- */
+
+static int load_msrs(int vcpu_fd, const struct vcpu_state *state)
+{
+    struct msr_batch batch;
+
+    batch.head = (struct kvm_msrs){ .nmsrs = state->msr_count };
+    memcpy(batch.entry, state->msr, state->msr_count * sizeof batch.entry[0]);
+    int set = ioctl(vcpu_fd, KVM_SET_MSRS, &batch);
+    if (set < 0)
+        return -errno;
+    return (uint32_t)set == state->msr_count ? 0 : -EINVAL;
+}
+
+static int load_vcpu(const struct vcpu *vcpu, const struct vcpu_state *state, const char **ret_step)
+{
+    for (size_t i = 0; i < ARRAY_LEN(load_steps); i++) {
+        *ret_step = load_steps[i].name;
+        if (ioctl(vcpu->fd, load_steps[i].request, (const char *)state + load_steps[i].offset) < 0)
+            return -errno;
+    }
+    *ret_step = "KVM_SET_MSRS";
+    int rc = load_msrs(vcpu->fd, state);
+    if (rc < 0)
+        return rc;
+    *ret_step = "KVM_SET_VCPU_EVENTS";
+    if (ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &state->events) < 0)
+        return -errno;
+    /* Tells the guest's soft-lockup watchdog that it was stopped; refused (EINVAL) by a guest
+     * without kvmclock, where there is nothing to tell. */
+    if (vcpu->vm->kvm->kvmclock_ctrl)
+        ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+    return 0;
+}
+
+int vm_state_load(struct vm *vm, const struct vm_state *state, const char **ret_step)
+{
+    /* Only the time: KVM_CLOCK_REALTIME would let it jump ahead by the age of the snapshot. */
+    struct kvm_clock_data clock = { .clock = state->clock.clock };
+
+    for (uint32_t i = 0; i < state->vcpu_count; i++) {
+        int rc = load_vcpu(&vm->vcpu[i], &state->vcpu[i], ret_step);
+        if (rc < 0)
+            return rc;
+    }
+    *ret_step = "KVM_SET_PIT2";
+    if (vm->has_pit && ioctl(vm->fd, KVM_SET_PIT2, &state->pit) < 0)
+        return -errno;
+    *ret_step = "KVM_SET_CLOCK";
+    if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
+        return -errno;
+    *ret_step = "KVM_SET_IRQCHIP";
+    if (ioctl(vm->fd, KVM_SET_IRQCHIP, &state->pic_master) < 0 ||
+        ioctl(vm->fd, KVM_SET_IRQCHIP, &state->pic_slave) < 0 ||
+        ioctl(vm->fd, KVM_SET_IRQCHIP, &state->ioapic) < 0)
+        return -errno;
+    return 0;
+}
+
+/* ---- Fewer MSRs to load ---- */
+
+static bool has_value(const struct vcpu_state *fresh, const struct kvm_msr_entry *wanted)
+{
+    for (uint32_t i = 0; i < fresh->msr_count; i++) {
+        if (fresh->msr[i].index == wanted->index)
+            return fresh->msr[i].data == wanted->data;
+    }
+    return false;
+}
+
+int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err)
+{
+    _cleanup_free_ struct vcpu_state *fresh = calloc(1, sizeof *fresh);
+
+    if (!fresh)
+        return err_set_errno(err, ENOMEM, "reading a new vCPU's MSRs");
+    for (uint32_t i = 0; i < state->vcpu_count; i++) {
+        struct vcpu_state *vcpu = &state->vcpu[i];
+        uint32_t kept = 0;
+        int rc = save_msrs(vm->vcpu[i].fd, vm->kvm, fresh, err);
+
+        if (rc < 0)
+            return rc;
+        for (uint32_t m = 0; m < vcpu->msr_count; m++) {
+            if (vcpu->msr[m].index == MSR_TSC || vcpu->msr[m].index == MSR_TSC_DEADLINE ||
+                !has_value(fresh, &vcpu->msr[m]))
+                vcpu->msr[kept++] = vcpu->msr[m];
+        }
+        vcpu->msr_count = kept;
+    }
+    return 0;
+}
