@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* New namespaces and an empty root: after this the process sees no file, no process and no network
+ * but what it was given as fds.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "control.h"
+#include "sandbox/sandbox_internal.h"
+
+/* From linux/mount.h, which can't be included beside sys/mount.h on all C libraries. */
+#define MOUNT_FROM_EMPTY_PATH 0x00000004u /* MOVE_MOUNT_F_EMPTY_PATH */
+#define CONFIG_SET_STRING 1u              /* FSCONFIG_SET_STRING */
+#define CONFIG_CREATE 6u                  /* FSCONFIG_CMD_CREATE */
+#define MOUNT_ATTRS 0x0000000eu           /* MOUNT_ATTR_NOSUID | NODEV | NOEXEC */
+
+static const int namespace_flags =
+    CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWCGROUP;
+
+static int file_write(const char *path, const char *text, struct err *err)
+{
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || write(fd, text, strlen(text)) < 0)
+        return err_set_errno(err, errno, "writing \"%s\" to %s", text, path);
+    return 0;
+}
+
+/* In a new user namespace the process stays the user that it was; nobody else exists in it. */
+static int id_maps_write(uid_t uid, gid_t gid, struct err *err)
+{
+    char map[64];
+    int r = file_write("/proc/self/setgroups", "deny", err);
+
+    if (r < 0)
+        return r;
+    snprintf(map, sizeof(map), "%u %u 1", uid, uid);
+    r = file_write("/proc/self/uid_map", map, err);
+    if (r < 0)
+        return r;
+    snprintf(map, sizeof(map), "%u %u 1", gid, gid);
+    return file_write("/proc/self/gid_map", map, err);
+}
+
+/* 0: in the namespaces; 1: not allowed to, nothing changed; or -errno. */
+static int namespaces_unshare(struct sandbox_status *status, struct err *err)
+{
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+
+    if (unshare(namespace_flags) == 0) {
+        /* Supplementary groups open files to a process that has no other right to them. */
+        if (setgroups(0, NULL) < 0)
+            return err_set_errno(err, errno, "dropping supplementary groups");
+        return 0;
+    }
+    if (unshare(CLONE_NEWUSER | namespace_flags) == 0)
+        return id_maps_write(uid, gid, err);
+    sandbox_lacks(status, "namespaces are not available (%s)", strerror(errno));
+    return 1;
+}
+
+/* What stays outside: holds nothing but stdio, waits for pid 1 of the namespace and ends as it
+ * did. Killed from outside, it takes that process along (PR_SET_PDEATHSIG). */
+static void __attribute__((noreturn)) outside_wait(pid_t inner)
+{
+    const struct rlimit no_core = { 0, 0 };
+    int status = 0;
+
+    (void)syscall(SYS_close_range, 3u, ~0u, 0u);
+    setrlimit(RLIMIT_CORE, &no_core);
+    while (waitpid(inner, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFSIGNALED(status)) {
+        signal(WTERMSIG(status), SIG_DFL);
+        raise(WTERMSIG(status));
+        _exit(128 + WTERMSIG(status));
+    }
+    _exit(WEXITSTATUS(status));
+}
+
+/* The parent may have died before the death signal was asked for; getppid() is 0 in a new pid
+ * namespace either way, so its pidfd tells. */
+static void die_with_parent(int parent_pidfd)
+{
+    struct pollfd parent = { .fd = parent_pidfd, .events = POLLIN };
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (poll(&parent, 1, 0) == 1)
+        _exit(EXIT_FAILURE);
+}
+
+int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err)
+{
+    _cleanup_close_ int self = -1;
+    pid_t inner;
+    int r = namespaces_unshare(status, err);
+
+    if (r != 0)
+        return r < 0 ? r : 0;
+    self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (self < 0)
+        return err_set_errno(err, errno, "opening a pidfd");
+    inner = fork();
+    if (inner < 0)
+        return err_set_errno(err, errno, "forking into the pid namespace");
+    if (inner > 0)
+        outside_wait(inner);
+    die_with_parent(self);
+    status->layers |= CONTROL_LAYER_NAMESPACES;
+    return 0;
+}
+
+/* An empty tmpfs that nothing is ever written to, not mounted anywhere yet. */
+static int tmpfs_make(struct err *err)
+{
+    _cleanup_close_ int fs = (int)syscall(SYS_fsopen, "tmpfs", 1u /* FSOPEN_CLOEXEC */);
+    int mount_fd;
+
+    if (fs < 0 || syscall(SYS_fsconfig, fs, CONFIG_SET_STRING, "mode", "0555", 0) < 0 ||
+        syscall(SYS_fsconfig, fs, CONFIG_SET_STRING, "nr_inodes", "1", 0) < 0 ||
+        syscall(SYS_fsconfig, fs, CONFIG_CREATE, NULL, NULL, 0) < 0)
+        return err_set_errno(err, errno, "making an empty tmpfs");
+    mount_fd = (int)syscall(SYS_fsmount, fs, 1u /* FSMOUNT_CLOEXEC */, MOUNT_ATTRS);
+    if (mount_fd < 0)
+        return err_set_errno(err, errno, "making an empty tmpfs");
+    return mount_fd;
+}
+
+int sandbox_root_empty(struct err *err)
+{
+    _cleanup_close_ int root = -1;
+
+    if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return err_set_errno(err, errno, "making the mounts private");
+    root = tmpfs_make(err);
+    if (root < 0)
+        return root;
+    if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/", MOUNT_FROM_EMPTY_PATH) < 0 ||
+        fchdir(root) < 0)
+        return err_set_errno(err, errno, "mounting an empty root");
+    if (syscall(SYS_pivot_root, ".", ".") == 0) {
+        /* The old root now lies on top of the new one: take it away, with all below it. */
+        if (umount2(".", MNT_DETACH) < 0)
+            return err_set_errno(err, errno, "letting go of the old root");
+    } else if (errno != EINVAL || mount(".", "/", NULL, MS_MOVE, NULL) < 0) {
+        /* EINVAL: the system runs from an initramfs, which can't be pivoted away from. Then the
+         * empty root covers it, and no process in this namespace has a way below. */
+        return err_set_errno(err, errno, "changing to an empty root");
+    }
+    if (chroot(".") < 0 || chdir("/") < 0)
+        return err_set_errno(err, errno, "changing to an empty root");
+    if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+              NULL) < 0)
+        return err_set_errno(err, errno, "making the empty root read-only");
+    return 0;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a process is stripped of: inherited fds, limits, capabilities. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "sandbox/sandbox_internal.h"
+
+#define KEEP_FDS_MAX 64u
+
+static const struct {
+    int resource;
+    rlim_t value;
+    const char *name;
+} limits[] = {
+    { RLIMIT_CORE, 0, "RLIMIT_CORE" },         /* a core would hold guest memory */
+    { RLIMIT_NOFILE, 4096, "RLIMIT_NOFILE" },  /* the template holds fds of many clones */
+    { RLIMIT_MSGQUEUE, 0, "RLIMIT_MSGQUEUE" }, /* none is used */
+    { RLIMIT_SIGPENDING, 1024, "RLIMIT_SIGPENDING" },
+};
+
+/* Kept for sandbox_enter_vm: the VM's own uid, gid and root directory. */
+static const cap_value_t kept_caps[] = { CAP_SETUID, CAP_SETGID, CAP_SYS_CHROOT };
+
+static int fd_compare(const void *a, const void *b)
+{
+    int left = *(const int *)a, right = *(const int *)b;
+
+    return (left > right) - (left < right);
+}
+
+int sandbox_close_fds(const int *keep_fds, unsigned keep_count, struct err *err)
+{
+    int keep[KEEP_FDS_MAX];
+    unsigned next = 3;
+
+    if (keep_count > KEEP_FDS_MAX)
+        return err_set(err, E2BIG, "%u fds to keep, %u is the limit", keep_count, KEEP_FDS_MAX);
+    memcpy(keep, keep_fds, keep_count * sizeof(keep[0]));
+    qsort(keep, keep_count, sizeof(keep[0]), fd_compare);
+    for (unsigned i = 0; i <= keep_count; i++) {
+        unsigned last = i < keep_count ? (unsigned)keep[i] : ~0u;
+
+        if (i < keep_count && keep[i] < (int)next)
+            continue; /* stdio, or named twice */
+        if (i == keep_count)
+            last = ~0u;
+        else
+            last--;
+        if (next <= last && syscall(SYS_close_range, next, last, 0u) < 0)
+            return err_set_errno(err, errno, "closing inherited fds");
+        if (i < keep_count)
+            next = (unsigned)keep[i] + 1;
+    }
+    return 0;
+}
+
+int sandbox_limits_set(struct err *err)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(limits); i++) {
+        struct rlimit limit;
+
+        if (getrlimit(limits[i].resource, &limit) < 0)
+            return err_set_errno(err, errno, "reading %s", limits[i].name);
+        limit.rlim_max = MIN_OF(limit.rlim_max, limits[i].value);
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(limits[i].resource, &limit) < 0)
+            return err_set_errno(err, errno, "setting %s", limits[i].name);
+    }
+    umask(0077);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return err_set_errno(err, errno, "setting no_new_privs");
+    /* Not dumpable: no ptrace, no core, and /proc/PID is root's even for the same user. */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return err_set_errno(err, errno, "becoming undumpable");
+    return 0;
+}
+
+/* Sets all three sets of the process to empty, but for those of keep that it has. */
+static int caps_set(const cap_value_t *keep, unsigned keep_count, struct err *err)
+{
+    cap_t old = cap_get_proc(), new = cap_init();
+    int r = 0;
+
+    if (!old || !new)
+        r = err_set(err, ENOMEM, "no memory for a capability set");
+    for (unsigned i = 0; r == 0 && i < keep_count; i++) {
+        cap_flag_value_t has = CAP_CLEAR;
+
+        if (cap_get_flag(old, keep[i], CAP_PERMITTED, &has) == 0 && has == CAP_SET &&
+            (cap_set_flag(new, CAP_PERMITTED, 1, &keep[i], CAP_SET) < 0 ||
+             cap_set_flag(new, CAP_EFFECTIVE, 1, &keep[i], CAP_SET) < 0))
+            r = err_set_errno(err, errno, "keeping a capability");
+    }
+    if (r == 0 && cap_set_proc(new) < 0)
+        r = err_set_errno(err, errno, "dropping capabilities");
+    cap_free(old);
+    cap_free(new);
+    return r;
+}
+
+int sandbox_capabilities_reduce(struct err *err)
+{
+    /* Without CAP_SETPCAP (started by a user, outside a user namespace) the bounding set can't be
+     * emptied; no_new_privs keeps it from mattering, and there is nothing to drop. */
+    for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++) {
+        if (cap_get_bound(cap) > 0 && cap_drop_bound(cap) < 0 && errno != EPERM)
+            return err_set_errno(err, errno, "emptying the bounding set");
+    }
+    if (cap_reset_ambient() < 0)
+        return err_set_errno(err, errno, "emptying the ambient set");
+    return caps_set(kept_caps, ARRAY_LEN(kept_caps), err);
+}
+
+int sandbox_capabilities_drop(struct err *err)
+{
+    return caps_set(NULL, 0, err);
+}

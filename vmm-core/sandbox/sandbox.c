@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the layers together, in the only order that works: names before the root goes, mounts
+ * before Landlock (which forbids them), uids before the capabilities that allow them.
+ */
+#include "sandbox/sandbox.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "control.h"
+#include "sandbox/sandbox_internal.h"
+
+static const struct {
+    const char *option;
+    size_t offset; /* of the switch in struct sandbox_config */
+    const char *risk;
+} switches[] = {
+    { "--no-namespaces", offsetof(struct sandbox_config, namespaces),
+      "the VM sees the host's files, processes and network" },
+    { "--no-landlock", offsetof(struct sandbox_config, landlock),
+      "file, TCP and signal access are not restricted by Landlock" },
+    { "--no-capabilities", offsetof(struct sandbox_config, capabilities),
+      "the VM keeps the capabilities of whoever started it" },
+    { "--no-seccomp", offsetof(struct sandbox_config, seccomp), "the VM may make any system call" },
+};
+
+static bool *switch_at(struct sandbox_config *config, size_t offset)
+{
+    return (bool *)((char *)config + offset);
+}
+
+bool sandbox_config_option(struct sandbox_config *config, const char *argument)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(switches); i++) {
+        if (strcmp(argument, switches[i].option) == 0) {
+            *switch_at(config, switches[i].offset) = false;
+            return true;
+        }
+    }
+    return false;
+}
+
+void sandbox_config_warn(const struct sandbox_config *config)
+{
+    struct sandbox_config copy = *config;
+
+    for (unsigned i = 0; i < ARRAY_LEN(switches); i++) {
+        if (!*switch_at(&copy, switches[i].offset))
+            fprintf(stderr, "volt-vmm: WARNING: UNSAFE: %s: %s\n", switches[i].option,
+                    switches[i].risk);
+    }
+}
+
+void sandbox_lacks(struct sandbox_status *status, const char *fmt, ...)
+{
+    size_t used = strlen(status->lacking);
+    va_list args;
+
+    if (used > 0 && used + 2 < sizeof(status->lacking)) {
+        memcpy(status->lacking + used, "; ", 3);
+        used += 2;
+    }
+    va_start(args, fmt);
+    vsnprintf(status->lacking + used, sizeof(status->lacking) - used, fmt, args);
+    va_end(args);
+}
+
+static int namespaces_and_root(struct sandbox_status *status, struct err *err)
+{
+    int r = sandbox_namespaces_enter(status, err);
+
+    if (r < 0 || !(status->layers & CONTROL_LAYER_NAMESPACES))
+        return r;
+    return sandbox_root_empty(err);
+}
+
+static int landlock_enter(int socket_dir_fd, struct sandbox_status *status, struct err *err)
+{
+    int r = sandbox_landlock_restrict(socket_dir_fd, &status->landlock_abi, err);
+
+    if (r == 0 && status->landlock_abi > 0)
+        status->layers |= CONTROL_LAYER_LANDLOCK;
+    return r;
+}
+
+int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
+                  struct sandbox_status *status, struct err *err)
+{
+    int r = sandbox_close_fds(keep_fds, keep_count, err);
+
+    if (r == 0 && config->namespaces)
+        r = namespaces_and_root(status, err);
+    if (r == 0)
+        r = sandbox_limits_set(err);
+    if (r == 0 && config->landlock) {
+        r = landlock_enter(SANDBOX_SOCKETS_LATER, status, err);
+        if (r == 0 && status->landlock_abi == 0)
+            sandbox_lacks(status, "this kernel has no Landlock");
+    }
+    if (r == 0 && config->capabilities)
+        r = sandbox_capabilities_reduce(err);
+    return r < 0 ? err_wrap(err, "entering the sandbox"), r : 0;
+}
+
+static int cgroups_join(const struct sandbox_vm *vm, struct sandbox_status *status, struct err *err)
+{
+    for (unsigned i = 0; i < vm->cgroup_count; i++) {
+        if (write(vm->cgroup_fds[i], "0", 1) != 1)
+            return err_set_errno(err, errno, "joining the VM's cgroup");
+    }
+    if (vm->cgroup_count > 0)
+        status->layers |= CONTROL_LAYER_CGROUP;
+    return 0;
+}
+
+static int root_enter(int dir_fd, struct err *err)
+{
+    if (fchdir(dir_fd) < 0 || chroot(".") < 0)
+        return err_set_errno(err, errno, "entering the VM's socket directory");
+    return 0;
+}
+
+/* Changing ids clears the death signal and makes the process dumpable: both are set again. */
+static int ids_switch(const struct sandbox_vm *vm, struct sandbox_status *status, struct err *err)
+{
+    if (vm->gid != SANDBOX_KEEP_ID && setresgid(vm->gid, vm->gid, vm->gid) < 0)
+        return err_set_errno(err, errno, "switching to gid %u", vm->gid);
+    if (vm->uid != SANDBOX_KEEP_ID) {
+        if (setresuid(vm->uid, vm->uid, vm->uid) < 0)
+            return err_set_errno(err, errno, "switching to uid %u", vm->uid);
+        status->layers |= CONTROL_LAYER_UID;
+    }
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return err_set_errno(err, errno, "becoming undumpable");
+    return 0;
+}
+
+int sandbox_enter_vm(const struct sandbox_config *config, const struct sandbox_vm *vm,
+                     struct sandbox_status *status, struct err *err)
+{
+    const struct rlimit file_limit = { vm->file_bytes, vm->file_bytes };
+    int r = cgroups_join(vm, status, err);
+
+    if (r == 0 && setrlimit(RLIMIT_FSIZE, &file_limit) < 0)
+        r = err_set_errno(err, errno, "setting RLIMIT_FSIZE");
+    if (r == 0 && vm->socket_dir_fd >= 0)
+        r = root_enter(vm->socket_dir_fd, err);
+    if (r == 0 && config->landlock)
+        r = landlock_enter(vm->socket_dir_fd, status, err);
+    if (r == 0)
+        r = ids_switch(vm, status, err);
+    if (r == 0 && config->capabilities) {
+        r = sandbox_capabilities_drop(err);
+        if (r == 0)
+            status->layers |= CONTROL_LAYER_CAPABILITIES;
+    }
+    return r < 0 ? err_wrap(err, "entering the VM's sandbox"), r : 0;
+}

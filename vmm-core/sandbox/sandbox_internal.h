@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The layers of sandbox.h one by one: for sandbox.c, the tests and the benchmark that measures
+ * each. Same rules: one thread, 0 or -errno with a sentence. */
+#ifndef VOLT_SANDBOX_SANDBOX_INTERNAL_H
+#define VOLT_SANDBOX_SANDBOX_INTERNAL_H
+
+#include "sandbox/sandbox.h"
+
+/* Appends a sentence to status->lacking; cut when it is full. */
+void sandbox_lacks(struct sandbox_status *status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Closes every fd above 2 that is not in keep_fds (at most 64 of them). */
+int sandbox_close_fds(const int *keep_fds, unsigned keep_count, struct err *err);
+
+/* Namespaces. Without the right to make them (0 is returned and status->lacking tells) nothing has
+ * changed; else see sandbox_enter for the fork. */
+int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err);
+
+/* Makes an empty, read-only tmpfs the root and current directory, and lets go of every other mount.
+ * Needs a mount namespace of the process's own. */
+int sandbox_root_empty(struct err *err);
+
+/* One Landlock domain more: no file and directory access, no TCP, no signals to and no abstract
+ * sockets of processes outside the domain, as far as the kernel's ABI goes. socket_dir_fd: the
+ * directory below which sockets may be made and removed; SANDBOX_SOCKETS_LATER leaves that open
+ * for a later domain to decide; -1: none. ABI 0 is not an error. */
+#define SANDBOX_SOCKETS_LATER (-2)
+int sandbox_landlock_restrict(int socket_dir_fd, uint32_t *ret_abi, struct err *err);
+
+/* rlimits, no_new_privs, umask, and a death signal. */
+int sandbox_limits_set(struct err *err);
+
+/* Empties the bounding and ambient sets, and the others but for what sandbox_enter_vm needs
+ * (SETUID, SETGID, SYS_CHROOT) where they are there. */
+int sandbox_capabilities_reduce(struct err *err);
+
+/* Empties all that is left. */
+int sandbox_capabilities_drop(struct err *err);
+
+/* The compiled filter of a kind, as installed but for the process id. */
+struct sock_filter;
+const struct sock_filter *sandbox_filter_get(enum sandbox_thread_kind kind,
+                                             unsigned *ret_insn_count);
+
+#endif

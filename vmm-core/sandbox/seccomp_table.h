@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The system calls that each kind of thread may make, each with the reason why: the one place to
+ * look at and to change. gen/filter_gen.c compiles these tables into BPF when the project is
+ * built; the tests read them too. A call that is not here kills the process.
+ *
+ * Order: entries that stand first are decided first, so the calls of hot paths come first.
+ * A row without a condition allows the call whatever its arguments. Rows of one call with
+ * conditions are alternatives.
+ */
+#ifndef VOLT_SANDBOX_SECCOMP_TABLE_H
+#define VOLT_SANDBOX_SECCOMP_TABLE_H
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "base/util.h"
+
+#define SECCOMP_CONDITIONS_MAX 2u
+
+/* Stands for the caller's process id in a condition; sandbox_install_filter puts the real one into
+ * the compiled filter. */
+#define SECCOMP_OWN_PID 0x5a17c0deu
+
+enum seccomp_op {
+    SECCOMP_OP_NONE = 0,
+    SECCOMP_OP_EQ,     /* argument == value */
+    SECCOMP_OP_MASKED, /* (argument & mask) == value */
+};
+
+struct seccomp_condition {
+    uint8_t argument; /* 0 to 5 */
+    uint8_t op;       /* enum seccomp_op */
+    uint32_t mask;
+    uint32_t value;
+};
+
+struct seccomp_entry {
+    const char *name;
+    int nr;
+    struct seccomp_condition condition[SECCOMP_CONDITIONS_MAX]; /* all must hold */
+    const char *reason;
+};
+
+#define ANY(call, why)                                                                             \
+    {                                                                                              \
+        .name = #call, .nr = SYS_##call, .reason = why                                             \
+    }
+#define IF_EQ(call, arg, val, why)                                                                 \
+    {                                                                                              \
+        .name = #call, .nr = SYS_##call,                                                           \
+        .condition = { { .argument = arg, .op = SECCOMP_OP_EQ, .value = (uint32_t)(val) } },       \
+        .reason = why                                                                              \
+    }
+#define IF_MASKED(call, arg, m, val, why)                                                          \
+    {                                                                                              \
+        .name = #call, .nr = SYS_##call,                                                           \
+        .condition = { { .argument = arg,                                                          \
+                         .op = SECCOMP_OP_MASKED,                                                  \
+                         .mask = (uint32_t)(m),                                                    \
+                         .value = (uint32_t)(val) } },                                             \
+        .reason = why                                                                              \
+    }
+/* mmap without PROT_EXEC of anonymous memory: no file, and nothing that could be executed. */
+#define ANON_MMAP(why)                                                                             \
+    {                                                                                              \
+        .name = "mmap", .nr = SYS_mmap,                                                            \
+        .condition = { { .argument = 2, .op = SECCOMP_OP_MASKED, .mask = PROT_EXEC, .value = 0 },  \
+                       { .argument = 3,                                                            \
+                         .op = SECCOMP_OP_MASKED,                                                  \
+                         .mask = MAP_ANONYMOUS,                                                    \
+                         .value = MAP_ANONYMOUS } },                                               \
+        .reason = why                                                                              \
+    }
+#define IOCTL(request, why) IF_EQ(ioctl, 1, request, why)
+#define MADVISE(advice, why) IF_EQ(madvise, 2, advice, why)
+
+/* A vCPU thread: runs the guest, loads its state, answers its port and MMIO accesses. 25 calls at
+ * most. */
+static const struct seccomp_entry seccomp_vcpu[] = {
+    IOCTL(KVM_RUN, "run the guest"),
+    IOCTL(KVM_IRQ_LINE, "a device access raises or lowers its interrupt line"),
+    ANY(futex, "a device's mutex; wait for the other vCPUs at a stop"),
+    ANY(recvmsg, "WAKE on the bell socket"),
+    ANY(sendmsg, "AWAKE, READY and the other progress messages"),
+    ANY(write, "wake the device thread through its eventfd"),
+    ANY(read, "take a kick from an eventfd"),
+    ANY(poll, "wait at the bell for a WAKE or a stop"),
+    IOCTL(KVM_SIGNAL_MSI, "interrupt of a device that uses messages"),
+    IOCTL(KVM_SET_REGS, "restore: general registers; hold the timer tick back at the doorbell"),
+    IOCTL(KVM_GET_REGS, "save, and the doorbell: RFLAGS.IF"),
+    IOCTL(KVM_SET_SREGS, "restore: segments, control registers"),
+    IOCTL(KVM_GET_SREGS, "save"),
+    IOCTL(KVM_SET_MSRS, "restore: MSRs"),
+    IOCTL(KVM_GET_MSRS, "save"),
+    IOCTL(KVM_SET_XSAVE, "restore: FPU, SSE, AVX"),
+    IOCTL(KVM_GET_XSAVE, "save, on kernels without KVM_CAP_XSAVE2"),
+    IOCTL(KVM_GET_XSAVE2, "save"),
+    IOCTL(KVM_SET_XCRS, "restore: XCR0"),
+    IOCTL(KVM_GET_XCRS, "save"),
+    IOCTL(KVM_SET_LAPIC, "restore: local APIC"),
+    IOCTL(KVM_GET_LAPIC, "save"),
+    IOCTL(KVM_SET_VCPU_EVENTS, "restore: pending exceptions and interrupts"),
+    IOCTL(KVM_GET_VCPU_EVENTS, "save"),
+    IOCTL(KVM_SET_MP_STATE, "restore: halted or runnable; secondary vCPUs wait for SIPI"),
+    IOCTL(KVM_GET_MP_STATE, "save"),
+    IOCTL(KVM_SET_DEBUGREGS, "restore: debug registers"),
+    IOCTL(KVM_GET_DEBUGREGS, "save"),
+    IOCTL(KVM_SET_TSC_KHZ, "restore: guest TSC frequency, where the host can scale"),
+    IOCTL(KVM_GET_TSC_KHZ, "save"),
+    IOCTL(KVM_SET_CPUID2, "restore: the same CPUID as before the snapshot"),
+    IOCTL(KVM_GET_CPUID2, "save"),
+    IOCTL(KVM_KVMCLOCK_CTRL, "tell the guest that it was paused: no soft-lockup warning"),
+    IOCTL(KVM_SET_CLOCK, "restore: kvmclock"),
+    IOCTL(KVM_SET_IRQCHIP, "restore: PICs and I/O APIC"),
+    IOCTL(KVM_SET_PIT2, "restore: interval timer"),
+    ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel"),
+    ANY(getrandom, "virtio-rng"),
+    ANY(rt_sigreturn, "return from the kick signal's handler"),
+    ANY(rt_sigprocmask, "block signals while the thread ends"),
+    ANY(restart_syscall, "a timed wait goes on after the process was stopped and continued"),
+    ANY(close, "fds that came with a message and were not expected"),
+    IF_EQ(tgkill, 0, SECCOMP_OWN_PID, "kick another vCPU out of KVM_RUN; abort()"),
+    ANY(getpid, "pthread_kill asks for it"),
+    ANY(gettid, "abort() asks for it"),
+    MADVISE(MADV_WILLNEED, "read the recorded working set ahead"),
+    MADVISE(MADV_POPULATE_READ, "map the recorded working set in one go"),
+    MADVISE(MADV_POPULATE_WRITE, "break copy-on-write of pages that are sure to be written"),
+    MADVISE(MADV_DONTNEED, "give back the thread's stack when it ends"),
+    ANON_MMAP("malloc"),
+    ANY(munmap, "free"),
+    IF_MASKED(mprotect, 2, PROT_EXEC, 0, "malloc grows a thread's heap"),
+    ANY(brk, "malloc"),
+    ANY(exit, "the thread ends"),
+    ANY(exit_group, "the VM ends"),
+};
+
+/* The device thread: epoll loop over control socket, console, vsock connections and eventfds;
+ * writes the snapshot. 40 calls at most. */
+static const struct seccomp_entry seccomp_device[] = {
+    IOCTL(KVM_IRQ_LINE, "interrupt lines of the devices"),
+    ANY(epoll_wait, "the loop"),
+    IOCTL(KVM_SIGNAL_MSI, "interrupt of a device that uses messages"),
+    ANY(read, "vsock streams, eventfds, timerfds"),
+    ANY(readv, "vsock stream into a guest's buffers"),
+    ANY(write, "vsock streams, console client, eventfds"),
+    ANY(writev, "vsock stream out of a guest's buffers"),
+    ANY(recvmsg, "control messages with fds"),
+    ANY(sendmsg, "control messages; streams without SIGPIPE"),
+    ANY(recvfrom, "recv() on a stream"),
+    ANY(sendto, "send() on a stream, without SIGPIPE"),
+    ANY(futex, "devices' mutexes; wait until the vCPUs have stopped"),
+    ANY(epoll_ctl, "connections come and go"),
+    ANY(epoll_pwait, "epoll_wait of some C libraries"),
+    ANY(accept4, "a connection to the VM's vsock socket"),
+    IF_EQ(socket, 0, AF_UNIX, "guest-initiated vsock connection: a Unix socket, nothing else"),
+    ANY(connect, "guest-initiated vsock connection"),
+    IF_EQ(getsockopt, 1, SOL_SOCKET, "SO_ERROR of a connection under way"),
+    ANY(close, "connections end"),
+    ANY(shutdown, "half-closed vsock connections"),
+    ANY(pread64, "disk"),
+    ANY(pwrite64, "disk; snapshot"),
+    ANY(fsync, "disk flush; snapshot"),
+    ANY(fdatasync, "disk flush"),
+    ANY(fallocate, "disk discard"),
+    ANY(ftruncate, "snapshot: the memory file's size"),
+    ANY(timerfd_settime, "rate limits, timeouts"),
+    IF_EQ(tgkill, 0, SECCOMP_OWN_PID, "kick a vCPU out of KVM_RUN; abort()"),
+    ANY(getpid, "pthread_kill asks for it"),
+    ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel"),
+    ANY(getrandom, "virtio-rng"),
+    ANY(rt_sigreturn, "return from a signal's handler"),
+    ANY(rt_sigprocmask, "pthread_kill and abort block signals"),
+    IF_EQ(fcntl, 1, F_GETFL, "make a passed stream non-blocking"),
+    IF_EQ(fcntl, 1, F_SETFL, "make a passed stream non-blocking"),
+    ANON_MMAP("malloc; buffers of the snapshot"),
+    ANY(munmap, "free"),
+    ANY(mremap, "realloc"),
+    ANY(brk, "malloc"),
+    MADVISE(MADV_DONTNEED, "malloc trims; snapshot drops free guest pages"),
+    MADVISE(MADV_WILLNEED, "read the recorded working set ahead"),
+    MADVISE(MADV_POPULATE_READ, "map the recorded working set in one go"),
+    MADVISE(MADV_POPULATE_WRITE, "break copy-on-write of pages that are sure to be written"),
+    IOCTL(KVM_GET_REGS, "snapshot"),
+    IOCTL(KVM_GET_SREGS, "snapshot"),
+    IOCTL(KVM_GET_MSRS, "snapshot"),
+    IOCTL(KVM_GET_XSAVE, "snapshot, on kernels without KVM_CAP_XSAVE2"),
+    IOCTL(KVM_GET_XSAVE2, "snapshot"),
+    IOCTL(KVM_GET_XCRS, "snapshot"),
+    IOCTL(KVM_GET_LAPIC, "snapshot"),
+    IOCTL(KVM_GET_VCPU_EVENTS, "snapshot"),
+    IOCTL(KVM_GET_MP_STATE, "snapshot"),
+    IOCTL(KVM_GET_DEBUGREGS, "snapshot"),
+    IOCTL(KVM_GET_TSC_KHZ, "snapshot"),
+    IOCTL(KVM_GET_CPUID2, "snapshot"),
+    IOCTL(KVM_GET_CLOCK, "snapshot"),
+    IOCTL(KVM_GET_IRQCHIP, "snapshot"),
+    IOCTL(KVM_GET_PIT2, "snapshot"),
+    ANY(exit_group, "the VM ends"),
+};
+
+/* The template, and a clone until its own filters are in place: all of the above (the generator
+ * adds what is not here), and what making a clone takes. */
+static const struct seccomp_entry seccomp_template[] = {
+    ANY(ioctl, "all KVM calls that make a VM; each thread's own filter narrows it down"),
+    ANY(clone, "fork a clone"),
+    ANY(clone3, "fork a clone with its pidfd; create its threads"),
+    ANY(wait4, "reap a clone"),
+    ANY(waitid, "reap a clone"),
+    ANY(pidfd_open, "the pidfd of a clone, for poold"),
+    IF_EQ(kill, 1, 9, "a clone that could not be set up"),
+    ANY(tgkill, "the id differs from clone to clone: their own filters hold it to their own"),
+    ANY(set_robust_list, "a new thread of a clone"),
+    ANY(rseq, "a new thread of a clone"),
+    ANY(set_tid_address, "a forked process of some C libraries"),
+    ANY(sigaltstack, "a new thread of a clone, in some C libraries"),
+    ANY(rt_sigaction, "a clone's handler for kicks"),
+    ANY(dup, "fds of a clone"),
+    ANY(dup3, "fds of a clone"),
+    ANY(fcntl, "fds of a clone"),
+    ANY(fstat, "check that a passed fd is what it should be"),
+    ANY(newfstatat, "fstat() of newer C libraries"),
+    ANY(eventfd2, "a clone's kick and wake-up fds"),
+    ANY(epoll_create1, "a clone's device loop"),
+    ANY(timerfd_create, "a clone's timers"),
+    ANY(signalfd4, "SIGCHLD of the template's loop"),
+    ANY(socketpair, "between a clone's threads"),
+    ANY(bind, "a clone's vsock socket, inside its own root directory"),
+    ANY(listen, "a clone's vsock socket"),
+    ANY(setsockopt, "buffer sizes of a clone's sockets"),
+    ANY(getsockopt, "checks on passed sockets"),
+    ANY(unlink, "a clone's old vsock socket; Landlock allows it nowhere else"),
+    IF_MASKED(mmap, 2, PROT_EXEC, 0, "guest memory, kvm_run pages, thread stacks"),
+    IF_MASKED(mprotect, 2, PROT_EXEC, 0, "guard pages of thread stacks"),
+    ANY(madvise, "guest memory: no core dump, huge pages, read-ahead"),
+    ANY(prctl, "no core dump, death signal, thread names"),
+    ANY(prlimit64, "a clone's limits"),
+    ANY(setresuid, "a clone's own uid"),
+    ANY(setresgid, "a clone's own gid"),
+    ANY(getuid, "who am I"),
+    ANY(geteuid, "who am I"),
+    ANY(getppid, "has the parent gone?"),
+    ANY(gettid, "abort() asks for it"),
+    ANY(capget, "drop capabilities"),
+    ANY(capset, "drop capabilities"),
+    ANY(chroot, "a clone's own root directory"),
+    ANY(fchdir, "a clone's own root directory"),
+    ANY(chdir, "a clone's own root directory"),
+    ANY(close_range, "fds that a clone does not need"),
+    ANY(landlock_create_ruleset, "a clone's own Landlock domain"),
+    ANY(landlock_add_rule, "a clone's own Landlock domain"),
+    ANY(landlock_restrict_self, "a clone's own Landlock domain"),
+    ANY(seccomp, "the filters of a clone's threads"),
+    ANY(sched_yield, "a clone's threads wait for each other"),
+    ANY(clock_nanosleep, "back off"),
+    ANY(setpriority, "clones made ahead of need run at lower priority"),
+    ANY(exit, "a thread ends"),
+};
+
+#undef ANY
+#undef IF_EQ
+#undef IF_MASKED
+#undef ANON_MMAP
+#undef IOCTL
+#undef MADVISE
+
+#endif
