@@ -98,6 +98,10 @@ void virtio_dev_interrupt_config(struct virtio_dev *dev);
 /* virtq_flush, and the interrupt when the driver wants it. */
 void virtio_dev_flush(struct virtio_dev *dev, unsigned queue);
 
+/* Has ops->notify called again for the queue, after the others on the device thread had their turn:
+ * for work left over when a batch is full, as a guest could otherwise keep one going for ever. */
+void virtio_dev_renotify(struct virtio_dev *dev, unsigned queue);
+
 /* The driver broke the rules: sets NEEDS_RESET and tells it; rings stay unused until a reset. */
 void virtio_dev_broken(struct virtio_dev *dev);
 
