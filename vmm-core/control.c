@@ -86,7 +86,7 @@ int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigne
     assert(msg->bytes && fd_count <= CONTROL_FDS_MAX);
     if (fd_count == 0) {
         do {
-            sent = send(socket_fd, msg, msg->bytes, MSG_NOSIGNAL);
+            sent = send(socket_fd, msg, msg->bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
         } while (sent < 0 && errno == EINTR);
         return sent < 0 ? -errno : 0;
     }
@@ -102,7 +102,7 @@ int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigne
     c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
     memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
     do {
-        sent = sendmsg(socket_fd, &head, MSG_NOSIGNAL);
+        sent = sendmsg(socket_fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }

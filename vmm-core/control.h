@@ -184,7 +184,7 @@ struct control_msg {
 uint32_t control_msg_bytes(enum control_type type);
 
 /* Sends msg (type and cookie set by the caller, bytes filled in) with fd_count fds, which stay the
- * caller's. 0 or -errno; -EAGAIN on a full non-blocking socket; never SIGPIPE. Any thread. */
+ * caller's. Never blocks, never SIGPIPE. 0 or -errno; -EAGAIN when the peer lags. Any thread. */
 int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigned fd_count);
 
 /* Receives one message. On success msg is whole and of a known type, ret_fds[0..*ret_fd_count) are

@@ -291,6 +291,11 @@ void vm_guest_misbehaved(struct vm *vm, const char *fmt, ...)
     va_end(args);
 }
 
+void vm_guest_reset(struct vm *vm)
+{
+    vm_end(vm, EXIT_REASON_GUEST_POWEROFF, "the guest powered off or reset");
+}
+
 void vm_stats(const struct vm *vm, struct control_msg *ret_msg)
 {
     memset(&ret_msg->u.stats, 0, sizeof ret_msg->u.stats);

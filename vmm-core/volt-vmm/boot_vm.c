@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns `volt-vmm run`: a machine that boots a kernel. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/util.h"
+#include "boot/boot.h"
+#include "boot/cpuid.h"
+#include "default_cmdline.h"
+#include "virtio/virtio_layout.h"
+#include "volt-vmm/program.h"
+
+struct boot_files {
+    int kernel_fd, initrd_fd, log_fd;
+};
+
+static int open_file(const char *path, int flags, int *ret_fd, struct err *err)
+{
+    if (!path)
+        return 0;
+    *ret_fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0600);
+    return *ret_fd < 0 ? err_set_errno(err, errno, "opening '%s'", path) : 0;
+}
+
+static int open_files(const struct options *options, struct boot_files *files, struct err *err)
+{
+    int rc = open_file(options->kernel, O_RDONLY, &files->kernel_fd, err);
+
+    if (rc == 0)
+        rc = open_file(options->initrd, O_RDONLY, &files->initrd_fd, err);
+    if (rc == 0)
+        rc = open_file(options->console_log, O_WRONLY | O_CREAT | O_APPEND, &files->log_fd, err);
+    return rc;
+}
+
+/* ---- CPUs ---- */
+
+static int read_cpu_template(const char *path, struct cpuid_template *ret_template, struct err *err)
+{
+    _cleanup_close_ int fd = -1;
+    char text[16384];
+    int rc = open_file(path, O_RDONLY, &fd, err);
+
+    if (rc < 0)
+        return rc;
+    ssize_t bytes = read(fd, text, sizeof text);
+    if (bytes < 0 || bytes == sizeof text)
+        return err_set(err, EINVAL, "'%s': not a CPU template (at most %zu bytes)", path,
+                       sizeof text - 1);
+    rc = cpuid_template_parse(text, (size_t)bytes, ret_template, err);
+    return rc < 0 ? err_wrap(err, "'%s'", path) : 0;
+}
+
+static int set_cpuids(struct vm *vm, const struct options *options, struct err *err)
+{
+    struct {
+        struct kvm_cpuid2 head;
+        struct kvm_cpuid_entry2 entry[VM_CPUID_MAX];
+    } supported, cpuid;
+    struct cpuid_template cpu_template;
+    int rc = 0;
+
+    if (options->cpu_template)
+        rc = read_cpu_template(options->cpu_template, &cpu_template, err);
+    if (rc == 0)
+        rc = kvm_host_cpuid(vm->kvm, &supported.head, err);
+    for (uint32_t i = 0; rc == 0 && i < vm->vcpu_count; i++) {
+        const struct cpuid_request request = {
+            .vcpu_index = i,
+            .vcpu_count = vm->vcpu_count,
+            .software_only = vm->kvm->software_only,
+            .pmu = options->pmu,
+            .template = options->cpu_template ? &cpu_template : NULL,
+        };
+        cpuid = supported;
+        rc = cpuid_filter(&cpuid.head, VM_CPUID_MAX, &request, err);
+        if (rc == 0)
+            rc = vm_set_cpuid(vm, i, cpuid.entry, cpuid.head.nent, err);
+    }
+    return rc;
+}
+
+static int set_entry(struct vm *vm, const struct boot_entry *entry, struct err *err)
+{
+    struct kvm_sregs sregs;
+    struct kvm_regs regs;
+    int fd = vm->vcpu[0].fd;
+
+    if (ioctl(fd, KVM_GET_SREGS, &sregs) < 0 || ioctl(fd, KVM_GET_REGS, &regs) < 0)
+        return err_set_errno(err, errno, "reading the boot vCPU's registers");
+    boot_vcpu_regs(entry, &sregs, &regs);
+    if (ioctl(fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(fd, KVM_SET_REGS, &regs) < 0)
+        return err_set_errno(err, errno, "setting the boot vCPU's registers");
+    return 0;
+}
+
+/* ---- Memory's contents ---- */
+
+static int load_guest(struct vm *vm, const struct options *options, const struct boot_files *files,
+                      struct err *err)
+{
+    struct boot_virtio_dev virtio[MACHINE_SLOT_COUNT];
+    char cmdline[OPTIONS_CMDLINE_BYTES];
+    struct boot_entry entry;
+
+    for (unsigned i = 0; i < MACHINE_SLOT_COUNT; i++)
+        virtio[i] = (struct boot_virtio_dev){ .gpa = VIRTIO_MMIO_SLOT_GPA(i),
+                                              .bytes = VIRTIO_MMIO_SLOT_BYTES,
+                                              .gsi = VIRTIO_MMIO_SLOT_GSI(i) };
+    int used = snprintf(cmdline, sizeof cmdline, "%s%s%s%s", DEFAULT_CMDLINE,
+                        vm->kvm->software_only ? " " SOFTWARE_ONLY_CMDLINE : "",
+                        options->cmdline ? " " : "", options->cmdline ? options->cmdline : "");
+    if (used >= (int)sizeof cmdline)
+        return err_set(err, EINVAL, "the kernel command line is longer than %zu characters",
+                       sizeof cmdline - 1);
+    int rc = boot_cmdline_add_virtio(cmdline, sizeof cmdline, virtio, MACHINE_SLOT_COUNT, err);
+    struct boot_config config = {
+        .kernel_fd = files->kernel_fd,
+        .initrd_fd = files->initrd_fd,
+        .cmdline = cmdline,
+        .vcpu_count = vm->vcpu_count,
+        .acpi = !vm->kvm->software_only,
+        .virtio = virtio,
+        .virtio_count = MACHINE_SLOT_COUNT,
+        .serial = true,
+    };
+    if (rc == 0)
+        rc = boot_load(&vm->mem, &config, &entry, err);
+    return rc == 0 ? set_entry(vm, &entry, err) : rc;
+}
+
+static int build(struct machine *machine, const struct kvm_host *kvm, const struct options *options,
+                 struct boot_files *files, struct err *err)
+{
+    struct machine_config config = MACHINE_CONFIG_INIT;
+    struct guest_mem mem;
+
+    config.vm.vcpu_count = options->vcpu_count;
+    config.vm.pit = options->pit;
+    config.console_log_fd = take_fd(&files->log_fd);
+    int rc = guest_mem_init(&mem, options->memory_bytes, err);
+    if (rc == 0)
+        rc = guest_mem_map_new(&mem, err);
+    if (rc == 0)
+        rc = machine_create(machine, kvm, &mem, &config, err);
+    if (rc < 0) {
+        guest_mem_fini(&mem);
+        return rc;
+    }
+    rc = set_cpuids(&machine->vm, options, err);
+    return rc == 0 ? load_guest(&machine->vm, options, files, err) : rc;
+}
+
+/* Closes what the files were needed for; a started VM keeps none of them. */
+static void close_files(struct boot_files *files)
+{
+    close_fd(&files->kernel_fd);
+    close_fd(&files->initrd_fd);
+    close_fd(&files->log_fd);
+}
+
+int program_run(struct options *options, struct err *err)
+{
+    static struct machine machine; /* large, and lives as long as the process */
+    static struct kvm_host kvm;
+    struct boot_files files = { .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1 };
+    struct sandbox_status status = { 0 };
+    struct sandbox_vm jail = { .uid = SANDBOX_KEEP_ID,
+                               .gid = SANDBOX_KEEP_ID,
+                               .socket_dir_fd = -1,
+                               .file_bytes = GUEST_RAM_BYTES_MAX };
+    uint64_t start_ns = now_ns();
+
+    if (!options->kernel || options->control_fd < 0 || options->bell_fd < 0) {
+        err_set(err, EINVAL, "run needs --kernel, --control-fd and --bell-fd");
+        return EXIT_BAD_USAGE;
+    }
+    int rc = open_files(options, &files, err);
+    if (rc == 0)
+        rc = kvm_host_open(&kvm, err);
+    if (rc == 0)
+        rc = kvm_host_list_msrs(&kvm, err);
+    int keep[] = { options->control_fd, options->bell_fd, files.kernel_fd,
+                   files.initrd_fd,     files.log_fd,     kvm.fd };
+    if (rc == 0)
+        rc = sandbox_enter(&options->sandbox, keep, ARRAY_LEN(keep), &status, err);
+    if (rc == 0)
+        rc = sandbox_enter_vm(&options->sandbox, &jail, &status, err);
+    if (rc == 0)
+        rc = build(&machine, &kvm, options, &files, err);
+    close_files(&files);
+    if (rc < 0)
+        return EXIT_SOFTWARE;
+    machine.vm.created_ns = start_ns;
+    return vm_serve(&machine, options->control_fd, options->bell_fd, options, &status);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns a clone's making, from the fork to its shell: everything on the way of a cold restore, so
+ * nothing here opens, parses or hashes a file. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "volt-vmm/program.h"
+#include "volt-vmm/server.h"
+
+/* fds of a CLONE by name; -1 where there is none. */
+struct clone_fds {
+    int control, bell, vsock_dir, cgroup, disk, tap;
+};
+
+static bool sort_fds(const struct control_msg *msg, const int *fds, unsigned fd_count,
+                     struct clone_fds *ret)
+{
+    struct {
+        uint32_t bit;
+        int *fd;
+    } extra[] = {
+        { CONTROL_CLONE_FD_VSOCK_DIR, &ret->vsock_dir },
+        { CONTROL_CLONE_FD_CGROUP, &ret->cgroup },
+        { CONTROL_CLONE_FD_DISK, &ret->disk },
+        { CONTROL_CLONE_FD_TAP, &ret->tap },
+    };
+    unsigned at = 2;
+
+    *ret = (struct clone_fds){ -1, -1, -1, -1, -1, -1 };
+    if (fd_count < 2)
+        return false;
+    ret->control = fds[0];
+    ret->bell = fds[1];
+    for (size_t i = 0; i < ARRAY_LEN(extra); i++) {
+        if (!(msg->u.clone.extra_fds & extra[i].bit))
+            continue;
+        if (at == fd_count)
+            return false;
+        *extra[i].fd = fds[at++];
+    }
+    return at == fd_count;
+}
+
+static int build(const struct clone_source *source, const struct control_msg *msg,
+                 struct clone_fds *fds, struct sandbox_status *status, struct machine *machine,
+                 struct err *err)
+{
+    struct sandbox_vm jail = { .uid = msg->u.clone.uid,
+                               .gid = msg->u.clone.gid,
+                               .cgroup_fds = { fds->cgroup },
+                               .cgroup_count = fds->cgroup >= 0,
+                               .socket_dir_fd = fds->vsock_dir };
+    struct machine_config config = MACHINE_CONFIG_INIT;
+    const struct vm_state *state = &source->image->vm;
+    struct guest_mem mem;
+    int rc = 0;
+
+    if (fds->vsock_dir >= 0)
+        rc = vsock_listen(fds->vsock_dir, &config.vsock_listen_fd, err);
+    if (rc == 0)
+        rc = sandbox_enter_vm(&source->options->sandbox, &jail, status, err);
+    if (rc == 0)
+        rc = guest_mem_init(&mem, source->memory_bytes, err);
+    if (rc == 0)
+        rc = guest_mem_map_private(&mem, source->memory_fd, err);
+    if (rc < 0)
+        return rc;
+    config.vm.vcpu_count = state->vcpu_count;
+    config.vm.pit = source->has_pit;
+    config.vsock_dir_fd = take_fd(&fds->vsock_dir);
+    rc = machine_create(machine, source->kvm, &mem, &config, err);
+    for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++)
+        rc = vm_set_cpuid(&machine->vm, i, state->vcpu[i].cpuid, state->vcpu[i].cpuid_count, err);
+    return rc == 0 ? machine_load_devices(machine, source->image, err) : rc;
+}
+
+/* Before there is a server: the same message, sent by hand. */
+static int give_up(int control_fd, const struct err *err)
+{
+    struct control_msg msg = { .type = CONTROL_EXITED };
+
+    msg.u.exited.reason = EXIT_REASON_HOST_ERROR;
+    snprintf(msg.u.exited.detail, sizeof msg.u.exited.detail, "%s", err->msg);
+    control_send(control_fd, &msg, NULL, 0);
+    return EXIT_SOFTWARE;
+}
+
+int clone_main(const struct clone_source *source, const struct control_msg *msg, int *fds,
+               unsigned fd_count, uint64_t start_ns)
+{
+    static struct machine machine; /* large, and lives as long as the process */
+    struct sandbox_status status = *source->status;
+    struct clone_fds named;
+    struct err err = { 0 };
+
+    if (!sort_fds(msg, fds, fd_count, &named))
+        return EXIT_SOFTWARE;
+    if (build(source, msg, &named, &status, &machine, &err) < 0)
+        return give_up(named.control, &err);
+    close_fd(&named.cgroup);
+    machine.vm.created_ns = start_ns;
+    machine.vm.restore_from = &source->image->vm;
+    return vm_serve(&machine, named.control, named.bell, source->options, &status);
+}

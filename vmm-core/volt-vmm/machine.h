@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one machine that volt-vmm builds: a struct vm with Volt's devices in their fixed order. */
+#ifndef VOLT_VMM_MACHINE_H
+#define VOLT_VMM_MACHINE_H
+
+#include "base/err.h"
+#include "devices/uart.h"
+#include "machine/vm.h"
+#include "snapshot/sections.h"
+#include "virtio/vsock.h"
+
+/* virtio-mmio slots; part of the snapshot format, as the guest's kernel knows them by address. */
+enum machine_slot { MACHINE_SLOT_VSOCK, MACHINE_SLOT_RNG, MACHINE_SLOT_COUNT };
+
+struct machine {
+    struct vm vm;
+    struct uart *uart; /* these belong to vm.device[] */
+    struct vsock *vsock;
+};
+
+struct machine_config {
+    struct vm_config vm;
+    int vsock_dir_fd;    /* transferred; -1: none (vsock.h) */
+    int vsock_listen_fd; /* transferred; -1: none */
+    int console_log_fd;  /* transferred; -1: none */
+};
+
+#define MACHINE_CONFIG_INIT                                                                        \
+    (struct machine_config)                                                                        \
+    {                                                                                              \
+        .vm = { .vcpu_count = 1 }, .vsock_dir_fd = -1, .vsock_listen_fd = -1, .console_log_fd = -1 \
+    }
+
+/* Creates VM and devices over mem (moved on success). 0 or -errno. */
+int machine_create(struct machine *machine, const struct kvm_host *kvm, struct guest_mem *mem,
+                   struct machine_config *config, struct err *err);
+
+/* What a snapshot says of a machine, decoded and checked: made once, loaded by every clone. */
+struct machine_image {
+    struct vm_state vm;
+    void *device_state[VM_DEVICES_MAX]; /* owned; in the order of vm.device[] */
+    uint32_t device_count;
+};
+
+/* Decodes the sections that `machine`, a machine of the same shape, would save. */
+int machine_image_decode(struct machine *machine, struct state_reader *reader,
+                         struct machine_image *ret_image, struct err *err);
+void machine_image_fini(struct machine_image *image);
+
+/* Loads the devices' state; KVM's state is loaded by the first WAKE (vm.restore_from). */
+int machine_load_devices(struct machine *machine, const struct machine_image *image,
+                         struct err *err);
+
+/* Saves a parked machine (run_lock held by the caller) into state_fd and memory_fd, two empty
+ * files. Fills in msg->u.snapshot_done, also on failure. Device thread. */
+void machine_snapshot(struct machine *machine, int state_fd, int memory_fd,
+                      struct control_msg *msg);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns volt-vmm's command line: one table of options. */
+#include "volt-vmm/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "machine/guest_mem.h"
+#include "machine/vm_state.h"
+
+enum option_kind { OPTION_TEXT, OPTION_SIZE, OPTION_U32, OPTION_FD, OPTION_FLAG };
+
+static const struct option_row {
+    const char *name;
+    enum option_kind kind;
+    size_t offset;
+} rows[] = {
+    { "--kernel", OPTION_TEXT, offsetof(struct options, kernel) },
+    { "--initrd", OPTION_TEXT, offsetof(struct options, initrd) },
+    { "--memory", OPTION_SIZE, offsetof(struct options, memory_bytes) },
+    { "--vcpus", OPTION_U32, offsetof(struct options, vcpu_count) },
+    { "--cmdline", OPTION_TEXT, offsetof(struct options, cmdline) },
+    { "--cpu-template", OPTION_TEXT, offsetof(struct options, cpu_template) },
+    { "--console-log", OPTION_TEXT, offsetof(struct options, console_log) },
+    { "--pit", OPTION_FLAG, offsetof(struct options, pit) },
+    { "--pmu", OPTION_FLAG, offsetof(struct options, pmu) },
+    { "--control-fd", OPTION_FD, offsetof(struct options, control_fd) },
+    { "--bell-fd", OPTION_FD, offsetof(struct options, bell_fd) },
+    { "--snapshot-fd", OPTION_FD, offsetof(struct options, snapshot_fd) },
+};
+
+static bool parse_u32(const char *text, uint32_t *ret_value)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || value > UINT32_MAX)
+        return false;
+    *ret_value = (uint32_t)value;
+    return true;
+}
+
+static int set_value(struct options *options, const struct option_row *row, const char *value,
+                     struct err *err)
+{
+    void *at = (char *)options + row->offset;
+    uint32_t number;
+
+    switch (row->kind) {
+    case OPTION_TEXT:
+        *(const char **)at = value;
+        return 0;
+    case OPTION_FLAG:
+        *(bool *)at = true;
+        return 0;
+    case OPTION_SIZE:
+        if (!parse_size(value, at))
+            return err_set(err, EINVAL, "%s '%s': expected a size like 128M", row->name, value);
+        return 0;
+    case OPTION_U32:
+    case OPTION_FD:
+        if (!parse_u32(value, &number))
+            return err_set(err, EINVAL, "%s '%s': expected a number", row->name, value);
+        if (row->kind == OPTION_FD && fcntl((int)number, F_GETFD) < 0)
+            return err_set(err, EINVAL, "%s %s: no such file descriptor", row->name, value);
+        memcpy(at, &number, sizeof number);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static const struct option_row *find_row(const char *argument, size_t name_bytes)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (strlen(rows[i].name) == name_bytes && memcmp(rows[i].name, argument, name_bytes) == 0)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+int options_parse(struct options *ret_options, int argc, char **argv, struct err *err)
+{
+    struct options options = { .memory_bytes = MIB(128),
+                               .vcpu_count = 1,
+                               .control_fd = -1,
+                               .bell_fd = -1,
+                               .snapshot_fd = -1,
+                               .sandbox = SANDBOX_CONFIG_ALL };
+
+    for (int i = 0; i < argc; i++) {
+        const char *argument = argv[i];
+        const char *equals = strchr(argument, '=');
+        const struct option_row *row =
+            find_row(argument, equals ? (size_t)(equals - argument) : strlen(argument));
+        const char *value = equals ? equals + 1 : NULL;
+
+        if (!row && sandbox_config_option(&options.sandbox, argument))
+            continue;
+        if (!row)
+            return err_set(err, EINVAL, "unknown argument '%s'; see volt-vmm --help", argument);
+        if (row->kind == OPTION_FLAG && equals)
+            return err_set(err, EINVAL, "%s takes no value", row->name);
+        if (row->kind != OPTION_FLAG && !value) {
+            if (++i == argc)
+                return err_set(err, EINVAL, "%s needs a value", row->name);
+            value = argv[i];
+        }
+        int rc = set_value(&options, row, value, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (options.vcpu_count < 1 || options.vcpu_count > VM_VCPUS_MAX)
+        return err_set(err, EINVAL, "--vcpus %u: must be 1 to %u", options.vcpu_count,
+                       VM_VCPUS_MAX);
+    *ret_options = options;
+    return 0;
+}

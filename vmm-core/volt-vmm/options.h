@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of volt-vmm. */
+#ifndef VOLT_VMM_OPTIONS_H
+#define VOLT_VMM_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "sandbox/sandbox.h"
+
+#define OPTIONS_CMDLINE_BYTES 2048u
+
+struct options {
+    /* Machine to boot. */
+    const char *kernel, *initrd; /* NULL: none */
+    uint64_t memory_bytes;
+    uint32_t vcpu_count;
+    bool pit, pmu;
+    const char *cmdline; /* added to the default one */
+    const char *cpu_template;
+    const char *console_log;
+    /* Sockets and files that poold passes by number; -1: not given. */
+    int control_fd, bell_fd, snapshot_fd;
+    struct sandbox_config sandbox;
+};
+
+/* Parses the arguments behind the subcommand. -EINVAL with a sentence for anything that is unknown,
+ * malformed or out of range. Strings stay argv's. */
+int options_parse(struct options *ret_options, int argc, char **argv, struct err *err);
+
+#endif

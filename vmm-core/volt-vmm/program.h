@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands of volt-vmm. Each returns the process's exit status, with *err set if it is not
+ * 0 and the failure has not been told over the control socket. */
+#ifndef VOLT_VMM_PROGRAM_H
+#define VOLT_VMM_PROGRAM_H
+
+#include "base/err.h"
+#include "volt-vmm/machine.h"
+#include "volt-vmm/options.h"
+
+/* Exit statuses, as in sysexits(3). */
+#define EXIT_BAD_USAGE 64
+#define EXIT_SOFTWARE 70
+#define EXIT_VM_FAILED 75 /* the VM ended for another reason than being stopped or powered off */
+
+/* Boots a kernel; poold drives it over --control-fd and --bell-fd. */
+int program_run(struct options *options, struct err *err);
+
+/* Serves --snapshot-fd to clones over --control-fd. */
+int program_template(struct options *options, struct err *err);
+
+/* What a clone is made of; everything belongs to the template and is inherited over fork. */
+struct clone_source {
+    const struct kvm_host *kvm;
+    const struct options *options;
+    struct machine_image *image;
+    const struct sandbox_status *status;
+    int memory_fd;
+    uint64_t memory_bytes;
+    bool has_pit;
+};
+
+/* A clone's life, in the process forked for it. fds are transferred: control, bell, and extra_fds
+ * (CONTROL_CLONE_FD_*) in bit order. start_ns: when the fork began. Returns the exit status. */
+int clone_main(const struct clone_source *source, const struct control_msg *msg, int *fds,
+               unsigned fd_count, uint64_t start_ns);
+
+/* The rest of a VM's life once its machine is made: starts it, says HELLO, confines the device
+ * thread, serves it until it ends, tells why. Returns the exit status. */
+int vm_serve(struct machine *machine, int control_fd, int bell_fd, const struct options *options,
+             struct sandbox_status *status);
+
+#endif
