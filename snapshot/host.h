@@ -4,7 +4,7 @@
 #define VOLT_SNAPSHOT_HOST_H
 
 #include "base/err.h"
-#include "manifest.h"
+#include "snapshot/manifest.h"
 
 /* CPUID, and /sys/module/kvm_* where it can be seen: a KVM is software-only when the CPU offers
  * neither VMX nor SVM, or when kvm_pvm is the only back end loaded. Cannot fail. Any thread. */

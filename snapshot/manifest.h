@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "digest.h"
+#include "snapshot/digest.h"
 
 #define MANIFEST_FORMAT "volt-snapshot"
 #define MANIFEST_FORMAT_VERSION 1u /* newer ones are refused with -ENOTSUP */
@@ -68,5 +68,8 @@ int manifest_format(const struct manifest *m, char **ret_text, size_t *ret_len, 
  * names the key and what was expected; -ENOTSUP for a newer format; *ret_manifest is untouched on
  * failure. Any thread. */
 int manifest_parse(const char *text, size_t len, struct manifest *ret_manifest, struct err *err);
+
+/* Reads manifest.json from a snapshot's directory through the gate of file.h, and parses it. */
+int manifest_load(int dirfd, struct manifest *ret_manifest, struct err *err);
 
 #endif

@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "digest.h"
 #include "machine/guest_mem.h"
+#include "snapshot/digest.h"
 
 #define MEMORY_CHUNK_BYTES (2u << 20)
 #define MEMORY_FOOTER_MAGIC "VOLTMEM1"
@@ -68,6 +68,10 @@ struct snapshot_memory_expect {
     uint8_t snapshot_id[16];
     struct digest table;
 };
+
+/* Takes what to expect from a manifest. */
+struct manifest;
+struct snapshot_memory_expect snapshot_memory_expect_of(const struct manifest *manifest);
 
 /* Size and footer against the manifest; reads the footer only. -EINVAL with a sentence that starts
  * with "memory.img". *ret_chunks (may be NULL): the chunk digests, malloc'ed, the caller's. */

@@ -15,9 +15,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "digest.h"
+#include "snapshot/digest.h"
 
-#define STATE_MAGIC "VOLTSTAT"
+#define STATE_MAGIC "VOLTSTAT" /* without the NUL */
 #define STATE_FORMAT_VERSION 1u
 #define STATE_TAG_BYTES 16u      /* NUL-padded: names of 1 to 15 of a-z 0-9 - _ . */
 #define STATE_SECTIONS_MAX 1024u /* in a file */
@@ -33,7 +33,7 @@ struct state_header {
     uint32_t format_version;
     uint32_t section_count;
     uint64_t total_bytes; /* of the file */
-    struct digest digest; /* of the header up to here and the whole table */
+    struct digest digest; /* of header and table, with this field zero */
 };
 
 /* section_count of them behind the header. */

@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 #include "devices/device.h"
-#include "sections.h"
+#include "snapshot/sections.h"
 
 /* Bytes that a struct takes in a file of this version of its table: the fields with
  * since <= version. */

@@ -23,9 +23,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "manifest.h"
-#include "memory.h"
-#include "sections.h"
+#include "snapshot/manifest.h"
+#include "snapshot/memory.h"
+#include "snapshot/sections.h"
 
 #define SNAPSHOT_NAME_BYTES 64u      /* with the NUL */
 #define SNAPSHOT_TEMP_NAME_BYTES 80u /* ".NAME.tmp.XXXXXX" */
@@ -47,7 +47,8 @@ struct snapshot_txn {
 int snapshot_create_begin(int store_fd, const char *name, struct snapshot_txn *ret_txn,
                           struct err *err);
 
-/* Makes the filled files a snapshot called txn->name. `manifest` has everything but the fields
+/* The VM must have closed its copies of the fds, or be dead: nothing may change them from here on.
+ * Makes the filled files a snapshot called txn->name. `manifest` has everything but the fields
  * marked (c) in manifest.h, which are filled in. Checks that the VM left a whole state file and
  * memory of manifest->memory_bytes. Whatever the outcome the txn is over: its fds are closed, and
  * on failure the temporary directory is removed and the old snapshot, if any, still stands. */

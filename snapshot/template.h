@@ -6,9 +6,9 @@
 #define VOLT_SNAPSHOT_TEMPLATE_H
 
 #include "base/err.h"
-#include "manifest.h"
-#include "sections.h"
-#include "workingset.h"
+#include "snapshot/manifest.h"
+#include "snapshot/sections.h"
+#include "snapshot/workingset.h"
 
 /* Also read all of memory.img and check every chunk (snapshot_verify's part): costs a read of the
  * file's data and about 0.1 ms for each MiB of it. */
@@ -24,6 +24,14 @@ struct snapshot_template {
     struct working_set working_set; /* empty when none was recorded or it is unusable */
 };
 
+/* Reads the state file that the manifest speaks of and checks all its digests. On failure
+ * ret_state->fault_section names the section, if it was one. For inspect and verify too. */
+int snapshot_state_load(int dirfd, const struct manifest *manifest, struct state_reader *ret_state,
+                        struct err *err);
+
+/* Opens the memory.img that the manifest speaks of, of exactly its size, and checks its footer. */
+int snapshot_memory_open(int dirfd, const struct manifest *manifest, int *ret_fd, struct err *err);
+
 /* Opens, checks and reads a snapshot's directory (dirfd borrowed): manifest and its digest, host
  * (host.h), state file size and every digest, memory.img's kind, owner, size and footer. flags:
  * SNAPSHOT_OPEN_*. On failure *ret_template is closed and empty. -EINVAL damaged or altered,
@@ -32,7 +40,7 @@ struct snapshot_template {
 int snapshot_open(int dirfd, unsigned flags, struct snapshot_template *ret_template,
                   struct err *err);
 
-/* Closes and frees. Fine on a zeroed-by-open-failure one. */
+/* Closes and frees. Fine after a failed open. */
 void snapshot_close(struct snapshot_template *t);
 
 #endif

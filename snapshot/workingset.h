@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "digest.h"
+#include "snapshot/digest.h"
 
 #define WORKING_SET_MAGIC "VOLTWSET"
 #define WORKING_SET_VERSION 1u
