@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the connection to poold: where it is, requests, responses, upgrades; see client.h. */
+#include "client.h"
+
+#include <errno.h>
+#include <http_parser.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/util.h"
+
+#define HEAD_MAX 65536u
+#define REQUEST_HEAD_BYTES 2048u
+
+_Static_assert(sizeof(((struct sockaddr_un *)0)->sun_path) == 108, "client.socket_path");
+
+static int path_format(char ret_path[108], struct err *err, const char *dir, const char *name)
+{
+    int n = snprintf(ret_path, 108, "%s%s%s", dir, *name ? "/" : "", name);
+
+    if (n < 0 || n >= 108)
+        return err_set(err, ENAMETOOLONG,
+                       "the socket path '%s%s%s' is too long for a Unix socket (107 bytes)", dir,
+                       *name ? "/" : "", name);
+    return 0;
+}
+
+int client_socket_path(const char *option, char ret_path[108], struct err *err)
+{
+    const char *socket_env = getenv("VOLT_SOCKET");
+    const char *run_dir = getenv("VOLT_RUN_DIR");
+    const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+    char fallback[64];
+
+    if (option && *option)
+        return path_format(ret_path, err, option, "");
+    if (socket_env && *socket_env)
+        return path_format(ret_path, err, socket_env, "");
+    if (run_dir && *run_dir)
+        return path_format(ret_path, err, run_dir, "poold.sock");
+    if (geteuid() == 0)
+        return path_format(ret_path, err, "/run/volt", "poold.sock");
+    if (runtime_dir && *runtime_dir)
+        return path_format(ret_path, err, runtime_dir, "volt/poold.sock");
+    snprintf(fallback, sizeof fallback, "/tmp/volt-%u", (unsigned)geteuid());
+    return path_format(ret_path, err, fallback, "poold.sock");
+}
+
+static int connect_fail(const struct client *client, int code, struct err *err)
+{
+    const char *advice = "start it with 'cli/quickstart', or 'poold' by hand";
+
+    if (code == EACCES || code == EPERM)
+        return err_set(err, code,
+                       "no permission to connect to poold at %s; run voltctl as the user who "
+                       "started poold, or as a member of the socket's group",
+                       client->socket_path);
+    if (code == ENOENT || code == ECONNREFUSED)
+        return err_set(err, code, "poold is not running: nothing listens at %s; %s",
+                       client->socket_path, advice);
+    return err_set_errno(err, code, "cannot connect to poold at %s", client->socket_path);
+}
+
+static int client_connect(struct client *client, struct err *err)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return err_set_errno(err, errno, "cannot make a socket");
+    memcpy(address.sun_path, client->socket_path, sizeof address.sun_path);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        return connect_fail(client, errno, err);
+    client->fd = take_fd(&fd);
+    client->reused = false;
+    return 0;
+}
+
+int client_init(struct client *client, const char *socket_path, struct err *err)
+{
+    client->fd = -1;
+    client->reused = false;
+    memset(client->socket_path, 0, sizeof client->socket_path);
+    if (strlen(socket_path) >= sizeof client->socket_path)
+        return err_set(err, ENAMETOOLONG, "the socket path '%s' is too long", socket_path);
+    strcpy(client->socket_path, socket_path);
+    return client_connect(client, err);
+}
+
+void client_fini(struct client *client)
+{
+    close_fd(&client->fd);
+}
+
+void client_response_fini(struct client_response *response)
+{
+    free_pointer(&response->body);
+    response->body_bytes = 0;
+}
+
+int client_wait_readable(int fd, uint64_t deadline_ns)
+{
+    for (;;) {
+        struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+        uint64_t now = now_ns();
+
+        if (now >= deadline_ns)
+            return -ETIMEDOUT;
+        uint64_t left_ms = (deadline_ns - now) / NS_PER_MS + 1;
+        int n = poll(&poll_fd, 1, (int)MIN_OF(left_ms, 3600u * 1000));
+        if (n > 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+    }
+}
+
+int client_send_all(int fd, const void *data, size_t bytes)
+{
+    const uint8_t *at = data;
+
+    while (bytes > 0) {
+        ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        at += n;
+        bytes -= (size_t)n;
+    }
+    return 0;
+}
+
+/* ---- Reading one response ---- */
+
+struct reading {
+    struct client_response *response;
+    size_t head_bytes;
+    bool complete;
+    bool too_large;
+};
+
+static int on_body(http_parser *parser, const char *at, size_t bytes)
+{
+    struct reading *reading = parser->data;
+    struct client_response *response = reading->response;
+
+    if (bytes > CLIENT_BODY_MAX - response->body_bytes) {
+        reading->too_large = true;
+        return 1;
+    }
+    char *grown = realloc(response->body, response->body_bytes + bytes + 1);
+    if (!grown)
+        return 1;
+    memcpy(grown + response->body_bytes, at, bytes);
+    response->body = grown;
+    response->body_bytes += bytes;
+    grown[response->body_bytes] = '\0';
+    return 0;
+}
+
+static int on_complete(http_parser *parser)
+{
+    struct reading *reading = parser->data;
+
+    reading->complete = true;
+    reading->response->status = parser->status_code;
+    http_parser_pause(parser, 1); /* what follows is not this response's */
+    return 0;
+}
+
+/* 1xx other than 101 would be followed by the real response; poold sends none. */
+static const http_parser_settings parser_settings = {
+    .on_body = on_body,
+    .on_message_complete = on_complete,
+};
+
+static int parse_fail(const struct reading *reading, const http_parser *parser, struct err *err)
+{
+    if (reading->too_large)
+        return err_set(err, EPROTO, "the answer's body is larger than %u MiB",
+                       CLIENT_BODY_MAX >> 20);
+    return err_set(err, EPROTO, "the answer is not HTTP (%s); is that poold's socket?",
+                   http_errno_description(HTTP_PARSER_ERRNO(parser)));
+}
+
+/* Reads until the response is complete. What came behind it is moved to the front of buffer,
+ * *ret_left bytes. -ECONNRESET with nothing read at all when the peer had closed already. */
+static int response_read(int fd, uint64_t deadline_ns, struct reading *reading, http_parser *parser,
+                         uint8_t *buffer, size_t *ret_left, struct err *err)
+{
+    while (!reading->complete) {
+        int rc = client_wait_readable(fd, deadline_ns);
+        if (rc == -ETIMEDOUT)
+            return err_set(err, ETIMEDOUT, "poold gave no answer in time");
+        if (rc < 0)
+            return err_set_errno(err, -rc, "cannot wait for poold's answer");
+        ssize_t n = read(fd, buffer, CLIENT_STREAM_BYTES);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set_errno(err, errno, "cannot read poold's answer");
+        reading->head_bytes += (size_t)n;
+        size_t used = http_parser_execute(parser, &parser_settings, (char *)buffer, (size_t)n);
+        enum http_errno error = HTTP_PARSER_ERRNO(parser);
+        if (error != HPE_OK && error != HPE_PAUSED)
+            return n == 0 ? err_set(err, ECONNRESET, "poold closed the connection in mid-answer")
+                          : parse_fail(reading, parser, err);
+        if (reading->complete) {
+            *ret_left = (size_t)n - used;
+            memmove(buffer, buffer + used, *ret_left);
+            return 0;
+        }
+        if (n == 0)
+            return err_set(err, ECONNRESET, "poold closed the connection without an answer");
+    }
+    return 0;
+}
+
+static int request_send(struct client *client, const char *method, const char *path,
+                        const char *headers, const char *body, struct err *err)
+{
+    size_t body_bytes = body ? strlen(body) : 0;
+    _cleanup_free_ char *request = malloc(REQUEST_HEAD_BYTES + body_bytes);
+
+    if (!request)
+        return err_set(err, ENOMEM, "out of memory");
+    int n = snprintf(request, REQUEST_HEAD_BYTES,
+                     "%s %s HTTP/1.1\r\nHost: volt\r\n%sContent-Length: %zu\r\n%s\r\n", method,
+                     path, body ? "Content-Type: application/json\r\n" : "", body_bytes, headers);
+    if (n < 0 || (unsigned)n >= REQUEST_HEAD_BYTES)
+        return err_set(err, ENAMETOOLONG, "the request's path is too long");
+    if (body)
+        memcpy(request + n, body, body_bytes);
+    int rc = client_send_all(client->fd, request, (size_t)n + body_bytes);
+    /* A server that refuses early has answered and closed: the answer says why. */
+    if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)
+        return err_set_errno(err, -rc, "cannot send the request to poold");
+    return 0;
+}
+
+static int exchange(struct client *client, const char *method, const char *path,
+                    const char *headers, const char *body, uint64_t timeout_ms,
+                    struct reading *reading, struct client_stream *stream, struct err *err)
+{
+    uint8_t buffer[CLIENT_STREAM_BYTES];
+    uint64_t deadline_ns = now_ns() + timeout_ms * NS_PER_MS;
+    http_parser parser;
+    size_t left = 0;
+
+    http_parser_init(&parser, HTTP_RESPONSE);
+    parser.data = reading;
+    int rc = request_send(client, method, path, headers, body, err);
+    if (rc == 0)
+        rc = response_read(client->fd, deadline_ns, reading, &parser,
+                           stream ? stream->early : buffer, &left, err);
+    if (rc < 0) {
+        client_fini(client);
+        return rc;
+    }
+    client->reused = true;
+    if (stream && parser.upgrade && reading->response->status == 101) {
+        stream->fd = take_fd(&client->fd);
+        stream->early_bytes = left;
+        return 0;
+    }
+    if (reading->response->status == 101 || left > 0) {
+        client_fini(client);
+        return err_set(err, EPROTO, "poold's answer to %s %s is out of place", method, path);
+    }
+    http_parser_pause(&parser, 0);
+    if (!http_should_keep_alive(&parser))
+        client_fini(client);
+    return 0;
+}
+
+int client_request(struct client *client, const char *method, const char *path, const char *body,
+                   uint64_t timeout_ms, struct client_response *ret_response, struct err *err)
+{
+    struct client_response response = { 0 };
+    struct reading reading = { .response = &response };
+    int rc = client->fd < 0 ? client_connect(client, err) : 0;
+    bool may_repeat = client->reused && strcmp(method, "GET") == 0;
+
+    if (rc == 0)
+        rc = exchange(client, method, path, "", body, timeout_ms, &reading, NULL, err);
+    if (rc < 0 && may_repeat && reading.head_bytes == 0 && rc != -ETIMEDOUT) {
+        rc = client_connect(client, err);
+        if (rc == 0)
+            rc = exchange(client, method, path, "", body, timeout_ms, &reading, NULL, err);
+    }
+    if (rc < 0) {
+        client_response_fini(&response);
+        return rc;
+    }
+    *ret_response = response;
+    return 0;
+}
+
+int client_upgrade(struct client *client, const char *path, const char *protocol,
+                   uint64_t timeout_ms, struct client_stream *ret_stream,
+                   struct client_response *ret_response, struct err *err)
+{
+    struct client_response response = { 0 };
+    struct reading reading = { .response = &response };
+    char headers[128];
+    int rc = client->fd < 0 ? client_connect(client, err) : 0;
+
+    ret_stream->fd = -1;
+    snprintf(headers, sizeof headers, "Connection: Upgrade\r\nUpgrade: %s\r\n", protocol);
+    if (rc == 0)
+        rc = exchange(client, "POST", path, headers, NULL, timeout_ms, &reading, ret_stream, err);
+    if (rc < 0) {
+        client_response_fini(&response);
+        return rc;
+    }
+    *ret_response = response;
+    return 0;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP/1.1 client: one connection to poold over its Unix socket, kept alive between requests,
+ * and the upgrade of a connection to a byte stream into a VM.
+ *
+ * Everything that comes back is checked and bounded (heads of 64 KiB, bodies of 16 MiB): a peer
+ * that is not poold gets a clear error, never a crash. One thread; calls block, up to a timeout.
+ */
+#ifndef VOLT_CLI_CLIENT_H
+#define VOLT_CLI_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define CLIENT_BODY_MAX (16u << 20)
+#define CLIENT_STREAM_BYTES 65536u
+
+struct client {
+    int fd;                /* -1: not connected */
+    bool reused;           /* a request was answered on it before */
+    char socket_path[108]; /* as in sockaddr_un */
+};
+
+struct client_response {
+    unsigned status;
+    size_t body_bytes;
+    char *body; /* NUL-terminated as well; owned, free with client_response_fini */
+};
+
+/* A connection that was upgraded: bytes that came with the response's head, then the socket. */
+struct client_stream {
+    int fd; /* owned */
+    size_t early_bytes;
+    uint8_t early[CLIENT_STREAM_BYTES];
+};
+
+/* Finds where poold listens (docs/api.md, "Where the socket is"); `option` is --socket or NULL.
+ * -ENAMETOOLONG if the path does not fit into a socket address. */
+int client_socket_path(const char *option, char ret_path[108], struct err *err);
+
+/* Connects. -ENOENT, -ECONNREFUSED, -EACCES, ... with a sentence that says how to start poold. */
+int client_init(struct client *client, const char *socket_path, struct err *err);
+void client_fini(struct client *client);
+
+/* Sends one request (`body`: NUL-terminated JSON or NULL) and reads the whole response, which must
+ * have come within timeout_ms. A GET on a connection that poold closed meanwhile is sent again on a
+ * new one. Any HTTP status is success here. -ETIMEDOUT, -EPROTO (not HTTP, or too large),
+ * -ECONNRESET, ... */
+int client_request(struct client *client, const char *method, const char *path, const char *body,
+                   uint64_t timeout_ms, struct client_response *ret_response, struct err *err);
+void client_response_fini(struct client_response *response);
+
+/* Asks for an upgrade to `protocol` by POST. On 101 the connection moves to *ret_stream and client
+ * is left unconnected, ret_response->status is 101. On any other status it is 0 as well, the stream
+ * is untouched (fd -1) and the response tells why. */
+int client_upgrade(struct client *client, const char *path, const char *protocol,
+                   uint64_t timeout_ms, struct client_stream *ret_stream,
+                   struct client_response *ret_response, struct err *err);
+
+/* Waits until fd is readable or closed. 0, -ETIMEDOUT or -errno. */
+int client_wait_readable(int fd, uint64_t deadline_ns);
+
+/* Sends all of `bytes`, blocking; never SIGPIPE. 0 or -errno. */
+int client_send_all(int fd, const void *data, size_t bytes);
+
+#endif

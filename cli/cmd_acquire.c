@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns leases: the commands acquire, release, renew and ps; see lease.h. */
+#include "lease.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/util.h"
+#include "cli.h"
+#include "options.h"
+#include "table.h"
+
+int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
+                  struct err *err)
+{
+    _cleanup_json_ json_t *body = json_object();
+    const char *id;
+    json_t *lease = NULL;
+
+    json_object_set_new(body, "wait_ms", json_integer((json_int_t)request->wait_ms));
+    if (request->pool && json_object_set_new(body, "pool", json_string(request->pool)) < 0)
+        return err_set(err, EINVAL, "the pool's name is not valid UTF-8");
+    if (request->ttl_set)
+        json_object_set_new(body, "ttl_ms", json_integer((json_int_t)request->ttl_ms));
+    if (request->bind)
+        json_object_set_new(body, "bind", json_true());
+    int rc =
+        api_call(api, "POST", "/v1/leases", body, request->wait_ms + API_TIMEOUT_MS, &lease, err);
+    if (rc == 0)
+        rc = api_get_string(lease, "lease", &id, err);
+    if (rc < 0) {
+        json_decref(lease);
+        return rc;
+    }
+    *ret_lease = lease;
+    return 0;
+}
+
+int lease_release(struct api *api, const char *lease, struct err *err)
+{
+    char path[API_PATH_BYTES];
+    int rc = api_path(path, err, "/v1/leases/", lease, "");
+
+    return rc < 0 ? rc : api_call(api, "DELETE", path, NULL, API_TIMEOUT_MS, NULL, err);
+}
+
+int lease_fail(const struct err *err)
+{
+    cli_fail(err);
+    return err->code == API_ERROR_NO_VM ? CLI_EXIT_NO_VM : CLI_EXIT_FAILURE;
+}
+
+int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
+{
+    struct lease_request request = { .ttl_ms = UINT64_MAX };
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "wait", 0, OPTION_DURATION, &request.wait_ms, "TIME",
+          "queue for a VM that long (default 0: fail at once)" },
+        { "ttl", 0, OPTION_DURATION, &request.ttl_ms, "TIME",
+          "the lease ends by itself after that (default 10m; 0: never)" },
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print the whole lease, with its timings" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1 };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *lease = NULL;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    request.pool = options.positional_count ? options.positionals[0] : NULL;
+    request.ttl_set = request.ttl_ms != UINT64_MAX;
+    if (api_init(&api, &err) < 0 || lease_acquire(&api, &request, &lease, &err) < 0)
+        return lease_fail(&err);
+    if (as_json)
+        return api_print_json(lease);
+    puts(api_text_of(lease, "lease"));
+    return CLI_EXIT_OK;
+}
+
+static int release_all(struct api *api)
+{
+    struct err err;
+    _cleanup_json_ json_t *json = NULL;
+
+    if (api_call(api, "DELETE", "/v1/leases", NULL, API_TIMEOUT_MS, &json, &err) < 0)
+        return cli_fail(&err);
+    printf("released %" JSON_INTEGER_FORMAT "\n", api_number_of(json, "released"));
+    return CLI_EXIT_OK;
+}
+
+int cmd_release_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool all = false;
+    const struct option_spec specs[] = {
+        { "all", 'a', OPTION_FLAG, &all, NULL, "release every lease of yours" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1 };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (all == (options.positional_count == 1))
+        return cli_failf("release: give either a lease or --all");
+    if (api_init(&api, &err) < 0)
+        return cli_fail(&err);
+    if (all)
+        return release_all(&api);
+    if (lease_release(&api, options.positionals[0], &err) < 0)
+        return cli_fail(&err);
+    return CLI_EXIT_OK;
+}
+
+int cmd_renew_run(const struct cli_command *command, int argc, char **argv)
+{
+    uint64_t ttl_ms = 600000;
+    const struct option_spec specs[] = {
+        { "ttl", 0, OPTION_DURATION, &ttl_ms, "TIME",
+          "from now on (default 10m; 0: never ends by itself)" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *body = NULL;
+    char path[API_PATH_BYTES];
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    body = json_pack("{s:I}", "ttl_ms", (json_int_t)ttl_ms);
+    if (api_path(path, &err, "/v1/leases/", options.positionals[0], "/renew") < 0 ||
+        api_init(&api, &err) < 0 ||
+        api_call(&api, "POST", path, body, API_TIMEOUT_MS, NULL, &err) < 0)
+        return cli_fail(&err);
+    return CLI_EXIT_OK;
+}
+
+static const struct table_column ps_columns[] = {
+    { "LEASE", "lease", TABLE_TEXT },         { "POOL", "pool", TABLE_TEXT },
+    { "HOSTNAME", "hostname", TABLE_TEXT },   { "TIER", "tier", TABLE_TEXT },
+    { "PID", "pid", TABLE_NUMBER },           { "AGE", "age_ms", TABLE_MS },
+    { "EXPIRES", "expires_in_ms", TABLE_MS }, { "ACQUIRE", "timings_us.total", TABLE_US },
+};
+
+int cmd_ps_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs) };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *json = NULL;
+    json_t *leases;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (api_init(&api, &err) < 0 ||
+        api_call(&api, "GET", "/v1/leases", NULL, API_TIMEOUT_MS, &json, &err) < 0 ||
+        api_get_array(json, "leases", &leases, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(json);
+    table_print(leases, ps_columns, ARRAY_LEN(ps_columns));
+    return CLI_EXIT_OK;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the commands about poold itself: status, version, shutdown. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "base/util.h"
+#include "cli.h"
+#include "options.h"
+#include "table.h"
+#include "version.h"
+
+#define SHUTDOWN_TIMEOUT_MS 30000u
+
+static const struct table_column status_columns[] = {
+    { "version", "version", TABLE_TEXT },
+    { "pid", "pid", TABLE_NUMBER },
+    { "uptime", "uptime_ms", TABLE_MS },
+    { "kvm", "kvm.kind", TABLE_TEXT },
+    { "pools", "pools", TABLE_NUMBER },
+    { "leases", "leases", TABLE_NUMBER },
+    { "VMs", "vms", TABLE_NUMBER },
+    { "run directory", "run_dir", TABLE_TEXT },
+    { "state directory", "state_dir", TABLE_TEXT },
+    { "log", "log", TABLE_TEXT },
+};
+
+int cmd_status_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs) };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *json = NULL;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (api_init(&api, &err) < 0 ||
+        api_call(&api, "GET", "/v1/status", NULL, API_TIMEOUT_MS, &json, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(json);
+    printf("%-15s  %s\n", "socket", api.client.socket_path);
+    table_print_fields(json, status_columns, ARRAY_LEN(status_columns));
+    return CLI_EXIT_OK;
+}
+
+/* Works without poold: then only the client's own version is told. */
+int cmd_version_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs) };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *daemon = NULL;
+    _cleanup_json_ json_t *json = NULL;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    bool running = api_init(&api, &err) == 0 &&
+                   api_call(&api, "GET", "/v1/version", NULL, API_TIMEOUT_MS, &daemon, &err) == 0;
+    if (as_json) {
+        json = json_pack("{s:{s:s,s:s},s:O?}", "voltctl", "version", CLI_VERSION, "commit",
+                         CLI_COMMIT, "poold", running ? daemon : NULL);
+        return api_print_json(json);
+    }
+    printf("voltctl  %s (%s)\n", CLI_VERSION, CLI_COMMIT);
+    printf("poold    %s\n", running ? api_text_of(daemon, "version") : err.msg);
+    return CLI_EXIT_OK;
+}
+
+/* A pidfd of the process that listens on the other end of a connection, or -errno. */
+static int peer_open(int fd)
+{
+    struct ucred peer;
+    socklen_t bytes = sizeof peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0)
+        return -errno;
+    int pid_fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+    return pid_fd < 0 ? -errno : pid_fd;
+}
+
+int cmd_shutdown_run(const struct cli_command *command, int argc, char **argv)
+{
+    struct options options = { 0 };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (api_init(&api, &err) < 0)
+        return cli_fail(&err);
+    _cleanup_close_ int daemon = peer_open(api.client.fd);
+    if (api_call(&api, "POST", "/v1/shutdown", NULL, API_TIMEOUT_MS, NULL, &err) < 0)
+        return cli_fail(&err);
+    /* A pidfd is readable once its process has ended. */
+    uint64_t deadline_ns = now_ns() + SHUTDOWN_TIMEOUT_MS * NS_PER_MS;
+    if (daemon >= 0 && client_wait_readable(daemon, deadline_ns) == -ETIMEDOUT)
+        return cli_failf("poold was asked to stop and still runs after %u s",
+                         SHUTDOWN_TIMEOUT_MS / 1000);
+    return CLI_EXIT_OK;
+}

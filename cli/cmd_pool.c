@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the family of pool commands. */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api.h"
+#include "base/util.h"
+#include "cli.h"
+#include "options.h"
+#include "table.h"
+
+#define POLL_EVERY_MS 100u
+#define CREATE_TIMEOUT_MS (30u * 60 * 1000) /* a stock kernel on a simulated CPU takes minutes */
+
+static const struct table_column pool_columns[] = {
+    { "NAME", "name", TABLE_TEXT },
+    { "STATE", "state", TABLE_TEXT },
+    { "MEMORY", "memory_bytes", TABLE_BYTES },
+    { "VCPUS", "vcpus", TABLE_NUMBER },
+    { "MIN", "min", TABLE_NUMBER },
+    { "MAX", "max", TABLE_NUMBER },
+    { "PARKED", "slots.parked", TABLE_NUMBER },
+    { "LEASED", "slots.leased", TABLE_NUMBER },
+    { "WAITING", "waiting", TABLE_NUMBER },
+    { "ACQUIRES", "acquires", TABLE_NUMBER },
+    { "BOOT", "cold_boot_ms", TABLE_MS },
+    { "SNAPSHOT", "snapshot_ms", TABLE_MS },
+};
+
+static const struct table_column show_columns[] = {
+    { "name", "name", TABLE_TEXT },
+    { "state", "state", TABLE_TEXT },
+    { "error", "error", TABLE_TEXT },
+    { "created", "created", TABLE_TEXT },
+    { "memory", "memory_bytes", TABLE_BYTES },
+    { "vCPUs", "vcpus", TABLE_NUMBER },
+    { "kernel", "kernel", TABLE_TEXT },
+    { "initrd", "initrd", TABLE_TEXT },
+    { "command line", "cmdline", TABLE_TEXT },
+    { "warm-up", "warmup", TABLE_TEXT },
+    { "snapshot", "snapshot", TABLE_TEXT },
+    { "cold boot", "cold_boot_ms", TABLE_MS },
+    { "snapshot took", "snapshot_ms", TABLE_MS },
+    { "min parked", "min", TABLE_NUMBER },
+    { "shells wanted", "shells", TABLE_NUMBER },
+    { "max VMs", "max", TABLE_NUMBER },
+    { "preparing", "slots.preparing", TABLE_NUMBER },
+    { "shells", "slots.shell", TABLE_NUMBER },
+    { "parked", "slots.parked", TABLE_NUMBER },
+    { "leased", "slots.leased", TABLE_NUMBER },
+    { "stopping", "slots.stopping", TABLE_NUMBER },
+    { "acquires", "acquires", TABLE_NUMBER },
+    { "  with none parked", "missed", TABLE_NUMBER },
+    { "waiting", "waiting", TABLE_NUMBER },
+    { "refill pauses", "backoff_ms", TABLE_MS },
+};
+
+/* ---- Creating, with progress ---- */
+
+/* On a terminal one line that is drawn again and again; else a line for each new phase. */
+struct progress {
+    bool is_tty;
+    char phase[64]; /* the last one shown */
+};
+
+static void progress_show(struct progress *progress, json_t *pool)
+{
+    char phase[TABLE_CELL_BYTES], elapsed[TABLE_CELL_BYTES];
+    static const struct table_column phase_column = { NULL, "progress.phase", TABLE_TEXT };
+    static const struct table_column elapsed_column = { NULL, "progress.elapsed_ms", TABLE_MS };
+    json_int_t percent = api_number_of(json_object_get(pool, "progress"), "percent");
+
+    if (!json_is_object(json_object_get(pool, "progress")))
+        return;
+    table_cell(pool, &phase_column, phase);
+    table_cell(pool, &elapsed_column, elapsed);
+    if (progress->is_tty)
+        fprintf(stderr, "\r\033[K%s  %3d%%  %s", phase, (int)percent, elapsed);
+    else if (strncmp(phase, progress->phase, sizeof progress->phase - 1) != 0)
+        fprintf(stderr, "%s (%s)\n", phase, elapsed);
+    snprintf(progress->phase, sizeof progress->phase, "%s", phase);
+}
+
+static void progress_end(const struct progress *progress)
+{
+    if (progress->is_tty && *progress->phase)
+        fprintf(stderr, "\r\033[K");
+}
+
+/* Polls until the pool is ready. 0 and its object (owned), or -errno when it failed. */
+static int ready_wait(struct api *api, const char *path, json_t **ret_pool, struct err *err)
+{
+    struct progress progress = { .is_tty = isatty(STDERR_FILENO) };
+    uint64_t deadline_ns = now_ns() + CREATE_TIMEOUT_MS * NS_PER_MS;
+    const struct timespec pause = { .tv_nsec = POLL_EVERY_MS * NS_PER_MS };
+
+    for (;;) {
+        _cleanup_json_ json_t *pool = NULL;
+        const char *state;
+        int rc = api_call(api, "GET", path, NULL, API_TIMEOUT_MS, &pool, err);
+
+        if (rc == 0)
+            rc = api_get_string(pool, "state", &state, err);
+        if (rc == 0 && strcmp(state, "failed") == 0)
+            rc = err_set(err, EREMOTEIO, "%s", api_text_of(pool, "error"));
+        if (rc == 0 && now_ns() > deadline_ns)
+            rc = err_set(err, ETIMEDOUT, "it is still %s after %u minutes", state,
+                         CREATE_TIMEOUT_MS / 60000);
+        if (rc < 0 || strcmp(state, "ready") == 0) {
+            progress_end(&progress);
+            if (rc == 0)
+                *ret_pool = json_incref(pool);
+            return rc;
+        }
+        progress_show(&progress, pool);
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* What the command line gives; -1 and NULL: not given. */
+struct create_options {
+    const char *kernel, *initrd, *cmdline, *warmup;
+    uint64_t memory_bytes;
+    int64_t vcpus, min, max, shells;
+    bool as_json, no_wait;
+};
+
+static int set_text(json_t *body, const char *key, const char *text, struct err *err)
+{
+    if (text && json_object_set_new(body, key, json_string(text)) < 0)
+        return err_set(err, EINVAL, "--%s is not valid UTF-8", key);
+    return 0;
+}
+
+/* poold runs in another directory: it gets whole paths. */
+static int set_path(json_t *body, const char *key, const char *path, struct err *err)
+{
+    char whole[PATH_MAX];
+
+    if (!path)
+        return 0;
+    if (strcmp(path, "auto") == 0)
+        return set_text(body, key, path, err);
+    if (!realpath(path, whole))
+        return err_set_errno(err, errno, "--%s %s", key, path);
+    return set_text(body, key, whole, err);
+}
+
+static void set_number(json_t *body, const char *key, int64_t number)
+{
+    if (number >= 0)
+        json_object_set_new(body, key, json_integer(number));
+}
+
+static int create_body(const char *name, const struct create_options *create, json_t **ret_body,
+                       struct err *err)
+{
+    _cleanup_json_ json_t *body = json_object();
+    int rc = set_text(body, "name", name, err);
+
+    if (rc == 0)
+        rc = set_path(body, "kernel", create->kernel, err);
+    if (rc == 0)
+        rc = set_path(body, "initrd", create->initrd, err);
+    if (rc == 0)
+        rc = set_text(body, "cmdline", create->cmdline, err);
+    if (rc == 0)
+        rc = set_text(body, "warmup", create->warmup, err);
+    if (rc < 0)
+        return rc;
+    if (create->memory_bytes > 0)
+        json_object_set_new(body, "memory_bytes", json_integer((json_int_t)create->memory_bytes));
+    set_number(body, "vcpus", create->vcpus);
+    set_number(body, "min", create->min);
+    set_number(body, "max", create->max);
+    set_number(body, "shells", create->shells);
+    *ret_body = json_incref(body);
+    return 0;
+}
+
+static int pool_create(const char *name, const struct create_options *create, struct err *err)
+{
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *body = NULL;
+    _cleanup_json_ json_t *pool = NULL;
+    _cleanup_json_ json_t *ready = NULL;
+    char path[API_PATH_BYTES];
+    int rc = create_body(name, create, &body, err);
+
+    if (rc == 0)
+        rc = api_init(&api, err);
+    if (rc == 0)
+        rc = api_path(path, err, "/v1/pools/", name, "");
+    if (rc == 0)
+        rc = api_call(&api, "POST", "/v1/pools", body, API_TIMEOUT_MS, &pool, err);
+    if (rc == 0 && !create->no_wait)
+        rc = ready_wait(&api, path, &ready, err);
+    if (rc < 0)
+        return rc;
+    json_t *shown = ready ? ready : pool;
+    if (create->as_json)
+        return api_print_json(shown) == CLI_EXIT_OK ? 0 : err_set(err, EIO, "printing");
+    _cleanup_json_ json_t *row = json_pack("[O]", shown);
+    table_print(row, pool_columns, ARRAY_LEN(pool_columns));
+    return 0;
+}
+
+int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv)
+{
+    struct create_options create = { .vcpus = -1, .min = -1, .max = -1, .shells = -1 };
+    const struct option_spec specs[] = {
+        { "memory", 'm', OPTION_SIZE, &create.memory_bytes, "SIZE", "RAM of each VM (128M)" },
+        { "vcpus", 0, OPTION_NUMBER, &create.vcpus, "N", "virtual CPUs of each VM (1)" },
+        { "kernel", 0, OPTION_STRING, &create.kernel, "FILE",
+          "vmlinux or bzImage (the built one)" },
+        { "initrd", 0, OPTION_STRING, &create.initrd, "FILE", "initramfs (the built one)" },
+        { "cmdline", 0, OPTION_STRING, &create.cmdline, "TEXT",
+          "added to the kernel command line" },
+        { "min", 0, OPTION_NUMBER, &create.min, "N", "VMs kept parked (2)" },
+        { "max", 0, OPTION_NUMBER, &create.max, "N", "VMs in all (64)" },
+        { "shells", 0, OPTION_NUMBER, &create.shells, "N",
+          "processes kept ready without state (0)" },
+        { "warmup", 0, OPTION_STRING, &create.warmup, "CMD", "run before the snapshot is taken" },
+        { "no-wait", 0, OPTION_FLAG, &create.no_wait, NULL, "do not wait until it is ready" },
+        { "json", 0, OPTION_FLAG, &create.as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (pool_create(options.positionals[0], &create, &err) < 0) {
+        err_wrap(&err, "pool %s", options.positionals[0]);
+        return cli_fail(&err);
+    }
+    return CLI_EXIT_OK;
+}
+
+/* ---- The others ---- */
+
+int cmd_pool_list_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs) };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *json = NULL;
+    json_t *pools;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (api_init(&api, &err) < 0 ||
+        api_call(&api, "GET", "/v1/pools", NULL, API_TIMEOUT_MS, &json, &err) < 0 ||
+        api_get_array(json, "pools", &pools, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(json);
+    table_print(pools, pool_columns, ARRAY_LEN(pool_columns));
+    return CLI_EXIT_OK;
+}
+
+/* One call on one pool; *ret_json is NULL when the answer has no body. */
+static int pool_call(const char *method, const char *name, const char *after, json_t *body,
+                     json_t **ret_json, struct err *err)
+{
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    char path[API_PATH_BYTES];
+    int rc = api_path(path, err, "/v1/pools/", name, after);
+
+    if (rc == 0)
+        rc = api_init(&api, err);
+    return rc < 0 ? rc : api_call(&api, method, path, body, API_TIMEOUT_MS, ret_json, err);
+}
+
+static void failures_print(json_t *pool)
+{
+    const char *reason;
+    json_t *count;
+
+    json_object_foreach(json_object_get(pool, "failures"), reason, count)
+    {
+        if (json_integer_value(count) > 0)
+            printf("failed: %-10s  %" JSON_INTEGER_FORMAT "\n", reason, json_integer_value(count));
+    }
+}
+
+int cmd_pool_show_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    _cleanup_json_ json_t *pool = NULL;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (pool_call("GET", options.positionals[0], "", NULL, &pool, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(pool);
+    table_print_fields(pool, show_columns, ARRAY_LEN(show_columns));
+    failures_print(pool);
+    return CLI_EXIT_OK;
+}
+
+int cmd_pool_scale_run(const struct cli_command *command, int argc, char **argv)
+{
+    int64_t min = -1, max = -1, shells = -1;
+    const struct option_spec specs[] = {
+        { "min", 0, OPTION_NUMBER, &min, "N", "VMs kept parked" },
+        { "max", 0, OPTION_NUMBER, &max, "N", "VMs in all" },
+        { "shells", 0, OPTION_NUMBER, &shells, "N", "processes kept ready without state" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    _cleanup_json_ json_t *body = json_object();
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (min < 0 && max < 0 && shells < 0)
+        return cli_failf("pool scale: give at least one of --min, --max and --shells");
+    set_number(body, "min", min);
+    set_number(body, "max", max);
+    set_number(body, "shells", shells);
+    if (pool_call("PATCH", options.positionals[0], "", body, NULL, &err) < 0)
+        return cli_fail(&err);
+    return CLI_EXIT_OK;
+}
+
+int cmd_pool_drain_run(const struct cli_command *command, int argc, char **argv)
+{
+    struct options options = { .positional_min = 1, .positional_max = 1 };
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (pool_call("POST", options.positionals[0], "/drain", NULL, NULL, &err) < 0)
+        return cli_fail(&err);
+    return CLI_EXIT_OK;
+}
+
+int cmd_pool_delete_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool force = false;
+    const struct option_spec specs[] = {
+        { "force", 'f', OPTION_FLAG, &force, NULL, "even while VMs of it are leased" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (pool_call("DELETE", options.positionals[0], force ? "?force=1" : "", NULL, NULL, &err) < 0)
+        return cli_fail(&err);
+    return CLI_EXIT_OK;
+}

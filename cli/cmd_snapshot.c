@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the family of snapshot commands. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "api.h"
+#include "base/util.h"
+#include "cli.h"
+#include "options.h"
+#include "table.h"
+
+#define VERIFY_TIMEOUT_MS (10u * 60 * 1000) /* reads all of the memory image */
+
+static const struct table_column list_columns[] = {
+    { "NAME", "name", TABLE_TEXT },
+    { "POOL", "pool", TABLE_TEXT },
+    { "MEMORY", "memory_bytes", TABLE_BYTES },
+    { "DATA", "data_bytes", TABLE_BYTES },
+    { "ON DISK", "disk_bytes", TABLE_BYTES },
+    { "VCPUS", "vcpus", TABLE_NUMBER },
+    { "FORMAT", "format_version", TABLE_NUMBER },
+    { "CREATED", "created", TABLE_TEXT },
+    { "KERNEL", "kernel", TABLE_TEXT },
+};
+
+static const struct table_column section_columns[] = {
+    { "SECTION", "name", TABLE_TEXT },
+    { "VERSION", "version", TABLE_NUMBER },
+    { "SIZE", "bytes", TABLE_BYTES },
+    { "DIGEST", "digest", TABLE_TEXT },
+};
+
+static int snapshot_call(const char *method, const char *name, const char *after,
+                         uint64_t timeout_ms, json_t **ret_json, struct err *err)
+{
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    char path[API_PATH_BYTES];
+    int rc = api_path(path, err, "/v1/snapshots/", name, after);
+
+    if (rc == 0)
+        rc = api_init(&api, err);
+    return rc < 0 ? rc : api_call(&api, method, path, NULL, timeout_ms, ret_json, err);
+}
+
+int cmd_snapshot_list_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs) };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *json = NULL;
+    json_t *snapshots;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (api_init(&api, &err) < 0 ||
+        api_call(&api, "GET", "/v1/snapshots", NULL, API_TIMEOUT_MS, &json, &err) < 0 ||
+        api_get_array(json, "snapshots", &snapshots, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(json);
+    table_print(snapshots, list_columns, ARRAY_LEN(list_columns));
+    return CLI_EXIT_OK;
+}
+
+/* The manifest's members are shown as they are named: a newer poold may have more of them. */
+static void members_print(json_t *object)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(object, key, value)
+    {
+        const bool is_text = json_is_string(value);
+        const struct table_column column = { NULL, key, is_text ? TABLE_TEXT : TABLE_NUMBER };
+        char text[TABLE_CELL_BYTES];
+
+        if (!is_text && !json_is_integer(value))
+            continue;
+        table_cell(object, &column, text);
+        printf("%-20s  %s\n", key, text);
+    }
+}
+
+int cmd_snapshot_inspect_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    _cleanup_json_ json_t *json = NULL;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (snapshot_call("GET", options.positionals[0], "", API_TIMEOUT_MS, &json, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(json);
+    json_t *manifest = json_object_get(json, "manifest");
+    members_print(manifest ? manifest : json);
+    json_t *sections = json_object_get(json, "sections");
+    if (json_is_array(sections)) {
+        putchar('\n');
+        table_print(sections, section_columns, ARRAY_LEN(section_columns));
+    }
+    return CLI_EXIT_OK;
+}
+
+int cmd_snapshot_verify_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    const char *name;
+    _cleanup_json_ json_t *json = NULL;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    name = options.positionals[0];
+    if (snapshot_call("POST", name, "/verify", VERIFY_TIMEOUT_MS, &json, &err) < 0)
+        return cli_fail(&err);
+    exit_code = CLI_EXIT_OK;
+    bool ok = json_is_true(json_object_get(json, "ok"));
+    if (as_json)
+        exit_code = api_print_json(json);
+    else if (ok)
+        printf("%s: every digest is right (%" JSON_INTEGER_FORMAT " bytes in %" JSON_INTEGER_FORMAT
+               " ms)\n",
+               name, api_number_of(json, "checked_bytes"), api_number_of(json, "elapsed_ms"));
+    else
+        cli_failf("%s is damaged: %s, section %s: %s", name, api_text_of(json, "error.file"),
+                  api_text_of(json, "error.section"), api_text_of(json, "error.message"));
+    return exit_code == CLI_EXIT_FAILURE ? exit_code : ok ? CLI_EXIT_OK : CLI_EXIT_FINDING;
+}

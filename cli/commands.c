@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the table of commands, the overview that `voltctl help` prints, and how errors are told. */
+#include "commands.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+
+const char *cli_socket_option;
+
+#define EXEC_DETAILS                                                                               \
+    "Exit codes: CMD's own; 128+N when signal N ended it; 124 --timeout ran out; 125 voltctl's\n"  \
+    "own failure; 126 CMD cannot be executed, 127 there is no CMD, as in a shell."
+
+const struct cli_command commands[] = {
+    { "acquire", "[POOL] [--wait TIME] [--ttl TIME] [--json]", "Lease a running VM; prints its id",
+      "Exit codes: 75 no VM was free within --wait, 125 any other failure.",
+      "id=$(voltctl acquire --wait 5s --ttl 10m)", cmd_acquire_run },
+    { "exec", "LEASE [-it] [-e K=V] [-w DIR] [--timeout TIME] -- CMD...",
+      "Run a command in a leased VM", EXEC_DETAILS, "voltctl exec -it $id -- sh", cmd_exec_run },
+    { "run", "[POOL] [-it] [-e K=V] [-w DIR] [--timeout TIME] [--wait TIME] -- CMD...",
+      "Run a command in a VM of its own, and throw that away",
+      EXEC_DETAILS "\n75 no VM was free within --wait. The VM ends with voltctl, however that "
+                   "ends.",
+      "voltctl run -- uname -a", cmd_run_run },
+    { "cp", "LEASE:PATH PATH | PATH LEASE:PATH", "Copy files and folders to or from a VM",
+      "Names work as in 'docker cp': into PATH if that is a folder, else to a file or folder of\n"
+      "that name; SOURCE/. copies what is in the folder. A PATH of our own with a ':' in it is\n"
+      "written as ./PATH.",
+      "voltctl cp ./src $id:/root && voltctl cp $id:/var/log ./logs", cmd_cp_run },
+    { "console", "LEASE [--backlog]", "Attach to a VM's serial console; Ctrl-] leaves",
+      "When standard input is not a terminal, it leaves 2 s after the console has fallen silent.",
+      "voltctl console $id", cmd_console_run },
+    { "release", "LEASE | --all", "Give a VM back; it is killed, never reused", NULL,
+      "voltctl release $id", cmd_release_run },
+    { "renew", "LEASE [--ttl TIME]", "Let a lease live longer", NULL, "voltctl renew $id --ttl 1h",
+      cmd_renew_run },
+    { "ps", "[--json]", "List leases", NULL, "voltctl ps", cmd_ps_run },
+    { "status", "[--json]", "Show what poold is doing and where its files are", NULL,
+      "voltctl status --json", cmd_status_run },
+    { "version", "[--json]", "Show the versions of voltctl and poold", NULL, "voltctl version",
+      cmd_version_run },
+    { "doctor", "[--json]", "Check this host: can it run VMs, how well, and what to do",
+      "Exit code 1 when something keeps VMs from running.", "voltctl doctor", cmd_doctor_run },
+    { "pool create",
+      "NAME [--memory 128M] [--vcpus 1] [--kernel F] [--initrd F] [--cmdline S] [--min N] "
+      "[--max N]",
+      "Boot a VM, snapshot it, and keep copies of it ready", NULL,
+      "voltctl pool create big --memory 512M --min 4 --max 32", cmd_pool_create_run },
+    { "pool list", "[--json]", "List pools", NULL, "voltctl pool list", cmd_pool_list_run },
+    { "pool show", "NAME [--json]", "Show all about a pool", NULL, "voltctl pool show default",
+      cmd_pool_show_run },
+    { "pool scale", "NAME [--min N] [--max N] [--shells N]", "Change a pool's size", NULL,
+      "voltctl pool scale default --min 8 --max 100", cmd_pool_scale_run },
+    { "pool drain", "NAME", "Give out no more VMs of a pool", NULL, "voltctl pool drain default",
+      cmd_pool_drain_run },
+    { "pool delete", "NAME [--force]", "Delete a pool and its snapshot", NULL,
+      "voltctl pool delete big", cmd_pool_delete_run },
+    { "snapshot list", "[--json]", "List snapshots", NULL, "voltctl snapshot list",
+      cmd_snapshot_list_run },
+    { "snapshot inspect", "NAME [--json]", "Show a snapshot's manifest and sections", NULL,
+      "voltctl snapshot inspect default", cmd_snapshot_inspect_run },
+    { "snapshot verify", "NAME [--json]", "Check every digest of a snapshot",
+      "Exit code 1 when it is damaged.", "voltctl snapshot verify default",
+      cmd_snapshot_verify_run },
+    { "shutdown", "", "Stop poold and all its VMs", NULL, "voltctl shutdown", cmd_shutdown_run },
+};
+const size_t command_count = ARRAY_LEN(commands);
+
+int cli_failf(const char *fmt, ...)
+{
+    va_list args;
+
+    fputs("voltctl: ", stderr);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return CLI_EXIT_FAILURE;
+}
+
+int cli_fail(const struct err *err)
+{
+    return cli_failf("%s", err->msg);
+}
+
+static void overview_print(void)
+{
+    puts("Usage: voltctl [--socket PATH] COMMAND ...\n"
+         "Linux VMs from a snapshot, in milliseconds.\n\nCommands:");
+    for (size_t i = 0; i < command_count; i++)
+        printf("  %-18s %s\n", commands[i].name, commands[i].summary);
+    puts("\n'voltctl COMMAND --help' tells more. TIME is 250ms, 5s, 10m or 1h.\n"
+         "The socket of poold is --socket, $VOLT_SOCKET, or poold.sock in $VOLT_RUN_DIR,\n"
+         "/run/volt (root) or $XDG_RUNTIME_DIR/volt.\n"
+         "Exit codes: 75 no VM free, 124 timed out, 125 failed, 126/127 as in a shell, else the\n"
+         "guest command's own; doctor and snapshot verify: 1 if something is wrong.");
+}
+
+/* Words of argv that the command's name takes: 1 or 2, or 0 when it is another command. */
+static int name_match(const char *name, int argc, char **argv)
+{
+    const char *space = strchr(name, ' ');
+
+    if (!space)
+        return strcmp(name, argv[0]) == 0 ? 1 : 0;
+    size_t family = (size_t)(space - name);
+    if (argc < 2 || strlen(argv[0]) != family || strncmp(name, argv[0], family) != 0)
+        return 0;
+    return strcmp(space + 1, argv[1]) == 0 ? 2 : 0;
+}
+
+/* "pool" alone, or with a member that is not there: lists the family. */
+static int family_help(int argc, char **argv)
+{
+    size_t bytes = strlen(argv[0]);
+    bool asked = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    FILE *out = asked ? stdout : stderr;
+    bool known = false;
+
+    for (size_t i = 0; i < command_count; i++) {
+        if (strncmp(commands[i].name, argv[0], bytes) != 0 || commands[i].name[bytes] != ' ')
+            continue;
+        if (!known && !asked)
+            cli_failf(argc > 1 ? "there is no command '%s %s'; there are:"
+                               : "'%s' is a family of commands:",
+                      argv[0], argc > 1 ? argv[1] : "");
+        known = true;
+        fprintf(out, "  %-18s %s\n", commands[i].name, commands[i].summary);
+    }
+    if (!known)
+        return cli_failf("there is no command '%s'; 'voltctl help' lists them", argv[0]);
+    return asked ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
+}
+
+static int command_run(int argc, char **argv)
+{
+    for (size_t i = 0; i < command_count; i++) {
+        int words = name_match(commands[i].name, argc, argv);
+
+        if (words > 0)
+            return commands[i].run(&commands[i], argc - words + 1, argv + words - 1);
+    }
+    return family_help(argc, argv);
+}
+
+static char help_option[] = "--help";
+static char version_command[] = "version";
+
+/* voltctl help COMMAND [MEMBER] */
+static int help_run(int argc, char **argv)
+{
+    char *help[4] = { NULL };
+    int count = 0;
+
+    if (argc == 0) {
+        overview_print();
+        return CLI_EXIT_OK;
+    }
+    for (int i = 0; i < argc && count < 2; i++)
+        help[count++] = argv[i];
+    help[count++] = help_option;
+    return command_run(count, help);
+}
+
+int commands_main(int argc, char **argv)
+{
+    int at = 1;
+
+    if (at + 1 < argc && strcmp(argv[at], "--socket") == 0) {
+        cli_socket_option = argv[at + 1];
+        at += 2;
+    } else if (at < argc && strncmp(argv[at], "--socket=", 9) == 0) {
+        cli_socket_option = argv[at] + 9;
+        at++;
+    }
+    if (at >= argc) {
+        overview_print();
+        return CLI_EXIT_FAILURE;
+    }
+    if (strcmp(argv[at], "help") == 0)
+        return help_run(argc - at - 1, argv + at + 1);
+    if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
+        return help_run(0, NULL);
+    if (strcmp(argv[at], "--version") == 0)
+        argv[at] = version_command;
+    else if (argv[at][0] == '-')
+        return cli_failf("unknown option '%s'; 'voltctl help' lists what there is", argv[at]);
+    return command_run(argc - at, argv + at);
+}

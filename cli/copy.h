@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copying of files and folders between host and guest; names as in `docker cp`. */
+#ifndef VOLT_CLI_COPY_H
+#define VOLT_CLI_COPY_H
+
+#include "api.h"
+
+/* Copies host_path into the VM of that lease. guest_path is absolute. 0 or -errno. */
+int copy_to_guest(struct api *api, const char *lease, const char *host_path, const char *guest_path,
+                  struct err *err);
+
+/* Copies guest_path (absolute) of the VM to host_path. 0 or -errno. */
+int copy_from_guest(struct api *api, const char *lease, const char *guest_path,
+                    const char *host_path, struct err *err);
+
+#endif

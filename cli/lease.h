@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asking for a lease and giving it back, as `acquire`, `run` and `release` do it. */
+#ifndef VOLT_CLI_LEASE_H
+#define VOLT_CLI_LEASE_H
+
+#include "api.h"
+
+struct lease_request {
+    const char *pool; /* NULL: default */
+    uint64_t wait_ms;
+    uint64_t ttl_ms;
+    bool ttl_set;
+    bool bind; /* the lease ends with api's connection */
+};
+
+/* 0 and the lease's object (owned); err.code API_ERROR_NO_VM when none was free within wait_ms. */
+int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
+                  struct err *err);
+int lease_release(struct api *api, const char *lease, struct err *err);
+
+/* Reports a failed call: CLI_EXIT_NO_VM when the pool was empty, else CLI_EXIT_FAILURE. */
+int lease_fail(const struct err *err);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command-line parser: a table of options per command, from which --help is made too. */
+#ifndef VOLT_CLI_OPTIONS_H
+#define VOLT_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli.h"
+
+#define OPTIONS_MAX 24
+#define OPTION_POSITIONALS_MAX 4
+#define OPTION_LIST_MAX 256
+
+enum option_kind {
+    OPTION_FLAG,     /* bool */
+    OPTION_STRING,   /* const char * */
+    OPTION_SIZE,     /* uint64_t, bytes: 512, 64K, 128M, 2G */
+    OPTION_DURATION, /* uint64_t, milliseconds: 250ms, 5s, 10m, 1h; a bare number is seconds */
+    OPTION_NUMBER,   /* int64_t, 0 to 1,000,000 */
+    OPTION_LIST,     /* struct option_list: may be given several times */
+};
+
+struct option_list {
+    size_t count;
+    const char *items[OPTION_LIST_MAX];
+};
+
+struct option_spec {
+    const char *name; /* without the dashes */
+    char letter;      /* 0: none */
+    enum option_kind kind;
+    void *value;     /* left as it is when the option is not given */
+    const char *arg; /* what the help calls the value; NULL for a flag */
+    const char *help;
+};
+
+struct options {
+    const struct option_spec *specs;
+    size_t spec_count;
+    size_t positional_min, positional_max; /* at most OPTION_POSITIONALS_MAX */
+    bool takes_command; /* what follows "--", or the positionals, is a command of its own */
+    /* Filled by options_parse; everything points into argv. */
+    size_t positional_count;
+    const char *positionals[OPTION_POSITIONALS_MAX];
+    int rest_count; /* with takes_command */
+    char **rest;
+};
+
+/* Parses argv into options and the values of their specs. True: go on. False: the command ends with
+ * *ret_exit, because --help was printed (0) or because of wrong usage, which was reported (125). */
+bool options_parse(struct options *options, const struct cli_command *command, int argc,
+                   char **argv, int *ret_exit);
+
+/* "250ms", "5s", "10m", "1h", "5" (seconds) to milliseconds. False on anything else and above
+ * 2^32 - 1 ms. */
+bool duration_parse(const char *text, uint64_t *ret_ms);
+
+#endif

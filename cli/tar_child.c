@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the running of the host's tar; see tar_child.h. */
+#include "tar_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+#define TAR_NOT_FOUND 127
+#define TAR_ARGS_MAX 12
+
+/* Appends text to a sed expression with the characters in `special` escaped. */
+static bool sed_append(char *out, size_t out_bytes, const char *text, const char *special)
+{
+    size_t at = strlen(out);
+
+    for (; *text; text++) {
+        if (at + 3 > out_bytes)
+            return false;
+        if (strchr(special, *text))
+            out[at++] = '\\';
+        out[at++] = *text;
+    }
+    out[at] = '\0';
+    return true;
+}
+
+/* "--transform=s,^member\(/\|$\),rename_to\1,S": the stream's top name is another one; the targets
+ * of symbolic links (S) stay as they are. */
+static bool transform_format(char *out, size_t out_bytes, const char *member, const char *rename_to)
+{
+    snprintf(out, out_bytes, "--transform=s,^");
+    return sed_append(out, out_bytes, member, "\\.[]*^$,") && strlen(out) + 16 < out_bytes &&
+           strcat(out, "\\(/\\|$\\),") && sed_append(out, out_bytes, rename_to, "\\&,") &&
+           strlen(out) + 8 < out_bytes && strcat(out, "\\1,S");
+}
+
+/* In the child: becomes tar with our end of the pipe as its standard input or output. */
+static void tar_exec(char *const *args, int pipe_fd, int as_fd)
+{
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    /* A guest's archive must not make device nodes, and tar as root could. */
+    prctl(PR_CAPBSET_DROP, CAP_MKNOD);
+    signal(SIGPIPE, SIG_DFL);
+    if (as_fd != STDIN_FILENO)
+        dup2(null_fd, STDIN_FILENO);
+    if (dup2(pipe_fd, as_fd) >= 0)
+        execvp(args[0], args);
+    _exit(TAR_NOT_FOUND);
+}
+
+static int tar_start(struct tar_child *child, char *const *args, bool packing, struct err *err)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return err_set_errno(err, errno, "cannot make a pipe");
+    int ours = fds[packing ? 0 : 1], theirs = fds[packing ? 1 : 0];
+    pid_t pid = fork();
+    if (pid == 0)
+        tar_exec(args, theirs, packing ? STDOUT_FILENO : STDIN_FILENO);
+    int code = errno;
+    close(theirs);
+    if (pid < 0) {
+        close(ours);
+        return err_set_errno(err, code, "cannot start tar");
+    }
+    child->pid = pid;
+    child->fd = ours;
+    return 0;
+}
+
+int tar_child_pack(struct tar_child *child, const char *dir, const char *member,
+                   const char *rename_to, struct err *err)
+{
+    char transform[2 * NAME_MAX + 64];
+    const char *args[TAR_ARGS_MAX] = { "tar", "-c", "-f", "-", "--format=gnu", "-C", dir };
+    size_t count = 7;
+
+    if (rename_to) {
+        if (!transform_format(transform, sizeof transform, member, rename_to))
+            return err_set(err, ENAMETOOLONG, "the name '%.40s...' is too long", rename_to);
+        args[count++] = transform;
+    }
+    args[count++] = "--";
+    args[count] = member;
+    return tar_start(child, (char *const *)(uintptr_t)args, true, err);
+}
+
+int tar_child_unpack(struct tar_child *child, const char *dir, const char *member,
+                     const char *rename_to, bool strip, struct err *err)
+{
+    char transform[2 * NAME_MAX + 64];
+    const char *args[TAR_ARGS_MAX] = {
+        "tar", "-x", "-f", "-", "--no-same-owner", "--no-same-permissions", "-C", dir
+    };
+    size_t count = 8;
+
+    if (strip)
+        args[count++] = "--strip-components=1";
+    if (rename_to) {
+        if (!transform_format(transform, sizeof transform, member, rename_to))
+            return err_set(err, ENAMETOOLONG, "the name '%.40s...' is too long", rename_to);
+        args[count++] = transform;
+    }
+    if (strcmp(member, ".") != 0) {
+        args[count++] = "--";
+        args[count] = member;
+    }
+    return tar_start(child, (char *const *)(uintptr_t)args, false, err);
+}
+
+int tar_child_write(struct tar_child *child, const void *data, size_t bytes)
+{
+    const char *at = data;
+
+    while (bytes > 0) {
+        ssize_t n = write(child->fd, at, bytes);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        at += n;
+        bytes -= (size_t)n;
+    }
+    return 0;
+}
+
+int tar_child_finish(struct tar_child *child, struct err *err)
+{
+    int status = 0;
+
+    close_fd(&child->fd);
+    if (child->pid == 0)
+        return 0;
+    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    child->pid = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == TAR_NOT_FOUND)
+        return err_set(err, ENOENT, "there is no 'tar' on this host; install it");
+    /* 1: "some files differ", a file that changed while it was packed; tar has said which. */
+    if (WIFEXITED(status) && WEXITSTATUS(status) <= 1)
+        return 0;
+    return err_set(err, EIO, "tar failed on this host; what it said is above");
+}
