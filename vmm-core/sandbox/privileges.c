@@ -26,8 +26,10 @@ static const struct {
     { RLIMIT_SIGPENDING, 1024, "RLIMIT_SIGPENDING" },
 };
 
-/* Kept for sandbox_enter_vm: the VM's own uid, gid and root directory. */
-static const cap_value_t kept_caps[] = { CAP_SETUID, CAP_SETGID, CAP_SYS_CHROOT };
+/* Kept for sandbox_enter_vm: the VM's own uid, gid and root directory, which is that uid's alone
+ * (DAC_READ_SEARCH: to change into it). */
+static const cap_value_t kept_caps[] = { CAP_SETUID, CAP_SETGID, CAP_SYS_CHROOT,
+                                         CAP_DAC_READ_SEARCH };
 
 static int fd_compare(const void *a, const void *b)
 {

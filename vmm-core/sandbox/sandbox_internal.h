@@ -32,7 +32,7 @@ int sandbox_landlock_restrict(int socket_dir_fd, uint32_t *ret_abi, struct err *
 int sandbox_limits_set(struct err *err);
 
 /* Empties the bounding and ambient sets, and the others but for what sandbox_enter_vm needs
- * (SETUID, SETGID, SYS_CHROOT) where they are there. */
+ * (SETUID, SETGID, SYS_CHROOT, DAC_READ_SEARCH) where they are there. */
 int sandbox_capabilities_reduce(struct err *err);
 
 /* Empties all that is left. */

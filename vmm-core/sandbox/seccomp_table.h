@@ -168,6 +168,7 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(fdatasync, "disk flush"),
     ANY(fallocate, "disk discard"),
     ANY(ftruncate, "snapshot: the memory file's size"),
+    ANY(lseek, "snapshot: a memory file's size and holes"),
     ANY(timerfd_settime, "rate limits, timeouts"),
     IF_EQ(tgkill, 0, SECCOMP_OWN_PID, "kick a vCPU out of KVM_RUN; abort()"),
     ANY(getpid, "pthread_kill asks for it"),
