@@ -14,14 +14,6 @@
 
 #include "base/err.h"
 
-#define CPUID_ENTRIES_MAX 256u
-
-/* Room for a kvm_cpuid2 with CPUID_ENTRIES_MAX entries: use .table. */
-union cpuid_buffer {
-    struct kvm_cpuid2 table;
-    uint8_t bytes[sizeof(struct kvm_cpuid2) + CPUID_ENTRIES_MAX * sizeof(struct kvm_cpuid_entry2)];
-};
-
 enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX, CPUID_REG_COUNT };
 
 /* A CPU template: for each register it names, exactly the bits the guest sees. It lets a snapshot
@@ -47,22 +39,19 @@ struct cpuid_request {
     const struct cpuid_template *template; /* borrowed; NULL: none */
 };
 
-/* KVM_GET_SUPPORTED_CPUID on a /dev/kvm fd. 0 or -errno with a sentence. */
-int cpuid_get_supported(int kvm_fd, union cpuid_buffer *ret_cpuid, struct err *err);
-
-/* Turns what cpuid_get_supported gave into the guest's CPUID for one vCPU, in place, ready for
- * KVM_SET_CPUID2. -EINVAL when the template names bits that are not there to be shown, -ENOSPC
- * when the table is full. Any thread. */
-int cpuid_filter(union cpuid_buffer *cpuid, const struct cpuid_request *request, struct err *err);
+/* Turns what KVM_GET_SUPPORTED_CPUID gave (kvm_host_cpuid) into the guest's CPUID for one vCPU, in
+ * place, ready for KVM_SET_CPUID2. `capacity` is the number of entries that fit; up to
+ * CPUID_FILTER_ADDS may be added. -EINVAL when the template names bits that are not there to be
+ * shown, -ENOSPC when the table is full; then the content is unspecified. Any thread. */
+#define CPUID_FILTER_ADDS 4u
+int cpuid_filter(struct kvm_cpuid2 *cpuid, uint32_t capacity, const struct cpuid_request *request,
+                 struct err *err);
 
 /* Whether a guest that has seen `saved` can go on under `supported` (unfiltered, of this host):
  * every feature bit of the named registers that the guest was shown must be there, and the vendor
- * the same. -EINVAL with a sentence that names the first feature missing. */
+ * the same. -EINVAL with a sentence that names the leaf and the bits missing. */
 int cpuid_check_restorable(const struct kvm_cpuid2 *saved, const struct kvm_cpuid2 *supported,
                            struct err *err);
-
-/* Whether /dev/kvm is a software-only KVM (PVM): its ring 0 is emulated. */
-bool kvm_is_software_only(void);
 
 /* ---- JSON templates (cpuid_template.c, its own library: it needs jansson). ----
  *
