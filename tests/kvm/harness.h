@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs one of tests/kvm/guests on the real KVM, in this process, with the project's own machine and
+ * devices, and talks to it as poold would. One harness a test (each test is a forked process). */
+#ifndef VOLT_TESTS_KVM_HARNESS_H
+#define VOLT_TESTS_KVM_HARNESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "volt-vmm/machine.h"
+
+#define HARNESS_RAM_BYTES (32ull << 20)
+#define HARNESS_TIMEOUT_MS 20000
+
+struct harness {
+    struct kvm_host kvm;
+    struct machine machine;
+    pthread_t loop;
+    bool started;
+    int bell[2];                     /* ours, the machine's */
+    enum control_exit_reason reason; /* of the loop's end */
+};
+
+/* Exits the test program with a TAP skip when /dev/kvm can't be used, naming why. */
+void harness_require_kvm(void);
+
+/* Makes a machine with the guest program `name` at its entry; does not start it. */
+void harness_create(struct harness *h, const char *name);
+
+/* Makes a machine over a private mapping of memory_fd, to be started from `image`. */
+void harness_create_clone(struct harness *h, int memory_fd, const struct machine_image *image);
+
+void harness_start(struct harness *h);
+
+/* The next message on the bell, which must be of this type and come in time. */
+struct control_msg harness_expect(struct harness *h, enum control_type type);
+
+/* Wakes the parked guest with a fresh nonce and generation id. */
+void harness_wake(struct harness *h, enum doorbell_op op, uint32_t flags);
+
+/* Waits for the machine to end; tells why. */
+enum control_exit_reason harness_join(struct harness *h);
+
+/* Ends it if it still runs, and frees everything. */
+void harness_destroy(struct harness *h);
+
+/* Snapshots the parked machine: state decoded into *ret_image, memory into a new memfd. */
+int harness_snapshot(struct harness *h, struct machine_image *ret_image);
+
+#endif

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: the machine does what vm.h, guest_abi.h and vm_state.h promise, on the real KVM.
+ * Method: small guest programs (guests/) drive every exit kind, the UART, the i8042 and the
+ * doorbell; snapshots are taken in memory and restored into new machines, whose guest checks its
+ * own registers before it answers rightly. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+#include "harness.h"
+
+static struct harness h;
+
+static void teardown(void)
+{
+    harness_destroy(&h);
+}
+
+START_TEST(unknown_ports_are_counted_and_read_as_ones)
+{
+    harness_create(&h, "ports");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_BANNER);
+    ck_assert_int_eq(harness_join(&h), EXIT_REASON_GUEST_POWEROFF);
+    ck_assert_uint_eq(atomic_load(&h.machine.vm.unknown_pio), 5);
+    ck_assert_uint_eq(atomic_load(&h.machine.vm.doorbell.ignored), 4);
+}
+END_TEST
+
+START_TEST(mmio_reaches_devices_and_the_gap_reads_as_ones)
+{
+    harness_create(&h, "mmio");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_BANNER);
+    ck_assert_int_eq(harness_join(&h), EXIT_REASON_GUEST_POWEROFF);
+    ck_assert_uint_eq(atomic_load(&h.machine.vm.unknown_mmio), 2);
+}
+END_TEST
+
+static void read_exactly(int fd, char *buffer, size_t bytes)
+{
+    for (size_t got = 0; got < bytes;) {
+        ssize_t n = read(fd, buffer + got, bytes - got);
+        ck_assert_int_gt(n, 0);
+        got += (size_t)n;
+    }
+}
+
+START_TEST(uart_prints_and_takes_input)
+{
+    int pair[2];
+    char text[16] = "";
+    struct err err;
+
+    harness_create(&h, "uart");
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    ck_assert_int_eq(uart_attach(h.machine.uart, pair[1], false, &err), 0);
+    harness_start(&h);
+    read_exactly(pair[0], text, 3);
+    ck_assert_str_eq(text, "hi\n");
+    ck_assert_int_eq(write(pair[0], "abcq", 4), 4);
+    read_exactly(pair[0], text, 4);
+    ck_assert_mem_eq(text, "abcq", 4);
+    ck_assert_int_eq(harness_join(&h), EXIT_REASON_GUEST_POWEROFF);
+}
+END_TEST
+
+START_TEST(triple_fault_ends_the_vm_with_its_reason)
+{
+    harness_create(&h, "triple_fault");
+    harness_start(&h);
+    ck_assert_int_eq(harness_join(&h), EXIT_REASON_TRIPLE_FAULT);
+}
+END_TEST
+
+START_TEST(park_wake_answer_and_again)
+{
+    harness_create(&h, "park");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_PARKED);
+    harness_wake(&h, DOORBELL_OP_RESTORE, DOORBELL_FLAG_PARK_AGAIN);
+    harness_expect(&h, CONTROL_AWAKE);
+    struct control_msg ready = harness_expect(&h, CONTROL_READY);
+    ck_assert_uint_eq(ready.u.progress.ready_status, 1);
+    for (uint32_t round = 0; round < 1000; round++) {
+        harness_expect(&h, CONTROL_PARKED);
+        harness_wake(&h, DOORBELL_OP_LEASE, DOORBELL_FLAG_PARK_AGAIN);
+        harness_expect(&h, CONTROL_AWAKE);
+    }
+}
+END_TEST
+
+START_TEST(park_that_nobody_allowed_is_ignored)
+{
+    harness_create(&h, "park");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_PARKED);
+    harness_wake(&h, DOORBELL_OP_LEASE, 0);
+    harness_expect(&h, CONTROL_AWAKE);
+    while (atomic_load(&h.machine.vm.doorbell.ignored) < 1000)
+        usleep(1000);
+    ck_assert_int_eq(atomic_load(&h.machine.vm.phase), VM_RUNNING);
+}
+END_TEST
+
+START_TEST(wrong_answer_ends_the_vm)
+{
+    harness_create(&h, "wrong");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_PARKED);
+    harness_wake(&h, DOORBELL_OP_LEASE, 0);
+    ck_assert_int_eq(harness_join(&h), EXIT_REASON_BAD_ANSWER);
+}
+END_TEST
+
+START_TEST(park_in_place_of_the_answer_ends_the_vm)
+{
+    harness_create(&h, "evade");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_PARKED);
+    harness_wake(&h, DOORBELL_OP_LEASE, DOORBELL_FLAG_PARK_AGAIN);
+    ck_assert_int_eq(harness_join(&h), EXIT_REASON_BAD_ANSWER);
+}
+END_TEST
+
+START_TEST(doorbell_flood_costs_only_its_own_time)
+{
+    harness_create(&h, "flood");
+    harness_start(&h);
+    ck_assert_int_eq(harness_join(&h), EXIT_REASON_GUEST_POWEROFF);
+    ck_assert_uint_eq(atomic_load(&h.machine.vm.doorbell.ignored), 100000);
+}
+END_TEST
+
+/* Restores `image` into a new machine and checks that its guest answers rightly. */
+static void check_clone(int memory_fd, const struct machine_image *image)
+{
+    static struct harness clone;
+
+    harness_create_clone(&clone, memory_fd, image);
+    harness_start(&clone);
+    harness_wake(&clone, DOORBELL_OP_LEASE, 0);
+    struct control_msg awake = harness_expect(&clone, CONTROL_AWAKE);
+    ck_assert_uint_gt(awake.u.progress.load_ns, 0);
+    ck_assert_uint_gt(awake.u.progress.run_ns, 0);
+    harness_destroy(&clone);
+}
+
+START_TEST(registers_and_vectors_survive_a_snapshot)
+{
+    struct machine_image image;
+
+    harness_create(&h, "registers");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_PARKED);
+    int memory_fd = harness_snapshot(&h, &image);
+    for (int i = 0; i < 3; i++)
+        check_clone(memory_fd, &image);
+    /* And the first one, which never stopped being itself. */
+    harness_wake(&h, DOORBELL_OP_LEASE, 0);
+    harness_expect(&h, CONTROL_AWAKE);
+    close(memory_fd);
+    machine_image_fini(&image);
+}
+END_TEST
+
+START_TEST(clones_write_to_their_own_memory)
+{
+    static struct harness clone[2];
+    struct machine_image image;
+
+    harness_create(&h, "park");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_PARKED);
+    int memory_fd = harness_snapshot(&h, &image);
+    for (int i = 0; i < 2; i++) {
+        harness_create_clone(&clone[i], memory_fd, &image);
+        harness_start(&clone[i]);
+        for (uint32_t round = 1; round <= 5; round++) {
+            harness_wake(&clone[i], DOORBELL_OP_RESTORE, DOORBELL_FLAG_PARK_AGAIN);
+            harness_expect(&clone[i], CONTROL_AWAKE);
+            struct control_msg ready = harness_expect(&clone[i], CONTROL_READY);
+            ck_assert_uint_eq(ready.u.progress.ready_status, round);
+            harness_expect(&clone[i], CONTROL_PARKED);
+        }
+    }
+    harness_destroy(&clone[0]);
+    harness_destroy(&clone[1]);
+    close(memory_fd);
+    machine_image_fini(&image);
+}
+END_TEST
+
+START_TEST(pending_interrupt_and_chips_survive_a_snapshot)
+{
+    struct vm_state again;
+    struct machine_image image;
+    static struct harness clone;
+    struct err err;
+    const char *step;
+
+    harness_create(&h, "park");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_PARKED);
+    /* A line raised while parked stays pending in the PIC's IRR; GSI 4 is the UART's. */
+    vm_irq_level(&h.machine.vm, UART_GSI, true);
+    int memory_fd = harness_snapshot(&h, &image);
+    ck_assert(image.vm.pic_master.chip.pic.irr & (1u << UART_GSI));
+    harness_create_clone(&clone, memory_fd, &image);
+    ck_assert_int_eq(vm_state_load(&clone.machine.vm, &image.vm, &step), 0);
+    ck_assert_int_eq(vm_state_save(&clone.machine.vm, &again, &err), 0);
+    ck_assert_mem_eq(&again.pic_master.chip.pic, &image.vm.pic_master.chip.pic,
+                     sizeof again.pic_master.chip.pic);
+    ck_assert_mem_eq(&again.ioapic.chip.ioapic, &image.vm.ioapic.chip.ioapic,
+                     sizeof again.ioapic.chip.ioapic);
+    ck_assert_mem_eq(&again.vcpu[0].lapic, &image.vm.vcpu[0].lapic, sizeof again.vcpu[0].lapic);
+    ck_assert_uint_ge(again.clock.clock, image.vm.clock.clock);
+    vm_state_fini(&again);
+    harness_destroy(&clone);
+    close(memory_fd);
+    machine_image_fini(&image);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("machine");
+    TCase *tc = tcase_create("machine");
+
+    tcase_add_checked_fixture(tc, NULL, teardown);
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, unknown_ports_are_counted_and_read_as_ones);
+    tcase_add_test(tc, mmio_reaches_devices_and_the_gap_reads_as_ones);
+    tcase_add_test(tc, uart_prints_and_takes_input);
+    tcase_add_test(tc, triple_fault_ends_the_vm_with_its_reason);
+    tcase_add_test(tc, park_wake_answer_and_again);
+    tcase_add_test(tc, park_that_nobody_allowed_is_ignored);
+    tcase_add_test(tc, wrong_answer_ends_the_vm);
+    tcase_add_test(tc, park_in_place_of_the_answer_ends_the_vm);
+    tcase_add_test(tc, doorbell_flood_costs_only_its_own_time);
+    tcase_add_test(tc, registers_and_vectors_survive_a_snapshot);
+    tcase_add_test(tc, clones_write_to_their_own_memory);
+    tcase_add_test(tc, pending_interrupt_and_chips_survive_a_snapshot);
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+int main(void)
+{
+    harness_require_kvm();
+    SRunner *runner = srunner_create(suite());
+    srunner_set_tap(runner, "-");
+    srunner_run_all(runner, CK_SILENT);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
