@@ -129,6 +129,13 @@ void virtio_dev_serve(struct virtio_dev *dev, unsigned queues)
     }
 }
 
+void virtio_dev_settle(struct virtio_dev *dev)
+{
+    if (dev->unsettled && dev->ops->settle)
+        dev->ops->settle(dev);
+    dev->unsettled = false;
+}
+
 static void kick_ready(struct vm_poll *poll, uint32_t events)
 {
     struct virtio_dev *dev =
@@ -142,6 +149,7 @@ static void kick_ready(struct vm_poll *poll, uint32_t events)
     if (dev->notify_external)
         queues = all_queues(dev);
     pthread_mutex_lock(&dev->lock);
+    virtio_dev_settle(dev);
     virtio_dev_serve(dev, queues);
     pthread_mutex_unlock(&dev->lock);
 }
@@ -158,7 +166,11 @@ static void reset(struct virtio_dev *dev)
     dev->driver_features = 0;
     dev->features_sel = dev->driver_features_sel = dev->queue_sel = 0;
     atomic_store(&dev->isr, 0);
+    /* Wakes the device thread in any case, to settle. */
+    dev->unsettled = true;
     atomic_store(&dev->pending_queues, 0);
+    if (dev->ops->settle)
+        notify(dev, all_queues(dev));
 }
 
 static void write_status(struct virtio_dev *dev, uint32_t value)

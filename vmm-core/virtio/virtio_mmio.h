@@ -43,8 +43,12 @@ struct virtio_dev_ops {
     unsigned queue_count;
     /* The driver has added chains to the queue (perhaps: spurious calls are possible). */
     void (*notify)(struct virtio_dev *dev, unsigned queue);
-    /* Drops everything that refers to the queues. vCPU's thread. NULL: nothing to drop. */
+    /* The driver resets the device: no request in flight may touch guest memory afterwards. vCPU's
+     * thread. NULL: none ever is. */
     void (*reset)(struct virtio_dev *dev);
+    /* Follows a reset, before any other op: drops what belonged to the old driver. NULL: nothing.
+     */
+    void (*settle)(struct virtio_dev *dev);
     /* The driver has written dev->config[offset..offset + bytes); undo what it must not change.
      * vCPU's thread. NULL: the config space is read-only. */
     void (*config_written)(struct virtio_dev *dev, uint32_t offset, uint32_t bytes);
@@ -75,6 +79,7 @@ struct virtio_dev {
     /* Fast path. */
     atomic_uint isr;            /* InterruptStatus */
     atomic_uint pending_queues; /* bits of queues notified and not yet served */
+    bool unsettled;             /* reset since ops->settle was last called */
     bool notify_external;       /* somebody else signals kick.fd: bits don't tell the queues */
     struct vm_poll kick;        /* an eventfd */
 };
@@ -89,6 +94,10 @@ void virtio_dev_fini(struct virtio_dev *dev);
 
 /* Whether the driver is up and the rings may be used. */
 bool virtio_dev_running(const struct virtio_dev *dev);
+
+/* Calls ops->settle if a reset is waiting for it. Every poll callback of a device with that op does
+ * this first, under the lock. */
+void virtio_dev_settle(struct virtio_dev *dev);
 
 /* Interrupts the driver: it has used chains (of any queue), or its config has changed. One call a
  * batch: an interrupt can cost the guest milliseconds. */

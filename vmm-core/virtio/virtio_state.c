@@ -81,6 +81,7 @@ int virtio_dev_quiesce(struct device *device, struct err *err)
 
     pthread_mutex_lock(&dev->lock);
     /* Notifications on their way are served here, so that none has to be saved. */
+    virtio_dev_settle(dev);
     virtio_dev_serve(dev, (1u << dev->ops->queue_count) - 1);
     if (dev->ops->quiesce)
         rc = dev->ops->quiesce(dev, err);

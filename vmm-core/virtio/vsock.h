@@ -48,7 +48,7 @@ int vsock_create(struct vm *vm, unsigned slot, const struct vsock_config *config
 /* The device for the machine's array; its ops->destroy frees the vsock. */
 struct device *vsock_device(struct vsock *vsock);
 
-/* Connects client_fd, a connected stream socket (transferred, also on failure; made non-blocking),
+/* Connects client_fd, a connected stream socket (transferred, also on failure),
  * to guest_port: "OK <host port>\n" is written to it when the guest accepts, and it is closed when
  * the guest refuses. Device thread. 0, or -errno: -EMFILE at VSOCK_CONNECTIONS_MAX, -ENOTCONN while
  * the guest's driver is not up. */
