@@ -80,27 +80,23 @@ union fd_buffer {
 int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigned fd_count)
 {
     union fd_buffer ancillary;
+    struct iovec iov = { .iov_base = msg };
+    struct msghdr head = { .msg_iov = &iov, .msg_iovlen = 1 };
     ssize_t sent;
 
     msg->bytes = control_msg_bytes((enum control_type)msg->type);
     assert(msg->bytes && fd_count <= CONTROL_FDS_MAX);
-    if (fd_count == 0) {
-        do {
-            sent = send(socket_fd, msg, msg->bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
-        } while (sent < 0 && errno == EINTR);
-        return sent < 0 ? -errno : 0;
+    iov.iov_len = msg->bytes;
+    if (fd_count > 0) {
+        memset(&ancillary, 0, sizeof ancillary);
+        head.msg_control = ancillary.bytes;
+        head.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+        struct cmsghdr *c = CMSG_FIRSTHDR(&head);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
     }
-    struct iovec iov = { .iov_base = msg, .iov_len = msg->bytes };
-    struct msghdr head = { .msg_iov = &iov,
-                           .msg_iovlen = 1,
-                           .msg_control = ancillary.bytes,
-                           .msg_controllen = CMSG_SPACE(fd_count * sizeof(int)) };
-    memset(&ancillary, 0, sizeof ancillary);
-    struct cmsghdr *c = CMSG_FIRSTHDR(&head);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-    memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
     do {
         sent = sendmsg(socket_fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
