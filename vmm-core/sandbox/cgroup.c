@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the cgroup hierarchies that poold uses and the groups in them; see cgroup.h. */
+#include "sandbox/cgroup.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+
+#define NAME_BYTES_MAX 40u
+#define CPU_PERIOD_US 100000u
+
+static const char *const controller_names[] = { "memory", "pids", "cpu" };
+static_assert(ARRAY_LEN(controller_names) == CGROUP_CONTROLLER_COUNT, "one name a controller");
+
+const char *cgroup_controller_name(enum cgroup_controller controller)
+{
+    return controller_names[controller];
+}
+
+/* The files that hold a limit in either version, and how its value is written. */
+static const struct {
+    enum cgroup_controller controller;
+    const char *v1, *v2;
+} knobs[] = {
+    { CGROUP_MEMORY, "memory.limit_in_bytes", "memory.max" },
+    { CGROUP_PIDS, "pids.max", "pids.max" },
+    { CGROUP_CPU, "cpu.shares", "cpu.weight" },
+    { CGROUP_CPU, "cpu.cfs_quota_us", "cpu.max" },
+};
+
+enum knob { KNOB_MEMORY, KNOB_PIDS, KNOB_WEIGHT, KNOB_QUOTA, KNOB_COUNT };
+static_assert(ARRAY_LEN(knobs) == KNOB_COUNT, "one row a knob");
+
+static bool knob_value(const struct cgroup_limits *limits, enum knob knob, bool v2, char *value,
+                       size_t value_bytes)
+{
+    uint64_t number = 0;
+
+    if (knob == KNOB_MEMORY)
+        number = limits->memory_bytes;
+    else if (knob == KNOB_PIDS)
+        number = limits->pids;
+    else if (knob == KNOB_WEIGHT) /* v1 counts the default as 1024, v2 as 100 */
+        number = v2 ? limits->cpu_weight : MAX_OF(limits->cpu_weight * 1024ull / 100, 2);
+    else
+        number = limits->cpu_percent * (uint64_t)CPU_PERIOD_US / 100;
+    if (number == 0 || (knob == KNOB_WEIGHT && limits->cpu_weight == 0))
+        return false;
+    if (knob == KNOB_QUOTA && v2)
+        snprintf(value, value_bytes, "%" PRIu64 " %u", number, CPU_PERIOD_US);
+    else
+        snprintf(value, value_bytes, "%" PRIu64, number);
+    return true;
+}
+
+static void lacks(struct cgroup_host *host, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void lacks(struct cgroup_host *host, const char *fmt, ...)
+{
+    size_t used = strlen(host->lacking);
+    va_list args;
+
+    if (used > 0 && used + 2 < sizeof(host->lacking)) {
+        memcpy(host->lacking + used, "; ", 3);
+        used += 2;
+    }
+    va_start(args, fmt);
+    vsnprintf(host->lacking + used, sizeof(host->lacking) - used, fmt, args);
+    va_end(args);
+}
+
+static int file_write(int dir_fd, const char *name, const char *value)
+{
+    _cleanup_close_ int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    return write(fd, value, strlen(value)) < 0 ? -errno : 0;
+}
+
+/* Reads a small file of the kernel's. Returns its length, or -errno. */
+static ssize_t file_read(int dir_fd, const char *name, char *text, size_t text_bytes)
+{
+    _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    ssize_t length;
+
+    if (fd < 0)
+        return -errno;
+    length = read(fd, text, text_bytes - 1);
+    if (length < 0)
+        return -errno;
+    text[length] = '\0';
+    return length;
+}
+
+/* Is `word` in a list separated by any of `separators`? */
+static bool list_has(const char *list, const char *word, const char *separators)
+{
+    size_t word_bytes = strlen(word);
+
+    for (const char *at = list; *at;) {
+        size_t bytes = strcspn(at, separators);
+
+        if (bytes == word_bytes && strncmp(at, word, bytes) == 0)
+            return true;
+        at += bytes;
+        at += strspn(at, separators);
+    }
+    return false;
+}
+
+static uint32_t controllers_in(const char *list, const char *separators)
+{
+    uint32_t found = 0;
+
+    for (unsigned i = 0; i < CGROUP_CONTROLLER_COUNT; i++) {
+        if (list_has(list, controller_names[i], separators))
+            found |= 1u << i;
+    }
+    return found;
+}
+
+/* The caller's own group in the hierarchy whose line in /proc/self/cgroup has this controller list
+ * ("" for v2): "0::/path" or "4:memory:/path". */
+static bool own_group_find(bool v2, uint32_t controllers, char *path, size_t path_bytes)
+{
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    char line[PATH_MAX + 256];
+    bool found = false;
+
+    if (!file)
+        return false;
+    while (!found && fgets(line, sizeof(line), file)) {
+        char *list = strchr(line, ':');
+        char *group = list ? strchr(list + 1, ':') : NULL;
+
+        if (!group)
+            continue;
+        *list++ = '\0';
+        *group++ = '\0';
+        group[strcspn(group, "\n")] = '\0';
+        found = v2 ? *list == '\0' : (controllers_in(list, ",") & controllers) != 0;
+        if (found)
+            snprintf(path, path_bytes, "%s", group);
+    }
+    fclose(file);
+    return found;
+}
+
+/* v2: has this process's group what its children need switched on? A group that holds processes
+ * can't hand controllers to children, so poold moves into a child of its own first. */
+static uint32_t v2_delegate(int own_fd)
+{
+    char list[256], enable[64] = "";
+    uint32_t there;
+
+    if (file_read(own_fd, "cgroup.controllers", list, sizeof(list)) < 0)
+        return 0;
+    there = controllers_in(list, " \n");
+    for (unsigned i = 0; i < CGROUP_CONTROLLER_COUNT; i++) {
+        if (there & 1u << i)
+            snprintf(enable + strlen(enable), sizeof(enable) - strlen(enable), "+%s ",
+                     controller_names[i]);
+    }
+    if (there == 0 || file_write(own_fd, "cgroup.subtree_control", enable) == 0)
+        return there;
+    if (mkdirat(own_fd, "volt-daemon", 0755) < 0 && errno != EEXIST)
+        return 0;
+    if (file_write(own_fd, "volt-daemon/cgroup.procs", "0") < 0 ||
+        file_write(own_fd, "cgroup.subtree_control", enable) < 0)
+        return 0;
+    return there;
+}
+
+static void children_sweep(int parent_fd)
+{
+    int fd = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (!dir) {
+        close_fd(&fd);
+        return;
+    }
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+            (void)unlinkat(parent_fd, entry->d_name, AT_REMOVEDIR); /* refused while in use */
+    }
+    closedir(dir);
+}
+
+/* Makes or takes over "volt-NAME" in own_fd and adds it to the host. */
+static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_t controllers,
+                          const char *name)
+{
+    struct cgroup_hierarchy *h = &host->hierarchy[host->hierarchy_count];
+    char parent[NAME_BYTES_MAX + 8];
+    int fd;
+
+    snprintf(parent, sizeof(parent), "volt-%s", name);
+    if (v2) {
+        controllers &= v2_delegate(own_fd);
+        if (controllers == 0) {
+            lacks(host, "cgroup v2 does not hand its controllers to this process's group");
+            return;
+        }
+    }
+    if (mkdirat(own_fd, parent, 0755) < 0 && errno != EEXIST) {
+        lacks(host, "a cgroup can't be made (%s)", strerror(errno));
+        return;
+    }
+    fd = openat(own_fd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || (v2 && v2_delegate(fd) == 0)) {
+        lacks(host, "the cgroup %s can't be used (%s)", parent, strerror(errno));
+        close_fd(&fd);
+        return;
+    }
+    children_sweep(fd);
+    *h = (struct cgroup_hierarchy){ .parent_fd = fd, .controllers = controllers, .v2 = v2 };
+    host->controllers |= controllers;
+    host->hierarchy_count++;
+}
+
+/* One line of /proc/self/mountinfo (proc(5)): "id parent major:minor ROOT MOUNTPOINT options
+ * optional... - TYPE source SUPEROPTIONS". */
+static void mount_consider(struct cgroup_host *host, char *line, const char *name)
+{
+    char root[PATH_MAX], point[PATH_MAX], group[PATH_MAX], own[2 * PATH_MAX], type[32], super[512];
+    char *tail = strstr(line, " - ");
+    _cleanup_close_ int own_fd = -1;
+    uint32_t controllers;
+    bool v2;
+
+    if (!tail || sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) != 2 ||
+        sscanf(tail + 3, "%31s %*s %511s", type, super) != 2)
+        return;
+    v2 = strcmp(type, "cgroup2") == 0;
+    if (!v2 && strcmp(type, "cgroup") != 0)
+        return;
+    controllers = v2 ? ~0u : controllers_in(super, ",");
+    controllers &= ~host->controllers & ((1u << CGROUP_CONTROLLER_COUNT) - 1);
+    if (controllers == 0 || host->hierarchy_count == CGROUP_HIERARCHIES_MAX ||
+        !own_group_find(v2, controllers, group, sizeof(group)))
+        return;
+    /* In a container the mount shows only the tree below `root`. */
+    if (strcmp(root, "/") != 0 && strncmp(group, root, strlen(root)) == 0)
+        snprintf(own, sizeof(own), "%s%s", point, group + strlen(root));
+    else
+        snprintf(own, sizeof(own), "%s%s", point, group);
+    own_fd = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (own_fd < 0) {
+        lacks(host, "%s can't be opened (%s)", own, strerror(errno));
+        return;
+    }
+    if (v2) {
+        char list[256];
+
+        if (file_read(own_fd, "cgroup.controllers", list, sizeof(list)) < 0)
+            return;
+        controllers &= controllers_in(list, " \n");
+        if (controllers == 0)
+            return; /* mounted beside v1, without controllers of its own */
+    }
+    hierarchy_add(host, own_fd, v2, controllers, name);
+}
+
+static bool id_is_good(const char *id, size_t bytes_max)
+{
+    size_t bytes = strlen(id);
+
+    if (bytes == 0 || bytes > bytes_max)
+        return false;
+    for (size_t i = 0; i < bytes; i++) {
+        if (!islower((unsigned char)id[i]) && !isdigit((unsigned char)id[i]) && id[i] != '-')
+            return false;
+    }
+    return true;
+}
+
+int cgroup_host_open(struct cgroup_host *host, const char *name, struct err *err)
+{
+    char line[3 * PATH_MAX];
+    FILE *mounts;
+
+    memset(host, 0, sizeof(*host));
+    if (!id_is_good(name, NAME_BYTES_MAX))
+        return err_set(err, EINVAL, "\"%s\" can't be part of a cgroup's name", name);
+    mounts = fopen("/proc/self/mountinfo", "re");
+    while (mounts && fgets(line, sizeof(line), mounts))
+        mount_consider(host, line, name);
+    if (mounts)
+        fclose(mounts);
+    for (unsigned i = 0; i < CGROUP_CONTROLLER_COUNT; i++) {
+        if (!(host->controllers & 1u << i))
+            lacks(host, "no %s controller can be used", controller_names[i]);
+    }
+    return 0;
+}
+
+void cgroup_host_close(struct cgroup_host *host, const char *name)
+{
+    char parent[NAME_BYTES_MAX + 16];
+
+    snprintf(parent, sizeof(parent), "../volt-%.40s", name);
+    for (unsigned i = 0; i < host->hierarchy_count; i++) {
+        children_sweep(host->hierarchy[i].parent_fd);
+        (void)unlinkat(host->hierarchy[i].parent_fd, parent, AT_REMOVEDIR);
+        close_fd(&host->hierarchy[i].parent_fd);
+    }
+    memset(host, 0, sizeof(*host));
+}
+
+static int limits_write(const struct cgroup_hierarchy *h, int group_fd, const char *id,
+                        const struct cgroup_limits *limits, struct err *err)
+{
+    for (unsigned i = 0; i < KNOB_COUNT; i++) {
+        const char *file = h->v2 ? knobs[i].v2 : knobs[i].v1;
+        char value[64];
+        int r;
+
+        if (!(h->controllers & 1u << knobs[i].controller) ||
+            !knob_value(limits, (enum knob)i, h->v2, value, sizeof(value)))
+            continue;
+        r = file_write(group_fd, file, value);
+        if (r < 0)
+            return err_set_errno(err, -r, "writing %s to %s of cgroup %s", value, file, id);
+    }
+    if (h->v2 && h->controllers & 1u << CGROUP_MEMORY)
+        (void)file_write(group_fd, "memory.oom.group", "1"); /* dies as a whole; since 4.19 */
+    return 0;
+}
+
+int cgroup_group_create(const struct cgroup_host *host, const char *id,
+                        const struct cgroup_limits *limits, struct err *err)
+{
+    int r = 0;
+
+    if (!id_is_good(id, CGROUP_ID_BYTES - 1))
+        return err_set(err, EINVAL, "\"%s\" can't be a cgroup's name", id);
+    for (unsigned i = 0; r == 0 && i < host->hierarchy_count; i++) {
+        const struct cgroup_hierarchy *h = &host->hierarchy[i];
+        _cleanup_close_ int fd = -1;
+
+        if (mkdirat(h->parent_fd, id, 0755) < 0) {
+            r = err_set_errno(err, errno, "making cgroup %s", id);
+            break;
+        }
+        fd = openat(h->parent_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = fd < 0 ? err_set_errno(err, errno, "opening cgroup %s", id)
+                   : limits_write(h, fd, id, limits, err);
+    }
+    if (r < 0 && r != -EEXIST)
+        (void)cgroup_group_remove(host, id);
+    return r;
+}
+
+int cgroup_group_open(const struct cgroup_host *host, const char *id,
+                      int ret_fds[CGROUP_HIERARCHIES_MAX], unsigned *ret_count, struct err *err)
+{
+    int fds[CGROUP_HIERARCHIES_MAX];
+    char path[CGROUP_ID_BYTES + 16];
+
+    snprintf(path, sizeof(path), "%s/cgroup.procs", id);
+    for (unsigned i = 0; i < host->hierarchy_count; i++) {
+        fds[i] = openat(host->hierarchy[i].parent_fd, path, O_WRONLY | O_CLOEXEC);
+        if (fds[i] < 0) {
+            int r = err_set_errno(err, errno, "opening cgroup %s", id);
+
+            while (i-- > 0)
+                close(fds[i]);
+            return r;
+        }
+    }
+    memcpy(ret_fds, fds, host->hierarchy_count * sizeof(fds[0]));
+    *ret_count = host->hierarchy_count;
+    return 0;
+}
+
+int cgroup_group_join(const struct cgroup_host *host, const char *id, pid_t pid, struct err *err)
+{
+    char path[CGROUP_ID_BYTES + 16], text[16];
+
+    snprintf(path, sizeof(path), "%s/cgroup.procs", id);
+    snprintf(text, sizeof(text), "%d", pid);
+    for (unsigned i = 0; i < host->hierarchy_count; i++) {
+        int r = file_write(host->hierarchy[i].parent_fd, path, text);
+
+        if (r < 0)
+            return err_set_errno(err, -r, "moving process %d into cgroup %s", pid, id);
+    }
+    return 0;
+}
+
+/* memory.events of v2 and memory.oom_control of v1 both have a line "oom_kill N". */
+bool cgroup_group_oom_killed(const struct cgroup_host *host, const char *id)
+{
+    for (unsigned i = 0; i < host->hierarchy_count; i++) {
+        const struct cgroup_hierarchy *h = &host->hierarchy[i];
+        char path[CGROUP_ID_BYTES + 32], text[512];
+        const char *line;
+
+        if (!(h->controllers & 1u << CGROUP_MEMORY))
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", id, h->v2 ? "memory.events" : "memory.oom_control");
+        if (file_read(h->parent_fd, path, text, sizeof(text)) < 0)
+            continue;
+        line = strstr(text, "oom_kill ");
+        return line && strtoul(line + strlen("oom_kill "), NULL, 10) > 0;
+    }
+    return false;
+}
+
+int cgroup_group_remove(const struct cgroup_host *host, const char *id)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < host->hierarchy_count; i++) {
+        if (unlinkat(host->hierarchy[i].parent_fd, id, AT_REMOVEDIR) < 0 && errno != ENOENT)
+            r = -errno;
+    }
+    return r;
+}
