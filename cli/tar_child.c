@@ -16,7 +16,7 @@
 #include "base/util.h"
 
 #define TAR_NOT_FOUND 127
-#define TAR_ARGS_MAX 12
+#define TAR_ARGS_MAX 14
 
 /* Appends text to a sed expression with the characters in `special` escaped. */
 static bool sed_append(char *out, size_t out_bytes, const char *text, const char *special)
@@ -42,6 +42,15 @@ static bool transform_format(char *out, size_t out_bytes, const char *member, co
     return sed_append(out, out_bytes, member, "\\.[]*^$,") && strlen(out) + 16 < out_bytes &&
            strcat(out, "\\(/\\|$\\),") && sed_append(out, out_bytes, rename_to, "\\&,") &&
            strlen(out) + 8 < out_bytes && strcat(out, "\\1,S");
+}
+
+static size_t args_count(const char *const *args)
+{
+    size_t count = 0;
+
+    while (args[count])
+        count++;
+    return count;
 }
 
 /* In the child: becomes tar with our end of the pipe as its standard input or output. */
@@ -84,8 +93,9 @@ int tar_child_pack(struct tar_child *child, const char *dir, const char *member,
                    const char *rename_to, struct err *err)
 {
     char transform[2 * NAME_MAX + 64];
-    const char *args[TAR_ARGS_MAX] = { "tar", "-c", "-f", "-", "--format=gnu", "-C", dir };
-    size_t count = 7;
+    const char *args[TAR_ARGS_MAX] = { "tar",          "-c",           "-f", "-",
+                                       "--no-unquote", "--format=gnu", "-C", dir };
+    size_t count = args_count(args);
 
     if (rename_to) {
         if (!transform_format(transform, sizeof transform, member, rename_to))
@@ -102,9 +112,10 @@ int tar_child_unpack(struct tar_child *child, const char *dir, const char *membe
 {
     char transform[2 * NAME_MAX + 64];
     const char *args[TAR_ARGS_MAX] = {
-        "tar", "-x", "-f", "-", "--no-same-owner", "--no-same-permissions", "-C", dir
+        "tar", "-x", "-f", "-", "--no-unquote", "--no-same-owner", "--no-same-permissions",
+        "-C",  dir
     };
-    size_t count = 8;
+    size_t count = args_count(args);
 
     if (strip)
         args[count++] = "--strip-components=1";

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: command lines are taken apart as --help says, and wrong ones are refused. Method: tables of
+ * command lines and what must come of them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "options.h"
+#include "tap_main.h"
+
+static const struct cli_command test_command = { "test", "ARGS", "Test", NULL, "test", NULL };
+
+/* Splits at blanks, in place; returns argc. */
+static int words_split(char *line, char *argv[16])
+{
+    int argc = 0;
+
+    for (char *word = strtok(line, " "); word && argc < 15; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    argv[argc] = NULL;
+    return argc;
+}
+
+static const struct {
+    const char *line;
+    bool takes_command;
+    size_t positional_max;
+    int exit_code;        /* -1: accepted */
+    const char *expected; /* flag|text|size|time|number|list...|positionals...|rest... */
+} lines[] = {
+    { "x", false, 0, -1, "0|-|0|0|0" },
+    { "x -f -t text", false, 0, -1, "1|text|0|0|0" },
+    { "x -ft text", false, 0, -1, "1|text|0|0|0" },
+    { "x --text=a=b --flag", false, 0, -1, "1|a=b|0|0|0" },
+    { "x --size 2M --time 5s --number 7", false, 0, -1, "0|-|2097152|5000|7" },
+    { "x -l 1 -l 2", false, 0, -1, "0|-|0|0|0|l1|l2" },
+    { "x a -f b", false, 2, -1, "1|-|0|0|0|pa|pb" },
+    { "x -- -f b", false, 2, -1, "0|-|0|0|0|p-f|pb" },
+    { "x a -f -- cmd -f", true, 1, -1, "1|-|0|0|0|pa|rcmd|r-f" },
+    { "x a -f cmd -t", true, 1, -1, "1|-|0|0|0|pa|rcmd|r-t" },
+    { "x -- cmd", true, 1, -1, "0|-|0|0|0|rcmd" },
+    { "x a -- -- b", true, 1, -1, "0|-|0|0|0|pa|r--|rb" },
+    { "x --help", false, 0, 0, NULL },
+    { "x -h", true, 1, 0, NULL },
+    { "x a", false, 0, 125, NULL },
+    { "x a b c", false, 2, 125, NULL },
+    { "x a", true, 1, 125, NULL },
+    { "x a --", true, 1, 125, NULL },
+    { "x --nope", false, 0, 125, NULL },
+    { "x -q", false, 0, 125, NULL },
+    { "x --text", false, 0, 125, NULL },
+    { "x -t", false, 0, 125, NULL },
+    { "x --flag=1", false, 0, 125, NULL },
+    { "x --size 12Q", false, 0, 125, NULL },
+    { "x --size -1", false, 0, 125, NULL },
+    { "x --time 5x", false, 0, 125, NULL },
+    { "x --number 1000001", false, 0, 125, NULL },
+    { "x --number -1", false, 0, 125, NULL },
+};
+
+static void outcome_format(char *out, size_t out_bytes, const struct options *options,
+                           const struct option_list *list)
+{
+    size_t at = strlen(out);
+
+    for (size_t i = 0; i < list->count; i++)
+        at += (size_t)snprintf(out + at, out_bytes - at, "|l%s", list->items[i]);
+    for (size_t i = 0; i < options->positional_count; i++)
+        at += (size_t)snprintf(out + at, out_bytes - at, "|p%s", options->positionals[i]);
+    for (int i = 0; i < options->rest_count; i++)
+        at += (size_t)snprintf(out + at, out_bytes - at, "|r%s", options->rest[i]);
+}
+
+START_TEST(command_lines)
+{
+    bool flag = false;
+    const char *text = "-";
+    uint64_t size = 0, time_ms = 0;
+    int64_t number = 0;
+    struct option_list list = { 0 };
+    const struct option_spec specs[] = {
+        { "flag", 'f', OPTION_FLAG, &flag, NULL, "" },
+        { "text", 't', OPTION_STRING, &text, "T", "" },
+        { "size", 0, OPTION_SIZE, &size, "S", "" },
+        { "time", 0, OPTION_DURATION, &time_ms, "T", "" },
+        { "number", 0, OPTION_NUMBER, &number, "N", "" },
+        { "list", 'l', OPTION_LIST, &list, "L", "" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_max = lines[_i].positional_max,
+                               .takes_command = lines[_i].takes_command };
+    char line[256], outcome[512], *argv[16];
+    int exit_code = -1;
+
+    snprintf(line, sizeof line, "%s", lines[_i].line);
+    int argc = words_split(line, argv);
+    if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
+        ck_abort();
+    bool accepted = options_parse(&options, &test_command, argc, argv, &exit_code);
+    ck_assert_msg(accepted == (lines[_i].exit_code < 0), "'%s'", lines[_i].line);
+    ck_assert_int_eq(exit_code, lines[_i].exit_code);
+    if (!accepted)
+        return;
+    snprintf(outcome, sizeof outcome, "%d|%s|%ju|%ju|%jd", flag, text, (uintmax_t)size,
+             (uintmax_t)time_ms, (intmax_t)number);
+    outcome_format(outcome, sizeof outcome, &options, &list);
+    ck_assert_str_eq(outcome, lines[_i].expected);
+}
+END_TEST
+
+START_TEST(a_missing_argument_is_refused)
+{
+    struct options options = { .positional_min = 1, .positional_max = 1 };
+    char name[] = "x", *argv[] = { name, NULL };
+    int exit_code = -1;
+
+    if (!freopen("/dev/null", "w", stderr))
+        ck_abort();
+    ck_assert(!options_parse(&options, &test_command, 1, argv, &exit_code));
+    ck_assert_int_eq(exit_code, 125);
+}
+END_TEST
+
+START_TEST(durations)
+{
+    static const struct {
+        const char *text;
+        uint64_t ms; /* UINT64_MAX: refused */
+    } cases[] = {
+        { "0", 0 },
+        { "5", 5000 },
+        { "250ms", 250 },
+        { "5s", 5000 },
+        { "10m", 600000 },
+        { "10min", 600000 },
+        { "1h", 3600000 },
+        { "4294967295ms", UINT32_MAX },
+        { "1193h", 4294800000 },
+        { "1194h", UINT64_MAX },
+        { "4294967296ms", UINT64_MAX },
+        { "99999999999999999999", UINT64_MAX },
+        { "", UINT64_MAX },
+        { "s", UINT64_MAX },
+        { "-1s", UINT64_MAX },
+        { "+1s", UINT64_MAX },
+        { "1.5s", UINT64_MAX },
+        { "1 s", UINT64_MAX },
+        { "1d", UINT64_MAX },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t ms = UINT64_MAX;
+
+        ck_assert_msg(duration_parse(cases[i].text, &ms) == (cases[i].ms != UINT64_MAX), "'%s'",
+                      cases[i].text);
+        ck_assert_uint_eq(ms, cases[i].ms);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("cli_options");
+    TCase *tests = tcase_create("options");
+
+    tcase_add_loop_test(tests, command_lines, 0, ARRAY_LEN(lines));
+    tcase_add_test(tests, a_missing_argument_is_refused);
+    tcase_add_test(tests, durations);
+    suite_add_tcase(suite, tests);
+    return tap_main(suite);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: `voltctl cp` packs and unpacks what was asked for under the name that was asked for, and a
+ * guest's archive reaches nothing else. Method: the host's tar run as cp runs it, on real folders
+ * and on archives that mean harm; the stream's head read over all its cuts.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "tap_main.h"
+#include "tar_child.h"
+#include "tar_head.h"
+
+static char base[] = "/tmp/volt-unit-XXXXXX";
+
+static void base_make(void)
+{
+    ck_assert_ptr_nonnull(mkdtemp(base));
+    ck_assert_int_eq(chdir(base), 0);
+    ck_assert_int_eq(system("mkdir -p from/folder/sub to && printf data >from/folder/sub/file && "
+                            "printf one >from/a,b.c && ln -s sub/file from/folder/link"),
+                     0);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void base_remove(void)
+{
+    char command[64];
+
+    snprintf(command, sizeof command, "rm -rf %s", base);
+    ck_assert_int_eq(chdir("/"), 0);
+    ck_assert_int_eq(system(command), 0);
+}
+
+/* Reads all of a packing child into *ret_data (owned by the caller). */
+static size_t stream_read(struct tar_child *child, uint8_t **ret_data)
+{
+    size_t bytes = 0, room = MIB(1);
+    uint8_t *data = malloc(room);
+    struct err err;
+    ssize_t n;
+
+    while ((n = read(child->fd, data + bytes, room - bytes)) > 0)
+        bytes += (size_t)n;
+    ck_assert_int_eq(tar_child_finish(child, &err), 0);
+    *ret_data = data;
+    return bytes;
+}
+
+static bool holds(const char *path, const char *text)
+{
+    char data[64] = "";
+    _cleanup_close_ int fd = open(path, O_RDONLY);
+
+    return fd >= 0 && read(fd, data, sizeof data - 1) >= 0 && strcmp(data, text) == 0;
+}
+
+/* Packs from "from" and unpacks into "to", each with its own renaming. */
+static void transfer(const char *member, const char *packed_as, const char *unpacked_as, bool strip)
+{
+    struct tar_child pack, unpack;
+    uint8_t *data;
+    struct err err;
+
+    ck_assert_int_eq(tar_child_pack(&pack, "from", member, packed_as, &err), 0);
+    size_t bytes = stream_read(&pack, &data);
+    ck_assert_int_eq(
+        tar_child_unpack(&unpack, "to", packed_as ? packed_as : member, unpacked_as, strip, &err),
+        0);
+    ck_assert_int_eq(tar_child_write(&unpack, data, bytes), 0);
+    ck_assert_int_eq(tar_child_finish(&unpack, &err), 0);
+    free(data);
+}
+
+START_TEST(folders_and_files_keep_or_change_their_names)
+{
+    transfer("folder", NULL, NULL, false);
+    ck_assert(holds("to/folder/sub/file", "data"));
+    ck_assert(holds("to/folder/link", "data"));
+    transfer("folder", "other", NULL, false);
+    ck_assert(holds("to/other/link", "data")); /* the link's target kept its name */
+    transfer("folder", NULL, NULL, true);
+    ck_assert(holds("to/sub/file", "data"));
+    transfer("a,b.c", "x&y\\1,^$", "-", false); /* every character that sed minds */
+    ck_assert(holds("to/-", "one"));
+}
+END_TEST
+
+START_TEST(a_name_that_is_not_there_is_an_error)
+{
+    struct tar_child child;
+    struct err err;
+    char byte;
+
+    if (!freopen("/dev/null", "w", stderr))
+        ck_abort();
+    ck_assert_int_eq(tar_child_pack(&child, "from", "nothing", NULL, &err), 0);
+    while (read(child.fd, &byte, 1) > 0)
+        ;
+    ck_assert_int_eq(tar_child_finish(&child, &err), -EIO);
+    setenv("PATH", "/nonexistent", 1);
+    ck_assert_int_eq(tar_child_pack(&child, "from", "folder", NULL, &err), 0);
+    ck_assert_int_eq(tar_child_finish(&child, &err), -ENOENT);
+    setenv("PATH", "/usr/bin:/bin", 1);
+}
+END_TEST
+
+/* Archives as a hostile guest could make them. After unpacking "top" into "to", nothing may have
+ * been changed outside of to/top. */
+static const char *const hostile[] = {
+    "mkdir -p h && cd h && echo evil >../secret && tar -cPf ../evil.tar ../secret",
+    "echo evil >secret && tar -cPf evil.tar $PWD/secret",
+    "mkdir -p h/top && ln -s .. h/top/up && tar -C h -cf evil.tar top && rm h/top/up && "
+    "mkdir h/top/up && echo evil >h/top/up/secret && tar -C h -rf evil.tar top/up/secret",
+    "mkdir -p h/other && echo evil >h/other/secret && tar -C h -cf evil.tar other",
+    "mkdir -p h && cd h && echo x >top && ln top hard && tar -cf ../evil.tar top hard",
+};
+
+START_TEST(a_hostile_archive_reaches_nothing_else)
+{
+    char script[512];
+    struct tar_child child;
+    struct err err;
+    static uint8_t data[65536];
+
+    snprintf(script, sizeof script, "%s", hostile[_i]);
+    ck_assert_int_eq(system(script), 0);
+    ck_assert_int_eq(system("echo good >secret; echo good >to/secret; echo good >to/hard; "
+                            "echo good >to/other"),
+                     0);
+    int fd = open("evil.tar", O_RDONLY);
+    ssize_t bytes = read(fd, data, sizeof data);
+    close(fd);
+    ck_assert_int_gt(bytes, 0);
+    if (!freopen("/dev/null", "w", stderr))
+        ck_abort();
+    ck_assert_int_eq(tar_child_unpack(&child, "to", "top", NULL, false, &err), 0);
+    tar_child_write(&child, data, (size_t)bytes);
+    tar_child_finish(&child, &err); /* may refuse or may ignore what it was not asked for */
+    ck_assert(holds("secret", "good\n"));
+    ck_assert(holds("to/secret", "good\n"));
+    ck_assert(holds("to/hard", "good\n"));
+    ck_assert(holds("to/other", "good\n"));
+}
+END_TEST
+
+START_TEST(an_unpacker_makes_no_device_nodes)
+{
+    struct tar_child pack, unpack;
+    struct stat st;
+    uint8_t *data;
+    struct err err;
+
+    if (mknod("from/node", S_IFCHR | 0666, 0x103) < 0)
+        return; /* only root could make one, so only root needs to be kept from it */
+    if (!freopen("/dev/null", "w", stderr))
+        ck_abort();
+    ck_assert_int_eq(tar_child_pack(&pack, "from", "node", NULL, &err), 0);
+    size_t bytes = stream_read(&pack, &data);
+    ck_assert_int_eq(tar_child_unpack(&unpack, "to", "node", NULL, false, &err), 0);
+    tar_child_write(&unpack, data, bytes);
+    ck_assert_int_eq(tar_child_finish(&unpack, &err), -EIO);
+    ck_assert_int_lt(lstat("to/node", &st), 0);
+    free(data);
+}
+END_TEST
+
+START_TEST(the_streams_head_tells_what_comes)
+{
+    static const struct {
+        const char *member;
+        enum tar_head_kind kind;
+    } cases[] = { { "folder", TAR_HEAD_DIRECTORY },
+                  { "a,b.c", TAR_HEAD_FILE },
+                  { "folder/link", TAR_HEAD_SYMLINK } };
+    char long_name[201];
+
+    memset(long_name, 'n', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = '\0';
+    for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+        struct tar_child child;
+        uint8_t *data;
+        struct err err;
+        enum tar_head_kind kind;
+
+        ck_assert_int_eq(
+            tar_child_pack(&child, "from", cases[i / 2].member, i % 2 ? long_name : NULL, &err), 0);
+        size_t bytes = stream_read(&child, &data), at = 0;
+        while (at < bytes && tar_head_parse(data, at, &kind) == 0)
+            at++;
+        ck_assert_uint_lt(at, bytes);
+        ck_assert_int_eq(tar_head_parse(data, at, &kind), 1);
+        ck_assert_int_eq(kind, cases[i / 2].kind);
+        free(data);
+    }
+}
+END_TEST
+
+START_TEST(a_head_that_is_none_is_refused)
+{
+    static uint8_t data[TAR_HEAD_BYTES_MAX + 1024];
+    enum tar_head_kind kind;
+
+    ck_assert_int_eq(tar_head_parse(data, sizeof data, &kind), -EPROTO);
+    for (size_t at = 0; at + 512 <= sizeof data; at += 512) {
+        memcpy(data + at + 257, "ustar", 5);
+        data[at + 156] = 'x'; /* nothing but extended headers */
+    }
+    ck_assert_int_eq(tar_head_parse(data, sizeof data, &kind), -EPROTO);
+    memset(data + 124, '7', 12);
+    ck_assert_int_eq(tar_head_parse(data, sizeof data, &kind), -EPROTO);
+    memset(data + 124, 0xff, 12);
+    ck_assert_int_eq(tar_head_parse(data, sizeof data, &kind), -EPROTO);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("cli_tar");
+    TCase *tests = tcase_create("tar");
+
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, base_make, base_remove);
+    tcase_add_test(tests, folders_and_files_keep_or_change_their_names);
+    tcase_add_test(tests, a_name_that_is_not_there_is_an_error);
+    tcase_add_loop_test(tests, a_hostile_archive_reaches_nothing_else, 0, ARRAY_LEN(hostile));
+    tcase_add_test(tests, an_unpacker_makes_no_device_nodes);
+    tcase_add_test(tests, the_streams_head_tells_what_comes);
+    tcase_add_test(tests, a_head_that_is_none_is_refused);
+    suite_add_tcase(suite, tests);
+    return tap_main(suite);
+}
