@@ -189,6 +189,7 @@ static const struct seccomp_entry seccomp_device[] = {
     IOCTL(KVM_GET_REGS, "snapshot"),
     IOCTL(KVM_GET_SREGS, "snapshot"),
     IOCTL(KVM_GET_MSRS, "snapshot"),
+    IOCTL(KVM_SET_MSRS, "snapshot: drop the MSRs that KVM takes no writes of"),
     IOCTL(KVM_GET_XSAVE, "snapshot, on kernels without KVM_CAP_XSAVE2"),
     IOCTL(KVM_GET_XSAVE2, "snapshot"),
     IOCTL(KVM_GET_XCRS, "snapshot"),
