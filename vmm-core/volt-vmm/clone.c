@@ -54,12 +54,12 @@ static int build(const struct clone_source *source, const struct control_msg *ms
     struct machine_config config = MACHINE_CONFIG_INIT;
     const struct vm_state *state = &source->image->vm;
     struct guest_mem mem;
-    int rc = 0;
+    int rc;
 
-    if (fds->vsock_dir >= 0)
+    rc = sandbox_enter_vm(&source->options->sandbox, &jail, status, err);
+    /* After it: the directory is the VM's own uid's, and now its root. */
+    if (rc == 0 && fds->vsock_dir >= 0)
         rc = vsock_listen(fds->vsock_dir, &config.vsock_listen_fd, err);
-    if (rc == 0)
-        rc = sandbox_enter_vm(&source->options->sandbox, &jail, status, err);
     if (rc == 0)
         rc = guest_mem_init(&mem, source->memory_bytes, err);
     if (rc == 0)
