@@ -203,10 +203,10 @@ START_TEST(hot_calls_are_decided_in_few_instructions)
         { SANDBOX_THREAD_VCPU, SYS_ioctl, KVM_RUN, 9 },
         { SANDBOX_THREAD_DEVICE, SYS_ioctl, KVM_IRQ_LINE, 9 },
         /* No argument is looked at: the kernel remembers the verdict and runs no BPF. */
-        { SANDBOX_THREAD_TEMPLATE, SYS_ioctl, KVM_RUN, 12 },
-        { SANDBOX_THREAD_VCPU, SYS_recvmsg, 0, 24 },
-        { SANDBOX_THREAD_VCPU, SYS_sendmsg, 0, 24 },
-        { SANDBOX_THREAD_DEVICE, SYS_epoll_wait, 0, 24 },
+        { SANDBOX_THREAD_TEMPLATE, SYS_ioctl, KVM_RUN, 16 },
+        { SANDBOX_THREAD_VCPU, SYS_recvmsg, 0, 20 },
+        { SANDBOX_THREAD_VCPU, SYS_sendmsg, 0, 20 },
+        { SANDBOX_THREAD_DEVICE, SYS_epoll_wait, 0, 20 },
     };
 
     for (unsigned i = 0; i < ARRAY_LEN(hot); i++) {

@@ -3,9 +3,9 @@
  * look at and to change. gen/filter_gen.c compiles these tables into BPF when the project is
  * built; the tests read them too. A call that is not here kills the process.
  *
- * Order: entries that stand first are decided first, so the calls of hot paths come first.
- * A row without a condition allows the call whatever its arguments. Rows of one call with
- * conditions are alternatives.
+ * The first row's ioctl is decided before everything else. Calls without conditions cost nothing:
+ * the kernel remembers that they are allowed. A row without a condition allows the call whatever
+ * its arguments. Rows of one call with conditions are alternatives.
  */
 #ifndef VOLT_SANDBOX_SECCOMP_TABLE_H
 #define VOLT_SANDBOX_SECCOMP_TABLE_H
