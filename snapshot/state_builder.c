@@ -76,10 +76,10 @@ int state_builder_add(struct state_builder *b, const char *name, uint32_t versio
                                    .bytes = len,
                                    .digest = digest_of(bytes, len) };
     memcpy(entry->tag, name, strlen(name));
-    uint8_t *payload = b->payload + b->payload_bytes;
-    if (len)
-        memcpy(payload, bytes, len);
-    memset(payload + len, 0, padded - len);
+    if (len) {
+        memcpy(b->payload + b->payload_bytes, bytes, len);
+        memset(b->payload + b->payload_bytes + len, 0, padded - len);
+    }
     b->payload_bytes += padded;
     return 0;
 }

@@ -35,8 +35,9 @@ struct working_set {
 };
 
 /* Reads what has been touched of the MAP_PRIVATE mapping [hva, hva + bytes) of the calling process,
- * from /proc/self/pagemap (any process may read its own). Pages that neighbours' faults mapped
- * around count as read (fault-around): the set is a superset. *ret_set is the caller's. */
+ * from /proc/self/pagemap (any process may read its own). What a fault maps around it counts as
+ * read (64 KiB, or the whole folio of up to 2 MiB): the set is a superset. *ret_set is the
+ * caller's. */
 int working_set_record(const void *hva, uint64_t bytes, struct working_set *ret_set,
                        struct err *err);
 
