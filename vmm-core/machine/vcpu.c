@@ -302,20 +302,27 @@ bool vcpu_park(struct vcpu *vcpu)
     return wait_for_wake(vm, &msg) && wake(vcpu, &msg);
 }
 
+static bool load_failed(struct vm *vm, const char *step, int rc)
+{
+    vm_end(vm, EXIT_REASON_HOST_ERROR, "loading the saved state: %s: %s", step, strerror(-rc));
+    return false;
+}
+
 static bool start_from_shell(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct control_msg msg;
     const char *step;
 
+    int rc = vm_state_prepare(vm, vm->restore_from, &step);
+    if (rc < 0)
+        return load_failed(vm, step, rc);
     atomic_store(&vm->phase, VM_SHELL);
     if (!wait_for_wake(vm, &msg))
         return false;
-    int rc = vm_state_load(vm, vm->restore_from, &step);
-    if (rc < 0) {
-        vm_end(vm, EXIT_REASON_HOST_ERROR, "loading the saved state: %s: %s", step, strerror(-rc));
-        return false;
-    }
+    rc = vm_state_load_time(vm, vm->restore_from, &step);
+    if (rc < 0)
+        return load_failed(vm, step, rc);
     vcpu->run->kvm_valid_regs = vm->kvm->sync_regs ? KVM_SYNC_X86_REGS : 0;
     vcpu->run->s.regs.regs = vm->restore_from->vcpu[0].regs;
     bool ok = wake(vcpu, &msg);

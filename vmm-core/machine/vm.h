@@ -9,7 +9,8 @@
  *
  *   States of vCPU 0, and who may do what in each (enum vm_phase, vm->phase):
  *     NEW      vm_create done. Owner: the creating thread. vm_add_device, vm_boot_vcpus.
- *     SHELL    vCPU 0's thread waits on the bell, no state loaded. A WAKE loads `restore_from`.
+ *     SHELL    vCPU 0's thread waits on the bell; of `restore_from` everything is loaded but what
+ *              depends on time, which the WAKE loads.
  *     RUNNING  in KVM_RUN or handling an exit. run_lock is held by vCPU 0's thread.
  *     PARKED   stopped at PARK, port write complete, all other vCPUs stopped. run_lock is free:
  *              whoever takes it may save state. The next WAKE takes it back.
@@ -150,10 +151,11 @@ void vm_stats(const struct vm *vm, struct control_msg *ret_msg);
  * free. */
 int vm_state_save(struct vm *vm, struct vm_state *ret_state, struct err *err);
 
-/* Loads state into a machine of the same shape whose vCPUs have their CPUID: vCPU state in the
- * order that KVM's dependencies ask for, then clock and chips. Thread: vCPU 0's, or NEW. Only
- * -errno and a static step name, as it is on the path of a restore. */
-int vm_state_load(struct vm *vm, const struct vm_state *state, const char **ret_step);
+/* Load state into a machine of the same shape whose vCPUs have their CPUID, in two parts: first all
+ * that does not depend on when the guest goes on, then the rest, right before it runs (vm_state.c
+ * has the order). vCPU 0's thread, or NEW. 0, or -errno and a static step name. */
+int vm_state_prepare(struct vm *vm, const struct vm_state *state, const char **ret_step);
+int vm_state_load_time(struct vm *vm, const struct vm_state *state, const char **ret_step);
 
 /* Removes from state the MSRs that a new vCPU of this machine has anyway, so that clones load
  * fewer. The machine is NEW. */

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns reading and writing KVM's state of a stopped machine (vm_state.h).
  *
+ * Loading has two parts. vm_state_prepare loads all that does not depend on when the guest goes on;
+ * a shell has that behind it before anybody waits. vm_state_load_time loads the rest: general
+ * registers, the local APIC (whose timer starts to run), TSC and TSC_DEADLINE, the clock.
+ *
  * Order of loading, each for a reason (KVM API 4.x, and what others found the hard way):
- *   CPUID is set before (it decides which MSRs and XSAVE parts exist); MP_STATE, REGS, SREGS (which
+ *   CPUID is set before (it decides which MSRs and XSAVE parts exist); MP_STATE, SREGS (which
  *   carries APIC_BASE, needed by the LAPIC), XSAVE before XCRS (XCR0 widens what XSAVE may hold,
- * but KVM takes the full area at any time), DEBUGREGS, LAPIC before the MSRs (TSC_DEADLINE is
- * dropped while the LAPIC timer is not in that mode), TSC_DEADLINE last of the MSRs (it is relative
- * to the TSC set before it), EVENTS last (SREGS clears pending ones). Then the PIT, the clock (so
- *   that kvmclock goes on from where it stopped), the PICs and the IOAPIC.
+ * but KVM takes the full area at any time), DEBUGREGS, the MSRs, EVENTS after SREGS, which clears
+ *   pending ones; the PICs and the IOAPIC. Then REGS, the LAPIC before TSC_DEADLINE (which is
+ *   dropped while the LAPIC timer is not in that mode), TSC before TSC_DEADLINE (which is relative
+ *   to it), the PIT, and the clock, so that kvmclock goes on from where it stopped.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -45,10 +49,14 @@ static const struct vcpu_step save_steps[] = {
     VCPU_STEP(KVM_GET_DEBUGREGS, debugregs), VCPU_STEP(KVM_GET_LAPIC, lapic),
 };
 
-static const struct vcpu_step load_steps[] = {
-    VCPU_STEP(KVM_SET_MP_STATE, mp_state), VCPU_STEP(KVM_SET_REGS, regs),
-    VCPU_STEP(KVM_SET_SREGS, sregs),       VCPU_STEP(KVM_SET_XSAVE, xsave),
-    VCPU_STEP(KVM_SET_XCRS, xcrs),         VCPU_STEP(KVM_SET_DEBUGREGS, debugregs),
+static const struct vcpu_step prepare_steps[] = {
+    VCPU_STEP(KVM_SET_MP_STATE, mp_state),   VCPU_STEP(KVM_SET_SREGS, sregs),
+    VCPU_STEP(KVM_SET_XSAVE, xsave),         VCPU_STEP(KVM_SET_XCRS, xcrs),
+    VCPU_STEP(KVM_SET_DEBUGREGS, debugregs),
+};
+
+static const struct vcpu_step time_steps[] = {
+    VCPU_STEP(KVM_SET_REGS, regs),
     VCPU_STEP(KVM_SET_LAPIC, lapic),
 };
 
@@ -206,48 +214,82 @@ void vm_state_fini(struct vm_state *state)
     state->vcpu = NULL;
 }
 
-/* ---- Loading: on the path of a restore ---- */
+/* ---- Loading ---- */
 
-static int load_msrs(int vcpu_fd, const struct vcpu_state *state)
+static bool depends_on_time(uint32_t msr_index)
+{
+    return msr_index == MSR_TSC || msr_index == MSR_TSC_DEADLINE;
+}
+
+/* Sets the MSRs that do, or do not, depend on time, in their saved order. */
+static int load_msrs(int vcpu_fd, const struct vcpu_state *state, bool of_time)
 {
     struct msr_batch batch;
 
-    batch.head = (struct kvm_msrs){ .nmsrs = state->msr_count };
-    memcpy(batch.entry, state->msr, state->msr_count * sizeof batch.entry[0]);
+    batch.head = (struct kvm_msrs){ .nmsrs = 0 };
+    for (uint32_t i = 0; i < state->msr_count; i++) {
+        if (depends_on_time(state->msr[i].index) == of_time)
+            batch.entry[batch.head.nmsrs++] = state->msr[i];
+    }
     int set = ioctl(vcpu_fd, KVM_SET_MSRS, &batch);
     if (set < 0)
         return -errno;
-    return (uint32_t)set == state->msr_count ? 0 : -EINVAL;
+    return (uint32_t)set == batch.head.nmsrs ? 0 : -EINVAL;
 }
 
-static int load_vcpu(const struct vcpu *vcpu, const struct vcpu_state *state, const char **ret_step)
+static int run_steps(int vcpu_fd, const struct vcpu_step *step, size_t step_count,
+                     const struct vcpu_state *state, const char **ret_step)
 {
-    for (size_t i = 0; i < ARRAY_LEN(load_steps); i++) {
-        *ret_step = load_steps[i].name;
-        if (ioctl(vcpu->fd, load_steps[i].request, (const char *)state + load_steps[i].offset) < 0)
+    for (size_t i = 0; i < step_count; i++) {
+        *ret_step = step[i].name;
+        if (ioctl(vcpu_fd, step[i].request, (const char *)state + step[i].offset) < 0)
             return -errno;
     }
-    *ret_step = "KVM_SET_MSRS";
-    int rc = load_msrs(vcpu->fd, state);
-    if (rc < 0)
-        return rc;
-    *ret_step = "KVM_SET_VCPU_EVENTS";
-    if (ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &state->events) < 0)
-        return -errno;
-    /* Tells the guest's soft-lockup watchdog that it was stopped; refused (EINVAL) by a guest
-     * without kvmclock, where there is nothing to tell. */
-    if (vcpu->vm->kvm->kvmclock_ctrl)
-        ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
     return 0;
 }
 
-int vm_state_load(struct vm *vm, const struct vm_state *state, const char **ret_step)
+static int prepare_vcpu(int vcpu_fd, const struct vcpu_state *state, const char **ret_step)
+{
+    int rc = run_steps(vcpu_fd, prepare_steps, ARRAY_LEN(prepare_steps), state, ret_step);
+
+    if (rc < 0)
+        return rc;
+    *ret_step = "KVM_SET_MSRS";
+    rc = load_msrs(vcpu_fd, state, false);
+    if (rc < 0)
+        return rc;
+    *ret_step = "KVM_SET_VCPU_EVENTS";
+    return ioctl(vcpu_fd, KVM_SET_VCPU_EVENTS, &state->events) < 0 ? -errno : 0;
+}
+
+int vm_state_prepare(struct vm *vm, const struct vm_state *state, const char **ret_step)
+{
+    for (uint32_t i = 0; i < state->vcpu_count; i++) {
+        int rc = prepare_vcpu(vm->vcpu[i].fd, &state->vcpu[i], ret_step);
+        if (rc < 0)
+            return rc;
+    }
+    *ret_step = "KVM_SET_IRQCHIP";
+    if (ioctl(vm->fd, KVM_SET_IRQCHIP, &state->pic_master) < 0 ||
+        ioctl(vm->fd, KVM_SET_IRQCHIP, &state->pic_slave) < 0 ||
+        ioctl(vm->fd, KVM_SET_IRQCHIP, &state->ioapic) < 0)
+        return -errno;
+    return 0;
+}
+
+int vm_state_load_time(struct vm *vm, const struct vm_state *state, const char **ret_step)
 {
     /* Only the time: KVM_CLOCK_REALTIME would let it jump ahead by the age of the snapshot. */
     struct kvm_clock_data clock = { .clock = state->clock.clock };
 
     for (uint32_t i = 0; i < state->vcpu_count; i++) {
-        int rc = load_vcpu(&vm->vcpu[i], &state->vcpu[i], ret_step);
+        int fd = vm->vcpu[i].fd;
+        int rc = run_steps(fd, time_steps, ARRAY_LEN(time_steps), &state->vcpu[i], ret_step);
+
+        if (rc < 0)
+            return rc;
+        *ret_step = "KVM_SET_MSRS";
+        rc = load_msrs(fd, &state->vcpu[i], true);
         if (rc < 0)
             return rc;
     }
@@ -255,14 +297,7 @@ int vm_state_load(struct vm *vm, const struct vm_state *state, const char **ret_
     if (vm->has_pit && ioctl(vm->fd, KVM_SET_PIT2, &state->pit) < 0)
         return -errno;
     *ret_step = "KVM_SET_CLOCK";
-    if (ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0)
-        return -errno;
-    *ret_step = "KVM_SET_IRQCHIP";
-    if (ioctl(vm->fd, KVM_SET_IRQCHIP, &state->pic_master) < 0 ||
-        ioctl(vm->fd, KVM_SET_IRQCHIP, &state->pic_slave) < 0 ||
-        ioctl(vm->fd, KVM_SET_IRQCHIP, &state->ioapic) < 0)
-        return -errno;
-    return 0;
+    return ioctl(vm->fd, KVM_SET_CLOCK, &clock) < 0 ? -errno : 0;
 }
 
 /* ---- Fewer MSRs to load ---- */
@@ -290,8 +325,7 @@ int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err)
         if (rc < 0)
             return rc;
         for (uint32_t m = 0; m < vcpu->msr_count; m++) {
-            if (vcpu->msr[m].index == MSR_TSC || vcpu->msr[m].index == MSR_TSC_DEADLINE ||
-                !has_value(fresh, &vcpu->msr[m]))
+            if (depends_on_time(vcpu->msr[m].index) || !has_value(fresh, &vcpu->msr[m]))
                 vcpu->msr[kept++] = vcpu->msr[m];
         }
         vcpu->msr_count = kept;
