@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: a VM, poold or a client that is killed at once costs nobody else anything.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+poold_with_pool
+
+lease_gone()
+{
+    ! "$voltctl" ps --json | grep -q "\"$1\""
+}
+vm_pid()
+{
+    "$voltctl" ps --json | python3 -c '
+import json, sys
+print(next(l["pid"] for l in json.load(sys.stdin)["leases"] if l["lease"] == sys.argv[1]))' "$1"
+}
+
+# ---- a VM ----
+victim=$(acquire)
+other=$(acquire)
+victim_pid=$(vm_pid "$victim")
+guest "$victim" -- sleep 60 2>"$work/said" &
+exec_pid=$!
+sleep 1
+kill -9 "$victim_pid"
+vm_exec_ends()
+{
+    timeout 10 tail --pid=$exec_pid -f /dev/null || { echo 'the exec hangs'; return 1; }
+}
+check 'a killed VM ends its exec' vm_exec_ends
+wait $exec_pid
+check 'with 125' test $? = 125
+check 'and a sentence' grep -q 'VM ended' "$work/said"
+check 'its lease is gone' until_true 5 lease_gone "$victim"
+check 'the other VM did not notice' prints alive guest "$other" -- echo alive
+check 'the pool is full again' until_true 20 parked_at_least 2
+"$voltctl" release "$other"
+
+# ---- clients ----
+id=$(acquire)
+guest "$id" -- sh -c 'echo started; exec sleep 321' >"$work/out" &
+client=$!
+until_true 10 grep -q started "$work/out"
+kill -9 $client
+wait $client 2>/dev/null
+no_sleep()
+{
+    ! guest "$id" -- ps | grep -q '[s]leep 321'
+}
+check 'a killed exec client: its command is ended' until_true 10 no_sleep
+check 'its lease lives on, it was not bound' prints alive guest "$id" -- echo alive
+"$voltctl" release "$id"
+
+"$voltctl" run --wait 10s -- sh -c 'echo started; exec sleep 321' >"$work/out" &
+client=$!
+until_true 10 grep -q started "$work/out"
+kill -9 $client
+wait $client 2>/dev/null
+no_lease()
+{
+    [ "$("$voltctl" ps --json | json leases)" = '[]' ]
+}
+check 'a killed run client: its VM is taken back' until_true 10 no_lease
+
+# A client that dies while it queues must not be given a VM.
+"$voltctl" pool scale default --min 0 --max 1
+until_true 60 bash -c "[ \$('$voltctl' status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"vms\"])') -le 1 ]"
+id=$(acquire)
+"$voltctl" run --wait 30s -- true &
+client=$!
+sleep 0.5
+kill -9 $client
+wait $client 2>/dev/null
+"$voltctl" release "$id"
+check 'a client killed in the queue gets no VM' until_true 10 no_lease
+check 'the next one does' acquire
+"$voltctl" release --all >/dev/null
+"$voltctl" pool scale default --min 2 --max 64
+
+# ---- poold ----
+held=$(acquire)
+acquire >/dev/null
+mapfile -t vms < <(pgrep -P "$poold_pid"; "$voltctl" ps --json | grep -o '"pid": [0-9]*' | grep -o '[0-9]*')
+check 'poold has VMs to lose' test ${#vms[@]} -ge 2
+kill -9 "$poold_pid"
+wait "$poold_pid" 2>/dev/null
+all_gone()
+{
+    local pid
+    for pid in "${vms[@]}"; do
+        ! kill -0 "$pid" 2>/dev/null || return 1
+    done
+}
+check 'kill -9 of poold: its VMs end' until_true 10 all_gone
+poold_start
+check 'the next poold starts on what it left' poold_answers
+check 'the pool is ready again' until_true 20 pool_is ready
+check 'and full' until_true 20 parked_at_least 2
+check 'the old lease is not known any more' fails_saying 125 lease "$voltctl" exec "$held" -- true
+id=$(acquire)
+check 'a new one works' prints alive guest "$id" -- echo alive
+leftovers()
+{
+    # one directory for each VM that lives, none of the last poold's
+    local vms dirs
+    vms=$("$voltctl" status --json | json vms)
+    dirs=$(find "$VOLT_RUN_DIR/vms" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)
+    [ "$dirs" -le "$vms" ] || { echo "$dirs directories for $vms VMs"; return 1; }
+}
+check 'nothing of the old VMs is left over' until_true 10 leftovers
+second_poold()
+{
+    fails_saying 1 '' timeout 10 "$VOLT_BUILD/poold/poold"
+}
+check 'a second poold on the same directories is refused' second_poold
+check 'and did no harm to the first' prints alive guest "$id" -- echo alive

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: exec gives a guest command everything that a local one has: streams, exit codes, signals,
+# environment, a terminal; and stays small whatever the guest prints.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+poold_with_pool
+id=$(acquire)
+
+check 'standard output' prints 'a b  c' guest "$id" -- echo 'a b  c'
+err_only()
+{
+    [ "$(guest "$id" -- sh -c 'echo out; echo err >&2' 2>&1 >/dev/null)" = err ]
+}
+check 'standard error is kept apart' err_only
+for code in 0 1 42 255; do
+    check "exit code $code" exits $code guest "$id" -- sh -c "exit $code"
+done
+check 'ended by a signal: 128 + N' exits 137 guest "$id" -- sh -c 'kill -9 $$'
+check 'no such command: 127' fails_saying 127 nosuchcommand guest "$id" -- nosuchcommand
+check 'not executable: 126' exits 126 guest "$id" -- /etc
+check '--timeout: 124' exits 124 guest "$id" --timeout 1s -- sleep 60
+check 'after it the command is gone' exits 1 guest "$id" -- sh -c 'ps | grep -v grep | grep "sleep 60"'
+check 'environment' prints 'one two' guest "$id" -e A=one -e B=two -- sh -c 'echo $A $B'
+export VOLT_E2E_VARIABLE=mine
+check 'environment passed on by name' prints mine guest "$id" -e VOLT_E2E_VARIABLE -- sh -c 'echo $VOLT_E2E_VARIABLE'
+check 'working directory' prints /proc guest "$id" -w /proc -- pwd
+check 'a working directory that is not there' exits 125 guest "$id" -w /nonexistent -- pwd
+
+stdin_bytes()
+{
+    local sum_here sum_there
+    head -c 3000000 /dev/urandom >"$work/random"
+    sum_here=$(md5sum <"$work/random")
+    sum_there=$(guest "$id" -i -- md5sum <"$work/random")
+    [ "$sum_here" = "$sum_there" ] || { echo "$sum_here, but there $sum_there"; return 1; }
+}
+check 'three megabytes of standard input arrive whole' stdin_bytes
+echo_back()
+{
+    guest "$id" -i -- cat <"$work/random" | cmp - "$work/random"
+}
+check 'and come back whole' echo_back
+check 'without -i standard input is empty' prints 0 bash -c "echo text | '$voltctl' exec '$id' -- wc -c"
+early_end()
+{
+    exits 0 guest "$id" -i -- true <"$work/random"
+}
+check 'a command that reads no input' early_end
+
+# 32 MB through a reader that takes its time: neither voltctl nor the VMM may hold them.
+much_output()
+{
+    local vmm peak
+    "$voltctl" exec "$id" -- sh -c 'head -c 32000000 /dev/zero' | (sleep 2; wc -c) >"$work/count" &
+    sleep 1.5
+    vmm=$("$voltctl" ps --json | json leases.0.pid)
+    peak=$(awk '/^RssAnon/ { print $2 }' "/proc/$vmm/status")
+    wait $!
+    [ "$(cat "$work/count")" = 32000000 ] || { echo "$(cat "$work/count") bytes"; return 1; }
+    [ "$peak" -lt 24000 ] || { echo "the VMM holds $peak KiB"; return 1; }
+}
+check 'a huge output comes whole and is held nowhere' much_output
+broken_pipe()
+{
+    guest "$id" -- yes | head -n 1 | grep -q y
+    until_true 10 bash -c "! '$voltctl' exec $id -- ps | grep -q '[y]es'"
+}
+check 'a reader that leaves ends the command' broken_pipe
+
+sigterm_forwarded()
+{
+    guest "$id" -- sh -c 'trap "echo caught; exit 9" TERM; echo ready; while :; do sleep 0.1; done' >"$work/signal" &
+    local pid=$! status=0
+    until_true 10 grep -q ready "$work/signal" || return 1
+    kill -TERM $pid
+    wait $pid || status=$?
+    [ $status = 9 ] && grep -q caught "$work/signal" || { echo "status $status: $(cat "$work/signal")"; return 1; }
+}
+check 'SIGTERM reaches the command' sigterm_forwarded
+
+# -t with a terminal on our side, made by script(1)
+tty_session()
+{
+    script -qec "'$voltctl' exec -it $id -- sh -c 'tty; stty size; read -r line; echo got-\$line'" /dev/null \
+        <<<"typed" >"$work/tty" 2>&1
+    grep -q '/dev/pts' "$work/tty" && grep -q 'got-typed' "$work/tty" || { cat "$work/tty"; return 1; }
+}
+if command -v script >/dev/null; then
+    check 'a terminal on both sides' tty_session
+else
+    skip 'a terminal on both sides' 'there is no script(1) on this host'
+fi
+check '-t without a terminal of ours' bash -c "'$voltctl' exec -t '$id' -- tty | grep -q /dev/pts"
+
+many_at_once()
+{
+    local i pids=()
+    for i in {1..8}; do
+        (prints "$i" guest "$id" -- sh -c "sleep 0.2; echo $i") &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i" || return 1; done
+}
+check 'eight commands in one VM at once' many_at_once
+check 'arguments are not split or expanded' prints "a  b|*|\$HOME|" guest "$id" -- sh -c 'printf "%s|" "$@"' sh 'a  b' '*' '$HOME'
+too_long()
+{
+    fails_saying 125 '65536' guest "$id" -- echo "$(head -c 70000 /dev/zero | tr '\0' x)"
+}
+check 'arguments that are too long' too_long
+
+console_help()
+{
+    printf 'help\nsysinfo\n' | "$voltctl" console "$id" >"$work/console" || return 1
+    grep -q 'VOLT VM READY' "$work/console" || { head -c 2000 "$work/console"; return 1; }
+}
+check 'the console shows the banner and takes commands' console_help
+check 'console --backlog' bash -c "'$voltctl' console --backlog '$id' | grep -q 'VOLT VM READY'"
+check 'the console of an unknown lease' fails_saying 125 lease "$voltctl" console ffffffffffff
+
+poweroff()
+{
+    guest "$id" -- poweroff -f
+    until_true 10 bash -c "! '$voltctl' ps | grep -q '^$id'"
+}
+check 'a guest that powers off ends its lease' poweroff

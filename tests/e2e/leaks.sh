@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: 200 acquires and releases leave no process, descriptor, socket or file behind.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+poold_with_pool
+
+readonly rounds=200
+
+# What there is of everything, once the pool has come to rest.
+settled()
+{
+    parked_at_least 2 && [ "$(pool_slots stopping)" = 0 ] && [ "$(pool_slots preparing)" = 0 ] &&
+        [ "$(pool_slots parked)" = 2 ]
+}
+inventory()
+{
+    until_true 60 settled || return 1
+    sleep 0.5
+    echo "descriptors $(ls "/proc/$poold_pid/fd" | wc -l)"
+    echo "processes $(pgrep -c -g "$(ps -o pgid= -p "$poold_pid" | tr -d ' ')" -f volt-vmm)"
+    echo "files $(find "$VOLT_RUN_DIR" "$VOLT_STATE_DIR" | wc -l)"
+    echo "sockets $(find "$VOLT_RUN_DIR" -type s | wc -l)"
+    echo "threads $(ls "/proc/$poold_pid/task" | wc -l)"
+}
+churn()
+{
+    local i id
+    for ((i = 0; i < rounds; i++)); do
+        id=$("$voltctl" acquire --wait 30s) || { echo "acquire $i"; return 1; }
+        "$voltctl" release "$id" || { echo "release $i"; return 1; }
+    done
+}
+# A few first: caches and thread pools fill once.
+for _ in 1 2 3 4; do "$voltctl" release "$(acquire)"; done
+before=$(inventory)
+memory_before=$(awk '/^VmRSS/ { print $2 }' "/proc/$poold_pid/status")
+check "$rounds acquires and releases" churn
+after=$(inventory)
+memory_after=$(awk '/^VmRSS/ { print $2 }' "/proc/$poold_pid/status")
+check 'leave no process, descriptor, socket, file or thread' diff <(echo "$before") <(echo "$after")
+check "poold's memory is flat" test $((memory_after - memory_before)) -lt 1024
+idle_cpu()
+{
+    local ticks_before ticks_after
+    ticks_before=$(awk '{ print $14 + $15 }' "/proc/$poold_pid/stat")
+    sleep 3
+    ticks_after=$(awk '{ print $14 + $15 }' "/proc/$poold_pid/stat")
+    [ $((ticks_after - ticks_before)) -le 1 ] || { echo "$((ticks_after - ticks_before)) ticks in 3 s"; return 1; }
+}
+check 'poold idle uses no CPU' idle_cpu
+vm_memory()
+{
+    local id pid kib
+    id=$(acquire)
+    pid=$("$voltctl" ps --json | json leases.0.pid)
+    # Private memory that is not the guest's: all private pages but those of the memory image.
+    kib=$(awk '/^[0-9a-f]+-/ { image = /memory\.img|memfd:/ } /^Private_(Clean|Dirty):/ && !image { kib += $2 } END { print kib }' "/proc/$pid/smaps")
+    "$voltctl" release "$id"
+    [ "$kib" -le 2048 ] || { echo "$kib KiB"; return 1; }
+}
+if [ "$(id -u)" = 0 ]; then
+    check "a VMM's own private memory is at most 2 MiB" vm_memory
+else
+    skip "a VMM's own private memory is at most 2 MiB" 'needs root to read the smaps of a process that is not dumpable'
+fi
+kill "$poold_pid"
+ended()
+{
+    local status=0
+    wait "$poold_pid" || status=$?
+    [ $status = 0 ] || { echo "exit status $status"; return 1; }
+}
+ended && stopped=0 || stopped=1
+check 'SIGTERM: poold exits 0' test $stopped = 0
+poold_pid=
+check 'SIGTERM: no socket is left' bash -c "! find '$VOLT_RUN_DIR' -type s 2>/dev/null | grep -q ."
+check 'SIGTERM: no VM is left' bash -c "! pgrep -f '$VOLT_RUN_DIR' && ! pgrep -f 'volt-vmm.*$work'"

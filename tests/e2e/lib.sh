@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+# What every end-to-end scenario starts with: a poold of its own, TAP, and a clean end.
+#
+# How it works
+#   tests/run sets VOLT_BUILD, VOLT_KERNEL and E2E_SHARED. The first scenario that needs the pool
+#   boots and snapshots it once, in $E2E_SHARED/state; each scenario then runs a poold on a copy of
+#   that (memory images are sparse) with a run directory of its own, so none sees another's leavings.
+#   By hand: VOLT_BUILD=build bash tests/e2e/exec.sh
+# shellcheck shell=bash
+set -uo pipefail
+export LC_ALL=C
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+VOLT_BUILD=$(realpath "${VOLT_BUILD:-$root/build}")
+voltctl=$VOLT_BUILD/cli/voltctl
+[ -n "${VOLT_KERNEL:-}" ] || VOLT_KERNEL=$("$root/guest-init/kernel/build-kernel" | tail -n 1)
+export VOLT_KERNEL
+
+work=$(mktemp -d /tmp/volt-e2e-XXXXXX)
+own_shared=
+if [ -z "${E2E_SHARED:-}" ]; then
+    E2E_SHARED=$(mktemp -d /tmp/volt-e2e-XXXXXX)
+    own_shared=$E2E_SHARED
+fi
+export VOLT_RUN_DIR=$work/run VOLT_STATE_DIR=$work/state
+unset VOLT_SOCKET
+log=$work/poold.log
+poold_pid=
+test_count=0
+
+# ---- TAP ----
+
+# check NAME COMMAND...: ok if the command succeeds. What it printed is shown if not.
+check()
+{
+    local name=$1 output
+    shift
+    test_count=$((test_count + 1))
+    if output=$("$@" 2>&1 </dev/null); then
+        echo "ok $test_count - $name"
+    else
+        echo "not ok $test_count - $name"
+        printf '%s\n' "$output" | head -n 20 | sed 's/^/# /'
+    fi
+}
+
+# skip NAME REASON
+skip()
+{
+    test_count=$((test_count + 1))
+    echo "ok $test_count - $1 # SKIP $2"
+}
+
+# For check: the command must print exactly that; must exit with that; must say that on stderr.
+prints()
+{
+    local wanted=$1 got
+    shift
+    got=$("$@") || { echo "exit status $? of: $*"; return 1; }
+    [ "$got" = "$wanted" ] || { echo "printed '$got', not '$wanted': $*"; return 1; }
+}
+exits()
+{
+    local wanted=$1 status=0
+    shift
+    "$@" || status=$?
+    [ "$status" = "$wanted" ] || { echo "exit status $status, not $wanted: $*"; return 1; }
+}
+fails_saying()
+{
+    local wanted=$1 text=$2 status=0 said
+    shift 2
+    said=$("$@" 2>&1 >/dev/null) || status=$?
+    [ "$status" = "$wanted" ] || { echo "exit status $status, not $wanted: $* ($said)"; return 1; }
+    [[ $said == *"$text"* ]] || { echo "said '$said', nothing of '$text': $*"; return 1; }
+}
+
+# until_true SECONDS COMMAND...: waits for it to succeed.
+until_true()
+{
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $deadline ] || { echo "still not so: $*"; return 1; }
+        sleep 0.05
+    done
+}
+
+# json PATH: a member of the JSON on stdin, "timings_us.total" or "pools.0.name".
+json()
+{
+    python3 -c '
+import json, sys
+value = json.load(sys.stdin)
+for key in sys.argv[1].split("."):
+    value = value[int(key)] if isinstance(value, list) else value[key]
+print(value if isinstance(value, str) else json.dumps(value))' "$1"
+}
+
+# ---- poold ----
+
+poold_answers()
+{
+    "$voltctl" status >/dev/null 2>&1
+}
+
+# poold_start [OPTION...]: on VOLT_STATE_DIR and VOLT_RUN_DIR.
+poold_start()
+{
+    "$VOLT_BUILD/poold/poold" "$@" </dev/null >>"$log" 2>&1 &
+    poold_pid=$!
+    until_true 10 poold_answers || { tail -n 20 "$log" | sed 's/^/# /'; return 1; }
+}
+
+poold_stop()
+{
+    [ -n "$poold_pid" ] || return 0
+    kill "$poold_pid" 2>/dev/null
+    for _ in {1..200}; do
+        kill -0 "$poold_pid" 2>/dev/null || break
+        sleep 0.05
+    done
+    kill -9 "$poold_pid" 2>/dev/null
+    wait "$poold_pid" 2>/dev/null
+    poold_pid=
+}
+
+pool_is()
+{
+    [ "$("$voltctl" pool show default --json | json state)" = "$1" ]
+}
+
+pool_slots()
+{
+    "$voltctl" pool show default --json | json "slots.$1"
+}
+
+parked_at_least()
+{
+    [ "$(pool_slots parked)" -ge "$1" ]
+}
+
+# Makes the shared state once; a cold boot takes seconds.
+shared_make()
+{
+    (
+        flock 9
+        [ ! -d "$E2E_SHARED/state" ] || exit 0
+        export VOLT_STATE_DIR=$E2E_SHARED/making
+        poold_start && "$voltctl" pool create default --min 2 --max 64 >/dev/null || exit 1
+        poold_stop
+        mv "$E2E_SHARED/making" "$E2E_SHARED/state"
+    ) 9>"$E2E_SHARED/lock"
+}
+
+# poold with the pool `default`, ready. Ends the scenario if that does not work.
+poold_with_pool()
+{
+    shared_make && cp -a --sparse=always "$E2E_SHARED/state" "$VOLT_STATE_DIR" &&
+        poold_start "$@" && until_true 20 pool_is ready && until_true 20 parked_at_least 1 || {
+        echo "Bail out! no pool to test with"
+        sed 's/^/# /' "$log" | tail -n 30
+        exit 1
+    }
+}
+
+# A lease; ends the scenario if there is none.
+acquire()
+{
+    "$voltctl" acquire --wait 20s "$@"
+}
+
+guest()
+{
+    "$voltctl" exec "$@"
+}
+
+finish()
+{
+    local status=$?
+    poold_stop
+    if [ -d "$VOLT_BUILD/test-logs" ]; then
+        cp "$log" "$VOLT_BUILD/test-logs/poold-$(basename "$0" .sh).log" 2>/dev/null
+    fi
+    rm -rf "$work" ${own_shared:+"$own_shared"}
+    [ $status = 0 ] && echo "1..$test_count"
+    exit $status
+}
+trap finish EXIT
+trap 'exit 1' INT TERM

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: cli/quickstart does all that it says, and a second run takes seconds.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# Its poold is not our child: it is stopped by voltctl.
+trap '"$voltctl" shutdown >/dev/null 2>&1; finish' EXIT
+
+first()
+{
+    "$root/cli/quickstart" --build "$VOLT_BUILD" --json "$work/first.json" >"$work/first.txt"
+}
+has_figures()
+{
+    python3 - "$1" <<'PYTHON'
+import json, sys
+figures = json.load(open(sys.argv[1]))
+assert figures["cold_boot_ms"] > 0 and figures["snapshot_ms"] > 0, figures
+assert figures["snapshot_disk_bytes"] > 0 and figures["exec_ms"] > 0, figures
+assert figures["acquire"]["count"] == 20, figures
+assert 0 < figures["acquire"]["p50_us"] <= figures["acquire"]["p99_us"], figures
+assert "Linux" in figures["exec_output"], figures
+PYTHON
+}
+second()
+{
+    local started=$SECONDS
+    "$root/cli/quickstart" --build "$VOLT_BUILD" --json "$work/second.json" >"$work/second.txt" || return 1
+    [ $((SECONDS - started)) -le 20 ] || { echo "$((SECONDS - started)) s"; return 1; }
+}
+check 'quickstart' first
+check 'its figures' has_figures "$work/first.json"
+check 'its table' grep -q '^cold boot' "$work/first.txt"
+check 'it says where the socket is' grep -q "$VOLT_RUN_DIR/poold.sock" "$work/first.txt"
+check 'it leaves poold running' poold_answers
+check 'a second run takes seconds' second
+check 'its figures, too' has_figures "$work/second.json"
+check 'no lease is left' prints '{"leases": []}' bash -c "'$voltctl' ps --json | python3 -c 'import json,sys; print(json.dumps(json.load(sys.stdin)))'"
+check 'a wrong option is refused' fails_saying 2 usage "$root/cli/quickstart" --nonsense
+check 'voltctl shutdown stops it' "$voltctl" shutdown
