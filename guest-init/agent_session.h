@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One session of the agent: its parts and who owns which.
+ *
+ *   agent.c        connections, frames in and out, the session's life
+ *   agent_exec.c   EXEC: the command, its pipes or terminal, stdin, timeout
+ *   agent_files.c  PUT and GET
+ *
+ * How it works
+ *   Sources are edge-triggered: an event only sets a readiness flag, and session_pump does what the
+ *   flags allow. Output is made one frame at a time in `out`, and nothing more is read (from the
+ *   command, or from a file) before that frame is gone: this is the back-pressure, and the bound on
+ *   memory. Stdin is bounded by the credit that the client was given.
+ */
+#ifndef GUEST_AGENT_SESSION_H
+#define GUEST_AGENT_SESSION_H
+
+#include "agent_frame.h"
+#include "loop.h"
+#include "tar_extract.h"
+#include "tar_write.h"
+
+enum session_state {
+    SESSION_FREE = 0,
+    SESSION_REQUEST, /* waits for its request */
+    SESSION_EXEC,    /* a command runs, or its output is still being sent */
+    SESSION_PUT,
+    SESSION_GET,
+    SESSION_RESULT, /* the result frame is being sent; then the session is closed */
+};
+
+#define OUT_PAYLOAD_MAX 65536u
+/* Room behind a frame that is half sent for the result that ends the session early: an ERROR. */
+#define OUT_RESULT_ROOM 512u
+#define STREAM_COUNT 2 /* stdout and stderr; a terminal has the first only */
+
+struct stream {
+    struct loop_source source; /* fd -1: closed */
+    bool readable;
+};
+
+struct session {
+    enum session_state state;
+    struct loop_source socket;
+    bool socket_readable, socket_writable;
+    bool hangup; /* the client closed: read to the end, however short a read is */
+    bool more;   /* stopped for fairness, not for want of work */
+    struct agent_parser parser;
+    uint8_t frame_type; /* of the frame whose payload is coming */
+    uint32_t fill;      /* bytes of its payload in request or small */
+    uint8_t small[16];  /* payload of SIGNAL and RESIZE */
+
+    /* EXEC */
+    pid_t pid; /* 0: none, or reaped */
+    bool child_ended, timed_out, terminal, stdin_eof;
+    int wait_status;
+    struct stream streams[STREAM_COUNT];
+    struct stream input; /* the command's stdin; `readable` means writable. A terminal's input goes
+                            to streams[0].source.fd and this one has a duplicate of it */
+    uint32_t stdin_at, stdin_bytes; /* what of the ring is waiting for the command */
+    uint32_t stdin_granted;         /* bytes the client may still send */
+    struct loop_timer timeout;
+
+    /* The frame that is being sent. */
+    uint32_t out_bytes, out_sent;
+    union {
+        uint8_t out[sizeof(struct agent_frame) + OUT_PAYLOAD_MAX + OUT_RESULT_ROOM];
+        struct agent_frame out_frame;
+    };
+    union {
+        uint8_t request[AGENT_PAYLOAD_MAX]; /* until the request is acted on */
+        uint8_t stdin_ring[AGENT_STDIN_CREDIT];
+        struct {
+            struct tar_reader reader;
+            struct extract extract;
+            int root_fd;
+        } put;
+        struct tar_writer get;
+    };
+};
+
+/* Puts a frame into `out`, which must be empty. */
+void session_frame(struct session *session, enum agent_frame_type type, const void *payload,
+                   size_t bytes);
+
+/* Ends the session with this result frame. If `out` is not empty, the result goes behind what is
+ * there and has at most OUT_RESULT_ROOM - 8 bytes. */
+void session_result(struct session *session, enum agent_frame_type type, const void *payload,
+                    size_t bytes);
+void session_error(struct session *session, const struct fail *fail);
+
+/* Does what can be done now; the session may be gone afterwards. */
+void session_pump(struct session *session);
+
+/* ---- EXEC ---- */
+
+void session_exec_start(struct session *session);
+int session_exec_stdin(struct session *session, const uint8_t *data, size_t bytes,
+                       struct fail *fail);
+void session_exec_eof(struct session *session);
+void session_exec_signal(struct session *session, uint32_t signal);
+void session_exec_resize(struct session *session, const struct agent_winsize *size);
+/* Gives stdin to the command. */
+void session_exec_feed(struct session *session);
+/* Makes the next frame: output, credit or the result. False: nothing to send now. */
+bool session_exec_produce(struct session *session);
+/* Kills what runs and closes its fds. */
+void session_exec_fini(struct session *session);
+
+/* ---- PUT and GET ---- */
+
+void session_put_start(struct session *session);
+int session_put_data(struct session *session, const uint8_t *data, size_t bytes, struct fail *fail);
+void session_put_eof(struct session *session);
+void session_put_fini(struct session *session);
+void session_get_start(struct session *session);
+bool session_get_produce(struct session *session);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The doorbell: see doorbell.h and guest_abi.h. */
+#include "doorbell.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/io.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "loop.h"
+
+static volatile struct doorbell_mailbox *mailbox;
+
+bool doorbell_open(void)
+{
+    int fd;
+    void *page;
+
+    if (ioperm(DOORBELL_PORT_BASE, DOORBELL_PORT_COUNT, 1) < 0 ||
+        inl(DOORBELL_PORT_PARK) != DOORBELL_MAGIC)
+        return false;
+    fd = open("/dev/mem", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    page = mmap(NULL, DOORBELL_MAILBOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
+                DOORBELL_MAILBOX_GPA);
+    close(fd);
+    if (page == MAP_FAILED)
+        return false;
+    mailbox = page;
+    return true;
+}
+
+void doorbell_banner(void)
+{
+    if (mailbox)
+        outl(1, DOORBELL_PORT_BANNER);
+}
+
+/* The mailbox may change at any time as far as the compiler knows: each word is read once. */
+static void mailbox_copy(struct doorbell_mailbox *copy)
+{
+    const volatile uint64_t *from = (const volatile uint64_t *)mailbox;
+    uint64_t *to = (uint64_t *)copy;
+
+    for (size_t i = 0; i < sizeof(*copy) / sizeof(*to); i++)
+        to[i] = from[i];
+}
+
+void doorbell_park(struct doorbell_wake *ret_wake)
+{
+    struct doorbell_mailbox *copy = &ret_wake->mailbox;
+    uint64_t answer;
+
+    __asm__ volatile("" ::: "memory");
+    outl(0, DOORBELL_PORT_PARK);
+    __asm__ volatile("" ::: "memory");
+    mailbox_copy(copy);
+    answer = doorbell_answer(copy->nonce, copy->generation_id);
+    mailbox->answer = answer;
+    outl(doorbell_ring_value(answer), DOORBELL_PORT_AWAKE);
+    ret_wake->woken_ns = monotonic_ns();
+    if (copy->magic != DOORBELL_MAGIC || copy->version != DOORBELL_MAILBOX_VERSION)
+        copy->op = DOORBELL_OP_NONE;
+    copy->hostname[sizeof(copy->hostname) - 1] = '\0';
+}
+
+void doorbell_ready(uint32_t status)
+{
+    for (unsigned i = 0; i < DOORBELL_ENTROPY_BYTES; i++)
+        mailbox->entropy[i] = 0;
+    mailbox->ready_status = status;
+    outl(status, DOORBELL_PORT_READY);
+}

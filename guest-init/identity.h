@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What makes a clone itself: random numbers, wall clock, hostname, machine id, network address. */
+#ifndef GUEST_IDENTITY_H
+#define GUEST_IDENTITY_H
+
+#include "doorbell.h"
+
+/* Opens and maps what identity_restore needs, and readies the kernel's random numbers if the
+ * machine has a hardware source. Once, before parking. */
+void identity_prepare(void);
+
+/* A VM that was never restored: a machine id of its own. */
+void identity_first(void);
+
+/* The work of DOORBELL_OP_RESTORE. Wipes the entropy of `wake`. Returns DOORBELL_READY_FAILED_*. */
+uint32_t identity_restore(struct doorbell_wake *wake);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* volt-init, PID 1 of a Volt guest: the order of the boot, parking, and the loop.
+ *
+ * How it works
+ *   Everything that can be done before the snapshot is done before it: mounts, sockets, the console
+ *   shell, and page faults (the program and what the first sessions touch are locked in memory).
+ *   Then the VM parks at the doorbell. What runs after that runs in every clone, so it is little:
+ *   answer, become unique, and serve the agent.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "doorbell.h"
+#include "identity.h"
+#include "loop.h"
+#include "net.h"
+#include "shell.h"
+#include "spawn.h"
+#include "system.h"
+
+#define STACK_PREFAULT_BYTES 32768
+#define SETTLE_US 50000 /* for what the kernel still does in the background when the boot is over  \
+                         */
+#define READY_LINE "VOLT VM READY\n"
+
+static struct loop_source signals = { .fd = -1 };
+static pid_t shell_pid;
+
+static void complain(const char *what, int status)
+{
+    struct fail fail;
+
+    fail_set_errno(&fail, -status, what, NULL);
+    console_write("volt-init: ");
+    console_write(fail.sentence);
+    console_write("\n");
+}
+
+/* ---- Signals ---- */
+
+static void reap(void)
+{
+    int wait_status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
+        if (pid == shell_pid)
+            shell_pid = shell_start();
+        else
+            agent_child_ended(pid, wait_status);
+    }
+}
+
+static void signals_ready(struct loop_source *source, uint32_t events)
+{
+    struct signalfd_siginfo info[8];
+    ssize_t count = read(source->fd, info, sizeof(info));
+
+    (void)events;
+    for (size_t i = 0; count > 0 && i < (size_t)count / sizeof(info[0]); i++)
+        if (info[i].ssi_signo != SIGCHLD) /* poweroff, halt and reboot of busybox, Ctrl-Alt-Del */
+            system_power_off();
+    reap();
+}
+
+static void ignore_signal(int signal)
+{
+    (void)signal;
+}
+
+static int signals_init(void)
+{
+    /* Not SIG_IGN: that would be inherited by every program. */
+    const struct sigaction broken_pipe = { .sa_handler = ignore_signal };
+    sigset_t set;
+
+    sigaction(SIGPIPE, &broken_pipe, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signals.ready = signals_ready;
+    signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return signals.fd < 0 ? -errno : loop_add(&signals, EPOLLIN);
+}
+
+/* ---- Boot ---- */
+
+static void console_open(void)
+{
+    int fd = open("/dev/console", O_RDWR | O_NOCTTY);
+
+    for (int i = 0; fd >= 0 && i < 3; i++)
+        if (fd != i)
+            dup2(fd, i);
+    if (fd > 2)
+        close(fd);
+}
+
+static void agent_start(void)
+{
+    int fd = agent_listen_vsock(), status = fd < 0 ? fd : agent_init(fd);
+
+    if (status < 0) /* the console works without it */
+        complain("no vsock, so no agent", status);
+}
+
+static void print_banner(void)
+{
+    char buffer[512];
+    struct text text;
+
+    text_init(&text, buffer, sizeof(buffer));
+    text_add(&text, "\nVolt guest\n");
+    system_describe(&text, "  ");
+    text_add(&text, READY_LINE);
+    console_write(buffer);
+    tcdrain(STDOUT_FILENO);
+}
+
+/* Brings in all pages that the wake and the first commands will touch: the whole program, some
+ * stack, the first sessions, and the vDSO's data. */
+static void lock_memory(void)
+{
+    extern const Elf64_Ehdr __ehdr_start;
+    const Elf64_Phdr *header =
+        (const Elf64_Phdr *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
+    volatile char stack[STACK_PREFAULT_BYTES];
+
+    for (size_t i = 0; i < sizeof(stack); i += 1024)
+        stack[i] = 0;
+    for (int i = 0; i < __ehdr_start.e_phnum; i++)
+        if (header[i].p_type == PT_LOAD)
+            mlock((const void *)header[i].p_vaddr, header[i].p_memsz);
+    agent_prefault();
+    monotonic_ns();
+}
+
+static void boot(void)
+{
+    int status = loop_init();
+
+    if (status == 0)
+        status = signals_init();
+    if (status < 0)
+        complain("can't make the event loop", status);
+    sethostname("volt", 4);
+    status = net_loopback_up();
+    if (status < 0)
+        complain("no loopback interface", status);
+    identity_prepare();
+    agent_start();
+}
+
+/* Parks until this VM is leased; returns when it goes live. */
+static void park(void)
+{
+    struct doorbell_wake wake;
+    uint32_t status;
+
+    do {
+        doorbell_park(&wake);
+        if (wake.mailbox.op != DOORBELL_OP_RESTORE)
+            continue;
+        status = wake.mailbox.flags & DOORBELL_FLAG_SKIP_KERNEL_WORK ? 0 : identity_restore(&wake);
+        doorbell_ready(status);
+    } while (wake.mailbox.flags & DOORBELL_FLAG_PARK_AGAIN);
+}
+
+int main(void)
+{
+    bool doorbell, more = false;
+
+    if (getpid() != 1) {
+        static const char message[] = "volt-init is the first process of a Volt guest, not a "
+                                      "command\n";
+        return write(STDERR_FILENO, message, sizeof(message) - 1) < 0 ? 2 : 1;
+    }
+    system_mount();
+    console_open();
+    boot();
+    print_banner();
+    doorbell = doorbell_open();
+    doorbell_banner();
+    shell_pid = shell_start();
+    if (doorbell) {
+        lock_memory();
+        tcdrain(STDOUT_FILENO);
+        usleep(SETTLE_US);
+        park();
+    } else {
+        identity_first();
+    }
+    for (;;) {
+        loop_turn(more);
+        more = agent_run_pending();
+    }
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting programs: clone(CLONE_VM | CLONE_VFORK) and exec.
+ *
+ * The child runs on a stack of its own in volt-init's memory while volt-init waits, makes nothing
+ * but system calls, and tells what failed by writing into the caller's frame.
+ */
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "text.h"
+
+#define CHILD_STACK_BYTES 16384
+
+char *const environment_default[] = {
+    "PATH=/bin:/usr/bin:/sbin:/usr/sbin:/usr/local/bin",
+    "HOME=/root",
+    "TERM=linux",
+    NULL,
+};
+
+struct child {
+    const struct spawn *spawn;
+    const char *path; /* PATH's value */
+    enum spawn_stage stage;
+    int error;
+};
+
+static _Alignas(16) char child_stack[CHILD_STACK_BYTES];
+
+const char *environment_get(char *const *envp, const char *name)
+{
+    size_t length = strlen(name);
+
+    for (; *envp; envp++)
+        if (!strncmp(*envp, name, length) && (*envp)[length] == '=')
+            return *envp + length + 1;
+    return NULL;
+}
+
+/* Tries argv[0] in each directory of PATH. Returns the errno of the failure that tells most: a
+ * program that is there but can't be run beats one that is nowhere. */
+static int exec_search(const struct child *child)
+{
+    const struct spawn *spawn = child->spawn;
+    const char *name = spawn->argv[0], *at = child->path;
+    int error = ENOENT;
+    char program[512];
+
+    if (strchr(name, '/') || !*name) {
+        execve(name, spawn->argv, spawn->envp);
+        return errno;
+    }
+    while (at && *at) {
+        size_t length = strcspn(at, ":");
+        struct text text;
+
+        text_init(&text, program, sizeof(program));
+        text_add_bytes(&text, length ? at : ".", length ? length : 1);
+        text_add(&text, "/");
+        text_add(&text, name);
+        if (text.length + 1 < sizeof(program)) {
+            execve(program, spawn->argv, spawn->envp);
+            if (errno != ENOENT && errno != ENOTDIR)
+                error = errno;
+        }
+        at += length + (at[length] == ':');
+    }
+    return error;
+}
+
+static void child_terminal(const struct spawn *spawn)
+{
+    pid_t self;
+
+    if (spawn->stay_in_session) {
+        /* The signals of job control are still blocked: this can't stop us. */
+        setpgid(0, 0);
+        self = getpid();
+        if (spawn->terminal)
+            ioctl(spawn->fds[0], TIOCSPGRP, &self);
+        return;
+    }
+    setsid();
+    if (spawn->terminal)
+        ioctl(spawn->fds[0], TIOCSCTTY, 0);
+}
+
+static int child_main(void *argument)
+{
+    struct child *child = argument;
+    const struct spawn *spawn = child->spawn;
+    sigset_t none;
+
+    child_terminal(spawn);
+    child->stage = SPAWN_STAGE_CWD;
+    if (strcmp(spawn->cwd, "/") != 0 && chdir(spawn->cwd) < 0) {
+        child->error = errno;
+        _exit(127);
+    }
+    child->stage = SPAWN_STAGE_EXEC;
+    for (int i = 0; i < 3; i++)
+        dup2(spawn->fds[i], i);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    child->error = exec_search(child);
+    _exit(127);
+}
+
+int spawn_program(const struct spawn *spawn, pid_t *ret_pid, enum spawn_stage *ret_stage)
+{
+    struct child child = {
+        .spawn = spawn,
+        .path = environment_get(spawn->envp, "PATH"),
+        .stage = SPAWN_STAGE_START,
+    };
+    int pid = clone(child_main, child_stack + sizeof(child_stack), CLONE_VM | CLONE_VFORK | SIGCHLD,
+                    &child);
+
+    *ret_stage = child.stage;
+    if (pid < 0)
+        return -errno;
+    if (child.error)
+        return -child.error;
+    *ret_pid = pid;
+    return 0;
+}

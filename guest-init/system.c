@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mounts, description and power off: see system.h. */
+#include "system.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define TERMINATE_GRACE_US 100000
+#define NAME_COLUMN 12
+
+void console_write(const char *string)
+{
+    size_t left = strlen(string);
+
+    while (left > 0) {
+        ssize_t count = write(STDOUT_FILENO, string, left);
+
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return;
+        string += count;
+        left -= (size_t)count;
+    }
+}
+
+void system_mount(void)
+{
+    static const struct {
+        const char *type, *target, *options;
+        unsigned long flags;
+    } mounts[] = {
+        { "devtmpfs", "/dev", "mode=0755", MS_NOSUID },
+        { "proc", "/proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
+        { "sysfs", "/sys", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
+        { "devpts", "/dev/pts", "mode=0620,ptmxmode=0666", MS_NOSUID | MS_NOEXEC },
+        { "tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV },
+        { "tmpfs", "/run", "mode=0755", MS_NOSUID | MS_NODEV },
+        { "tmpfs", "/tmp", "mode=1777", MS_NOSUID | MS_NODEV },
+    };
+    struct fail fail;
+
+    for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
+        if (mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags,
+                  mounts[i].options) == 0)
+            continue;
+        /* Directories of the initramfs are there; those below a mount are made. */
+        if (errno == ENOENT && mkdir(mounts[i].target, 0755) == 0 &&
+            mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags,
+                  mounts[i].options) == 0)
+            continue;
+        if (errno == EBUSY) /* the kernel mounted it itself */
+            continue;
+        fail_set_errno(&fail, errno, "volt-init: can't mount", mounts[i].target);
+        console_write(fail.sentence);
+        console_write("\n");
+    }
+}
+
+static void describe_line(struct text *text, const char *indent, const char *name)
+{
+    size_t start = text->length;
+
+    text_add(text, indent);
+    text_add(text, name);
+    text_pad(text, start + NAME_COLUMN);
+}
+
+static unsigned cpu_count(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+void system_describe(struct text *text, const char *indent)
+{
+    struct utsname name;
+    struct sysinfo info;
+
+    uname(&name);
+    sysinfo(&info);
+    describe_line(text, indent, "kernel");
+    text_add(text, name.sysname);
+    text_add(text, " ");
+    text_add(text, name.release);
+    text_add(text, "\n");
+    describe_line(text, indent, "memory");
+    text_add_u64(text, info.freeram * (uint64_t)info.mem_unit >> 20);
+    text_add(text, " MiB free of ");
+    text_add_u64(text, info.totalram * (uint64_t)info.mem_unit >> 20);
+    text_add(text, " MiB\n");
+    describe_line(text, indent, "CPUs");
+    text_add_u64(text, cpu_count());
+    text_add(text, "\n");
+    describe_line(text, indent, "uptime");
+    text_add_u64(text, (uint64_t)info.uptime);
+    text_add(text, " s\n");
+}
+
+void system_power_off(void)
+{
+    signal(SIGTERM, SIG_IGN); /* also when it is the shell that asks */
+    kill(-1, SIGTERM);
+    usleep(TERMINATE_GRACE_US);
+    sync();
+    /* The project's kernel has no ACPI: its reset goes through the keyboard controller, which the
+     * VMM takes as power off. */
+    reboot(RB_AUTOBOOT);
+    for (;;)
+        pause();
+}
