@@ -54,7 +54,7 @@ int snapshot_file_read(int dirfd, const char *name, uint64_t max_bytes, uint8_t 
                        size_t *ret_len, struct err *err)
 {
     _cleanup_close_ int fd = -1;
-    uint64_t len;
+    uint64_t len = 0;
     int rc = snapshot_file_open(dirfd, name, 0, max_bytes, &fd, &len, err);
 
     if (rc < 0)

@@ -11,7 +11,7 @@
 
 static void detect_names(struct manifest_cpu *cpu, uint32_t *ret_max_extended)
 {
-    uint32_t eax = 0, reg[4], text[12];
+    uint32_t eax = 0, reg[4], text[12] = { 0 };
     size_t from = 0;
 
     __cpuid(0, eax, reg[0], reg[1], reg[2]);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the footer of memory.img and the checking of guest RAM against it; see memory.h. */
-#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -89,15 +88,20 @@ static struct digest footer_digest(const struct memory_footer *footer)
     return digest_of(footer, offsetof(struct memory_footer, footer));
 }
 
-static int hash_all(int fd, uint32_t chunk_count, struct digest *chunk, uint64_t *ret_data_bytes,
+/* table: room for chunk_count digests. */
+static int hash_all(int fd, uint32_t chunk_count, uint8_t *table, uint64_t *ret_data_bytes,
                     struct err *err)
 {
     struct hasher h = { 0 };
+    struct digest digest;
     uint64_t data_bytes = 0, total = 0;
     int rc = hasher_init(&h, fd, err);
 
     for (uint32_t i = 0; i < chunk_count && rc == 0; i++) {
-        rc = hash_chunk(&h, i, &chunk[i], &data_bytes, err);
+        rc = hash_chunk(&h, i, &digest, &data_bytes, err);
+        if (rc < 0)
+            break;
+        memcpy(table + i * sizeof digest, &digest, sizeof digest);
         total += data_bytes;
     }
     free(h.buffer);
@@ -105,37 +109,49 @@ static int hash_all(int fd, uint32_t chunk_count, struct digest *chunk, uint64_t
     return rc;
 }
 
-int snapshot_memory_seal(int fd, uint64_t ram_bytes, const uint8_t snapshot_id[16],
-                         struct digest *ret_table, uint64_t *ret_data_bytes, struct err *err)
+/* Footer and table of the file's RAM, into a zeroed tail. */
+static int tail_make(int fd, uint64_t ram_bytes, const uint8_t snapshot_id[16], uint8_t *tail,
+                     struct digest *ret_table, uint64_t *ret_data_bytes, struct err *err)
 {
     struct memory_footer footer = { .magic = MEMORY_FOOTER_MAGIC,
                                     .chunk_bytes = MEMORY_CHUNK_BYTES,
                                     .chunk_count = (uint32_t)(ram_bytes / MEMORY_CHUNK_BYTES),
                                     .ram_bytes = ram_bytes };
-    size_t len = tail_bytes(ram_bytes);
-    struct stat st;
+    uint8_t *table = tail + sizeof footer;
+    int rc = hash_all(fd, footer.chunk_count, table, ret_data_bytes, err);
 
-    assert(ram_bytes % MEMORY_CHUNK_BYTES == 0);
-    if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != ram_bytes)
-        return err_set(err, EINVAL, "memory.img: not %llu bytes long: the VM did not finish it",
-                       (unsigned long long)ram_bytes);
-    _cleanup_free_ uint8_t *tail = calloc(1, len);
-    _cleanup_free_ struct digest *chunk = malloc(table_bytes(ram_bytes));
-    if (!tail || !chunk)
-        return err_set_errno(err, ENOMEM, "memory.img: the table of digests");
-    int rc = hash_all(fd, footer.chunk_count, chunk, ret_data_bytes, err);
     if (rc < 0)
         return rc;
     memcpy(footer.snapshot_id, snapshot_id, sizeof footer.snapshot_id);
-    footer.table = digest_of(chunk, table_bytes(ram_bytes));
+    footer.table = digest_of(table, table_bytes(ram_bytes));
     footer.footer = footer_digest(&footer);
     memcpy(tail, &footer, sizeof footer);
-    memcpy(tail + sizeof footer, chunk, table_bytes(ram_bytes));
-    rc = pwrite_all(fd, tail, len, ram_bytes);
-    if (rc < 0)
-        return err_set_errno(err, -rc, "memory.img: writing the table of digests");
     *ret_table = footer.table;
     return 0;
+}
+
+int snapshot_memory_seal(int fd, uint64_t ram_bytes, const uint8_t snapshot_id[16],
+                         struct digest *ret_table, uint64_t *ret_data_bytes, struct err *err)
+{
+    size_t len = tail_bytes(ram_bytes);
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != ram_bytes || ram_bytes % MEMORY_CHUNK_BYTES)
+        return err_set(err, EINVAL,
+                       "memory.img: not %llu bytes long, or not of whole chunks of 2 MiB: the VM "
+                       "did not finish it",
+                       (unsigned long long)ram_bytes);
+    uint8_t *tail = calloc(1, len);
+    if (!tail)
+        return err_set_errno(err, ENOMEM, "memory.img: the table of digests");
+    int rc = tail_make(fd, ram_bytes, snapshot_id, tail, ret_table, ret_data_bytes, err);
+    if (rc == 0) {
+        rc = pwrite_all(fd, tail, len, ram_bytes);
+        if (rc < 0)
+            err_set_errno(err, -rc, "memory.img: writing the table of digests");
+    }
+    free(tail);
+    return rc;
 }
 
 struct snapshot_memory_expect snapshot_memory_expect_of(const struct manifest *manifest)
