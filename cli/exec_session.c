@@ -104,6 +104,14 @@ static int request_send(struct agent *agent, const struct exec_request *request,
     return agent_send(agent, AGENT_EXEC, payload, at, err);
 }
 
+/* The command is over: the terminal is put back first, for what is to be said on it. */
+static void session_end(struct exec_session *session, int exit_code)
+{
+    tty_raw_leave(&session->raw);
+    session->exit_code = exit_code;
+    session->done = true;
+}
+
 /* ---- Frames from the agent ---- */
 
 static int exit_take(struct exec_session *session, const struct agent_message *message,
@@ -115,26 +123,25 @@ static int exit_take(struct exec_session *session, const struct agent_message *m
         return err_set(err, EPROTO, "the guest's agent sent an EXIT frame of %zu bytes, not %zu",
                        message->bytes, sizeof result);
     memcpy(&result, message->payload, sizeof result);
-    session->done = true;
     switch (result.kind) {
     case AGENT_EXIT_CODE:
-        session->exit_code = (int)(result.value & 0xff);
+        session_end(session, (int)(result.value & 0xff));
         return 0;
     case AGENT_EXIT_SIGNAL:
-        session->exit_code = CLI_EXIT_SIGNAL_BASE + (int)(result.value & 0x7f);
+        session_end(session, CLI_EXIT_SIGNAL_BASE + (int)(result.value & 0x7f));
         return 0;
     case AGENT_EXIT_TIMEOUT:
+        session_end(session, CLI_EXIT_TIMEOUT);
         cli_failf("'%s' was ended: it ran longer than --timeout", session->request->argv[0]);
-        session->exit_code = CLI_EXIT_TIMEOUT;
         return 0;
     case AGENT_EXIT_NOT_FOUND:
+        session_end(session, CLI_EXIT_NOT_FOUND);
         cli_failf("the guest has no command '%s'", session->request->argv[0]);
-        session->exit_code = CLI_EXIT_NOT_FOUND;
         return 0;
     case AGENT_EXIT_NOT_EXECUTABLE:
+        session_end(session, CLI_EXIT_NOT_EXECUTABLE);
         cli_failf("the guest cannot execute '%s': %s", session->request->argv[0],
                   strerror((int)(result.value & 0xfff)));
-        session->exit_code = CLI_EXIT_NOT_EXECUTABLE;
         return 0;
     }
     return err_set(err, EPROTO, "the guest's agent sent an unknown kind of exit (%u)", result.kind);
@@ -240,9 +247,8 @@ static void signals_forward(struct exec_session *session)
         }
         agent_queue(session->agent, AGENT_SIGNAL, &value, sizeof value);
         if (number == SIGINT && ++session->interrupts == INTERRUPTS_TO_LEAVE) {
+            session_end(session, CLI_EXIT_SIGNAL_BASE + SIGINT);
             cli_failf("interrupted %d times: leaving", INTERRUPTS_TO_LEAVE);
-            session->exit_code = CLI_EXIT_SIGNAL_BASE + SIGINT;
-            session->done = true;
         }
     }
 }
@@ -277,10 +283,9 @@ static int session_poll(struct exec_session *session, struct pollfd fds[POLL_COU
     if (n < 0 && errno != EINTR)
         return err_set_errno(err, errno, "cannot poll");
     if (n == 0 && now_ns() >= session->deadline_ns) {
+        session_end(session, CLI_EXIT_TIMEOUT);
         cli_failf("'%s' did not end within --timeout, and the guest did not end it either",
                   session->request->argv[0]);
-        session->exit_code = CLI_EXIT_TIMEOUT;
-        session->done = true;
     }
     if (n <= 0)
         memset(fds, 0, POLL_COUNT * sizeof fds[0]);
