@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the policy file and the judgement of peers; see access.h. */
+#include "access.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "json_keys.h"
+
+#define RULES_MAX 256
+#define POOLS_MAX 256
+#define GROUPS_MAX 1024
+
+static const struct right_row {
+    const char *name;
+    uint32_t bit;
+} rights[] = {
+    { "acquire", RIGHT_ACQUIRE },
+    { "admin", RIGHT_ADMIN },
+    { "metrics", RIGHT_METRICS },
+};
+
+static int rights_parse(const json_t *array, uint32_t *ret_rights, struct err *err)
+{
+    *ret_rights = 0;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *name = json_string_value(json_array_get(array, i));
+        uint32_t bit = 0;
+
+        for (unsigned r = 0; r < ARRAY_LEN(rights); r++)
+            bit |= name && strcmp(name, rights[r].name) == 0 ? rights[r].bit : 0;
+        if (!bit)
+            return err_set(err, EINVAL, "'rights' must be of \"acquire\", \"admin\", \"metrics\"");
+        *ret_rights |= bit;
+    }
+    return json_is_array(array) ? 0 : err_set(err, EINVAL, "'rights' must be a list");
+}
+
+static int pools_parse(const json_t *array, struct access_rule *rule, struct err *err)
+{
+    size_t count = json_array_size(array);
+
+    if (!array)
+        return 0;
+    if (!json_is_array(array) || count == 0 || count > POOLS_MAX)
+        return err_set(err, EINVAL, "'pools' must be a list of 1 to %d names", POOLS_MAX);
+    rule->pools = calloc(count, sizeof *rule->pools);
+    if (!rule->pools)
+        return err_set(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        const char *name = json_string_value(json_array_get(array, i));
+
+        if (!name || !pool_name_valid(name))
+            return err_set(err, EINVAL, "'pools' has something that is no pool's name");
+        snprintf(rule->pools[i], sizeof rule->pools[i], "%s", name);
+    }
+    rule->pool_count = (uint32_t)count;
+    return 0;
+}
+
+static int rule_parse(json_t *object, struct access_rule *rule, struct err *err)
+{
+    const json_t *uid = json_object_get(object, "uid"), *gid = json_object_get(object, "gid");
+    const json_t *id = uid ? uid : gid;
+    size_t known = 1 + (json_object_get(object, "rights") != NULL) +
+                   (json_object_get(object, "pools") != NULL);
+
+    if (!json_is_integer(id) || (uid && gid) || json_integer_value(id) < 0 ||
+        json_integer_value(id) >= UINT32_MAX)
+        return err_set(err, EINVAL, "a rule needs either 'uid' or 'gid', a number");
+    if (json_object_size(object) != known)
+        return err_set(err, EINVAL,
+                       "a rule has 'uid' or 'gid', 'rights', 'pools' and nothing else");
+    rule->by_gid = gid != NULL;
+    rule->id = (uint32_t)json_integer_value(id);
+    if (rights_parse(json_object_get(object, "rights"), &rule->rights, err) < 0)
+        return -EINVAL;
+    return pools_parse(json_object_get(object, "pools"), rule, err);
+}
+
+static int policy_parse(struct access *access, const json_t *root, struct err *err)
+{
+    json_t *list = json_object_get(root, "rules");
+    size_t count = json_array_size(list);
+
+    if (!json_is_array(list) || json_object_size(root) != 1 || count > RULES_MAX)
+        return err_set(err, EINVAL, "it must be {\"rules\": [...]} with at most %d rules",
+                       RULES_MAX);
+    access->rules = calloc(count + 1, sizeof *access->rules);
+    if (!access->rules)
+        return err_set(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        access->rule_count = (uint32_t)i + 1;
+        if (rule_parse(json_array_get(list, i), &access->rules[i], err) < 0)
+            return err_wrap(err, "rule %zu", i + 1);
+    }
+    access->has_policy = true;
+    return 0;
+}
+
+int access_init(struct access *access, const char *path, struct err *err)
+{
+    json_error_t error;
+    json_t *root;
+    int rc;
+
+    memset(access, 0, sizeof *access);
+    list_init(&access->clients);
+    if (!*path)
+        return 0;
+    root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        return err_set(err, EINVAL, "the policy file %s: line %d: %s", path, error.line,
+                       error.text);
+    rc = policy_parse(access, root, err);
+    json_decref(root);
+    return rc < 0 ? err_wrap(err, "the policy file %s", path) : 0;
+}
+
+void access_fini(struct access *access)
+{
+    for (uint32_t i = 0; i < access->rule_count; i++)
+        free(access->rules[i].pools);
+    free(access->rules);
+    access->rules = NULL;
+    access->rule_count = 0;
+}
+
+/* The peer's gids, its primary one first. */
+static uint32_t peer_gids(int fd, gid_t primary, gid_t gids[GROUPS_MAX])
+{
+    socklen_t bytes = (GROUPS_MAX - 1) * sizeof(gid_t);
+
+    gids[0] = primary;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, &gids[1], &bytes) < 0)
+        return 1;
+    return 1 + (uint32_t)(bytes / sizeof(gid_t));
+}
+
+static const struct access_rule *rule_find(const struct access *access, int fd,
+                                           const struct ucred *cred)
+{
+    gid_t gids[GROUPS_MAX];
+    uint32_t gid_count = peer_gids(fd, cred->gid, gids);
+
+    for (uint32_t i = 0; i < access->rule_count; i++) {
+        if (!access->rules[i].by_gid && access->rules[i].id == cred->uid)
+            return &access->rules[i];
+    }
+    for (uint32_t i = 0; i < access->rule_count; i++) {
+        for (uint32_t g = 0; access->rules[i].by_gid && g < gid_count; g++) {
+            if (access->rules[i].id == gids[g])
+                return &access->rules[i];
+        }
+    }
+    return NULL;
+}
+
+static struct client *client_open(struct access *access, uid_t uid)
+{
+    struct client *client;
+
+    LIST_FOR_EACH(at, &access->clients)
+    {
+        client = list_entry(at, struct client, node);
+        if (client->uid == uid) {
+            client->connections++;
+            return client;
+        }
+    }
+    client = calloc(1, sizeof *client);
+    if (client) {
+        client->uid = uid;
+        client->connections = 1;
+        list_append(&access->clients, &client->node);
+    }
+    return client;
+}
+
+int access_peer_open(struct access *access, int fd, struct peer *ret_peer)
+{
+    struct peer peer = { 0 };
+    struct ucred cred;
+    socklen_t bytes = sizeof cred;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) < 0)
+        return -errno;
+    peer.pid = cred.pid;
+    peer.uid = cred.uid;
+    if (cred.uid == 0 || cred.uid == geteuid()) {
+        peer.rights = RIGHT_ACQUIRE | RIGHT_ADMIN | RIGHT_METRICS;
+    } else if (access->has_policy) {
+        peer.rule = rule_find(access, fd, &cred);
+        peer.rights = peer.rule ? peer.rule->rights : 0;
+    } else {
+        peer.rights = RIGHT_ACQUIRE | RIGHT_METRICS;
+    }
+    peer.client = client_open(access, cred.uid);
+    if (!peer.client)
+        return -ENOMEM;
+    *ret_peer = peer;
+    return 0;
+}
+
+void access_peer_close(struct peer *peer)
+{
+    struct client *client = peer->client;
+
+    peer->client = NULL;
+    if (--client->connections == 0) {
+        list_remove(&client->node);
+        free(client);
+    }
+}
+
+bool access_pool_allowed(const struct peer *peer, const char *pool)
+{
+    if (!peer->rule || peer->rule->pool_count == 0)
+        return true;
+    for (uint32_t i = 0; i < peer->rule->pool_count; i++) {
+        if (strcmp(peer->rule->pools[i], pool) == 0)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the route table of the API and the rights that each route needs. */
+#include "api.h"
+
+#include "base/util.h"
+
+const struct route api_routes[] = {
+    /* The path that is asked for most comes first. */
+    { "POST", "/v1/leases", RIGHT_ACQUIRE, api_leases_acquire },
+    { "GET", "/v1/leases", RIGHT_ACQUIRE, api_leases_list },
+    { "DELETE", "/v1/leases", RIGHT_ACQUIRE, api_leases_release_all },
+    { "DELETE", "/v1/leases/{}", RIGHT_ACQUIRE, api_lease_release },
+    { "GET", "/v1/leases/{}", RIGHT_ACQUIRE, api_lease_show },
+    { "POST", "/v1/leases/{}/renew", RIGHT_ACQUIRE, api_lease_renew },
+    { "POST", "/v1/leases/{}/vsock", RIGHT_ACQUIRE, api_lease_vsock },
+    { "POST", "/v1/leases/{}/console", RIGHT_ACQUIRE, api_lease_console },
+    { "GET", "/v1/leases/{}/console", RIGHT_ACQUIRE, api_lease_console_text },
+    { "GET", "/v1/pools", RIGHT_ACQUIRE, api_pools_list },
+    { "POST", "/v1/pools", RIGHT_ADMIN, api_pools_create },
+    { "GET", "/v1/pools/{}", RIGHT_ACQUIRE, api_pool_show },
+    { "PATCH", "/v1/pools/{}", RIGHT_ADMIN, api_pool_patch },
+    { "DELETE", "/v1/pools/{}", RIGHT_ADMIN, api_pool_delete },
+    { "POST", "/v1/pools/{}/drain", RIGHT_ADMIN, api_pool_drain },
+    { "GET", "/v1/snapshots", RIGHT_ADMIN, api_snapshots_list },
+    { "GET", "/v1/snapshots/{}", RIGHT_ADMIN, api_snapshot_show },
+    { "POST", "/v1/snapshots/{}/verify", RIGHT_ADMIN, api_snapshot_verify },
+    { "GET", "/v1/version", 0, api_version },
+    { "GET", "/v1/status", 0, api_status },
+    { "POST", "/v1/shutdown", RIGHT_ADMIN, api_shutdown },
+    { "GET", "/metrics", RIGHT_METRICS, api_metrics },
+};
+const size_t api_route_count = ARRAY_LEN(api_routes);
+
+bool api_forbidden(const struct http_request *request)
+{
+    uint32_t needed = request->route->rights;
+    uint32_t rights = request->connection->peer.rights;
+
+    return needed && !(rights & (needed | RIGHT_ADMIN));
+}

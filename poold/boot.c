@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the steps from a kernel to a committed snapshot; see boot.h.
+ *
+ * How it works: two things run side by side, the boot VM towards its PARK and the work that digests
+ * the images and opens the snapshot transaction. When both are done the VM is sent SNAPSHOT; after
+ * SNAPSHOT_DONE it is killed and the transaction committed by another work. boot_end is called
+ * once, and the struct is freed when neither the process nor a work refers to it. */
+#include "boot.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "daemon.h"
+#include "hosted.h"
+#include "link.h"
+#include "log.h"
+#include "snapstore.h"
+#include "process.h"
+#include "work.h"
+
+#define SNAPSHOT_TIMEOUT_MS 60000
+/* For the progress display of a first boot. */
+#define BOOT_MS_EXPECTED 12000
+
+struct boot {
+    struct link link;
+    struct hosted_pool *hosted;
+    struct snapstore_job job;
+    uv_timer_t timer;
+    pid_t pid;                      /* 0: not running */
+    bool begun, parked, committing; /* transaction open; VM parked; SNAPSHOT_DONE came */
+    bool work_out, timer_open, link_open;
+    bool ended, cancelled;
+    uint64_t began_ns, snapshot_began_ns, cold_boot_ms, stopped_ns;
+    int work_rc;
+    struct err err;     /* why it failed; code 0: it did not */
+    struct err job_err; /* the work's, read when it is done */
+};
+
+static void boot_maybe_free(struct boot *boot)
+{
+    struct hosted_pool *hosted = boot->hosted;
+
+    if (!boot->ended || boot->work_out || boot->timer_open || boot->link_open)
+        return;
+    hosted->boot = NULL;
+    if (!boot->cancelled) {
+        if (boot->err.code)
+            hosted_boot_failed(hosted, boot->err.msg);
+        else
+            hosted_snapshotted(hosted, boot->cold_boot_ms,
+                               (now_ns() - boot->snapshot_began_ns) / NS_PER_MS);
+    }
+    free(boot);
+    daemon_schedule(hosted->daemon);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct boot *boot = handle->data;
+
+    boot->timer_open = false;
+    boot_maybe_free(boot);
+}
+
+static void abort_run(void *data)
+{
+    struct boot *boot = data;
+
+    snapshot_create_abort(&boot->job.txn);
+}
+
+static void abort_done(void *data)
+{
+    struct boot *boot = data;
+
+    boot->work_out = false;
+    boot->hosted->works--;
+    boot_maybe_free(boot);
+}
+
+static int boot_work(struct boot *boot, void (*run)(void *), void (*done)(void *))
+{
+    int rc = work_start(&boot->hosted->daemon->loop, run, done, boot);
+
+    if (rc == 0) {
+        boot->work_out = true;
+        boot->hosted->works++;
+    }
+    return rc;
+}
+
+/* The end, good or bad (boot->err): everything is let go. */
+static void boot_end(struct boot *boot)
+{
+    if (boot->ended)
+        return;
+    boot->ended = true;
+    uv_close((uv_handle_t *)&boot->timer, on_timer_closed);
+    if (boot->pid)
+        link_kill(&boot->link);
+    else
+        link_close(&boot->link);
+    if (boot->begun && !boot->work_out) {
+        boot->begun = false;
+        boot_work(boot, abort_run, abort_done);
+    }
+}
+
+static void boot_fail(struct boot *boot, int code, const char *what)
+{
+    if (!boot->ended) {
+        err_set(&boot->err, code, "%s", what);
+        boot_end(boot);
+    }
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    struct boot *boot = timer->data;
+
+    boot_fail(boot, ETIMEDOUT,
+              boot->parked
+                  ? "the VM did not write its snapshot in time"
+                  : "the guest did not boot in time; its console log is in the run directory");
+}
+
+static void snapshot_send(struct boot *boot)
+{
+    struct control_msg msg = { .type = CONTROL_SNAPSHOT };
+    int fds[2] = { boot->job.txn.state_fd, boot->job.txn.memory_fd };
+    int rc;
+
+    if (!boot->begun || !boot->parked || boot->ended)
+        return;
+    uv_timer_start(&boot->timer, on_timeout, SNAPSHOT_TIMEOUT_MS, 0);
+    hosted_set_state(boot->hosted, POOL_SNAPSHOTTING, NULL);
+    boot->snapshot_began_ns = now_ns();
+    rc = control_send(boot->link.fds[LINK_CONTROL], &msg, fds, 2);
+    if (rc < 0)
+        boot_fail(boot, -rc, "the boot VM does not take messages");
+}
+
+static void begin_run(void *data)
+{
+    struct boot *boot = data;
+    struct hosted_pool *hosted = boot->hosted;
+
+    boot->work_rc = snapstore_begin(&boot->job, hosted->daemon->snapshots_fd, hosted->pool.name,
+                                    &hosted->spec, &boot->job_err);
+}
+
+static void begin_done(void *data)
+{
+    struct boot *boot = data;
+
+    boot->work_out = false;
+    boot->hosted->works--;
+    boot->begun = boot->work_rc == 0;
+    if (boot->ended) {
+        if (boot->begun)
+            boot_work(boot, abort_run, abort_done);
+        boot->begun = false;
+        boot_maybe_free(boot);
+        return;
+    }
+    if (!boot->begun)
+        boot_fail(boot, boot->job_err.code, boot->job_err.msg);
+    else
+        snapshot_send(boot);
+}
+
+static void commit_run(void *data)
+{
+    struct boot *boot = data;
+
+    boot->work_rc =
+        snapstore_commit(&boot->job, boot->cold_boot_ms, boot->stopped_ns, &boot->job_err);
+}
+
+static void commit_done(void *data)
+{
+    struct boot *boot = data;
+
+    boot->work_out = false;
+    boot->begun = false; /* the transaction is over either way */
+    boot->hosted->works--;
+    if (boot->work_rc < 0)
+        boot_fail(boot, boot->job_err.code, boot->job_err.msg);
+    boot_end(boot);
+    boot_maybe_free(boot);
+}
+
+static void on_snapshot_done(struct boot *boot, const struct control_msg *msg)
+{
+    char what[ERR_MSG_BYTES];
+
+    if (boot->committing || !boot->snapshot_began_ns) {
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+        return;
+    }
+    if (msg->u.snapshot_done.error) {
+        snprintf(what, sizeof what, "the VM could not write its snapshot: %.*s",
+                 (int)sizeof msg->u.snapshot_done.detail - 1, msg->u.snapshot_done.detail);
+        boot_fail(boot, EIO, what);
+        return;
+    }
+    boot->committing = true;
+    boot->stopped_ns = msg->u.snapshot_done.stopped_ns;
+    uv_timer_stop(&boot->timer);
+    link_kill(&boot->link);
+    if (boot_work(boot, commit_run, commit_done) < 0)
+        boot_fail(boot, ENOMEM, "out of memory");
+}
+
+static void on_exited_message(struct boot *boot, const struct control_msg *msg)
+{
+    uint32_t reason = msg->u.exited.reason;
+    char what[ERR_MSG_BYTES];
+
+    if (boot->committing)
+        return;
+    snprintf(what, sizeof what, "the boot VM ended (%s): %.*s",
+             control_exit_reason_name((enum control_exit_reason)reason),
+             (int)sizeof msg->u.exited.detail - 1, msg->u.exited.detail);
+    boot_fail(boot, EIO, what);
+}
+
+static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
+                       int *fds, unsigned fd_count)
+{
+    struct boot *boot = list_entry(link, struct boot, link);
+
+    (void)channel;
+    for (unsigned i = 0; i < fd_count; i++)
+        close_fd(&fds[i]);
+    switch (msg->type) {
+    case CONTROL_HELLO:
+        if (msg->u.hello.version != CONTROL_VERSION)
+            boot_fail(boot, EPROTO, "volt-vmm and poold are of different builds");
+        break;
+    case CONTROL_BANNER:
+        boot->cold_boot_ms = (msg->u.progress.setup_ns + msg->u.progress.run_ns) / NS_PER_MS;
+        break;
+    case CONTROL_PARKED:
+        boot->parked = true;
+        snapshot_send(boot);
+        break;
+    case CONTROL_SNAPSHOT_DONE:
+        on_snapshot_done(boot, msg);
+        break;
+    case CONTROL_EXITED:
+        on_exited_message(boot, msg);
+        break;
+    default:
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+        break;
+    }
+}
+
+static void on_closed(struct link *link, enum link_channel channel, int error)
+{
+    (void)channel;
+    (void)error;
+    link_kill(link); /* `exited` follows */
+}
+
+static void on_exited(struct link *link)
+{
+    struct boot *boot = list_entry(link, struct boot, link);
+    int status = 0;
+
+    waitpid(boot->pid, &status, WNOHANG);
+    boot->pid = 0;
+    if (!boot->committing && !boot->ended) {
+        char what[96];
+
+        snprintf(what, sizeof what, "the boot VM's process ended without a word (%s %d)",
+                 WIFSIGNALED(status) ? "signal" : "status",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        boot_fail(boot, EIO, what);
+    }
+    link_close(link);
+}
+
+static void on_released(struct link *link)
+{
+    struct boot *boot = list_entry(link, struct boot, link);
+
+    boot->link_open = false;
+    boot_maybe_free(boot);
+}
+
+static const struct link_ops boot_link_ops = {
+    .message = on_message,
+    .closed = on_closed,
+    .exited = on_exited,
+    .released = on_released,
+};
+
+/* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
+#define BOOT_ARGS 20
+struct boot_args {
+    char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_log[2 * PATH_MAX];
+    char *argv[BOOT_ARGS];
+};
+
+static void args_fill(struct boot_args *args, struct hosted_pool *hosted)
+{
+    struct pool_spec *spec = &hosted->spec;
+    unsigned n = 0;
+
+    snprintf(args->memory, sizeof args->memory, "%llu", (unsigned long long)spec->memory_bytes);
+    snprintf(args->vcpus, sizeof args->vcpus, "%u", spec->vcpus);
+    snprintf(args->control_fd, sizeof args->control_fd, "%d", SPAWN_FIRST_FD);
+    snprintf(args->bell_fd, sizeof args->bell_fd, "%d", SPAWN_FIRST_FD + 1);
+    snprintf(args->console_log, sizeof args->console_log, "%s/%s.console.log",
+             hosted->daemon->config.run_dir, hosted->pool.name);
+    const struct {
+        const char *name;
+        char *value;
+    } rows[] = {
+        { "--control-fd", args->control_fd }, { "--bell-fd", args->bell_fd },
+        { "--kernel", spec->kernel },         { "--memory", args->memory },
+        { "--vcpus", args->vcpus },           { "--console-log", args->console_log },
+        { "--initrd", spec->initrd },         { "--cmdline", spec->cmdline },
+    };
+    args->argv[n++] = hosted->daemon->config.volt_vmm;
+    args->argv[n++] = (char *)(uintptr_t) "run";
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!*rows[i].value)
+            continue;
+        args->argv[n++] = (char *)(uintptr_t)rows[i].name;
+        args->argv[n++] = rows[i].value;
+    }
+    args->argv[n] = NULL;
+}
+
+static int boot_spawn(struct boot *boot, struct err *err)
+{
+    _cleanup_free_ struct boot_args *args = malloc(sizeof *args);
+    int control[2], bell[2] = { -1, -1 }, pidfd, rc;
+
+    if (!args)
+        return err_set(err, ENOMEM, "out of memory");
+    args_fill(args, boot->hosted);
+    rc = link_socketpair(control);
+    if (rc < 0)
+        return err_set_errno(err, -rc, "can't make a socket pair");
+    rc = link_socketpair(bell);
+    if (rc < 0) {
+        close(control[0]);
+        close(control[1]);
+        return err_set_errno(err, -rc, "can't make a socket pair");
+    }
+    rc = spawn_process(args->argv, (int[]){ control[1], bell[1] }, 2, &boot->pid, &pidfd, err);
+    close(control[1]);
+    close(bell[1]);
+    if (rc < 0) {
+        boot->pid = 0;
+        close(control[0]);
+        close(bell[0]);
+        return rc;
+    }
+    if (link_attach(&boot->link, LINK_CONTROL, control[0]) < 0 ||
+        link_attach(&boot->link, LINK_BELL, bell[0]) < 0 ||
+        link_attach(&boot->link, LINK_PIDFD, pidfd) < 0) {
+        kill(boot->pid, SIGKILL);
+        waitpid(boot->pid, NULL, 0);
+        boot->pid = 0;
+        return err_set(err, ENOMEM, "can't watch the boot VM");
+    }
+    return 0;
+}
+
+void boot_start(struct hosted_pool *hosted)
+{
+    struct daemon *daemon = hosted->daemon;
+    struct boot *boot = calloc(1, sizeof *boot);
+    struct err err = { 0 };
+
+    if (!boot) {
+        hosted_boot_failed(hosted, "out of memory");
+        return;
+    }
+    hosted->boot = boot;
+    boot->hosted = hosted;
+    boot->began_ns = now_ns();
+    boot->job.txn = (struct snapshot_txn){ .dir_fd = -1, .state_fd = -1, .memory_fd = -1 };
+    link_init(&boot->link, &daemon->loop, &boot_link_ops);
+    boot->link_open = true;
+    uv_timer_init(&daemon->loop, &boot->timer);
+    boot->timer.data = boot;
+    boot->timer_open = true;
+    uv_timer_start(&boot->timer, on_timeout, daemon->config.boot_timeout_ms, 0);
+    if (boot_spawn(boot, &err) < 0)
+        boot_fail(boot, err.code, err.msg);
+    else if (boot_work(boot, begin_run, begin_done) < 0)
+        boot_fail(boot, ENOMEM, "out of memory");
+}
+
+void boot_cancel(struct boot *boot)
+{
+    boot->cancelled = true;
+    boot_end(boot);
+}
+
+unsigned boot_percent(const struct boot *boot)
+{
+    uint64_t elapsed_ms = (now_ns() - boot->began_ns) / NS_PER_MS;
+    uint64_t percent = elapsed_ms * 100 / BOOT_MS_EXPECTED;
+
+    return boot->parked ? 99 : (unsigned)MIN_OF(percent, 98);
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns clones: how pool.h's vm_ops become messages, and how messages become pool events. */
+#include "clone.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http.h"
+#include "log.h"
+#include "template.h"
+
+static const enum failure exit_failures[EXIT_REASON_COUNT] = {
+    [EXIT_REASON_NONE] = FAILURE_PROTOCOL,
+    [EXIT_REASON_STOPPED] = FAILURE_PROTOCOL,
+    [EXIT_REASON_GUEST_POWEROFF] = FAILURE_POWEROFF,
+    [EXIT_REASON_TRIPLE_FAULT] = FAILURE_TRIPLE_FAULT,
+    [EXIT_REASON_INTERNAL_ERROR] = FAILURE_INTERNAL_ERROR,
+    [EXIT_REASON_ENTRY_FAILED] = FAILURE_ENTRY_FAILED,
+    [EXIT_REASON_BAD_ANSWER] = FAILURE_BAD_ANSWER,
+    [EXIT_REASON_GUEST_MISBEHAVED] = FAILURE_GUEST_MISBEHAVED,
+    [EXIT_REASON_HOST_ERROR] = FAILURE_HOST_ERROR,
+    [EXIT_REASON_POOLD_GONE] = FAILURE_PROTOCOL,
+};
+
+static void clone_fail(struct clone *clone, enum failure failure, const char *detail)
+{
+    if (!clone->slot || clone->slot->state == SLOT_STOPPING)
+        return;
+    log_warn("VM %s of pool '%s' (%s) failed: %s: %s", clone->slot->id, clone->slot->pool->name,
+             slot_state_name(clone->slot->state), failure_name(failure), detail);
+    pool_vm_failed(clone->slot, failure, detail);
+}
+
+static void on_exited_message(struct clone *clone, const struct control_msg *msg)
+{
+    uint32_t reason = msg->u.exited.reason;
+    char detail[CONTROL_DETAIL_BYTES];
+
+    snprintf(detail, sizeof detail, "%.*s", (int)sizeof detail - 1, msg->u.exited.detail);
+    if (reason == EXIT_REASON_GUEST_POWEROFF && clone->slot && clone->slot->state == SLOT_LEASED)
+        pool_vm_failed(clone->slot, FAILURE_POWEROFF, detail);
+    else
+        clone_fail(clone, reason < EXIT_REASON_COUNT ? exit_failures[reason] : FAILURE_PROTOCOL,
+                   detail);
+}
+
+static void on_hello(struct clone *clone, const struct control_msg *msg)
+{
+    if (msg->u.hello.version != CONTROL_VERSION)
+        clone_fail(clone, FAILURE_PROTOCOL, "its control protocol is of another version");
+    else
+        pool_vm_hello(clone->slot, msg->u.hello.layers, msg->u.hello.landlock_abi);
+}
+
+static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
+                       int *fds, unsigned fd_count)
+{
+    struct clone *clone = list_entry(link, struct clone, link);
+    struct slot *slot = clone->slot;
+
+    for (unsigned i = 0; i < fd_count; i++)
+        close_fd(&fds[i]);
+    if (!slot)
+        return;
+    switch (msg->type) {
+    case CONTROL_AWAKE:
+        pool_vm_awake(slot, msg->u.progress.run_ns);
+        break;
+    case CONTROL_READY:
+        pool_vm_ready(slot, msg->u.progress.ready_status);
+        break;
+    case CONTROL_PARKED:
+        pool_vm_parked(slot);
+        break;
+    case CONTROL_HELLO:
+        on_hello(clone, msg);
+        break;
+    case CONTROL_EXITED:
+        on_exited_message(clone, msg);
+        break;
+    case CONTROL_STATS:
+        break;
+    default:
+        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
+        break;
+    }
+    /* A client may wait for what this changed: its reply goes out before anything else is done. */
+    if (channel == LINK_BELL)
+        http_flush(clone->daemon->http);
+}
+
+static void on_closed(struct link *link, enum link_channel channel, int error)
+{
+    struct clone *clone = list_entry(link, struct clone, link);
+
+    (void)channel;
+    clone_fail(clone, error == -ENOTCONN ? FAILURE_CRASHED : FAILURE_PROTOCOL,
+               error == -ENOTCONN ? "it closed its socket without a word"
+                                  : "it sent a malformed message");
+}
+
+static void on_exited(struct link *link)
+{
+    struct clone *clone = list_entry(link, struct clone, link);
+
+    if (clone->slot)
+        pool_vm_gone(clone->slot);
+}
+
+static void on_released(struct link *link)
+{
+    free(list_entry(link, struct clone, link));
+}
+
+static const struct link_ops clone_link_ops = {
+    .message = on_message,
+    .closed = on_closed,
+    .exited = on_exited,
+    .released = on_released,
+};
+
+void clone_born(struct clone *clone, int pidfd)
+{
+    if (link_attach(&clone->link, LINK_PIDFD, pidfd) < 0) {
+        /* Its sockets' closing ends it. */
+        clone_unborn(clone, "can't watch its process");
+        return;
+    }
+    if (clone->kill_wanted)
+        link_kill(&clone->link);
+}
+
+void clone_unborn(struct clone *clone, const char *detail)
+{
+    list_remove(&clone->unborn);
+    clone_fail(clone, FAILURE_CLONE, detail);
+    if (clone->slot)
+        pool_vm_gone(clone->slot);
+}
+
+static void wake_fill(struct daemon *daemon, const struct slot *slot, enum doorbell_op op,
+                      uint32_t flags, struct control_msg *msg)
+{
+    /* Not all of it: the entropy is only for a RESTORE, and most WAKEs are LEASEs. */
+    memset(msg, 0, sizeof *msg);
+    msg->type = CONTROL_WAKE;
+    msg->u.wake.op = op;
+    msg->u.wake.flags = flags;
+    random_stock_take(&daemon->random, &msg->u.wake.nonce, sizeof msg->u.wake.nonce);
+    memcpy(msg->u.wake.generation_id, slot->generation_id, sizeof slot->generation_id);
+    memcpy(msg->u.wake.hostname, slot->hostname, sizeof slot->hostname);
+    if (op == DOORBELL_OP_RESTORE)
+        random_stock_take(&daemon->random, msg->u.wake.entropy, sizeof msg->u.wake.entropy);
+}
+
+static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags)
+{
+    struct clone *clone = slot->vm;
+    struct control_msg msg;
+    int rc;
+
+    wake_fill(context, slot, op, flags, &msg);
+    rc = control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
+    explicit_bzero(msg.u.wake.entropy, sizeof msg.u.wake.entropy);
+    return rc;
+}
+
+/* Makes both socket pairs; poold's ends go to the link, the clone's to ret_ends. */
+static int clone_sockets(struct clone *clone, int ret_ends[2])
+{
+    static const enum link_channel channels[2] = { LINK_CONTROL, LINK_BELL };
+
+    for (unsigned i = 0; i < ARRAY_LEN(channels); i++) {
+        int pair[2];
+        int rc = link_socketpair(pair);
+
+        if (rc < 0)
+            return rc;
+        ret_ends[i] = pair[1];
+        rc = link_attach(&clone->link, channels[i], pair[0]);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void slot_identify(struct daemon *daemon, struct slot *slot, const struct vm_dir *dir)
+{
+    memcpy(slot->id, dir->id, sizeof slot->id);
+    random_stock_take(&daemon->random, slot->generation_id, sizeof slot->generation_id);
+    snprintf(slot->hostname, sizeof slot->hostname, "volt-%.12s", slot->id);
+}
+
+static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint32_t wake_flags)
+{
+    struct hosted_pool *hosted = slot->pool->owner;
+    int ends[2] = { -1, -1 };
+    int rc = clone_sockets(clone, ends);
+
+    /* The WAKE is in the bell before the clone exists: it needs no second round trip. */
+    if (rc == 0 && wake)
+        rc = ops_wake(clone->daemon, slot, DOORBELL_OP_RESTORE, wake_flags);
+    if (rc == 0)
+        rc = hosted->template
+                 ? template_clone(hosted->template, clone,
+                                  (int[]){ ends[0], ends[1], clone->dir.fd }, 3, clone->dir.uid)
+                 : -ENOTCONN;
+    close_fd(&ends[0]);
+    close_fd(&ends[1]);
+    close_fd(&clone->dir.fd);
+    return rc;
+}
+
+static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_flags)
+{
+    struct daemon *daemon = context;
+    struct clone *clone = calloc(1, sizeof *clone);
+    int rc;
+
+    if (!clone)
+        return -ENOMEM;
+    rc = vm_dirs_take(&daemon->vm_dirs, &clone->dir);
+    if (rc < 0) {
+        free(clone);
+        return rc;
+    }
+    link_init(&clone->link, &daemon->loop, &clone_link_ops);
+    list_init(&clone->unborn);
+    clone->daemon = daemon;
+    clone->slot = slot;
+    slot->vm = clone;
+    slot_identify(daemon, slot, &clone->dir);
+    return clone_request(clone, slot, wake, wake_flags);
+}
+
+static void ops_kill(void *context, struct slot *slot)
+{
+    struct daemon *daemon = context;
+    struct clone *clone = slot->vm;
+    struct hosted_pool *hosted = slot->pool->owner;
+
+    clone->kill_wanted = true;
+    link_kill(&clone->link);
+    /* A template that has not forked it in all this time hangs: its end is the end of its unborn.
+     */
+    if (!list_empty(&clone->unborn) && hosted->template &&
+        now_ns() - slot->begun_ns >= daemon->env.timeouts.setup_ns) {
+        log_error("pool '%s': the template does not answer; it is started again", slot->pool->name);
+        template_kill(hosted->template);
+    }
+}
+
+static void ops_forget(void *context, struct slot *slot)
+{
+    struct daemon *daemon = context;
+    struct clone *clone = slot->vm;
+
+    if (!clone)
+        return;
+    list_remove(&clone->unborn);
+    vm_dirs_give_back(&daemon->vm_dirs, &clone->dir);
+    clone->slot = NULL;
+    slot->vm = NULL;
+    link_close(&clone->link);
+}
+
+static uint64_t ops_now(void *context)
+{
+    (void)context;
+    return now_ns();
+}
+
+static void ops_schedule(void *context)
+{
+    daemon_schedule(context);
+}
+
+static void ops_arm(void *context, uint64_t deadline_ns)
+{
+    daemon_arm(context, deadline_ns);
+}
+
+const struct vm_ops clone_ops = {
+    .clone = ops_clone,
+    .wake = ops_wake,
+    .kill = ops_kill,
+    .forget = ops_forget,
+    .now = ops_now,
+    .schedule = ops_schedule,
+    .arm = ops_arm,
+};
+
+int clone_connect(struct slot *slot, struct control_msg *msg, int fd)
+{
+    struct clone *clone = slot->vm;
+
+    if (clone->link.fds[LINK_CONTROL] < 0)
+        return -ENOTCONN;
+    return control_send(clone->link.fds[LINK_CONTROL], msg, &fd, 1);
+}
+
+int clone_pid(const struct slot *slot)
+{
+    const struct clone *clone = slot->vm;
+    char path[48], line[128];
+    int pid = 0;
+    FILE *info;
+
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", clone->link.fds[LINK_PIDFD]);
+    info = fopen(path, "re");
+    if (!info)
+        return 0;
+    while (fgets(line, sizeof line, info) && sscanf(line, "Pid: %d", &pid) != 1)
+        ;
+    fclose(info);
+    return pid > 0 ? pid : 0;
+}

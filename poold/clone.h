@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One clone: a VM of a pool, slot->vm. Shared by template.c and clone.c only. */
+#ifndef VOLT_POOLD_CLONE_H
+#define VOLT_POOLD_CLONE_H
+
+#include "daemon.h"
+#include "link.h"
+
+struct clone {
+    struct link link;
+    struct daemon *daemon;
+    struct slot *slot; /* NULL once forgotten */
+    struct vm_dir dir;
+    struct list unborn; /* in its template's list until CLONED comes */
+    uint64_t cookie;
+    bool kill_wanted;
+};
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the start, the turn of the loop and the end of poold; see daemon.h. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api.h"
+#include "cleanup.h"
+#include "hosted.h"
+#include "http.h"
+#include "log.h"
+#include "snapshot/host.h"
+#include "snapshot/store.h"
+#include "template.h"
+
+/* Wide enough that dying VMs, which mostly wait, don't hold up a wave of releases; narrow enough
+ * that restores get their share of the CPUs. */
+#define DYING_MAX 32
+
+struct hosted_pool *daemon_pool_find(struct daemon *daemon, const char *name)
+{
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        struct pool *pool = list_entry(at, struct pool, node);
+
+        if (strcmp(pool->name, name) == 0)
+            return pool->owner;
+    }
+    return NULL;
+}
+
+/* ---- The deadline timer and the pump ---- */
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct daemon *daemon = timer->data;
+    uint64_t now = now_ns(), next = UINT64_MAX;
+
+    daemon->deadline_ns = UINT64_MAX;
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        struct pool *pool = list_entry(at, struct pool, node);
+        uint64_t pool_next = pool_tick(pool, now), hosted_next = hosted_tick(pool->owner, now);
+
+        next = MIN_OF(next, MIN_OF(pool_next, hosted_next));
+    }
+    if (next != UINT64_MAX)
+        daemon_arm(daemon, next);
+}
+
+void daemon_arm(struct daemon *daemon, uint64_t deadline_ns)
+{
+    uint64_t now_ms;
+
+    if (deadline_ns >= daemon->deadline_ns)
+        return;
+    daemon->deadline_ns = deadline_ns;
+    now_ms = uv_now(&daemon->loop);
+    uv_timer_start(&daemon->deadline_timer, on_deadline,
+                   deadline_ns / NS_PER_MS >= now_ms ? deadline_ns / NS_PER_MS - now_ms + 1 : 0, 0);
+}
+
+static bool daemon_quiet(struct daemon *daemon)
+{
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        struct hosted_pool *hosted = list_entry(at, struct pool, node)->owner;
+
+        if (!hosted_idle(hosted))
+            return false;
+    }
+    return http_open_requests(daemon->http) == 0 && vm_dirs_finish(&daemon->vm_dirs);
+}
+
+static void on_pump(uv_idle_t *idle)
+{
+    struct daemon *daemon = idle->data;
+
+    uv_idle_stop(idle);
+    http_flush(daemon->http);
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        struct pool *pool = list_entry(at, struct pool, node);
+
+        pool_pump(pool);
+        hosted_reap(pool->owner);
+    }
+    vm_dirs_pump(&daemon->vm_dirs);
+    http_flush(daemon->http);
+    if (daemon->stopping && daemon_quiet(daemon))
+        uv_stop(&daemon->loop);
+}
+
+void daemon_schedule(struct daemon *daemon)
+{
+    uv_idle_start(&daemon->pump, on_pump);
+}
+
+void daemon_shutdown(struct daemon *daemon)
+{
+    if (daemon->stopping)
+        return;
+    log_info("shutting down: no new leases, VMs are stopped");
+    daemon->stopping = daemon->env.stopping = true;
+    daemon->env.dying_max = UINT32_MAX;
+    http_stop_listening(daemon->http);
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        struct pool *pool = list_entry(at, struct pool, node);
+
+        pool_stop_all(pool, ACQUIRE_SHUTTING_DOWN);
+        hosted_stop_processes(pool->owner);
+    }
+    pool_kill_queue(&daemon->env);
+    daemon_schedule(daemon);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    (void)number;
+    daemon_shutdown(handle->data);
+}
+
+/* ---- Start ---- */
+
+static int open_dir(int *ret_fd, const char *path, const char *name, struct err *err)
+{
+    char whole[PATH_MAX + 32];
+
+    snprintf(whole, sizeof whole, "%s/%s", path, name);
+    if (cleanup_make_dirs(whole, 0700, err) < 0)
+        return -err->code;
+    *ret_fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*ret_fd < 0)
+        return err_set_errno(err, errno, "can't open %s", whole);
+    return 0;
+}
+
+static int dirs_open(struct daemon *daemon, struct err *err)
+{
+    const struct config *config = &daemon->config;
+
+    if (cleanup_make_dirs(config->state_dir, 0700, err) < 0 ||
+        cleanup_make_dirs(config->run_dir, 0755, err) < 0 ||
+        cleanup_lock(config->state_dir, &daemon->lock_fd, err) < 0)
+        return -err->code;
+    /* The two may be one directory, whose lock is taken then. */
+    if (strcmp(config->state_dir, config->run_dir) != 0 &&
+        cleanup_lock(config->run_dir, &daemon->run_lock_fd, err) < 0)
+        return -err->code;
+    cleanup_stale_vms(config->run_dir);
+    if (open_dir(&daemon->pools_fd, config->state_dir, "pools", err) < 0 ||
+        open_dir(&daemon->snapshots_fd, config->state_dir, "snapshots", err) < 0)
+        return -err->code;
+    return snapshot_store_clean(daemon->snapshots_fd, NULL, err);
+}
+
+/* Each VM has three fds here. */
+static void raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static const char *kvm_kind(void)
+{
+    struct manifest_cpu cpu;
+
+    if (access("/dev/kvm", R_OK | W_OK) < 0)
+        return "none";
+    host_cpu_detect(&cpu);
+    return cpu.software_only_kvm ? "pvm" : "hardware";
+}
+
+static void env_init(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t cpu_count = cpus > 0 ? (uint32_t)cpus : 1;
+
+    daemon->env = (struct pool_env){
+        .ops = &clone_ops,
+        .context = daemon,
+        .timeouts = { .setup_ns = config->setup_timeout_ms * NS_PER_MS,
+                      .awake_ns = config->awake_timeout_ms * NS_PER_MS,
+                      .ready_ns = config->ready_timeout_ms * NS_PER_MS,
+                      .surplus_ns = config->surplus_ms * NS_PER_MS },
+        .metrics = &daemon->metrics,
+        .refill_max = cpu_count,
+        .demand_max = 2 * cpu_count,
+        .dying_max = DYING_MAX,
+    };
+    list_init(&daemon->env.kill_queue);
+}
+
+static void loop_init(struct daemon *daemon)
+{
+    static const int numbers[] = { SIGTERM, SIGINT };
+
+    uv_loop_init(&daemon->loop);
+    uv_timer_init(&daemon->loop, &daemon->deadline_timer);
+    daemon->deadline_timer.data = daemon;
+    uv_idle_init(&daemon->loop, &daemon->pump);
+    daemon->pump.data = daemon;
+    for (unsigned i = 0; i < ARRAY_LEN(numbers); i++) {
+        uv_signal_init(&daemon->loop, &daemon->signals[i]);
+        daemon->signals[i].data = daemon;
+        uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+    }
+}
+
+int daemon_init(struct daemon *daemon, const struct config *config, struct err *err)
+{
+    memset(daemon, 0, sizeof *daemon);
+    daemon->config = *config;
+    daemon->pools_fd = daemon->snapshots_fd = daemon->lock_fd = daemon->run_lock_fd = -1;
+    daemon->vm_dirs.base_fd = -1;
+    daemon->deadline_ns = UINT64_MAX;
+    daemon->started_ns = now_ns();
+    list_init(&daemon->pools);
+    signal(SIGPIPE, SIG_IGN);
+    raise_fd_limit();
+    env_init(daemon);
+    loop_init(daemon);
+    daemon->kvm_kind = kvm_kind();
+    if (access_init(&daemon->access, config->policy, err) < 0 || dirs_open(daemon, err) < 0 ||
+        vm_dirs_init(&daemon->vm_dirs, &daemon->loop, config, err) < 0)
+        return -err->code;
+    if (http_create(&daemon->http, daemon, api_routes, api_route_count, err) < 0)
+        return -err->code;
+    hosted_load_all(daemon);
+    return 0;
+}
+
+void daemon_run(struct daemon *daemon)
+{
+    uv_run(&daemon->loop, UV_RUN_DEFAULT);
+}
+
+static void close_handle(uv_handle_t *handle, void *data)
+{
+    (void)data;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+void daemon_fini(struct daemon *daemon)
+{
+    http_destroy(daemon->http);
+    while (!list_empty(&daemon->pools)) {
+        struct pool *pool = list_entry(daemon->pools.next, struct pool, node);
+
+        list_remove(&pool->node);
+        free(pool->owner);
+    }
+    uv_walk(&daemon->loop, close_handle, NULL);
+    uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&daemon->loop);
+    vm_dirs_fini(&daemon->vm_dirs);
+    access_fini(&daemon->access);
+    close_fd(&daemon->pools_fd);
+    close_fd(&daemon->snapshots_fd);
+    close_fd(&daemon->lock_fd);
+    close_fd(&daemon->run_lock_fd);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon: everything of one poold hangs off struct daemon. Loop thread only.
+ *
+ * Who owns what
+ *   daemon         loop, pools, VM folders, HTTP server, the one deadline timer
+ *   hosted_pool    a pool (pool.h) with its specification, its boot sequence and its template
+ *   boot, template, clone   one volt-vmm process each, by its link (link.h)
+ */
+#ifndef VOLT_POOLD_DAEMON_H
+#define VOLT_POOLD_DAEMON_H
+
+#include <uv.h>
+
+#include "access.h"
+#include "config.h"
+#include "metrics.h"
+#include "pool.h"
+#include "random_stock.h"
+#include "vm_dirs.h"
+
+#define VOLT_VERSION "0.1.0"
+#define CMDLINE_BYTES 1024
+#define WARMUP_BYTES 1024
+
+struct http;
+struct boot;
+struct template;
+
+struct pool_spec {
+    uint64_t memory_bytes;
+    uint32_t vcpus;
+    char kernel[PATH_MAX], initrd[PATH_MAX];
+    char cmdline[CMDLINE_BYTES]; /* added to volt-vmm's default */
+    char warmup[WARMUP_BYTES];   /* "": none */
+};
+
+struct hosted_pool {
+    struct pool pool; /* pool.owner is this */
+    struct daemon *daemon;
+    struct pool_spec spec;
+    char created[32];
+    struct boot *boot;         /* while booting and snapshotting */
+    struct template *template; /* from loading on */
+    struct backoff template_backoff;
+    uint64_t phase_began_ns;
+    uint64_t cold_boot_ms, snapshot_ms; /* 0: not known */
+    uint32_t works;                     /* on the thread pool */
+    bool deleting;                      /* freed once its last VM and process are gone */
+    void (*deleted)(void *data);        /* told then; may be NULL */
+    void *deleted_data;
+};
+
+struct daemon {
+    struct config config;
+    struct access access;
+    uv_loop_t loop;
+    uv_timer_t deadline_timer;
+    uint64_t deadline_ns; /* the timer's; UINT64_MAX: off */
+    uv_idle_t pump;
+    uv_signal_t signals[2];
+    struct pool_env env;
+    struct metrics metrics;
+    struct random_stock random;
+    struct list pools; /* hosted_pool.pool.node */
+    uint32_t pool_count;
+    struct vm_dirs vm_dirs;
+    struct http *http;
+    int state_fd, pools_fd, snapshots_fd, lock_fd, run_lock_fd;
+    uint64_t started_ns;
+    const char *kvm_kind; /* "hardware", "pvm", "none" */
+    bool stopping, stopped;
+};
+
+/* Starts everything. On failure daemon_fini cleans up. */
+int daemon_init(struct daemon *daemon, const struct config *config, struct err *err);
+/* Runs until the shutdown is complete. */
+void daemon_run(struct daemon *daemon);
+void daemon_fini(struct daemon *daemon);
+
+/* No new leases, all VMs stopped, then the loop ends. */
+void daemon_shutdown(struct daemon *daemon);
+/* Have pool_tick called at deadline_ns or earlier. */
+void daemon_arm(struct daemon *daemon, uint64_t deadline_ns);
+/* Have pools pumped, replies written and, when stopping, the end looked for, soon. */
+void daemon_schedule(struct daemon *daemon);
+
+struct hosted_pool *daemon_pool_find(struct daemon *daemon, const char *name);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns hosted pools: which process comes after which, and their end; see hosted.h. */
+#include "hosted.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot.h"
+#include "hosted_file.h"
+#include "log.h"
+#include "snapstore.h"
+#include "template.h"
+#include "work.h"
+
+/* A snapshot whose template never gets ready is given up after so many tries. */
+#define TEMPLATE_ATTEMPTS 4
+
+struct hosted_pool *hosted_add(struct daemon *daemon, const char *name)
+{
+    struct hosted_pool *hosted = calloc(1, sizeof *hosted);
+
+    if (!hosted)
+        return NULL;
+    pool_init(&hosted->pool, &daemon->env, name);
+    hosted->pool.owner = hosted;
+    hosted->daemon = daemon;
+    list_append(&daemon->pools, &hosted->pool.node);
+    daemon->pool_count++;
+    return hosted;
+}
+
+void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error)
+{
+    hosted->phase_began_ns = now_ns();
+    pool_set_state(&hosted->pool, state, error);
+    if (error)
+        log_error("pool '%s' %s: %s", hosted->pool.name, pool_state_name(state), error);
+    else
+        log_info("pool '%s' is %s", hosted->pool.name, pool_state_name(hosted->pool.state));
+}
+
+struct hosted_pool *hosted_create(struct daemon *daemon, const char *name,
+                                  const struct pool_spec *spec, uint32_t min, uint32_t max,
+                                  uint32_t shells)
+{
+    struct hosted_pool *hosted = hosted_add(daemon, name);
+    time_t now = time(NULL);
+    struct tm tm;
+
+    if (!hosted)
+        return NULL;
+    hosted->spec = *spec;
+    gmtime_r(&now, &tm);
+    strftime(hosted->created, sizeof hosted->created, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    pool_set_limits(&hosted->pool, min, max, shells);
+    hosted_set_state(hosted, POOL_BOOTING, NULL);
+    boot_start(hosted);
+    return hosted;
+}
+
+void hosted_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint64_t snapshot_ms)
+{
+    hosted->cold_boot_ms = cold_boot_ms;
+    hosted->snapshot_ms = snapshot_ms;
+    if (hosted->deleting || hosted->daemon->stopping)
+        return;
+    hosted_save(hosted);
+    hosted_set_state(hosted, POOL_LOADING, NULL);
+    template_start(hosted);
+}
+
+void hosted_boot_failed(struct hosted_pool *hosted, const char *detail)
+{
+    hosted_set_state(hosted, POOL_FAILED, detail);
+}
+
+void hosted_template_ready(struct hosted_pool *hosted)
+{
+    backoff_success(&hosted->template_backoff);
+    hosted_set_state(hosted, POOL_READY, NULL);
+}
+
+void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool final,
+                           const char *detail)
+{
+    struct daemon *daemon = hosted->daemon;
+
+    daemon_schedule(daemon);
+    if (hosted->deleting || daemon->stopping || hosted->pool.state == POOL_DRAINING)
+        return;
+    backoff_failure(&hosted->template_backoff, now_ns());
+    if (!was_ready && (final || hosted->template_backoff.failures >= TEMPLATE_ATTEMPTS)) {
+        hosted_set_state(hosted, POOL_FAILED, detail);
+        return;
+    }
+    log_warn("pool '%s': the template ended (%s); it is started again", hosted->pool.name, detail);
+    hosted_set_state(hosted, POOL_LOADING, NULL);
+    daemon_arm(daemon, hosted->template_backoff.until_ns);
+}
+
+uint64_t hosted_tick(struct hosted_pool *hosted, uint64_t now)
+{
+    if (hosted->pool.state != POOL_LOADING || hosted->template || hosted->boot ||
+        hosted->daemon->stopping)
+        return UINT64_MAX;
+    if (backoff_active(&hosted->template_backoff, now))
+        return hosted->template_backoff.until_ns;
+    template_start(hosted);
+    return UINT64_MAX;
+}
+
+struct save_job {
+    struct hosted_pool *hosted;
+    char name[POOL_NAME_BYTES];
+    char *text;
+    int dir_fd;
+    struct err err;
+};
+
+static void save_run(void *data)
+{
+    struct save_job *job = data;
+
+    hosted_file_write(job->dir_fd, job->name, job->text, &job->err);
+}
+
+static void save_done(void *data)
+{
+    struct save_job *job = data;
+
+    if (job->err.code)
+        log_error("pool '%s' was not saved: %s", job->name, job->err.msg);
+    job->hosted->works--;
+    daemon_schedule(job->hosted->daemon);
+    free(job->text);
+    free(job);
+}
+
+void hosted_save(struct hosted_pool *hosted)
+{
+    struct save_job *job = calloc(1, sizeof *job);
+
+    if (job)
+        job->text = hosted_file_format(hosted);
+    if (!job || !job->text) {
+        free(job);
+        log_error("pool '%s' was not saved: out of memory", hosted->pool.name);
+        return;
+    }
+    job->hosted = hosted;
+    job->dir_fd = hosted->daemon->pools_fd;
+    snprintf(job->name, sizeof job->name, "%s", hosted->pool.name);
+    if (work_start(&hosted->daemon->loop, save_run, save_done, job) == 0) {
+        hosted->works++;
+        return;
+    }
+    free(job->text);
+    free(job);
+}
+
+void hosted_stop_processes(struct hosted_pool *hosted)
+{
+    if (hosted->boot)
+        boot_cancel(hosted->boot);
+    if (hosted->template)
+        template_kill(hosted->template);
+}
+
+void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data), void *data)
+{
+    hosted->deleting = true;
+    hosted->deleted = deleted;
+    hosted->deleted_data = data;
+    pool_set_state(&hosted->pool, POOL_DRAINING, NULL);
+    pool_stop_all(&hosted->pool, ACQUIRE_DRAINING);
+    hosted_stop_processes(hosted);
+    daemon_schedule(hosted->daemon);
+}
+
+bool hosted_idle(const struct hosted_pool *hosted)
+{
+    return pool_vm_count(&hosted->pool) == 0 && !hosted->boot && !hosted->template &&
+           hosted->works == 0;
+}
+
+static void delete_run(void *data)
+{
+    struct hosted_pool *hosted = data;
+    struct daemon *daemon = hosted->daemon;
+    char console_log[2 * PATH_MAX];
+
+    snapshot_delete(daemon->snapshots_fd, hosted->pool.name, NULL);
+    hosted_file_delete(daemon->pools_fd, hosted->pool.name);
+    snprintf(console_log, sizeof console_log, "%s/%s.console.log", daemon->config.run_dir,
+             hosted->pool.name);
+    unlink(console_log);
+}
+
+static void delete_done(void *data)
+{
+    struct hosted_pool *hosted = data;
+    struct daemon *daemon = hosted->daemon;
+
+    log_info("pool '%s' is deleted", hosted->pool.name);
+    list_remove(&hosted->pool.node);
+    daemon->pool_count--;
+    if (hosted->deleted)
+        hosted->deleted(hosted->deleted_data);
+    free(hosted);
+    daemon_schedule(daemon);
+}
+
+void hosted_reap(struct hosted_pool *hosted)
+{
+    if (!hosted->deleting || !hosted_idle(hosted))
+        return;
+    /* The count keeps it from being reaped twice. */
+    hosted->works++;
+    if (work_start(&hosted->daemon->loop, delete_run, delete_done, hosted) < 0)
+        hosted->works--;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns pools/NAME.json: one key table for reading, its formatting, and loading them all at start.
+ */
+#include "hosted_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hosted.h"
+#include "json_keys.h"
+#include "log.h"
+#include "machine/guest_mem.h"
+#include "template.h"
+
+#define FILE_NAME_BYTES (POOL_NAME_BYTES + 16)
+
+struct saved_pool {
+    struct pool_spec spec;
+    char created[32];
+    uint64_t cold_boot_ms, snapshot_ms;
+    uint32_t min, max, shells;
+};
+
+#define TEXT(member, name) JSON_TEXT_KEY(struct saved_pool, member, name, JSON_KEY_TEXT, true, 0)
+#define COUNT(member, name, lo, hi)                                                                \
+    JSON_NUMBER_KEY(struct saved_pool, member, name, JSON_KEY_COUNT, true, lo, hi)
+#define LONG(member, name, lo, hi)                                                                 \
+    JSON_NUMBER_KEY(struct saved_pool, member, name, JSON_KEY_LONG, true, lo, hi)
+
+static const struct json_key keys[] = {
+    LONG(spec.memory_bytes, "memory_bytes", GUEST_RAM_BYTES_MIN, GUEST_RAM_BYTES_MAX),
+    COUNT(spec.vcpus, "vcpus", 1, 64),
+    TEXT(spec.kernel, "kernel"),
+    TEXT(spec.initrd, "initrd"),
+    TEXT(spec.cmdline, "cmdline"),
+    TEXT(spec.warmup, "warmup"),
+    TEXT(created, "created"),
+    LONG(cold_boot_ms, "cold_boot_ms", 0, UINT32_MAX),
+    LONG(snapshot_ms, "snapshot_ms", 0, UINT32_MAX),
+    COUNT(min, "min", 0, 100000),
+    COUNT(max, "max", 1, 100000),
+    COUNT(shells, "shells", 0, 100000),
+};
+
+char *hosted_file_format(const struct hosted_pool *hosted)
+{
+    const struct pool_spec *spec = &hosted->spec;
+    json_t *root =
+        json_pack("{s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i}", "memory_bytes",
+                  (json_int_t)spec->memory_bytes, "vcpus", (int)spec->vcpus, "kernel", spec->kernel,
+                  "initrd", spec->initrd, "cmdline", spec->cmdline, "warmup", spec->warmup,
+                  "created", hosted->created, "cold_boot_ms", (json_int_t)hosted->cold_boot_ms,
+                  "snapshot_ms", (json_int_t)hosted->snapshot_ms, "min", (int)hosted->pool.min,
+                  "max", (int)hosted->pool.max, "shells", (int)hosted->pool.shells);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+
+    json_decref(root);
+    return text;
+}
+
+int hosted_file_write(int dir_fd, const char *name, const char *text, struct err *err)
+{
+    char file[FILE_NAME_BYTES], temporary[FILE_NAME_BYTES];
+    _cleanup_close_ int fd = -1;
+    int rc;
+
+    snprintf(file, sizeof file, "%s.json", name);
+    snprintf(temporary, sizeof temporary, ".%s.tmp", name);
+    fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    rc = fd < 0 ? -errno : pwrite_all(fd, text, strlen(text), 0);
+    if (rc == 0 &&
+        (fsync(fd) < 0 || renameat(dir_fd, temporary, dir_fd, file) < 0 || fsync(dir_fd) < 0))
+        rc = -errno;
+    return rc < 0 ? err_set_errno(err, -rc, "can't write pools/%s", file) : 0;
+}
+
+void hosted_file_delete(int dir_fd, const char *name)
+{
+    char file[FILE_NAME_BYTES];
+
+    snprintf(file, sizeof file, "%s.json", name);
+    unlinkat(dir_fd, file, 0);
+    fsync(dir_fd);
+}
+
+static json_t *file_parse(int dir_fd, const char *file, struct err *err)
+{
+    _cleanup_close_ int fd = openat(dir_fd, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    json_error_t error;
+    json_t *root;
+
+    if (fd < 0) {
+        err_set_errno(err, errno, "can't open it");
+        return NULL;
+    }
+    root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        err_set(err, EINVAL, "line %d: %s", error.line, error.text);
+    return root;
+}
+
+static int pool_load(struct daemon *daemon, const char *name, const char *file, struct err *err)
+{
+    struct saved_pool saved = { 0 };
+    json_t *root = file_parse(daemon->pools_fd, file, err);
+    struct hosted_pool *hosted;
+    int rc;
+
+    if (!root)
+        return -EINVAL;
+    rc = json_keys_read(root, keys, ARRAY_LEN(keys), &saved, err);
+    json_decref(root);
+    if (rc < 0)
+        return rc;
+    hosted = hosted_add(daemon, name);
+    if (!hosted)
+        return err_set(err, ENOMEM, "out of memory");
+    hosted->spec = saved.spec;
+    memcpy(hosted->created, saved.created, sizeof hosted->created);
+    hosted->cold_boot_ms = saved.cold_boot_ms;
+    hosted->snapshot_ms = saved.snapshot_ms;
+    pool_set_limits(&hosted->pool, saved.min, saved.max, saved.shells);
+    hosted_set_state(hosted, POOL_LOADING, NULL);
+    template_start(hosted);
+    return 0;
+}
+
+/* The name in "NAME.json"; false for other files. */
+static bool name_of_file(const char *file, char ret_name[POOL_NAME_BYTES])
+{
+    size_t len = strlen(file);
+
+    if (len < 6 || len - 5 >= POOL_NAME_BYTES || strcmp(file + len - 5, ".json") != 0)
+        return false;
+    memcpy(ret_name, file, len - 5);
+    ret_name[len - 5] = '\0';
+    return pool_name_valid(ret_name);
+}
+
+void hosted_load_all(struct daemon *daemon)
+{
+    int fd = openat(daemon->pools_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        char name[POOL_NAME_BYTES];
+        struct err err = { 0 };
+
+        if (name_of_file(entry->d_name, name) && pool_load(daemon, name, entry->d_name, &err) < 0)
+            log_error("pool '%s' was not loaded: pools/%s: %s", name, entry->d_name, err.msg);
+    }
+    if (dir)
+        closedir(dir);
+    else
+        close_fd(&fd);
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns replies, upgrades and the watching of clients that wait; see http.h. */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "daemon.h"
+#include "http_internal.h"
+
+static const struct error_row {
+    const char *code;
+    unsigned status;
+} errors[] = {
+#define X(name, code, status) [name] = { code, status },
+    API_ERROR_MAP(X)
+#undef X
+};
+static_assert(ARRAY_LEN(errors) == API_ERROR_COUNT, "every error has a row");
+
+void http_reply_response(struct http_request *request, unsigned status,
+                         struct MHD_Response *response)
+{
+    struct http *http = request->http;
+
+    assert(!request->answered && response);
+    request->answered = true;
+    list_remove(&request->node);
+    http->open_count--;
+    http_watch_stop(request);
+    /* Refused only when the connection is being closed: then there is nobody to tell. */
+    MHD_queue_response(request->mhd, status, response);
+    MHD_destroy_response(response);
+    if (request->suspended) {
+        request->suspended = false;
+        MHD_resume_connection(request->mhd);
+        http->dirty = true;
+        daemon_schedule(http->daemon);
+    }
+}
+
+static void reply_buffer(struct http_request *request, unsigned status, const char *type,
+                         const char *text, size_t bytes, enum MHD_ResponseMemoryMode mode)
+{
+    /* MHD does not write to it, whatever the type says. */
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)text, mode);
+
+    if (!response)
+        abort(); /* out of memory for 200 bytes */
+    if (type)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    http_reply_response(request, status, response);
+}
+
+void http_reply_text(struct http_request *request, unsigned status, const char *type,
+                     const char *text, size_t bytes)
+{
+    reply_buffer(request, status, type, text, bytes, MHD_RESPMEM_MUST_COPY);
+}
+
+void http_reply_empty(struct http_request *request, unsigned status)
+{
+    reply_buffer(request, status, NULL, "", 0, MHD_RESPMEM_PERSISTENT);
+}
+
+void http_reply_json(struct http_request *request, unsigned status, json_t *body)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    size_t len = text ? strlen(text) : 0;
+
+    json_decref(body);
+    if (!text) {
+        http_reply_error(request, API_INTERNAL, "the reply could not be made");
+        return;
+    }
+    /* The newline is for people with curl; it takes the place of the NUL. */
+    text[len] = '\n';
+    reply_buffer(request, status, "application/json", text, len + 1, MHD_RESPMEM_MUST_FREE);
+}
+
+void http_reply_error(struct http_request *request, enum api_error code, const char *fmt, ...)
+{
+    char message[1024], *text;
+    struct MHD_Response *response;
+    va_list args;
+    json_t *body;
+
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    body = json_pack("{s:{s:s, s:s%}}", "error", "code", errors[code].code, "message", message,
+                     strlen(message));
+    /* A sentence that quotes bytes which are no UTF-8 can't be JSON. */
+    if (!body)
+        body = json_pack("{s:{s:s, s:s}}", "error", "code", errors[code].code, "message",
+                         "the request is not valid UTF-8");
+    text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (!text)
+        abort();
+    size_t len = strlen(text);
+    text[len] = '\n';
+    response = MHD_create_response_from_buffer(len + 1, text, MHD_RESPMEM_MUST_FREE);
+    if (!response)
+        abort();
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    http_reply_response(request, errors[code].status, response);
+}
+
+/* ---- Upgrades ---- */
+
+static void on_upgraded(void *data, struct MHD_Connection *mhd, void *request_context,
+                        const char *extra, size_t extra_bytes, MHD_socket fd,
+                        struct MHD_UpgradeResponseHandle *handle)
+{
+    struct http_request *request = request_context;
+    void (*upgraded)(void *, int) = request->upgraded;
+
+    (void)data;
+    (void)mhd;
+    (void)extra;
+    request->upgraded = NULL;
+    /* What came before the 101 can't follow the socket into the VM: clients wait for it. */
+    upgraded(request->upgrade_data, extra_bytes == 0 ? fd : -1);
+    MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
+    request->http->dirty = true;
+    daemon_schedule(request->daemon);
+}
+
+void http_reply_upgrade(struct http_request *request, const char *protocol,
+                        void (*upgraded)(void *data, int fd), void *data)
+{
+    struct MHD_Response *response = MHD_create_response_for_upgrade(on_upgraded, NULL);
+
+    if (!response)
+        abort();
+    request->upgraded = upgraded;
+    request->upgrade_data = data;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_UPGRADE, protocol);
+    http_reply_response(request, MHD_HTTP_SWITCHING_PROTOCOLS, response);
+}
+
+void http_upgrade_end(struct http_request *request)
+{
+    if (request->upgraded)
+        request->upgraded(request->upgrade_data, -1);
+    request->upgraded = NULL;
+}
+
+const char *http_upgrade_header(const struct http_request *request)
+{
+    return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_UPGRADE);
+}
+
+const char *http_query(const struct http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->mhd, MHD_GET_ARGUMENT_KIND, name);
+}
+
+/* ---- Watching ---- */
+
+struct http_watch {
+    uv_poll_t poll;
+    struct http_request *request;
+    void (*gone)(struct http_request *request);
+};
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void http_watch_stop(struct http_request *request)
+{
+    struct http_watch *watch = request->watch;
+
+    if (!watch)
+        return;
+    request->watch = NULL;
+    uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
+}
+
+static void on_disconnect(uv_poll_t *poll, int status, int events)
+{
+    struct http_watch *watch = poll->data;
+    struct http_request *request = watch->request;
+    void (*gone)(struct http_request *) = watch->gone;
+
+    (void)status;
+    (void)events;
+    http_watch_stop(request);
+    gone(request);
+}
+
+int http_watch(struct http_request *request, void (*gone)(struct http_request *request))
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct http_watch *watch = calloc(1, sizeof *watch);
+    int rc;
+
+    if (!watch)
+        return -ENOMEM;
+    rc = uv_poll_init(&request->daemon->loop, &watch->poll, info->connect_fd);
+    if (rc < 0) {
+        free(watch);
+        return rc;
+    }
+    watch->poll.data = watch;
+    watch->request = request;
+    watch->gone = gone;
+    request->watch = watch;
+    return uv_poll_start(&watch->poll, UV_DISCONNECT, on_disconnect);
+}

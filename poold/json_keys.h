@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads a JSON object into a struct by a table of keys: type, range, required. Unknown keys are
+ * refused, keys that are absent leave their field as it was. Any thread. */
+#ifndef VOLT_POOLD_JSON_KEYS_H
+#define VOLT_POOLD_JSON_KEYS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum json_kind {
+    JSON_KEY_TEXT,  /* char[max]: without NUL bytes and control characters; at least min long */
+    JSON_KEY_PATH,  /* the same, and absolute */
+    JSON_KEY_NAME,  /* the same, and a pool's name */
+    JSON_KEY_COUNT, /* uint32_t from min to max */
+    JSON_KEY_LONG,  /* uint64_t from min to max */
+    JSON_KEY_SIZE,  /* uint64_t from min to max; a string like "128M", or an integer */
+    JSON_KEY_BOOL,  /* bool */
+};
+
+struct json_key {
+    const char *name;
+    enum json_kind kind;
+    bool required;
+    uint64_t min, max; /* max: for texts the size of the field */
+    size_t offset;
+};
+
+#define JSON_TEXT_KEY(type, member, key_name, key_kind, is_required, least)                        \
+    {                                                                                              \
+        key_name, key_kind, is_required, least, sizeof(((type *)0)->member),                       \
+            offsetof(type, member)                                                                 \
+    }
+#define JSON_NUMBER_KEY(type, member, key_name, key_kind, is_required, least, most)                \
+    {                                                                                              \
+        key_name, key_kind, is_required, least, most, offsetof(type, member)                       \
+    }
+
+/* 0, or -EINVAL with a sentence that names the key; *ret may have been filled in part then. A key
+ * whose value is null counts as absent. */
+int json_keys_read(const json_t *object, const struct json_key *keys, size_t key_count, void *ret,
+                   struct err *err);
+
+/* 1 to 63 of a-z 0-9 - _ ., beginning with a letter or digit. */
+bool pool_name_valid(const char *name);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The LEASE object of docs/api.md as text, made without the JSON library: it is on the path of
+ * every acquire. */
+#ifndef VOLT_POOLD_LEASE_TEXT_H
+#define VOLT_POOLD_LEASE_TEXT_H
+
+#include <stddef.h>
+
+#include "daemon.h"
+
+#define LEASE_TEXT_BYTES (PATH_MAX + 2048)
+
+/* The object of a leased slot in ret_text; returns its length. now 0: as the answer to an acquire;
+ * else with age_ms, expires_in_ms and pid. */
+size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t now,
+                  char ret_text[LEASE_TEXT_BYTES]);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the polling, reading and closing of a link's three fds; see link.h. */
+#include "link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "base/util.h"
+
+#define LAST_WORDS_MAX 64
+
+void link_init(struct link *link, uv_loop_t *loop, const struct link_ops *ops)
+{
+    *link = (struct link){ .ops = ops, .loop = loop, .fds = { -1, -1, -1 } };
+}
+
+/* Reads one message and passes it on. False when there is none, or the channel is closed now. */
+static bool read_one(struct link *link, enum link_channel channel)
+{
+    int fds[CONTROL_FDS_MAX];
+    struct control_msg msg;
+    unsigned fd_count;
+    int rc;
+
+    if (link->fds[channel] < 0)
+        return false;
+    rc = control_recv(link->fds[channel], &msg, fds, &fd_count);
+    if (rc == 0) {
+        link->ops->message(link, channel, &msg, fds, fd_count);
+        return true;
+    }
+    if (rc != -EAGAIN) {
+        link_close_channel(link, channel);
+        link->ops->closed(link, channel, rc);
+    }
+    return false;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct link *link = poll->data;
+    enum link_channel channel = (enum link_channel)(poll - link->polls);
+
+    (void)status; /* an error of the poll is one of the read, too */
+    (void)events;
+    if (channel != LINK_PIDFD) {
+        /* One message a wake-up: the poll is level-triggered, a second read would mostly be EAGAIN.
+         */
+        read_one(link, channel);
+        return;
+    }
+    /* Its last words come before the news of its death. */
+    for (unsigned i = 0; i < LAST_WORDS_MAX && read_one(link, LINK_CONTROL); i++)
+        ;
+    if (link->closing)
+        return;
+    link_close_channel(link, LINK_PIDFD);
+    link->ops->exited(link);
+}
+
+int link_attach(struct link *link, enum link_channel channel, int fd)
+{
+    int rc = uv_poll_init(link->loop, &link->polls[channel], fd);
+
+    link->fds[channel] = fd;
+    if (rc == 0) {
+        link->polls[channel].data = link;
+        link->open_handles++;
+        link->polling[channel] = true;
+        rc = uv_poll_start(&link->polls[channel], UV_READABLE, on_poll);
+    }
+    if (rc < 0)
+        link_close_channel(link, channel);
+    return rc;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct link *link = handle->data;
+
+    link->open_handles--;
+    if (link->closing && link->open_handles == 0)
+        link->ops->released(link);
+}
+
+void link_close_channel(struct link *link, enum link_channel channel)
+{
+    if (link->polling[channel]) {
+        link->polling[channel] = false;
+        uv_close((uv_handle_t *)&link->polls[channel], on_handle_closed);
+    }
+    close_fd(&link->fds[channel]);
+}
+
+void link_close(struct link *link)
+{
+    if (link->closing)
+        return;
+    for (unsigned i = 0; i < LINK_CHANNEL_COUNT; i++)
+        link_close_channel(link, (enum link_channel)i);
+    link->closing = true;
+    if (link->open_handles == 0)
+        link->ops->released(link);
+}
+
+void link_kill(struct link *link)
+{
+    if (link->fds[LINK_PIDFD] >= 0)
+        syscall(SYS_pidfd_send_signal, link->fds[LINK_PIDFD], SIGKILL, NULL, 0);
+}
+
+int link_socketpair(int ret_pair[2])
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0) {
+        int error = errno;
+
+        close(pair[0]);
+        close(pair[1]);
+        return -error;
+    }
+    ret_pair[0] = pair[0];
+    ret_pair[1] = pair[1];
+    return 0;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A link: poold's end of one volt-vmm process: its control and bell sockets and its pidfd, watched
+ * by the loop. Used for boot VMs, templates and clones alike. Loop thread only.
+ *
+ * A link lives inside its owner's struct. The owner may free that only from the `released`
+ * callback, which comes after link_close, once libuv lets go of the handles. */
+#ifndef VOLT_POOLD_LINK_H
+#define VOLT_POOLD_LINK_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "control.h"
+
+enum link_channel {
+    LINK_BELL,
+    LINK_CONTROL,
+    LINK_PIDFD,
+    LINK_CHANNEL_COUNT,
+};
+
+struct link;
+
+struct link_ops {
+    /* A message; the callee owns fds. */
+    void (*message)(struct link *link, enum link_channel channel, const struct control_msg *msg,
+                    int *fds, unsigned fd_count);
+    /* End of file (-ENOTCONN) or a broken message (-errno) on a socket; it is closed already. */
+    void (*closed)(struct link *link, enum link_channel channel, int error);
+    /* The process has ended. */
+    void (*exited)(struct link *link);
+    /* After link_close: nothing refers to the link any more. */
+    void (*released)(struct link *link);
+};
+
+struct link {
+    const struct link_ops *ops;
+    uv_loop_t *loop;
+    int fds[LINK_CHANNEL_COUNT];
+    uv_poll_t polls[LINK_CHANNEL_COUNT];
+    bool polling[LINK_CHANNEL_COUNT];
+    bool closing;
+    unsigned open_handles;
+};
+
+void link_init(struct link *link, uv_loop_t *loop, const struct link_ops *ops);
+
+/* Watches fd, which becomes the link's whatever the outcome. 0 or -errno. */
+int link_attach(struct link *link, enum link_channel channel, int fd);
+
+/* Closes one channel, or all of them; the latter is followed by `released`. */
+void link_close_channel(struct link *link, enum link_channel channel);
+void link_close(struct link *link);
+
+/* SIGKILL through the pidfd, if it is there. */
+void link_kill(struct link *link);
+
+/* Makes a pair of connected, close-on-exec SEQPACKET sockets; [0] is non-blocking: poold's. */
+int link_socketpair(int ret_pair[2]);
+
+#endif

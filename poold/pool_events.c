@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns what happens to a slot when its VM is started, says something, fails or is gone; see pool.h.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "pool_internal.h"
+
+struct slot *pool_slot_create(struct pool *pool)
+{
+    struct slot *slot = calloc(1, sizeof *slot);
+
+    if (!slot)
+        return NULL;
+    list_init(&slot->kill_node);
+    slot->pool = pool;
+    slot->state = SLOT_PREPARING;
+    list_append(&pool->slots[SLOT_PREPARING], &slot->node);
+    pool->counts[SLOT_PREPARING]++;
+    pool->env->refilling++;
+    return slot;
+}
+
+void pool_slot_move(struct slot *slot, enum slot_state to)
+{
+    struct pool *pool = slot->pool;
+    struct pool_env *env = pool->env;
+
+    assert(slot_may_move(slot->state, to));
+    list_remove(&slot->node);
+    pool->counts[slot->state]--;
+    env->refilling -= slot->state == SLOT_PREPARING;
+    env->waking -= slot->state == SLOT_WAKING;
+    slot->state = to;
+    slot->deadline_ns = 0;
+    if (to == SLOT_DEAD)
+        return;
+    list_append(&pool->slots[to], &slot->node);
+    pool->counts[to]++;
+    env->refilling += to == SLOT_PREPARING;
+    env->waking += to == SLOT_WAKING;
+}
+
+void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns)
+{
+    slot->deadline_ns = deadline_ns;
+    if (deadline_ns)
+        slot->pool->env->ops->arm(slot->pool->env->context, deadline_ns);
+}
+
+static void demand_end(struct slot *slot)
+{
+    if (slot->demanded) {
+        slot->demanded = false;
+        slot->pool->env->demanded--;
+    }
+}
+
+static void slot_kill(struct slot *slot)
+{
+    slot->kill_sent = true;
+    slot->pool->dying++;
+    slot->pool->env->dying++;
+    slot->pool->env->ops->kill(slot->pool->env->context, slot);
+}
+
+void pool_kill_queue(struct pool_env *env)
+{
+    while (env->dying < env->dying_max && !list_empty(&env->kill_queue)) {
+        struct slot *slot = list_entry(env->kill_queue.next, struct slot, kill_node);
+
+        list_remove(&slot->kill_node);
+        slot_kill(slot);
+    }
+}
+
+void pool_slot_stop(struct slot *slot)
+{
+    struct pool_env *env = slot->pool->env;
+
+    assert(!slot->acquire);
+    demand_end(slot);
+    slot->phase = SLOT_PHASE_NONE;
+    pool_slot_move(slot, SLOT_STOPPING);
+    if (!slot->kill_sent)
+        list_append(&env->kill_queue, &slot->kill_node);
+    pool_kill_queue(env);
+    pool_schedule(slot->pool);
+}
+
+void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail)
+{
+    struct pool *pool = slot->pool;
+    struct acquire *acquire = slot->acquire;
+
+    pool->counters.failures[failure]++;
+    snprintf(pool->last_failure, sizeof pool->last_failure, "%s: %s", failure_name(failure),
+             detail);
+    if (slot->state == SLOT_PREPARING) {
+        backoff_failure(&pool->backoff, pool_now(pool));
+        pool->env->ops->arm(pool->env->context, pool->backoff.until_ns);
+    }
+    slot->acquire = NULL;
+    pool_slot_stop(slot);
+    if (!acquire)
+        return;
+    acquire->slot = NULL;
+    if (++acquire->attempts >= ACQUIRE_ATTEMPTS) {
+        pool_acquire_finish(acquire, ACQUIRE_RESTORE_FAILED, NULL);
+        return;
+    }
+    list_prepend(&pool->waiters, &acquire->node);
+    acquire->queued = true;
+    pool->waiting++;
+}
+
+/* The state of a slot whose WAKE(RESTORE) is on its way. */
+static void restore_begin(struct slot *slot, struct acquire *acquire, uint64_t patience_ns)
+{
+    struct pool_env *env = slot->pool->env;
+
+    slot->phase = SLOT_PHASE_AWAKE;
+    slot->acquire = acquire;
+    if (acquire) {
+        acquire->slot = slot;
+        slot->demanded = true;
+        env->demanded++;
+        pool_slot_move(slot, SLOT_WAKING);
+    } else if (slot->state != SLOT_PREPARING) {
+        pool_slot_move(slot, SLOT_PREPARING);
+    }
+    pool_slot_deadline(slot, slot->begun_ns + patience_ns);
+}
+
+bool pool_clone_start(struct pool *pool, struct acquire *acquire, bool shell)
+{
+    const struct pool_timeouts *t = &pool->env->timeouts;
+    struct slot *slot = pool_slot_create(pool);
+    int rc;
+
+    if (!slot)
+        return false;
+    slot->tier = TIER_COLD;
+    slot->begun_ns = pool_now(pool);
+    rc = pool->env->ops->clone(pool->env->context, slot, !shell,
+                               acquire ? 0 : DOORBELL_FLAG_PARK_AGAIN);
+    if (rc < 0) {
+        /* No process, so no event will come: it is dead on the spot. */
+        slot->acquire = acquire;
+        slot->kill_sent = true;
+        pool->dying++;
+        pool->env->dying++;
+        pool_slot_fail(slot, FAILURE_CLONE, "the template did not take a clone request");
+        pool_vm_gone(slot);
+        return false;
+    }
+    if (shell) {
+        slot->phase = SLOT_PHASE_CLONING;
+        pool_slot_deadline(slot, slot->begun_ns + t->setup_ns);
+    } else {
+        restore_begin(slot, acquire, t->setup_ns + t->awake_ns);
+    }
+    return true;
+}
+
+void pool_shell_restore(struct slot *slot, struct acquire *acquire)
+{
+    struct pool *pool = slot->pool;
+    uint32_t flags = acquire ? 0 : DOORBELL_FLAG_PARK_AGAIN;
+
+    slot->tier = TIER_SHELL;
+    slot->begun_ns = pool_now(pool);
+    restore_begin(slot, acquire, pool->env->timeouts.awake_ns);
+    if (pool->env->ops->wake(pool->env->context, slot, DOORBELL_OP_RESTORE, flags) < 0)
+        pool_slot_fail(slot, FAILURE_CRASHED, "its bell does not take a message");
+}
+
+static void lease_begin(struct slot *slot, uint64_t now)
+{
+    struct acquire *acquire = slot->acquire;
+    struct metrics *metrics = slot->pool->env->metrics;
+    const struct timings *t = &slot->timings;
+
+    slot->acquire = NULL;
+    slot->phase = SLOT_PHASE_NONE;
+    pool_slot_move(slot, SLOT_LEASED);
+    slot->leased_ns = now;
+    slot->ttl_ms = acquire->ttl_ms;
+    if (slot->ttl_ms)
+        pool_slot_deadline(slot, now + slot->ttl_ms * NS_PER_MS);
+    histogram_add(&metrics->acquire, t->queue_ns + t->load_ns + t->awake_ns + t->ready_ns);
+    pool_acquire_finish(acquire, ACQUIRE_OK, slot);
+    pool_schedule(slot->pool);
+}
+
+void pool_vm_hello(struct slot *slot, uint32_t layers, uint32_t landlock_abi)
+{
+    slot->layers = layers;
+    slot->landlock_abi = landlock_abi;
+    if (slot->state != SLOT_PREPARING || slot->phase != SLOT_PHASE_CLONING)
+        return;
+    backoff_success(&slot->pool->backoff);
+    slot->phase = SLOT_PHASE_NONE;
+    pool_slot_move(slot, SLOT_SHELL);
+    pool_schedule(slot->pool);
+}
+
+static bool slot_expects(struct slot *slot, enum slot_phase phase, const char *what)
+{
+    char detail[96];
+
+    if (slot->state == SLOT_STOPPING)
+        return false;
+    if (slot->phase == phase)
+        return true;
+    snprintf(detail, sizeof detail, "the VM said %s while its slot was %s", what,
+             slot_state_name(slot->state));
+    pool_slot_fail(slot, FAILURE_PROTOCOL, detail);
+    return false;
+}
+
+void pool_vm_awake(struct slot *slot, uint64_t run_ns)
+{
+    struct metrics *metrics = slot->pool->env->metrics;
+    struct timings *t = &slot->timings;
+
+    if (!slot_expects(slot, SLOT_PHASE_AWAKE, "AWAKE"))
+        return;
+    uint64_t now = pool_now(slot->pool);
+    uint64_t took_ns = now - slot->begun_ns;
+    slot->awake_ns = now;
+    if (slot->acquire)
+        t->queue_ns = slot->begun_ns - MIN_OF(slot->acquire->asked_ns, slot->begun_ns);
+    if (slot->acquire && slot->tier == TIER_PARKED) {
+        t->awake_ns = took_ns;
+        histogram_add(&metrics->awake, took_ns);
+        lease_begin(slot, now);
+        return;
+    }
+    t->awake_ns = MIN_OF(run_ns, took_ns);
+    t->load_ns = took_ns - t->awake_ns;
+    histogram_add(&metrics->load, t->load_ns);
+    histogram_add(&metrics->awake, t->awake_ns);
+    if (slot->demanded)
+        pool_schedule(slot->pool);
+    demand_end(slot);
+    slot->phase = SLOT_PHASE_READY;
+    pool_slot_deadline(slot, now + slot->pool->env->timeouts.ready_ns);
+}
+
+void pool_vm_ready(struct slot *slot, uint32_t ready_status)
+{
+    struct pool *pool = slot->pool;
+    char detail[96];
+
+    if (!slot_expects(slot, SLOT_PHASE_READY, "READY"))
+        return;
+    if (ready_status) {
+        snprintf(detail, sizeof detail, "the guest could not make itself unique (status 0x%x)",
+                 ready_status);
+        pool_slot_fail(slot, FAILURE_READY_STATUS, detail);
+        return;
+    }
+    uint64_t now = pool_now(pool);
+    slot->timings.ready_ns = now - slot->awake_ns;
+    histogram_add(&pool->env->metrics->ready, slot->timings.ready_ns);
+    pool->counters.restores++;
+    if (slot->acquire)
+        lease_begin(slot, now);
+    else
+        slot->phase = SLOT_PHASE_PARKING;
+}
+
+void pool_vm_parked(struct slot *slot)
+{
+    if (!slot_expects(slot, SLOT_PHASE_PARKING, "PARKED"))
+        return;
+    backoff_success(&slot->pool->backoff);
+    slot->phase = SLOT_PHASE_NONE;
+    slot->timings = (struct timings){ 0 };
+    pool_slot_move(slot, SLOT_PARKED);
+    if (slot->pool->waiting)
+        pool_serve(slot->pool);
+    pool_schedule(slot->pool);
+}
+
+void pool_vm_failed(struct slot *slot, enum failure failure, const char *detail)
+{
+    if (slot->state == SLOT_STOPPING)
+        return;
+    /* A guest may power itself off: that ends its lease and is nobody's failure. */
+    if (slot->state == SLOT_LEASED && failure == FAILURE_POWEROFF) {
+        pool_slot_stop(slot);
+        return;
+    }
+    pool_slot_fail(slot, failure, detail);
+}
+
+void pool_vm_gone(struct slot *slot)
+{
+    struct pool *pool = slot->pool;
+    struct pool_env *env = pool->env;
+
+    if (slot->state != SLOT_STOPPING)
+        pool_slot_fail(slot, FAILURE_CRASHED, "its process ended without a word");
+    list_remove(&slot->kill_node);
+    if (slot->kill_sent) {
+        pool->dying--;
+        env->dying--;
+    }
+    pool_slot_move(slot, SLOT_DEAD);
+    env->ops->forget(env->context, slot);
+    free(slot);
+    pool_kill_queue(env);
+    pool_schedule(pool);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What pool.c (queue and serving), pool_events.c (what VMs say) and pool_refill.c (refill, shrink,
+ * deadlines) share; nobody else includes it. */
+#ifndef VOLT_POOLD_POOL_INTERNAL_H
+#define VOLT_POOLD_POOL_INTERNAL_H
+
+#include "pool.h"
+
+static inline uint64_t pool_now(const struct pool *pool)
+{
+    return pool->env->ops->now(pool->env->context);
+}
+
+static inline void pool_schedule(const struct pool *pool)
+{
+    pool->env->ops->schedule(pool->env->context);
+}
+
+/* A new PREPARING slot; NULL without memory. */
+struct slot *pool_slot_create(struct pool *pool);
+void pool_slot_move(struct slot *slot, enum slot_state to);
+void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns);
+
+/* Kills the VM or puts it into the kill queue. Its acquire must have been taken from it. */
+void pool_slot_stop(struct slot *slot);
+/* Discards a VM that failed and counts it; its acquire is tried again or told. */
+void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail);
+/* Starts a clone in a new slot: for acquire, or (NULL) for the pool, as a shell or to be parked.
+ * False when it failed. */
+bool pool_clone_start(struct pool *pool, struct acquire *acquire, bool shell);
+/* Restores a SHELL: for acquire, or (NULL) to be parked. */
+void pool_shell_restore(struct slot *slot, struct acquire *acquire);
+
+void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot);
+void pool_waiters_dismiss(struct pool *pool, enum acquire_result result);
+void pool_serve(struct pool *pool);
+/* Stops VMs of a state, oldest first, until `keep` are left. */
+void pool_stop_down_to(struct pool *pool, enum slot_state state, uint32_t keep);
+
+#endif

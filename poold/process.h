@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts a volt-vmm process with chosen fds. For boot VMs and templates only: clones are forked by
+ * their template, so that nothing of the size of poold is forked for a VM. Loop thread. */
+#ifndef VOLT_POOLD_PROCESS_H
+#define VOLT_POOLD_PROCESS_H
+
+#include <sys/types.h>
+
+#include "base/err.h"
+
+#define SPAWN_FIRST_FD 3
+#define SPAWN_FDS_MAX 4
+
+/* Runs argv[0] with fds[i] as fd SPAWN_FIRST_FD + i, stdin from /dev/null, stdout and stderr
+ * poold's, default signals. 0 with the pid (to be reaped by the caller) and its pidfd
+ * (close-on-exec). */
+int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *ret_pid,
+                  int *ret_pidfd, struct err *err);
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the translation between pools, JSON and the snapshot library; see snapstore.h. */
+#include "snapstore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "snapshot/file.h"
+#include "snapshot/host.h"
+
+#define IMAGE_BYTES_MAX GIB(1)
+
+static int blob_fill(struct manifest_blob *blob, const char *path, struct err *err)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    _cleanup_free_ void *bytes = NULL;
+    struct stat st;
+    int rc;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_set_errno(err, errno, "can't open %s", path);
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > IMAGE_BYTES_MAX)
+        return err_set(err, EINVAL, "%s is not a regular file of at most 1 GiB", path);
+    bytes = malloc((size_t)st.st_size + 1);
+    rc = bytes ? pread_all(fd, bytes, (size_t)st.st_size, 0) : -ENOMEM;
+    if (rc < 0)
+        return err_set_errno(err, -rc, "can't read %s", path);
+    snprintf(blob->path, sizeof blob->path, "%s", path);
+    blob->digest = digest_of(bytes, (size_t)st.st_size);
+    return 0;
+}
+
+int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
+                    const struct pool_spec *spec, struct err *err)
+{
+    struct manifest *m = &job->manifest;
+
+    memset(m, 0, sizeof *m);
+    m->format_version = MANIFEST_FORMAT_VERSION;
+    snprintf(m->volt_version, sizeof m->volt_version, "%s", VOLT_VERSION);
+    snprintf(m->cmdline, sizeof m->cmdline, "%s", spec->cmdline);
+    snprintf(m->warmup, sizeof m->warmup, "%s", spec->warmup);
+    m->memory_bytes = spec->memory_bytes;
+    m->vcpus = spec->vcpus;
+    host_cpu_detect(&m->cpu);
+    if (blob_fill(&m->kernel, spec->kernel, err) < 0 ||
+        (spec->initrd[0] && blob_fill(&m->initrd, spec->initrd, err) < 0))
+        return -EINVAL;
+    return snapshot_create_begin(store_fd, name, &job->txn, err);
+}
+
+int snapstore_commit(struct snapstore_job *job, uint64_t cold_boot_ms, uint64_t stopped_ns,
+                     struct err *err)
+{
+    job->manifest.cold_boot_ms = MIN_OF(cold_boot_ms, UINT32_MAX);
+    job->manifest.stopped_us = MIN_OF(stopped_ns / NS_PER_US, UINT32_MAX);
+    return snapshot_create_commit(&job->txn, &job->manifest, err);
+}
+
+int snapstore_open(int store_fd, const char *name, int *ret_fd, struct err *err)
+{
+    _cleanup_free_ struct snapshot_info *info = malloc(sizeof *info);
+    int rc;
+
+    if (!info)
+        return err_set(err, ENOMEM, "out of memory");
+    rc = snapshot_inspect(store_fd, name, info, err);
+    if (rc < 0)
+        return rc;
+    if (info->error.code)
+        return err_set(err, info->error.code, "%s", info->error.msg);
+    return snapshot_dir_open(store_fd, name, ret_fd, err);
+}
+
+static json_t *info_json(const struct snapshot_info *info)
+{
+    const struct manifest *m = &info->manifest;
+
+    if (info->error.code)
+        return json_pack("{s:s, s:I, s:{s:s}}", "name", info->name, "disk_bytes",
+                         (json_int_t)info->disk_bytes, "error", "message", info->error.msg);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:s, s:i, s:s}", "name", info->name,
+                     "created", m->created, "memory_bytes", (json_int_t)m->memory_bytes,
+                     "disk_bytes", (json_int_t)info->disk_bytes, "data_bytes",
+                     (json_int_t)m->memory_data_bytes, "working_set_bytes",
+                     (json_int_t)info->working_set_bytes, "vcpus", (int)m->vcpus, "kernel",
+                     m->kernel.path, "format_version", (int)m->format_version, "pool", info->name);
+}
+
+json_t *snapstore_list(int store_fd, struct err *err)
+{
+    struct snapshot_info *infos = NULL;
+    size_t count = 0;
+    json_t *array;
+
+    if (snapshot_list(store_fd, &infos, &count, err) < 0)
+        return NULL;
+    array = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(array, info_json(&infos[i]));
+    free(infos);
+    return json_pack("{s:o}", "snapshots", array);
+}
+
+static json_t *sections_json(int dir_fd, struct err *err)
+{
+    json_t *array = NULL;
+    struct state_reader reader = { 0 };
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+
+    if (snapshot_file_read(dir_fd, SNAPSHOT_FILE_STATE, STATE_FILE_BYTES_MAX, &bytes, &len, err) <
+        0)
+        return NULL;
+    if (state_reader_open(&reader, bytes, len, err) < 0) {
+        free(bytes);
+        return NULL;
+    }
+    array = json_array();
+    for (uint32_t i = 0; i < reader.section_count; i++) {
+        struct state_section section = state_reader_at(&reader, i);
+
+        json_array_append_new(array,
+                              json_pack("{s:s, s:i, s:I}", "name", section.name, "version",
+                                        (int)section.version, "bytes", (json_int_t)section.len));
+    }
+    state_reader_fini(&reader);
+    return array;
+}
+
+json_t *snapstore_inspect(int store_fd, const char *name, struct err *err)
+{
+    _cleanup_free_ struct snapshot_info *info = malloc(sizeof *info);
+    _cleanup_close_ int dir_fd = -1;
+    _cleanup_free_ uint8_t *text = NULL;
+    json_t *summary, *sections;
+    size_t len = 0;
+
+    if (!info || snapshot_inspect(store_fd, name, info, err) < 0 ||
+        snapshot_dir_open(store_fd, name, &dir_fd, err) < 0)
+        return NULL;
+    summary = info_json(info);
+    if (info->error.code)
+        return summary;
+    if (snapshot_file_read(dir_fd, SNAPSHOT_FILE_MANIFEST, MANIFEST_BYTES_MAX, &text, &len, NULL) ==
+        0)
+        json_object_set_new(summary, "manifest", json_loadb((char *)text, len, 0, NULL));
+    sections = sections_json(dir_fd, err);
+    if (sections)
+        json_object_set_new(summary, "sections", sections);
+    else
+        json_object_set_new(summary, "error", json_pack("{s:s}", "message", err->msg));
+    return summary;
+}
+
+json_t *snapstore_verify(int store_fd, const char *name, struct err *err)
+{
+    _cleanup_close_ int dir_fd = -1;
+    struct snapshot_verify_report report = { 0 };
+    uint64_t began_ns = now_ns();
+    json_int_t elapsed_ms;
+    int rc;
+
+    if (snapshot_dir_open(store_fd, name, &dir_fd, err) < 0)
+        return NULL;
+    rc = snapshot_verify(dir_fd, NULL, NULL, &report, err);
+    elapsed_ms = (json_int_t)((now_ns() - began_ns) / NS_PER_MS);
+    if (rc == 0)
+        return json_pack("{s:b, s:I, s:I}", "ok", 1, "checked_bytes",
+                         (json_int_t)report.checked_bytes, "elapsed_ms", elapsed_ms);
+    return json_pack("{s:b, s:I, s:I, s:{s:s, s:s, s:s}}", "ok", 0, "checked_bytes",
+                     (json_int_t)report.checked_bytes, "elapsed_ms", elapsed_ms, "error", "file",
+                     report.file, "section", report.section, "message", err->msg);
+}

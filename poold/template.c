@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns template processes: their start, their death, and which CLONE each CLONED answers. */
+#include "template.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "clone.h"
+#include "hosted.h"
+#include "link.h"
+#include "log.h"
+#include "snapstore.h"
+#include "process.h"
+#include "work.h"
+
+struct template
+{
+    struct link link;
+    struct hosted_pool *hosted;
+    pid_t pid; /* 0: not running */
+    bool ready, killed;
+    bool said_why;      /* it told in EXITED why it ends: trying again is of no use */
+    struct list unborn; /* clones whose CLONED has not come */
+    uint64_t next_cookie;
+    char detail[ERR_MSG_BYTES];
+    int snapshot_fd;
+};
+
+static void template_free(struct link *link)
+{
+    struct template *template = list_entry(link, struct template, link);
+
+    free(template);
+}
+
+/* The end of a template, whatever its cause. */
+static void template_end(struct template *template)
+{
+    struct hosted_pool *hosted = template->hosted;
+    char detail[ERR_MSG_BYTES];
+    bool was_ready = template->ready, said_why = template->said_why;
+
+    while (!list_empty(&template->unborn))
+        clone_unborn(list_entry(template->unborn.next, struct clone, unborn),
+                     "the template process ended");
+    snprintf(detail, sizeof detail, "%s", template->detail);
+    hosted->template = NULL;
+    close_fd(&template->snapshot_fd);
+    link_close(&template->link);
+    hosted_template_ended(hosted, was_ready, said_why, detail);
+}
+
+static void on_hello(struct template *template, const struct control_msg *msg)
+{
+    if (msg->u.hello.version != CONTROL_VERSION) {
+        snprintf(template->detail, sizeof template->detail,
+                 "volt-vmm speaks version %u of the control protocol, poold %u: they are of "
+                 "different builds",
+                 msg->u.hello.version, CONTROL_VERSION);
+        template_kill(template);
+        return;
+    }
+    template->ready = true;
+    hosted_template_ready(template->hosted);
+}
+
+static void on_cloned(struct template *template, const struct control_msg *msg, int *pidfd)
+{
+    LIST_FOR_EACH(at, &template->unborn)
+    {
+        struct clone *clone = list_entry(at, struct clone, unborn);
+        char detail[128];
+
+        if (clone->cookie != msg->cookie)
+            continue;
+        list_remove(&clone->unborn);
+        if (*pidfd >= 0) {
+            clone_born(clone, take_fd(pidfd));
+            return;
+        }
+        snprintf(detail, sizeof detail, "the template could not fork: %s",
+                 strerror(msg->u.cloned.error));
+        clone_unborn(clone, detail);
+        return;
+    }
+}
+
+static void on_child_exited(const struct control_msg *msg)
+{
+    int status = msg->u.child_exited.wait_status;
+
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+        log_warn("a VM's process (pid %d) was ended by signal %d (%s)", msg->u.child_exited.pid,
+                 WTERMSIG(status), strsignal(WTERMSIG(status)));
+}
+
+static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
+                       int *fds, unsigned fd_count)
+{
+    struct template *template = list_entry(link, struct template, link);
+
+    (void)channel;
+    switch (msg->type) {
+    case CONTROL_HELLO:
+        on_hello(template, msg);
+        break;
+    case CONTROL_CLONED:
+        on_cloned(template, msg, fd_count ? &fds[0] : &(int){ -1 });
+        break;
+    case CONTROL_CHILD_EXITED:
+        on_child_exited(msg);
+        break;
+    case CONTROL_EXITED:
+        template->said_why = true;
+        snprintf(template->detail, sizeof template->detail, "%.*s",
+                 (int)sizeof msg->u.exited.detail - 1, msg->u.exited.detail);
+        break;
+    default:
+        log_warn("pool '%s': the template sent message %u out of place",
+                 template->hosted->pool.name, msg->type);
+        break;
+    }
+    for (unsigned i = 0; i < fd_count; i++)
+        close_fd(&fds[i]);
+}
+
+static void on_closed(struct link *link, enum link_channel channel, int error)
+{
+    (void)channel;
+    (void)error;
+    link_kill(link); /* without its socket it is of no use; `exited` follows */
+}
+
+static void on_exited(struct link *link)
+{
+    struct template *template = list_entry(link, struct template, link);
+    int status = 0;
+
+    if (waitpid(template->pid, &status, WNOHANG) == template->pid && !template->detail[0]) {
+        if (WIFSIGNALED(status))
+            snprintf(template->detail, sizeof template->detail,
+                     "the template process was ended by signal %d", WTERMSIG(status));
+        else
+            snprintf(template->detail, sizeof template->detail,
+                     "the template process ended with status %d", WEXITSTATUS(status));
+    }
+    template->pid = 0;
+    template_end(template);
+}
+
+static const struct link_ops template_link_ops = {
+    .message = on_message,
+    .closed = on_closed,
+    .exited = on_exited,
+    .released = template_free,
+};
+
+static int template_spawn(struct template *template, struct err *err)
+{
+    struct daemon *daemon = template->hosted->daemon;
+    char control_text[16], snapshot_text[16];
+    char *argv[] = { daemon->config.volt_vmm,
+                     (char[]){ "template" },
+                     (char[]){ "--control-fd" },
+                     control_text,
+                     (char[]){ "--snapshot-fd" },
+                     snapshot_text,
+                     NULL };
+    int pair[2], pidfd, rc;
+
+    snprintf(control_text, sizeof control_text, "%d", SPAWN_FIRST_FD);
+    snprintf(snapshot_text, sizeof snapshot_text, "%d", SPAWN_FIRST_FD + 1);
+    rc = link_socketpair(pair);
+    if (rc < 0)
+        return err_set_errno(err, -rc, "can't make a socket pair");
+    rc = spawn_process(argv, (int[]){ pair[1], template->snapshot_fd }, 2, &template->pid, &pidfd,
+                       err);
+    close(pair[1]);
+    if (rc < 0) {
+        template->pid = 0;
+        close(pair[0]);
+        return rc;
+    }
+    if (link_attach(&template->link, LINK_CONTROL, pair[0]) < 0 ||
+        link_attach(&template->link, LINK_PIDFD, pidfd) < 0) {
+        kill(template->pid, SIGKILL);
+        waitpid(template->pid, NULL, 0);
+        template->pid = 0;
+        return err_set(err, ENOMEM, "can't watch the template process");
+    }
+    return 0;
+}
+
+static void open_run(void *data)
+{
+    struct template *template = data;
+    struct hosted_pool *hosted = template->hosted;
+    struct err err = { 0 };
+
+    if (snapstore_open(hosted->daemon->snapshots_fd, hosted->pool.name, &template->snapshot_fd,
+                       &err) < 0) {
+        template->said_why = true;
+        snprintf(template->detail, sizeof template->detail, "%s", err.msg);
+    }
+}
+
+static void open_done(void *data)
+{
+    struct template *template = data;
+    struct err err = { 0 };
+
+    template->hosted->works--;
+    if (template->killed || template->snapshot_fd < 0) {
+        template_end(template);
+        return;
+    }
+    if (template_spawn(template, &err) < 0) {
+        snprintf(template->detail, sizeof template->detail, "%s", err.msg);
+        template_end(template);
+        return;
+    }
+    close_fd(&template->snapshot_fd);
+}
+
+void template_start(struct hosted_pool *hosted)
+{
+    struct template *template = calloc(1, sizeof *template);
+
+    if (!template) {
+        hosted_template_ended(hosted, false, false, "out of memory");
+        return;
+    }
+    link_init(&template->link, &hosted->daemon->loop, &template_link_ops);
+    template->hosted = hosted;
+    template->snapshot_fd = -1;
+    list_init(&template->unborn);
+    hosted->template = template;
+    hosted->works++;
+    if (work_start(&hosted->daemon->loop, open_run, open_done, template) < 0) {
+        snprintf(template->detail, sizeof template->detail, "out of memory");
+        open_done(template);
+    }
+}
+
+void template_kill(struct template *template)
+{
+    template->killed = true;
+    link_kill(&template->link);
+}
+
+int template_clone(struct template *template, struct clone *clone, const int *fds,
+                   unsigned fd_count, uint32_t uid)
+{
+    struct control_msg msg = { .type = CONTROL_CLONE, .cookie = ++template->next_cookie };
+    int rc;
+
+    if (!template->ready || template->killed)
+        return -ENOTCONN;
+    msg.u.clone.uid = msg.u.clone.gid = uid;
+    msg.u.clone.extra_fds = CONTROL_CLONE_FD_VSOCK_DIR;
+    rc = control_send(template->link.fds[LINK_CONTROL], &msg, fds, fd_count);
+    if (rc < 0)
+        return rc;
+    clone->cookie = msg.cookie;
+    list_append(&template->unborn, &clone->unborn);
+    return 0;
+}

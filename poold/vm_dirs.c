@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the stock of VM folders and their removal; see vm_dirs.h. */
+#include "vm_dirs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "cleanup.h"
+#include "work.h"
+
+#define BATCH_MAX 64
+
+struct garbage {
+    struct list node;
+    struct vm_dir dir;
+};
+
+struct batch {
+    struct vm_dirs *dirs;
+    int base_fd;
+    struct vm_dir make[VM_DIRS_STOCK];
+    int made[VM_DIRS_STOCK]; /* 0 or -errno */
+    unsigned make_count;
+    struct vm_dir drop[BATCH_MAX];
+    unsigned drop_count;
+};
+
+static uint32_t uid_take(struct vm_dirs *dirs)
+{
+    if (dirs->uid_base == 0)
+        return UINT32_MAX;
+    for (uint32_t i = 0; i < VMS_UID_COUNT; i++) {
+        uint32_t n = (dirs->uid_next + i) % VMS_UID_COUNT;
+
+        if (!(dirs->uids[n / 64] & 1ull << n % 64)) {
+            dirs->uids[n / 64] |= 1ull << n % 64;
+            dirs->uid_next = n + 1;
+            return dirs->uid_base + n;
+        }
+    }
+    return UINT32_MAX - 1; /* none left */
+}
+
+static void uid_free(struct vm_dirs *dirs, uint32_t uid)
+{
+    uint32_t n = uid - dirs->uid_base;
+
+    if (dirs->uid_base && n < VMS_UID_COUNT)
+        dirs->uids[n / 64] &= ~(1ull << n % 64);
+}
+
+static int dir_prepare(struct vm_dirs *dirs, struct vm_dir *dir)
+{
+    uint64_t random;
+
+    dir->fd = -1;
+    dir->uid = uid_take(dirs);
+    if (dir->uid == UINT32_MAX - 1)
+        return -EUSERS;
+    random_bytes(&random, sizeof random);
+    snprintf(dir->id, sizeof dir->id, "%016llx", (unsigned long long)random);
+    return 0;
+}
+
+/* Any thread. */
+static int dir_make(int base_fd, struct vm_dir *dir)
+{
+    _cleanup_close_ int fd = -1;
+    int error;
+
+    if (mkdirat(base_fd, dir->id, 0700) < 0)
+        return -errno;
+    fd = openat(base_fd, dir->id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && (dir->uid == UINT32_MAX ||
+                    fchownat(base_fd, dir->id, dir->uid, dir->uid, AT_SYMLINK_NOFOLLOW) == 0)) {
+        dir->fd = take_fd(&fd);
+        return 0;
+    }
+    error = errno;
+    unlinkat(base_fd, dir->id, AT_REMOVEDIR);
+    return -error;
+}
+
+int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
+                 struct err *err)
+{
+    char path[PATH_MAX + 8];
+
+    memset(dirs, 0, sizeof *dirs);
+    list_init(&dirs->garbage);
+    dirs->loop = loop;
+    dirs->uid_base = geteuid() == 0 ? config->uid_base : 0;
+    snprintf(path, sizeof path, "%s/vms", config->run_dir);
+    /* Clients reach a VM's socket through it, VMs with a uid of their own make theirs in theirs. */
+    if (mkdir(path, 0711) < 0 && errno != EEXIST)
+        return err_set_errno(err, errno, "can't make %s", path);
+    dirs->base_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dirs->base_fd < 0)
+        return err_set_errno(err, errno, "can't open %s", path);
+    vm_dirs_pump(dirs);
+    return 0;
+}
+
+int vm_dirs_take(struct vm_dirs *dirs, struct vm_dir *ret_dir)
+{
+    int rc;
+
+    if (dirs->stock_count) {
+        *ret_dir = dirs->stock[--dirs->stock_count];
+        return 0;
+    }
+    rc = dir_prepare(dirs, ret_dir);
+    if (rc == 0)
+        rc = dir_make(dirs->base_fd, ret_dir);
+    if (rc < 0)
+        uid_free(dirs, ret_dir->uid);
+    return rc;
+}
+
+void vm_dirs_give_back(struct vm_dirs *dirs, struct vm_dir *dir)
+{
+    struct garbage *garbage = malloc(sizeof *garbage);
+
+    close_fd(&dir->fd);
+    if (!garbage)
+        return; /* the next start removes it */
+    garbage->dir = *dir;
+    list_append(&dirs->garbage, &garbage->node);
+}
+
+static void batch_run(void *data)
+{
+    struct batch *batch = data;
+
+    for (unsigned i = 0; i < batch->drop_count; i++)
+        cleanup_remove_tree(batch->base_fd, batch->drop[i].id);
+    for (unsigned i = 0; i < batch->make_count; i++)
+        batch->made[i] = dir_make(batch->base_fd, &batch->make[i]);
+}
+
+static void batch_done(void *data)
+{
+    struct batch *batch = data;
+    struct vm_dirs *dirs = batch->dirs;
+
+    dirs->busy = false;
+    for (unsigned i = 0; i < batch->drop_count; i++)
+        uid_free(dirs, batch->drop[i].uid);
+    for (unsigned i = 0; i < batch->make_count; i++) {
+        if (batch->made[i] < 0)
+            uid_free(dirs, batch->make[i].uid);
+        else if (dirs->stock_count < VM_DIRS_STOCK && !dirs->closing)
+            dirs->stock[dirs->stock_count++] = batch->make[i];
+        else
+            vm_dirs_give_back(dirs, &batch->make[i]);
+    }
+    free(batch);
+    vm_dirs_pump(dirs);
+}
+
+static void batch_fill(struct batch *batch, struct vm_dirs *dirs)
+{
+    unsigned wanted = dirs->closing ? 0 : VM_DIRS_STOCK - dirs->stock_count;
+
+    while (batch->make_count < wanted && dir_prepare(dirs, &batch->make[batch->make_count]) == 0)
+        batch->make_count++;
+    while (batch->drop_count < BATCH_MAX && !list_empty(&dirs->garbage)) {
+        struct garbage *garbage = list_entry(dirs->garbage.next, struct garbage, node);
+
+        batch->drop[batch->drop_count++] = garbage->dir;
+        list_remove(&garbage->node);
+        free(garbage);
+    }
+}
+
+void vm_dirs_pump(struct vm_dirs *dirs)
+{
+    bool low = !dirs->closing && dirs->stock_count <= VM_DIRS_STOCK / 2;
+    struct batch *batch;
+
+    if (dirs->busy || (!low && list_empty(&dirs->garbage)))
+        return;
+    batch = calloc(1, sizeof *batch);
+    if (!batch)
+        return;
+    batch->dirs = dirs;
+    batch->base_fd = dirs->base_fd;
+    batch_fill(batch, dirs);
+    dirs->busy = work_start(dirs->loop, batch_run, batch_done, batch) == 0;
+    if (!dirs->busy)
+        free(batch);
+}
+
+bool vm_dirs_finish(struct vm_dirs *dirs)
+{
+    dirs->closing = true;
+    while (dirs->stock_count)
+        vm_dirs_give_back(dirs, &dirs->stock[--dirs->stock_count]);
+    vm_dirs_pump(dirs);
+    return !dirs->busy && list_empty(&dirs->garbage);
+}
+
+void vm_dirs_fini(struct vm_dirs *dirs)
+{
+    close_fd(&dirs->base_fd);
+}

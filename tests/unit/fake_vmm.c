@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stand-in for volt-vmm in poold's tests: it speaks control.h as boot VM, template and clone,
+ * forks clones as the real one does, and has no VM in it. What it does wrong is chosen by words in
+ * the file named by $FAKE_VMM_FAULTS, which is read anew by every process, so that a test can
+ * change its mind:
+ *
+ *   boot_crash boot_hang snapshot_error template_crash    of boot VM and template
+ *   clone_crash no_awake no_ready bad_ready awake_crash   of clones
+ *   slow_ready                                            READY comes 300 ms late
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "control.h"
+#include "snapshot/sections.h"
+
+#define STREAMS_MAX 16
+#define BACKLOG "fake console\n"
+
+struct fake {
+    int control_fd, bell_fd;
+    int streams[STREAMS_MAX];
+    unsigned stream_count;
+};
+
+static bool fault(const char *word)
+{
+    const char *path = getenv("FAKE_VMM_FAULTS");
+    _cleanup_close_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    char text[256] = "";
+
+    return fd >= 0 && read(fd, text, sizeof text - 1) > 0 && strstr(text, word);
+}
+
+static const char *option(int argc, char **argv, const char *name)
+{
+    for (int i = 2; i + 1 < argc; i++) {
+        if (strcmp(argv[i], name) == 0)
+            return argv[i + 1];
+    }
+    return NULL;
+}
+
+static int fd_option(int argc, char **argv, const char *name)
+{
+    const char *text = option(argc, argv, name);
+
+    return text ? atoi(text) : -1;
+}
+
+static void say(int fd, uint32_t type)
+{
+    struct control_msg msg = { .type = type };
+
+    if (type == CONTROL_HELLO) {
+        msg.u.hello.version = CONTROL_VERSION;
+        msg.u.hello.layers = CONTROL_LAYER_CPUID | CONTROL_LAYER_SECCOMP | CONTROL_LAYER_LANDLOCK;
+        msg.u.hello.landlock_abi = 7;
+    } else if (type == CONTROL_READY) {
+        msg.u.progress.ready_status = fault("bad_ready") ? DOORBELL_READY_FAILED_RNG : 0;
+    } else {
+        msg.u.progress.at_ns = now_ns();
+        msg.u.progress.setup_ns = NS_PER_MS;
+        msg.u.progress.run_ns = 100 * NS_PER_US;
+    }
+    control_send(fd, &msg, NULL, 0);
+}
+
+static void say_exited(int fd, enum control_exit_reason reason, const char *detail)
+{
+    struct control_msg msg = { .type = CONTROL_EXITED };
+
+    msg.u.exited.reason = reason;
+    snprintf(msg.u.exited.detail, sizeof msg.u.exited.detail, "%s", detail);
+    control_send(fd, &msg, NULL, 0);
+}
+
+/* ---- Boot VM ---- */
+
+static void write_snapshot(int control_fd, int state_fd, int memory_fd, uint64_t memory_bytes)
+{
+    struct control_msg msg = { .type = CONTROL_SNAPSHOT_DONE };
+    struct state_builder builder;
+    uint64_t bytes = 0;
+
+    state_builder_init(&builder);
+    state_builder_add(&builder, "fake", 1, 0, "state", 5);
+    if (fault("snapshot_error") || state_builder_write(&builder, state_fd, &bytes, NULL) < 0 ||
+        ftruncate(memory_fd, (off_t)memory_bytes) < 0 ||
+        pwrite_all(memory_fd, "fake memory", 11, MIB(4)) < 0) {
+        msg.u.snapshot_done.error = ENOSPC;
+        snprintf(msg.u.snapshot_done.detail, sizeof msg.u.snapshot_done.detail,
+                 "no space, says fake");
+    }
+    state_builder_fini(&builder);
+    msg.u.snapshot_done.stopped_ns = NS_PER_MS;
+    msg.u.snapshot_done.state_bytes = bytes;
+    control_send(control_fd, &msg, NULL, 0);
+}
+
+static int boot_vm(int control_fd, int bell_fd, uint64_t memory_bytes)
+{
+    struct control_msg msg;
+    int fds[CONTROL_FDS_MAX];
+    unsigned fd_count;
+
+    if (fault("boot_crash"))
+        return 3;
+    say(control_fd, CONTROL_HELLO);
+    if (fault("boot_hang"))
+        pause();
+    say(control_fd, CONTROL_BANNER);
+    say(bell_fd, CONTROL_PARKED);
+    while (control_recv(control_fd, &msg, fds, &fd_count) == 0) {
+        if (msg.type == CONTROL_SNAPSHOT && fd_count == 2)
+            write_snapshot(control_fd, fds[0], fds[1], memory_bytes);
+        for (unsigned i = 0; i < fd_count; i++)
+            close(fds[i]);
+    }
+    return 0;
+}
+
+/* ---- Clone ---- */
+
+static void on_wake(struct fake *fake, const struct control_msg *msg)
+{
+    if (fault("awake_crash"))
+        _exit(9);
+    if (fault("no_awake"))
+        return;
+    say(fake->bell_fd, CONTROL_AWAKE);
+    if (msg->u.wake.op != DOORBELL_OP_RESTORE)
+        return;
+    if (fault("no_ready"))
+        return;
+    if (fault("slow_ready"))
+        usleep(300000);
+    say(fake->bell_fd, CONTROL_READY);
+    if (msg->u.wake.flags & DOORBELL_FLAG_PARK_AGAIN)
+        say(fake->bell_fd, CONTROL_PARKED);
+}
+
+/* A guest that echoes what it gets on any vsock port but 666, which ends the VM. */
+static void on_stream(struct fake *fake, const struct control_msg *msg, int fd)
+{
+    char text[32];
+
+    if (msg->type == CONTROL_VSOCK_CONNECT && msg->u.vsock_connect.port == 666) {
+        say_exited(fake->control_fd, EXIT_REASON_TRIPLE_FAULT, "the guest fell over");
+        _exit(0);
+    }
+    if (msg->type == CONTROL_CONSOLE)
+        snprintf(text, sizeof text, BACKLOG);
+    else
+        snprintf(text, sizeof text, "OK %u\n", msg->u.vsock_connect.port);
+    if (write(fd, text, strlen(text)) < 0 || fake->stream_count == STREAMS_MAX ||
+        (msg->type == CONTROL_CONSOLE && msg->u.console.backlog_only))
+        close(fd);
+    else
+        fake->streams[fake->stream_count++] = fd;
+}
+
+static void echo(struct fake *fake, unsigned i)
+{
+    char data[4096];
+    ssize_t n = read(fake->streams[i], data, sizeof data);
+
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n > 0 && write(fake->streams[i], data, (size_t)n) == n)
+        return;
+    close(fake->streams[i]);
+    fake->streams[i] = fake->streams[--fake->stream_count];
+}
+
+static void take_message(struct fake *fake, int from_fd)
+{
+    struct control_msg msg;
+    int fds[CONTROL_FDS_MAX];
+    unsigned fd_count;
+
+    if (control_recv(from_fd, &msg, fds, &fd_count) < 0)
+        _exit(0); /* poold is gone */
+    if (msg.type == CONTROL_WAKE)
+        on_wake(fake, &msg);
+    else if ((msg.type == CONTROL_VSOCK_CONNECT || msg.type == CONTROL_CONSOLE) && fd_count == 1)
+        on_stream(fake, &msg, fds[0]);
+    else if (msg.type == CONTROL_STOP)
+        _exit(0);
+}
+
+_Noreturn static void clone_main(int control_fd, int bell_fd, int dir_fd)
+{
+    struct fake fake = { .control_fd = control_fd, .bell_fd = bell_fd };
+    struct pollfd polls[2 + STREAMS_MAX];
+
+    if (fault("clone_crash"))
+        _exit(1);
+    /* The real one has its vsock socket there. */
+    close(openat(dir_fd, "vsock", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    say(control_fd, CONTROL_HELLO);
+    for (;;) {
+        polls[0] = (struct pollfd){ .fd = control_fd, .events = POLLIN };
+        polls[1] = (struct pollfd){ .fd = bell_fd, .events = POLLIN };
+        for (unsigned i = 0; i < fake.stream_count; i++)
+            polls[2 + i] = (struct pollfd){ .fd = fake.streams[i], .events = POLLIN };
+        unsigned count = fake.stream_count;
+        if (poll(polls, 2 + count, -1) < 0)
+            _exit(1);
+        for (unsigned i = count; i-- > 0;) {
+            if (polls[2 + i].revents)
+                echo(&fake, i);
+        }
+        if (polls[1].revents)
+            take_message(&fake, bell_fd);
+        if (polls[0].revents)
+            take_message(&fake, control_fd);
+    }
+}
+
+/* ---- Template ---- */
+
+static void fork_clone(int control_fd, const struct control_msg *request, int *fds)
+{
+    struct control_msg msg = { .type = CONTROL_CLONED, .cookie = request->cookie };
+    pid_t pid = fork();
+    int pidfd;
+
+    assert(pid >= 0);
+    if (pid == 0) {
+        close(control_fd);
+        clone_main(fds[0], fds[1], fds[2]);
+    }
+    pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    msg.u.cloned.pid = pid;
+    control_send(control_fd, &msg, &pidfd, 1);
+    close(pidfd);
+}
+
+static int template_vm(int control_fd)
+{
+    struct control_msg msg;
+    int fds[CONTROL_FDS_MAX];
+    unsigned fd_count;
+
+    signal(SIGCHLD, SIG_IGN); /* reaped by the kernel */
+    if (fault("template_crash"))
+        return 4;
+    say(control_fd, CONTROL_HELLO);
+    while (control_recv(control_fd, &msg, fds, &fd_count) == 0) {
+        if (msg.type == CONTROL_CLONE && fd_count >= 3)
+            fork_clone(control_fd, &msg, fds);
+        for (unsigned i = 0; i < fd_count; i++)
+            close(fds[i]);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    int control_fd = fd_option(argc, argv, "--control-fd");
+    const char *memory = option(argc, argv, "--memory");
+
+    signal(SIGPIPE, SIG_IGN);
+    if (argc > 1 && strcmp(argv[1], "run") == 0)
+        return boot_vm(control_fd, fd_option(argc, argv, "--bell-fd"),
+                       memory ? strtoull(memory, NULL, 10) : 0);
+    if (argc > 1 && strcmp(argv[1], "template") == 0)
+        return template_vm(control_fd);
+    fprintf(stderr, "fake_vmm: run or template\n");
+    return 2;
+}
