@@ -49,12 +49,12 @@ struct manifest {
     uint64_t memory_bytes;
     uint32_t vcpus;
     struct manifest_cpu cpu;
-    char device[MANIFEST_DEVICES_MAX][16]; /* section names of devices, in machine order */
-    uint32_t device_count;
-    uint64_t state_bytes;        /* (c) of the state file */
-    struct digest state_digest;  /* (c) of the whole file */
-    uint64_t memory_data_bytes;  /* (c) in data extents of memory.img when it was made */
-    struct digest memory_digest; /* (c) of the chunk table: memory_footer.table */
+    char device[MANIFEST_DEVICES_MAX][16]; /* (c) section names of devices, in machine order */
+    uint32_t device_count;                 /* (c) */
+    uint64_t state_bytes;                  /* (c) of the state file */
+    struct digest state_digest;            /* (c) of the whole file */
+    uint64_t memory_data_bytes;            /* (c) in data extents of memory.img when it was made */
+    struct digest memory_digest;           /* (c) of the chunk table: memory_footer.table */
     /* Optional figures. */
     uint64_t cold_boot_ms; /* VM start to banner */
     uint64_t stopped_us;   /* how long the guest was stopped for the snapshot */

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "snapshot/file.h"
 #include "snapshot/store_internal.h"
+#include "snapshot/vm_codec.h"
 
 #define TEMP_NAME_TRIES 16u
 
@@ -76,6 +77,22 @@ void snapshot_create_abort(struct snapshot_txn *txn)
     txn->temp_name[0] = '\0';
 }
 
+/* The devices, as the state file has them. */
+static int list_devices(const struct state_reader *reader, struct manifest *m, struct err *err)
+{
+    m->device_count = 0;
+    for (uint32_t i = 0; i < reader->section_count; i++) {
+        const char *name = state_reader_at(reader, i).name;
+
+        if (vm_state_section(name))
+            continue;
+        if (m->device_count == MANIFEST_DEVICES_MAX)
+            return err_set(err, E2BIG, "state: more than %u devices", MANIFEST_DEVICES_MAX);
+        snprintf(m->device[m->device_count++], sizeof m->device[0], "%s", name);
+    }
+    return 0;
+}
+
 /* The state as the VM left it: whole by its own digests, or there is no snapshot. */
 static int seal_state(struct snapshot_txn *txn, struct manifest *m, struct err *err)
 {
@@ -97,6 +114,7 @@ static int seal_state(struct snapshot_txn *txn, struct manifest *m, struct err *
     if (rc == 0) {
         m->state_bytes = len;
         m->state_digest = digest_of(take_pointer(&bytes), len);
+        rc = list_devices(reader, m, err);
         state_reader_fini(reader);
     }
     free(reader);

@@ -149,6 +149,26 @@ void vm_state_encode(struct state_builder *b, const struct vm_state *state)
     }
 }
 
+static bool part_named(const struct part *parts, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(parts[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool vm_state_section(const char *name)
+{
+    const char *dot = strchr(name, '.');
+
+    if (!dot)
+        return strcmp(name, "vm") == 0 || part_named(vm_parts, ARRAY_LEN(vm_parts), name);
+    size_t digits = strncmp(name, "cpu", 3) == 0 ? strspn(name + 3, "0123456789") : 0;
+    return digits > 0 && name + 3 + digits == dot &&
+           part_named(vcpu_parts, ARRAY_LEN(vcpu_parts), dot + 1);
+}
+
 static int vm_section_decode(struct state_reader *r, struct vm_state *state, struct err *err)
 {
     struct state_section section;

@@ -8,6 +8,8 @@
 #ifndef VOLT_SNAPSHOT_VM_CODEC_H
 #define VOLT_SNAPSHOT_VM_CODEC_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "machine/vm_state.h"
 #include "snapshot/sections.h"
@@ -21,6 +23,10 @@ void vm_state_encode(struct state_builder *b, const struct vm_state *state);
  * is untouched on failure. */
 int vm_state_decode(struct state_reader *r, struct vm_state *ret_state, struct err *err);
 
+/* True for the names above: sections of the machine, all others are its devices'. */
+bool vm_state_section(const char *name);
+
+/* Frees the vcpu array of a decoded state. */
 void vm_state_codec_free(struct vm_state *state);
 
 #endif

@@ -179,6 +179,10 @@ START_TEST(vm_round_trip)
         reader_of(&b, &r);
         ck_ok(vm_state_decode(&r, &out, &err), err);
         ck_ok(state_reader_check_used(&r, &err), err);
+        for (uint32_t i = 0; i < r.section_count; i++)
+            ck_assert(vm_state_section(state_reader_at(&r, i).name));
+        ck_assert(!vm_state_section("uart") && !vm_state_section("cpu.regs") &&
+                  !vm_state_section("cpu0.other") && !vm_state_section("cpu0"));
         ck_assert_uint_eq(out.vcpu_count, vcpus);
         ck_assert_mem_eq(&out.clock, &in.clock, sizeof in.clock);
         ck_assert_mem_eq(&out.pic_slave, &in.pic_slave, sizeof in.pic_slave);

@@ -55,6 +55,8 @@ START_TEST(life)
     ck_assert_uint_eq(infos[1].manifest.memory_bytes, TEST_RAM_BYTES);
     ck_assert_uint_eq(infos[1].manifest.memory_data_bytes, 8192);
     ck_assert_uint_lt(infos[1].disk_bytes, KIB(256));
+    ck_assert_uint_eq(infos[1].manifest.device_count, 2); /* what the state file has */
+    ck_assert_str_eq(infos[1].manifest.device[1], "beta");
     free(infos);
 
     fd = dir_of("one");
