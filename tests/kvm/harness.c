@@ -178,11 +178,17 @@ static void *run_loop(void *arg)
     return NULL;
 }
 
+static void *run_vcpu(void *arg)
+{
+    struct harness *h = arg;
+
+    vm_run(&h->machine.vm);
+    return NULL;
+}
+
 void harness_start(struct harness *h)
 {
-    struct err err = { 0 };
-
-    ck_assert_msg(vm_start(&h->machine.vm, &err) == 0, "%s", err.msg);
+    ck_assert_int_eq(pthread_create(&h->vcpu, NULL, run_vcpu, h), 0);
     ck_assert_int_eq(pthread_create(&h->loop, NULL, run_loop, h), 0);
     h->started = true;
 }
@@ -221,7 +227,7 @@ enum control_exit_reason harness_join(struct harness *h)
     ck_assert_msg(poll(&end, 1, HARNESS_TIMEOUT_MS) == 1, "the VM did not end in time");
     pthread_join(h->loop, NULL);
     shutdown(h->bell[0], SHUT_RDWR); /* wakes a vCPU that waits on the bell */
-    pthread_join(h->machine.vm.vcpu[0].thread, NULL);
+    pthread_join(h->vcpu, NULL);
     h->started = false;
     return h->reason;
 }
@@ -229,7 +235,7 @@ enum control_exit_reason harness_join(struct harness *h)
 static void kick(struct harness *h)
 {
     h->machine.vm.vcpu[0].run->immediate_exit = 1;
-    pthread_kill(h->machine.vm.vcpu[0].thread, SIGUSR1);
+    pthread_kill(h->vcpu, SIGUSR1);
 }
 
 void harness_destroy(struct harness *h)

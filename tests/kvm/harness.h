@@ -15,7 +15,7 @@
 struct harness {
     struct kvm_host kvm;
     struct machine machine;
-    pthread_t loop;
+    pthread_t loop, vcpu;
     bool started;
     int bell[2];                     /* ours, the machine's */
     enum control_exit_reason reason; /* of the loop's end */

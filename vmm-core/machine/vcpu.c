@@ -264,10 +264,9 @@ static bool complete_exit(struct vcpu *vcpu)
     return true;
 }
 
-/* Waits on the bell and takes run_lock back with a WAKE in hand. */
+/* Waits on the bell, run_lock given up by the caller, and takes it back with a WAKE in hand. */
 static bool wait_for_wake(struct vm *vm, struct control_msg *ret_wake)
 {
-    pthread_mutex_unlock(&vm->run_lock);
     int rc = vm->doorbell.ops->wait(vm, ret_wake);
     pthread_mutex_lock(&vm->run_lock);
     vm->doorbell.wake_ns = now_ns();
@@ -298,6 +297,8 @@ bool vcpu_park(struct vcpu *vcpu)
     halt_others(vm);
     uint64_t now = now_ns();
     atomic_store(&vm->phase, VM_PARKED);
+    /* Given up before it is told: who hears PARKED may ask for a snapshot at once. */
+    pthread_mutex_unlock(&vm->run_lock);
     doorbell_report(vm, CONTROL_PARKED, now, 0, now - vm->first_run_ns);
     return wait_for_wake(vm, &msg) && wake(vcpu, &msg);
 }
@@ -318,6 +319,7 @@ static bool start_from_shell(struct vcpu *vcpu)
     if (rc < 0)
         return load_failed(vm, step, rc);
     atomic_store(&vm->phase, VM_SHELL);
+    pthread_mutex_unlock(&vm->run_lock);
     if (!wait_for_wake(vm, &msg))
         return false;
     rc = vm_state_load_time(vm, vm->restore_from, &step);

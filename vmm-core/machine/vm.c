@@ -164,19 +164,22 @@ int vm_set_cpuid(struct vm *vm, uint32_t vcpu_index, const struct kvm_cpuid_entr
     return 0;
 }
 
-int vm_start(struct vm *vm, struct err *err)
+void vm_run(struct vm *vm)
 {
     vm_signal_setup();
+    vm->vcpu[0].thread = pthread_self();
     /* Of a restored machine, the others wait for vCPU 0's answer. */
     atomic_store(&vm->halt_others, vm->restore_from != NULL);
-    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+    for (uint32_t i = 1; i < vm->vcpu_count; i++) {
         int rc = pthread_create(&vm->vcpu[i].thread, NULL, vcpu_thread_main, &vm->vcpu[i]);
 
-        if (rc != 0)
-            return err_set_errno(err, rc, "starting the thread of vCPU %u", i);
-        vm->vcpu[i].thread_started = true;
+        if (rc != 0) {
+            vm_end(vm, EXIT_REASON_HOST_ERROR, "starting the thread of vCPU %u: %s", i,
+                   strerror(rc));
+            return;
+        }
     }
-    return 0;
+    vcpu_thread_main(&vm->vcpu[0]);
 }
 
 void vm_destroy(struct vm *vm)

@@ -3,9 +3,9 @@
  * struct vm; nothing is global, so a process could hold several.
  *
  * Theory of operation
- *   Threads. The thread that calls vm_loop_run is the *device thread*: it owns the poller. Each
- *   vCPU has a thread. vCPU 0 answers the doorbell and talks on the bell (struct vm_bell_ops)
- *   itself, so that a WAKE crosses no other thread.
+ *   Threads. The thread that calls vm_loop_run is the *device thread*: it owns the poller. The
+ *   thread that calls vm_run is vCPU 0's: it answers the doorbell and talks on the bell (struct
+ *   vm_bell_ops) itself, so that a WAKE crosses no other thread. The other vCPUs get threads.
  *
  *   States of vCPU 0, and who may do what in each (enum vm_phase, vm->phase):
  *     NEW      vm_create done. Owner: the creating thread. vm_add_device, vm_boot_vcpus.
@@ -47,7 +47,6 @@ struct vcpu {
     int fd;              /* owned */
     struct kvm_run *run; /* owned mapping */
     pthread_t thread;
-    bool thread_started;
     bool hold_interrupts; /* between WAKE and AWAKE: RFLAGS.IF is kept clear */
     bool saved_if;        /* what RFLAGS.IF was when it was cleared */
     uint64_t exits;       /* written by its thread only */
@@ -127,9 +126,10 @@ int vm_add_device(struct vm *vm, struct device *dev, struct err *err);
 int vm_set_cpuid(struct vm *vm, uint32_t vcpu_index, const struct kvm_cpuid_entry2 *entry,
                  uint32_t entry_count, struct err *err);
 
-/* Starts the vCPU threads: of a machine whose registers are set (boot), or, with restore_from set,
- * as a shell that waits on the bell. */
-int vm_start(struct vm *vm, struct err *err);
+/* Runs vCPU 0 on the calling thread, and the others on threads of their own, until the VM ends: a
+ * machine whose registers are set (boot), or, with restore_from set, a shell that waits on the
+ * bell. */
+void vm_run(struct vm *vm);
 
 /* The device thread's loop: polls until the VM ends; returns the reason. */
 enum control_exit_reason vm_loop_run(struct vm *vm);

@@ -180,6 +180,8 @@ int program_run(struct options *options, struct err *err)
     }
     int rc = open_files(options, &files, err);
     if (rc == 0)
+        rc = vm_serve_prepare(err);
+    if (rc == 0)
         rc = kvm_host_open(&kvm, err);
     if (rc == 0)
         rc = kvm_host_list_msrs(&kvm, err);
@@ -195,5 +197,6 @@ int program_run(struct options *options, struct err *err)
     if (rc < 0)
         return EXIT_SOFTWARE;
     machine.vm.created_ns = start_ns;
-    return vm_serve(&machine, options->control_fd, options->bell_fd, options, &status);
+    vm_serve(&machine, options->control_fd, options->bell_fd, options, &status, err);
+    return EXIT_SOFTWARE;
 }

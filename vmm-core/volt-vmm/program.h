@@ -35,9 +35,13 @@ struct clone_source {
 int clone_main(const struct clone_source *source, const struct control_msg *msg, int *fds,
                unsigned fd_count, uint64_t start_ns);
 
-/* The rest of a VM's life once its machine is made: starts it, says HELLO, confines the device
- * thread, serves it until it ends, tells why. Returns the exit status. */
+/* Once a process, before vm_serve and before clones are forked. 0 or -errno. */
+int vm_serve_prepare(struct err *err);
+
+/* The rest of a VM's life once its machine is made: starts the device thread, which says HELLO and
+ * serves poold, and runs vCPU 0 on the calling thread. Ends the process; returns, with -errno, only
+ * when it could not begin. */
 int vm_serve(struct machine *machine, int control_fd, int bell_fd, const struct options *options,
-             struct sandbox_status *status);
+             struct sandbox_status *status, struct err *err);
 
 #endif

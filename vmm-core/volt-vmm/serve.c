@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns a VM's life from the made machine to the last message; the same for boot VMs and clones. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/util.h"
 #include "volt-vmm/program.h"
@@ -22,26 +24,73 @@ static bool ended_well(enum control_exit_reason reason)
            reason == EXIT_REASON_POOLD_GONE;
 }
 
-int vm_serve(struct machine *machine, int control_fd, int bell_fd, const struct options *options,
-             struct sandbox_status *status)
-{
+/* What the device thread needs; the process has one VM. */
+struct device_thread {
     struct server server;
+    const struct options *options;
+    struct sandbox_status *status;
+};
+
+/* The device thread's stack: in place of one mapped for every clone. Its lowest page is the guard.
+ */
+#define DEVICE_STACK_BYTES (256u << 10)
+static _Alignas(HOST_PAGE_BYTES) uint8_t device_stack[DEVICE_STACK_BYTES];
+
+int vm_serve_prepare(struct err *err)
+{
+    if (mprotect(device_stack, HOST_PAGE_BYTES, PROT_NONE) < 0)
+        return err_set_errno(err, errno, "guarding the device thread's stack");
+    return 0;
+}
+
+/* Ends the process: vCPU threads may be inside KVM_RUN and are not waited for. */
+static void *device_thread_main(void *arg)
+{
+    struct device_thread *self = arg;
+    struct vm *vm = &self->server.machine->vm;
     struct err err = { 0 };
+
+    int rc =
+        sandbox_install_filter(&self->options->sandbox, SANDBOX_THREAD_DEVICE, self->status, &err);
+    if (rc == 0)
+        server_hello(&self->server, self->status->layers, self->status->landlock_abi);
+    else
+        vm_end(vm, EXIT_REASON_HOST_ERROR, "%s", err.msg);
+    enum control_exit_reason reason = vm_loop_run(vm);
+    server_exited(&self->server, reason);
+    _exit(ended_well(reason) ? 0 : EXIT_VM_FAILED);
+}
+
+static int start_device_thread(struct device_thread *self, pthread_t *ret_thread, struct err *err)
+{
+    pthread_attr_t attr;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstack(&attr, device_stack + HOST_PAGE_BYTES,
+                          DEVICE_STACK_BYTES - HOST_PAGE_BYTES);
+    int rc = pthread_create(ret_thread, &attr, device_thread_main, self);
+    pthread_attr_destroy(&attr);
+    return rc ? err_set_errno(err, rc, "starting the device thread") : 0;
+}
+
+int vm_serve(struct machine *machine, int control_fd, int bell_fd, const struct options *options,
+             struct sandbox_status *status, struct err *err)
+{
+    static struct device_thread device;
+    pthread_t thread;
 
     thread_sandbox = &options->sandbox;
     machine->vm.thread_enter = enter_vcpu_thread;
     machine->vm.doorbell.ops = &server_bell_ops;
     machine->vm.doorbell.fd = bell_fd;
-    int rc = server_init(&server, machine, control_fd, &err);
+    device.options = options;
+    device.status = status;
+    int rc = server_init(&device.server, machine, control_fd, err);
     if (rc == 0)
-        rc = vm_start(&machine->vm, &err);
-    if (rc == 0)
-        rc = sandbox_install_filter(&options->sandbox, SANDBOX_THREAD_DEVICE, status, &err);
-    if (rc == 0)
-        server_hello(&server, status->layers, status->landlock_abi);
-    else
-        vm_end(&machine->vm, EXIT_REASON_HOST_ERROR, "%s", err.msg);
-    enum control_exit_reason reason = vm_loop_run(&machine->vm);
-    server_exited(&server, reason);
-    return ended_well(reason) ? 0 : EXIT_VM_FAILED;
+        rc = start_device_thread(&device, &thread, err);
+    if (rc < 0)
+        return rc;
+    vm_run(&machine->vm);
+    pthread_join(thread, NULL); /* which ends the process */
+    return 0;
 }

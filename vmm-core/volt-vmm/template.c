@@ -250,7 +250,9 @@ int program_template(struct options *options, struct err *err)
     t.source = (struct clone_source){
         .kvm = &t.kvm, .options = options, .image = &t.image, .status = &t.status, .memory_fd = -1
     };
-    int rc = kvm_host_open(&t.kvm, err);
+    int rc = vm_serve_prepare(err);
+    if (rc == 0)
+        rc = kvm_host_open(&t.kvm, err);
     if (rc == 0)
         rc = kvm_host_list_msrs(&t.kvm, err);
     if (rc == 0)
