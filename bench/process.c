@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns starting and ending child processes; see process.h. */
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "base/util.h"
+
+#define END_TIMEOUT_NS (5 * NS_PER_S)
+
+static void become(const char *const *argv, const int *keep_fds, unsigned keep_count, int stdout_fd,
+                   const char *log_path)
+{
+    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    int null = open("/dev/null", O_RDONLY);
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (log < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0 ||
+        dup2(stdout_fd < 0 ? log : stdout_fd, STDOUT_FILENO) < 0)
+        _exit(127);
+    for (unsigned i = 0; i < keep_count; i++) {
+        if (keep_fds[i] >= 0)
+            fcntl(keep_fds[i], F_SETFD, 0);
+    }
+    execv(argv[0], (char *const *)(uintptr_t)argv);
+    dprintf(STDERR_FILENO, "volt-bench: cannot run '%s': %m\n", argv[0]);
+    _exit(127);
+}
+
+int process_start(struct process *process, const char *const *argv, const int *keep_fds,
+                  unsigned keep_count, int stdout_fd, const char *log_path, struct err *err)
+{
+    uint64_t start_ns = now_ns();
+    pid_t pid = fork();
+
+    if (pid < 0)
+        return err_set_errno(err, errno, "starting '%s'", argv[0]);
+    if (pid == 0)
+        become(argv, keep_fds, keep_count, stdout_fd, log_path);
+    *process = (struct process){ .pid = pid, .start_ns = start_ns };
+    return 0;
+}
+
+static bool reaped_by(pid_t pid, uint64_t deadline_ns)
+{
+    const struct timespec pause = { .tv_nsec = NS_PER_MS };
+
+    while (now_ns() < deadline_ns) {
+        if (waitpid(pid, NULL, WNOHANG) != 0)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+void process_end(struct process *process, int signal)
+{
+    if (process->pid <= 0)
+        return;
+    kill(process->pid, signal);
+    if (!reaped_by(process->pid, now_ns() + END_TIMEOUT_NS)) {
+        kill(process->pid, SIGKILL);
+        waitpid(process->pid, NULL, 0);
+    }
+    process->pid = 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Child processes of a benchmark: started with the fds they are told of by number, ended by their
+ * own pid, dead when volt-bench dies. */
+#ifndef VOLT_BENCH_PROCESS_H
+#define VOLT_BENCH_PROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct process {
+    pid_t pid; /* 0: none */
+    uint64_t start_ns;
+};
+
+/* Starts argv (NULL-terminated, argv[0] a path). keep_fds (borrowed) stay open under their numbers,
+ * -1 is skipped. stdout_fd -1: goes where stderr goes, which is log_path, appended to. 0 or -errno;
+ * a program that can't be executed exits with 127. */
+int process_start(struct process *process, const char *const *argv, const int *keep_fds,
+                  unsigned keep_count, int stdout_fd, const char *log_path, struct err *err);
+
+/* Sends the signal and reaps; SIGKILL after five seconds. Fine on one that was never started. */
+void process_end(struct process *process, int signal);
+
+#endif

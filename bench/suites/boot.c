@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Suite `boot`: process start to the guest's banner, volt-vmm and QEMU's microvm machine taking
+ * turns with the same kernel, initramfs and command line. */
+#include <stdio.h>
+
+#include "base/util.h"
+#include "bench.h"
+#include "console_vmm.h"
+#include "default_cmdline.h"
+#include "image.h"
+#include "snapshot/host.h"
+
+#define QEMU_TIMEOUT_NS (300 * NS_PER_S)
+
+struct figures {
+    struct samples volt, volt_setup, volt_guest, qemu;
+};
+
+static int boot_volt(struct bench *bench, struct figures *figures, struct err *err)
+{
+    struct control_msg banner;
+    struct vmm vmm;
+    int rc = image_boot(bench, &vmm, MIB(128), &banner, err);
+
+    if (rc < 0)
+        return rc;
+    samples_add(&figures->volt, banner.u.progress.at_ns - vmm.process.start_ns);
+    samples_add(&figures->volt_setup, banner.u.progress.setup_ns);
+    samples_add(&figures->volt_guest, banner.u.progress.run_ns);
+    vmm_end(&vmm);
+    return 0;
+}
+
+static int boot_qemu(struct bench *bench, struct figures *figures, struct err *err)
+{
+    const struct bench_options *options = &bench->options;
+    struct manifest_cpu cpu = { 0 };
+    struct console_vmm vmm;
+    uint64_t ns;
+
+    host_cpu_detect(&cpu);
+    const char *const argv[] = {
+        options->qemu,
+        "-M",
+        "microvm",
+        "-enable-kvm",
+        "-cpu",
+        cpu.software_only_kvm ? "host,-cx16,-popcnt" : "host",
+        "-m",
+        "128",
+        "-smp",
+        "1",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-serial",
+        "stdio",
+        "-kernel",
+        options->kernel,
+        "-append",
+        cpu.software_only_kvm ? DEFAULT_CMDLINE " " SOFTWARE_ONLY_CMDLINE : DEFAULT_CMDLINE,
+        options->initrd ? "-initrd" : NULL,
+        options->initrd,
+        NULL,
+    };
+    int rc = console_vmm_start(&vmm, bench, argv, "qemu.log", err);
+    if (rc < 0)
+        return rc;
+    progress_show("booting with QEMU's microvm", 0, 0);
+    rc = console_vmm_wait(&vmm, CONSOLE_BANNER, QEMU_TIMEOUT_NS, &ns, err);
+    console_vmm_end(&vmm);
+    if (rc < 0)
+        return err_wrap(err, "QEMU (see qemu.log in the work directory)");
+    samples_add(&figures->qemu, ns);
+    return 0;
+}
+
+static void report(struct bench *bench, struct figures *figures)
+{
+    const struct {
+        const char *name;
+        struct samples *samples;
+    } rows[] = { { "volt-vmm to banner", &figures->volt },
+                 { "volt-vmm set-up", &figures->volt_setup },
+                 { "volt-vmm guest: first KVM_RUN to banner", &figures->volt_guest },
+                 { "qemu microvm to banner", &figures->qemu } };
+
+    progress_clear();
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+        report_latency(&bench->report, &(struct report_row){ .name = rows[i].name },
+                       rows[i].samples);
+    if (figures->qemu.count)
+        report_value(&bench->report,
+                     &(struct report_row){ .name = "volt-vmm/qemu microvm", .note = "p50 / p50" },
+                     (double)samples_percentile(&figures->volt, 50) /
+                         (double)samples_percentile(&figures->qemu, 50));
+}
+
+int suite_boot(struct bench *bench, struct err *err)
+{
+    unsigned runs = bench_runs(bench, 5, 1);
+    struct figures figures = { 0 };
+    int rc = 0;
+
+    if (!bench->options.kernel)
+        return bench_skip(err, "no guest kernel: see guest-init/kernel/build-kernel");
+    for (unsigned i = 0; rc == 0 && i < runs; i++) {
+        rc = boot_volt(bench, &figures, err);
+        if (rc == 0 && bench->options.qemu && !bench->options.quick)
+            rc = boot_qemu(bench, &figures, err);
+    }
+    if (rc == 0)
+        report(bench, &figures);
+    samples_fini(&figures.volt);
+    samples_fini(&figures.volt_setup);
+    samples_fini(&figures.volt_guest);
+    samples_fini(&figures.qemu);
+    return rc;
+}
