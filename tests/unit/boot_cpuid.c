@@ -163,6 +163,20 @@ START_TEST(topology_is_the_guests_own)
 }
 END_TEST
 
+START_TEST(boot_xcr0_is_what_the_cpu_offers)
+{
+    union table t;
+
+    filter(&t, (struct cpuid_request){ .vcpu_count = 1 });
+    ck_assert_uint_eq(cpuid_boot_xcr0(&t.cpuid), 7);
+    memset(&t, 0, sizeof t);
+    ck_assert_uint_eq(cpuid_boot_xcr0(&t.cpuid), 0);
+    add(&t, 0x1, 0, false, 1u << 26);
+    add(&t, 0xd, 0, true, 3);
+    ck_assert_uint_eq(cpuid_boot_xcr0(&t.cpuid), 3);
+}
+END_TEST
+
 START_TEST(impossible_requests_are_refused)
 {
     static const struct cpuid_request bad[] = { { .vcpu_count = 0 },
@@ -298,6 +312,7 @@ int main(void)
     tcase_add_test(tests, pmu_is_shown_when_asked_for);
     tcase_add_test(tests, software_only_kvm_masks_what_it_cannot_emulate);
     tcase_add_test(tests, topology_is_the_guests_own);
+    tcase_add_test(tests, boot_xcr0_is_what_the_cpu_offers);
     tcase_add_test(tests, impossible_requests_are_refused);
     tcase_add_test(tests, template_keeps_exactly_its_bits);
     tcase_add_loop_test(tests, bad_templates_are_refused, 0, ARRAY_LEN(bad_templates));

@@ -23,6 +23,11 @@ struct kvm_sregs;
 
 #define BOOT_VCPUS_MAX 32u
 
+/* GSIs of ACPI's events, behind those of devices. Edge-triggered; KVM drops them while the guest
+ * has no use for them (masked pin). Part of every snapshot's contract. */
+#define BOOT_VMGENID_GSI 20u
+#define BOOT_POWER_GSI 21u
+
 /* One virtio-mmio window; gsi is an IOAPIC pin, 5 to 23 (edge-triggered in the MP table, as ISA
  * interrupts are; what ACPI says is the same). */
 struct boot_virtio_dev {

@@ -341,6 +341,13 @@ int cpuid_filter(struct kvm_cpuid2 *cpuid, uint32_t capacity, const struct cpuid
     return rc;
 }
 
+uint64_t cpuid_boot_xcr0(const struct kvm_cpuid2 *cpuid)
+{
+    if (!(read_reg(cpuid, 0x1, 0, CPUID_ECX) & BIT(26) /* XSAVE */))
+        return 0;
+    return BIT(0) | (read_reg(cpuid, 0xd, 0, CPUID_EAX) & (BIT(1) | BIT(2)));
+}
+
 int cpuid_check_restorable(const struct kvm_cpuid2 *saved, const struct kvm_cpuid2 *supported,
                            struct err *err)
 {

@@ -47,6 +47,12 @@ struct cpuid_request {
 int cpuid_filter(struct kvm_cpuid2 *cpuid, uint32_t capacity, const struct cpuid_request *request,
                  struct err *err);
 
+/* XCR0 for a vCPU that boots with this (filtered) CPUID: x87, SSE and AVX as far as they are there;
+ * 0 without XSAVE. Linux sets the same. Not every KVM hears of it: a KVM on QEMU's software SVM
+ * does not see the guest's XSETBV, would go on telling XSAVE sizes for a reset XCR0, and Linux
+ * gives AVX up over that. Set by KVM_SET_XCRS before the vCPU runs. */
+uint64_t cpuid_boot_xcr0(const struct kvm_cpuid2 *cpuid);
+
 /* Whether a guest that has seen `saved` can go on under `supported` (unfiltered, of this host):
  * every feature bit of the named registers that the guest was shown must be there, and the vendor
  * the same. -EINVAL with a sentence that names the leaf and the bits missing. */

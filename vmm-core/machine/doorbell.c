@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "boot/boot.h"
 #include "machine/vm.h"
 
 bool doorbell_claims(uint16_t port)
@@ -33,6 +34,17 @@ void doorbell_report(struct vm *vm, enum control_type type, uint64_t at_ns, uint
         msg.u.progress.ready_status = *(const volatile uint32_t *)&box->ready_status;
     }
     vm->doorbell.ops->report(vm, &msg);
+}
+
+/* Tells kernels that know ACPI's VM generation id that they are a clone: the new id, then its
+ * event. It is delivered once the guest takes interrupts again. Kernels without ACPI, which is what
+ * boots on a software-only KVM, would not hear it. */
+static void announce_generation(struct vm *vm, const uint8_t generation_id[16])
+{
+    if (vm->kvm->software_only)
+        return;
+    guest_mem_write(&vm->mem, BOOT_VMGENID_GPA, generation_id, 16);
+    vm_irq_pulse(vm, BOOT_VMGENID_GSI);
 }
 
 void doorbell_wake(struct vm *vm, const struct control_msg *wake)
@@ -66,6 +78,8 @@ void doorbell_wake(struct vm *vm, const struct control_msg *wake)
     fresh.hostname[sizeof fresh.hostname - 1] = '\0';
     memcpy(fresh.mac, wake->u.wake.mac, sizeof fresh.mac);
     memcpy(box, &fresh, sizeof fresh);
+    if (bell->op == DOORBELL_OP_RESTORE)
+        announce_generation(vm, fresh.generation_id);
 }
 
 /* The clock of every restore figure stops here. */

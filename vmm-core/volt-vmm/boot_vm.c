@@ -54,6 +54,15 @@ static int read_cpu_template(const char *path, struct cpuid_template *ret_templa
     return rc < 0 ? err_wrap(err, "'%s'", path) : 0;
 }
 
+static int set_xcr0(struct vm *vm, uint32_t index, uint64_t xcr0, struct err *err)
+{
+    const struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = xcr0 } } };
+
+    if (xcr0 && ioctl(vm->vcpu[index].fd, KVM_SET_XCRS, &xcrs) < 0)
+        return err_set_errno(err, errno, "KVM_SET_XCRS of vCPU %u", index);
+    return 0;
+}
+
 static int set_cpuids(struct vm *vm, const struct options *options, struct err *err)
 {
     struct {
@@ -79,6 +88,8 @@ static int set_cpuids(struct vm *vm, const struct options *options, struct err *
         rc = cpuid_filter(&cpuid.head, VM_CPUID_MAX, &request, err);
         if (rc == 0)
             rc = vm_set_cpuid(vm, i, cpuid.entry, cpuid.head.nent, err);
+        if (rc == 0 && !vm->kvm->software_only)
+            rc = set_xcr0(vm, i, cpuid_boot_xcr0(&cpuid.head), err);
     }
     return rc;
 }
@@ -126,7 +137,10 @@ static int load_guest(struct vm *vm, const struct options *options, const struct
         .virtio = virtio,
         .virtio_count = MACHINE_SLOT_COUNT,
         .serial = true,
+        .vmgenid_gsi = BOOT_VMGENID_GSI,
+        .power_gsi = BOOT_POWER_GSI,
     };
+    random_bytes(config.vmgenid, sizeof config.vmgenid);
     if (rc == 0)
         rc = boot_load(&vm->mem, &config, &entry, err);
     return rc == 0 ? set_entry(vm, &entry, err) : rc;
