@@ -135,14 +135,13 @@ int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS
     } while (n < 0 && errno == EINTR);
     if (n < 0)
         return -errno;
-    if (n == 0)
-        return -ENOTCONN;
+    /* An empty datagram looks like the end, but may bring fds. */
     unsigned count = collect_fds(&head, fds);
     if ((head.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || (size_t)n < HEADER_BYTES ||
         got.bytes != (uint32_t)n || got.bytes != control_msg_bytes((enum control_type)got.type)) {
         for (unsigned i = 0; i < count; i++)
             close(fds[i]);
-        return -EPROTO;
+        return n == 0 ? -ENOTCONN : -EPROTO;
     }
     memcpy(msg, &got, (size_t)n);
     memcpy(ret_fds, fds, count * sizeof(int));

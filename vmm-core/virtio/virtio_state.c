@@ -162,7 +162,8 @@ static int load_locked(struct virtio_dev *dev, const struct virtio_state *s, str
                        "id %u and %u",
                        dev->device.name, s->device_id, s->queue_count, dev->ops->device_id,
                        dev->ops->queue_count);
-    if (s->driver_features & ~dev->features)
+    /* Before FEATURES_OK the register holds whatever the driver tried. */
+    if ((s->status & VIRTIO_STATUS_FEATURES_OK) && (s->driver_features & ~dev->features))
         return err_set(err, EINVAL,
                        "device %s: the guest uses features 0x%llx, this one has 0x%llx",
                        dev->device.name, (unsigned long long)s->driver_features,
