@@ -18,8 +18,8 @@
 #include "hosted.h"
 #include "link.h"
 #include "log.h"
-#include "snapstore.h"
 #include "process.h"
+#include "snapstore.h"
 #include "work.h"
 
 #define SNAPSHOT_TIMEOUT_MS 60000

@@ -220,12 +220,23 @@ static void loop_init(struct daemon *daemon)
     }
 }
 
+static void on_vm_dirs_changed(void *data)
+{
+    struct daemon *daemon = data;
+
+    /* The end waits for the last folder to be removed. */
+    if (daemon->stopping)
+        daemon_schedule(daemon);
+}
+
 int daemon_init(struct daemon *daemon, const struct config *config, struct err *err)
 {
     memset(daemon, 0, sizeof *daemon);
     daemon->config = *config;
     daemon->pools_fd = daemon->snapshots_fd = daemon->lock_fd = daemon->run_lock_fd = -1;
     daemon->vm_dirs.base_fd = -1;
+    daemon->vm_dirs.changed = on_vm_dirs_changed;
+    daemon->vm_dirs.changed_data = daemon;
     daemon->deadline_ns = UINT64_MAX;
     daemon->started_ns = now_ns();
     list_init(&daemon->pools);

@@ -173,14 +173,32 @@ static bool place_is_free(const struct pool *pool)
     return taken + pool->waiting < pool->max;
 }
 
-static void acquire_enqueue(struct pool *pool, struct acquire *acquire)
+/* How long the making of one VM may take. */
+static uint64_t making_ns(const struct pool *pool)
 {
     const struct pool_timeouts *t = &pool->env->timeouts;
+
+    return t->setup_ns + t->awake_ns + t->ready_ns;
+}
+
+void pool_acquire_retry(struct acquire *acquire)
+{
+    struct pool *pool = acquire->pool;
+
+    acquire->deadline_ns = MAX_OF(acquire->deadline_ns, pool_now(pool) + making_ns(pool));
+    list_prepend(&pool->waiters, &acquire->node);
+    acquire->queued = true;
+    pool->waiting++;
+    pool->env->ops->arm(pool->env->context, acquire->deadline_ns);
+}
+
+static void acquire_enqueue(struct pool *pool, struct acquire *acquire)
+{
     uint64_t patience_ns = acquire->wait_ns;
 
     /* With a place free it waits for its own VM being made, not for others to release theirs. */
     if (place_is_free(pool))
-        patience_ns = MAX_OF(patience_ns, t->setup_ns + t->awake_ns + t->ready_ns);
+        patience_ns = MAX_OF(patience_ns, making_ns(pool));
     if (patience_ns == 0) {
         pool_acquire_finish(acquire, ACQUIRE_NO_VM_FREE, NULL);
         return;
@@ -200,6 +218,7 @@ void pool_acquire(struct pool *pool, struct acquire *acquire)
     acquire->pool = pool;
     acquire->slot = NULL;
     acquire->attempts = 0;
+    acquire->deadline_ns = 0;
     acquire->queued = false;
     list_init(&acquire->node);
     if (refusal != ACQUIRE_OK) {

@@ -110,9 +110,7 @@ void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail)
         pool_acquire_finish(acquire, ACQUIRE_RESTORE_FAILED, NULL);
         return;
     }
-    list_prepend(&pool->waiters, &acquire->node);
-    acquire->queued = true;
-    pool->waiting++;
+    pool_acquire_retry(acquire);
 }
 
 /* The state of a slot whose WAKE(RESTORE) is on its way. */

@@ -32,6 +32,8 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, bool shell);
 void pool_shell_restore(struct slot *slot, struct acquire *acquire);
 
 void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot);
+/* Puts an acquire whose VM failed back to the head of the queue. */
+void pool_acquire_retry(struct acquire *acquire);
 void pool_waiters_dismiss(struct pool *pool, enum acquire_result result);
 void pool_serve(struct pool *pool);
 /* Stops VMs of a state, oldest first, until `keep` are left. */

@@ -16,8 +16,8 @@
 /* Out of the way of every target number, so that no dup2 overwrites a source. */
 #define HIGH_FD 64
 
-/* The child's side; never returns. What fails goes to the parent as errno through report_fd, which is
- * closed by a successful exec. */
+/* The child's side; never returns. What fails goes to the parent as errno through report_fd, which
+ * is closed by a successful exec. */
 _Noreturn static void child_exec(char *const argv[], const int *high, unsigned fd_count,
                                  int report_fd)
 {

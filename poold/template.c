@@ -14,8 +14,8 @@
 #include "hosted.h"
 #include "link.h"
 #include "log.h"
-#include "snapstore.h"
 #include "process.h"
+#include "snapstore.h"
 #include "work.h"
 
 struct template

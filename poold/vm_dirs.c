@@ -93,7 +93,6 @@ int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *con
 {
     char path[PATH_MAX + 8];
 
-    memset(dirs, 0, sizeof *dirs);
     list_init(&dirs->garbage);
     dirs->loop = loop;
     dirs->uid_base = geteuid() == 0 ? config->uid_base : 0;
@@ -163,6 +162,7 @@ static void batch_done(void *data)
     }
     free(batch);
     vm_dirs_pump(dirs);
+    dirs->changed(dirs->changed_data);
 }
 
 static void batch_fill(struct batch *batch, struct vm_dirs *dirs)

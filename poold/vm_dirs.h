@@ -33,9 +33,11 @@ struct vm_dirs {
     struct list garbage; /* folders to remove */
     bool busy;           /* a work is out */
     bool closing;
+    void (*changed)(void *data); /* a work is done: called on the loop */
+    void *changed_data;
 };
 
-/* Opens (makes) run_dir/vms. */
+/* Opens (makes) run_dir/vms. The caller sets `changed` before. */
 int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
                  struct err *err);
 /* 0 and a folder of the caller's, or -errno. Makes one on the spot only when the stock is empty. */

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the fake clock and VMs of the pool's tests; see poold_fake.h. */
+#include "poold_fake.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned done_order;
+
+static int op_clone(void *context, struct slot *slot, bool wake, uint32_t wake_flags)
+{
+    struct fake_host *host = context;
+    struct fake_vm *vm = &host->vms[host->vm_count % FAKE_VMS_MAX];
+
+    if (host->clone_fails)
+        return -EAGAIN;
+    ck_assert_ptr_null(vm->slot);
+    host->vm_count++;
+    *vm = (struct fake_vm){
+        .slot = slot, .woken = wake, .op = DOORBELL_OP_RESTORE, .flags = wake_flags
+    };
+    slot->vm = vm;
+    return 0;
+}
+
+static int op_wake(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags)
+{
+    struct fake_host *host = context;
+    struct fake_vm *vm = slot->vm;
+
+    if (host->wake_fails)
+        return -EPIPE;
+    vm->woken = true;
+    vm->op = op;
+    vm->flags = flags;
+    return 0;
+}
+
+static void op_kill(void *context, struct slot *slot)
+{
+    struct fake_vm *vm = slot->vm;
+
+    (void)context;
+    ck_assert(!vm->killed);
+    vm->killed = true;
+}
+
+static void op_forget(void *context, struct slot *slot)
+{
+    struct fake_vm *vm = slot->vm;
+
+    (void)context;
+    if (vm)
+        vm->slot = NULL;
+}
+
+static uint64_t op_now(void *context)
+{
+    return ((struct fake_host *)context)->now_ns;
+}
+
+static void op_schedule(void *context)
+{
+    ((struct fake_host *)context)->scheduled = true;
+}
+
+static void op_arm(void *context, uint64_t deadline_ns)
+{
+    struct fake_host *host = context;
+
+    host->armed_ns = MIN_OF(host->armed_ns, deadline_ns);
+}
+
+static const struct vm_ops fake_ops = {
+    .clone = op_clone,
+    .wake = op_wake,
+    .kill = op_kill,
+    .forget = op_forget,
+    .now = op_now,
+    .schedule = op_schedule,
+    .arm = op_arm,
+};
+
+void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t shells)
+{
+    memset(host, 0, sizeof *host);
+    host->now_ns = NS_PER_S;
+    host->armed_ns = UINT64_MAX;
+    host->env = (struct pool_env){
+        .ops = &fake_ops,
+        .context = host,
+        .timeouts = { .setup_ns = 5 * NS_PER_S,
+                      .awake_ns = 2 * NS_PER_S,
+                      .ready_ns = 15 * NS_PER_S,
+                      .surplus_ns = 10 * NS_PER_S },
+        .metrics = &host->metrics,
+        .refill_max = 2,
+        .demand_max = 4,
+        .dying_max = 3,
+    };
+    list_init(&host->env.kill_queue);
+    pool_init(&host->pool, &host->env, "test");
+    pool_set_limits(&host->pool, min, max, shells);
+    pool_set_state(&host->pool, POOL_READY, NULL);
+    fake_host_settle(host);
+}
+
+void fake_host_settle(struct fake_host *host)
+{
+    for (unsigned i = 0; host->scheduled; i++) {
+        ck_assert_msg(i < 1000, "the pool asks to be pumped for ever");
+        host->scheduled = false;
+        pool_pump(&host->pool);
+    }
+}
+
+void fake_host_pass(struct fake_host *host, uint64_t ns)
+{
+    uint64_t end = host->now_ns + ns;
+
+    while (host->armed_ns <= end) {
+        host->now_ns = MAX_OF(host->now_ns, host->armed_ns);
+        host->armed_ns = UINT64_MAX;
+        host->armed_ns = MIN_OF(pool_tick(&host->pool, host->now_ns), host->armed_ns);
+        fake_host_settle(host);
+    }
+    host->now_ns = end;
+}
+
+/* True: it had something to say. */
+static bool vm_speak(struct fake_host *host, struct fake_vm *vm)
+{
+    host->now_ns += NS_PER_US;
+    if (!vm->woken) {
+        if (vm->slot->phase != SLOT_PHASE_CLONING)
+            return false;
+        pool_vm_hello(vm->slot, 0, 0);
+        return true;
+    }
+    vm->woken = false;
+    pool_vm_awake(vm->slot, 100);
+    if (vm->op != DOORBELL_OP_RESTORE || vm->killed)
+        return true;
+    pool_vm_ready(vm->slot, 0);
+    if (vm->flags & DOORBELL_FLAG_PARK_AGAIN && !vm->killed)
+        pool_vm_parked(vm->slot);
+    return true;
+}
+
+static void host_run(struct fake_host *host, bool bury)
+{
+    bool busy = true;
+
+    for (unsigned round = 0; busy; round++) {
+        ck_assert_msg(round < 10000, "the VMs talk for ever");
+        busy = false;
+        for (unsigned i = 0; i < FAKE_VMS_MAX; i++) {
+            struct fake_vm *vm = &host->vms[i];
+
+            if (!vm->slot)
+                continue;
+            if (!vm->killed)
+                busy |= vm_speak(host, vm);
+            else if (bury)
+                pool_vm_gone(vm->slot);
+            busy |= vm->killed && bury;
+        }
+        busy |= host->scheduled;
+        fake_host_settle(host);
+    }
+}
+
+void fake_host_run(struct fake_host *host)
+{
+    host_run(host, true);
+}
+
+void fake_host_run_living(struct fake_host *host)
+{
+    host_run(host, false);
+}
+
+void fake_host_fini(struct fake_host *host)
+{
+    host->env.stopping = true;
+    host->env.dying_max = UINT32_MAX;
+    pool_stop_all(&host->pool, ACQUIRE_SHUTTING_DOWN);
+    pool_kill_queue(&host->env);
+    fake_host_run(host);
+    ck_assert_uint_eq(pool_vm_count(&host->pool), 0);
+    ck_assert_uint_eq(host->env.refilling, 0);
+    ck_assert_uint_eq(host->env.demanded, 0);
+    ck_assert_uint_eq(host->env.waking, 0);
+    ck_assert_uint_eq(host->env.dying, 0);
+    ck_assert_uint_eq(host->pool.dying, 0);
+    ck_assert_uint_eq(host->pool.waiting, 0);
+    ck_assert(list_empty(&host->env.kill_queue));
+}
+
+static void on_done(struct acquire *acquire, enum acquire_result result, struct slot *slot)
+{
+    struct fake_acquire *fake = list_entry(acquire, struct fake_acquire, acquire);
+
+    ck_assert_msg(!fake->done, "an acquire is done twice");
+    ck_assert(!slot || slot->state == SLOT_LEASED);
+    fake->done = true;
+    fake->result = result;
+    fake->slot = slot;
+    fake->order = ++done_order;
+}
+
+void fake_acquire_start(struct fake_host *host, struct fake_acquire *acquire, uint64_t wait_ms)
+{
+    memset(acquire, 0, sizeof *acquire);
+    acquire->acquire.asked_ns = host->now_ns;
+    acquire->acquire.wait_ns = wait_ms * NS_PER_MS;
+    acquire->acquire.ttl_ms = 60000;
+    acquire->acquire.done = on_done;
+    pool_acquire(&host->pool, &acquire->acquire);
+}

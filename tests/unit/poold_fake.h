@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A pool with a fake clock and fake VMs: what the pool asks of them is recorded, what they say is
+ * said by the test. */
+#ifndef VOLT_TESTS_POOLD_FAKE_H
+#define VOLT_TESTS_POOLD_FAKE_H
+
+#include "pool.h"
+
+#define FAKE_VMS_MAX 256
+
+struct fake_vm {
+    struct slot *slot; /* NULL: gone */
+    bool woken, killed;
+    enum doorbell_op op;
+    uint32_t flags;
+};
+
+struct fake_host {
+    struct pool_env env;
+    struct metrics metrics;
+    struct pool pool;
+    uint64_t now_ns;
+    uint64_t armed_ns; /* UINT64_MAX: no deadline */
+    bool scheduled;
+    bool clone_fails, wake_fails;
+    struct fake_vm vms[FAKE_VMS_MAX];
+    unsigned vm_count;
+};
+
+struct fake_acquire {
+    struct acquire acquire;
+    bool done;
+    enum acquire_result result;
+    struct slot *slot;
+    unsigned order; /* in which they were done, from 1 */
+};
+
+/* A READY pool with these limits, refilled. */
+void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t shells);
+/* Ends all VMs and checks that nothing is left. */
+void fake_host_fini(struct fake_host *host);
+
+/* Pumps as often as the pool asks for it. */
+void fake_host_settle(struct fake_host *host);
+/* Lets time pass, with every deadline on the way. */
+void fake_host_pass(struct fake_host *host, uint64_t ns);
+
+/* Every living VM says what is expected of it, until there is nothing more to say; killed ones go.
+ */
+void fake_host_run(struct fake_host *host);
+/* The same, but killed ones stay. */
+void fake_host_run_living(struct fake_host *host);
+
+void fake_acquire_start(struct fake_host *host, struct fake_acquire *acquire, uint64_t wait_ms);
+
+#endif
