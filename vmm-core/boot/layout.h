@@ -7,6 +7,7 @@
  *   0x00008ff0  initial stack, growing down
  *   0x00009000  PML4, PDPT, 4 page directories: the first 4 GiB, one to one
  *   0x00020000  command line
+ *   0x00030000  setup_data: the seed of the kernel's random numbers
  *   0x0009e000  doorbell mailbox (guest_abi.h)   reserved from here to 1 MiB
  *   0x0009f000  VM generation id
  *   0x0009fc00  MP table, in what a BIOS would use as EBDA
@@ -26,6 +27,8 @@
 #define BOOT_PAGE_TABLES_BYTES 0x6000u
 #define BOOT_CMDLINE_GPA 0x20000u
 #define BOOT_CMDLINE_BYTES_MAX 0x10000u /* with the NUL; kernels take less, see boot_load */
+#define BOOT_RNG_SEED_GPA 0x30000u
+#define BOOT_RNG_SEED_BYTES 64u
 #define BOOT_LOW_RESERVED_GPA DOORBELL_MAILBOX_GPA
 #define BOOT_VMGENID_GPA 0x9f000u /* 16 bytes of generation id at the start of the page */
 #define BOOT_MPTABLE_GPA 0x9fc00u
