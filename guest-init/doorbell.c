@@ -10,6 +10,10 @@
 
 #include "loop.h"
 
+/* Where the mailbox is mapped: over a page of our own data, so that code and mailbox share the lower
+ * levels of the page table. A hypervisor that shadows page tables then builds fewer of them before
+ * the answer. */
+static uint8_t mailbox_page[DOORBELL_MAILBOX_BYTES] __attribute__((aligned(4096)));
 static volatile struct doorbell_mailbox *mailbox;
 
 bool doorbell_open(void)
@@ -23,8 +27,8 @@ bool doorbell_open(void)
     fd = open("/dev/mem", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return false;
-    page = mmap(NULL, DOORBELL_MAILBOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
-                DOORBELL_MAILBOX_GPA);
+    page = mmap(mailbox_page, DOORBELL_MAILBOX_BYTES, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, DOORBELL_MAILBOX_GPA);
     close(fd);
     if (page == MAP_FAILED)
         return false;
@@ -48,18 +52,21 @@ static void mailbox_copy(struct doorbell_mailbox *copy)
         to[i] = from[i];
 }
 
+/* Between PARK and AWAKE only this function's code and the mailbox are touched, not the stack: each
+ * further page costs a restored guest a page fault in its hypervisor. */
 void doorbell_park(struct doorbell_wake *ret_wake)
 {
     struct doorbell_mailbox *copy = &ret_wake->mailbox;
+    volatile struct doorbell_mailbox *box = mailbox;
     uint64_t answer;
 
     __asm__ volatile("" ::: "memory");
     outl(0, DOORBELL_PORT_PARK);
     __asm__ volatile("" ::: "memory");
-    mailbox_copy(copy);
-    answer = doorbell_answer(copy->nonce, copy->generation_id);
-    mailbox->answer = answer;
+    answer = doorbell_answer(box->nonce, (const uint8_t *)(uintptr_t)box->generation_id);
+    box->answer = answer;
     outl(doorbell_ring_value(answer), DOORBELL_PORT_AWAKE);
+    mailbox_copy(copy);
     ret_wake->woken_ns = monotonic_ns();
     if (copy->magic != DOORBELL_MAGIC || copy->version != DOORBELL_MAILBOX_VERSION)
         copy->op = DOORBELL_OP_NONE;

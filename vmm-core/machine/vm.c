@@ -3,7 +3,6 @@
 #include "machine/vm.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -255,7 +254,7 @@ enum control_exit_reason vm_loop_run(struct vm *vm)
         }
     }
     while (!atomic_load(&vm->end_ready))
-        sched_yield(); /* the ending thread is between two stores */
+        __builtin_ia32_pause(); /* the ending thread is between two stores */
     return (enum control_exit_reason)atomic_load(&vm->end_reason);
 }
 

@@ -232,3 +232,24 @@ uint32_t virtq_iov_write(const struct iovec *iov, unsigned iov_count, uint32_t o
 
     return iov_copy(iov, iov_count, offset, source.bytes, bytes, true);
 }
+
+unsigned virtq_iov_slice(const struct iovec *iov, unsigned iov_count, uint32_t offset,
+                         uint32_t bytes, struct iovec *ret_iov)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < iov_count && bytes > 0; i++) {
+        uint32_t have = (uint32_t)iov[i].iov_len;
+
+        if (offset >= have) {
+            offset -= have;
+            continue;
+        }
+        uint32_t n = MIN_OF(have - offset, bytes);
+        ret_iov[count++] =
+            (struct iovec){ .iov_base = (uint8_t *)iov[i].iov_base + offset, .iov_len = n };
+        bytes -= n;
+        offset = 0;
+    }
+    return count;
+}

@@ -83,4 +83,9 @@ uint32_t virtq_iov_read(const struct iovec *iov, unsigned iov_count, uint32_t of
 uint32_t virtq_iov_write(const struct iovec *iov, unsigned iov_count, uint32_t offset,
                          const void *buffer, uint32_t bytes);
 
+/* The iovecs that cover `bytes` bytes from byte `offset` of others on (fewer where those end), into
+ * ret_iov, which has room for as many as there are. Returns how many. */
+unsigned virtq_iov_slice(const struct iovec *iov, unsigned iov_count, uint32_t offset,
+                         uint32_t bytes, struct iovec *ret_iov);
+
 #endif

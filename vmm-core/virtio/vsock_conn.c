@@ -253,28 +253,6 @@ static bool buffer_reserve(struct vsock_conn *conn, uint32_t bytes)
     return true;
 }
 
-/* The iovecs of `bytes` of payload at `offset` of some others, into vsock->iov. */
-static unsigned slice(struct vsock *vsock, const struct iovec *iov, unsigned iov_count,
-                      uint32_t offset, uint32_t bytes)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < iov_count && bytes > 0; i++) {
-        uint32_t have = (uint32_t)iov[i].iov_len;
-
-        if (offset >= have) {
-            offset -= have;
-            continue;
-        }
-        uint32_t n = MIN_OF(have - offset, bytes);
-        vsock->iov[count++] =
-            (struct iovec){ .iov_base = (uint8_t *)iov[i].iov_base + offset, .iov_len = n };
-        bytes -= n;
-        offset = 0;
-    }
-    return count;
-}
-
 void vsock_conn_data(struct vsock_conn *conn, uint32_t offset, uint32_t bytes)
 {
     struct vsock *vsock = conn->vsock;
@@ -289,7 +267,7 @@ void vsock_conn_data(struct vsock_conn *conn, uint32_t offset, uint32_t bytes)
         return;
     }
     if (conn->buffer_bytes == 0 && bytes > 0) {
-        unsigned count = slice(vsock, chain->iov, chain->out_count, offset, bytes);
+        unsigned count = virtq_iov_slice(chain->iov, chain->out_count, offset, bytes, vsock->iov);
         n = send_client(conn, vsock->iov, count);
     }
     if (n < 0 || !buffer_reserve(conn, bytes - (uint32_t)n)) {
@@ -383,8 +361,8 @@ static enum read_result read_client(struct vsock_conn *conn)
     struct virtq_chain *chain = &vsock->chain;
     struct vsock_packet packet = { .op = VSOCK_OP_RW };
     uint32_t room = MIN_OF(chain->in_bytes - (uint32_t)sizeof(packet), guest_credit(conn));
-    unsigned count =
-        slice(vsock, chain->iov + chain->out_count, chain->in_count, sizeof(packet), room);
+    unsigned count = virtq_iov_slice(chain->iov + chain->out_count, chain->in_count, sizeof(packet),
+                                     room, vsock->iov);
     struct msghdr msg = { .msg_iov = vsock->iov, .msg_iovlen = count };
     ssize_t n = recvmsg(conn->poll.fd, &msg, MSG_DONTWAIT);
 

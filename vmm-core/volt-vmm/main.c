@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* volt-vmm: one VM, or the template that VMs are cloned from. Started and driven by poold. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,6 +42,9 @@ int main(int argc, char **argv)
 {
     struct options options;
     struct err err = { 0 };
+
+    /* One heap for all threads: an arena a thread is memory that every clone pays for. */
+    mallopt(M_ARENA_MAX, 1);
 
     if (argc < 2 || strcmp(argv[1], "--help") == 0) {
         fputs(help, argc < 2 ? stderr : stdout);

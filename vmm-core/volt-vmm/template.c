@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "base/util.h"
+#include "boot/cpuid.h"
 #include "snapshot/template.h"
 #include "volt-vmm/program.h"
 #include "volt-vmm/server.h"
@@ -42,6 +43,23 @@ struct template
 };
 
 /* ---- Set-up ---- */
+
+/* Whether this host can give every vCPU the features that the guest has seen. */
+static int check_cpus(const struct kvm_host *kvm, const struct vm_state *state, struct err *err)
+{
+    struct {
+        struct kvm_cpuid2 head;
+        struct kvm_cpuid_entry2 entry[VM_CPUID_MAX];
+    } supported, saved;
+    int rc = kvm_host_cpuid(kvm, &supported.head, err);
+
+    for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++) {
+        saved.head.nent = MIN_OF(state->vcpu[i].cpuid_count, VM_CPUID_MAX);
+        memcpy(saved.entry, state->vcpu[i].cpuid, saved.head.nent * sizeof saved.entry[0]);
+        rc = cpuid_check_restorable(&saved.head, &supported.head, err);
+    }
+    return rc;
+}
 
 /* A scratch machine of the snapshot's shape gives the device tables to decode with and shows which
  * MSRs a new vCPU has anyway. It never runs. */
@@ -68,6 +86,8 @@ static int decode_image(struct template *t, struct snapshot_template *snapshot, 
     if (rc == 0 && t->image.vm.vcpu_count != snapshot->manifest.vcpus)
         rc = err_set(err, EINVAL, "state: %u vCPUs, but manifest.json says %u",
                      t->image.vm.vcpu_count, snapshot->manifest.vcpus);
+    if (rc == 0)
+        rc = check_cpus(&t->kvm, &t->image.vm, err);
     for (uint32_t i = 0; rc == 0 && i < t->image.vm.vcpu_count; i++)
         rc = vm_set_cpuid(&scratch.vm, i, t->image.vm.vcpu[i].cpuid,
                           t->image.vm.vcpu[i].cpuid_count, err);
