@@ -3,8 +3,8 @@
  * through a warm-up command), as ranges, so that they can be fetched in one go. It is only ever a
  * hint: a snapshot without one, or with a damaged one, restores all the same, just slower.
  *
- * Recording: a trial clone runs, is stopped at PARKED, and working_set_record reads
- * /proc/self/pagemap of its own mapping: pages mapped into it were read, anonymous ones written.
+ * Recording: a trial clone runs until it is PARKED again; then working_set_record reads its page
+ * map: file pages mapped into it were read, anonymous ones written.
  * The file `working-set` (docs/snapshot-format.md) carries the snapshot's id and a digest.
  */
 #ifndef VOLT_SNAPSHOT_WORKINGSET_H
@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "snapshot/digest.h"
@@ -34,11 +35,13 @@ struct working_set {
     uint32_t range_count;
 };
 
-/* Reads what has been touched of the MAP_PRIVATE mapping [hva, hva + bytes) of the calling process,
- * from /proc/self/pagemap (any process may read its own). What a fault maps around it counts as
- * read (64 KiB, or the whole folio of up to 2 MiB): the set is a superset. *ret_set is the
- * caller's. */
-int working_set_record(const void *hva, uint64_t bytes, struct working_set *ret_set,
+/* Reads what process `pid` has touched of its MAP_PRIVATE mapping of memory_fd's first ram_bytes,
+ * from /proc/PID/maps (found by device and inode) and /proc/PID/pagemap: for poold, as a clone sees
+ * no /proc. The process should be stopped or parked. What a fault maps around it counts as read
+ * (64 KiB, or the whole folio of up to 2 MiB): the set is a superset. *ret_set is the caller's.
+ * -EACCES or -EPERM when poold may not trace the clone (not root): then there is no working set.
+ * -ENOENT: no such mapping. */
+int working_set_record(pid_t pid, int memory_fd, uint64_t ram_bytes, struct working_set *ret_set,
                        struct err *err);
 
 /* Bytes of RAM in all ranges. */

@@ -230,7 +230,7 @@ START_TEST(working_set_is_what_was_touched)
     ck_assert_ptr_ne(clone, MAP_FAILED);
     clone[MIB(5)] = 7;                                        /* written: page 1280 */
     ck_assert_int_eq(((volatile uint8_t *)clone)[MIB(9)], 1); /* read: page 2304 */
-    ck_ok(working_set_record(clone, TEST_RAM_BYTES, &set, &err), err);
+    ck_ok(working_set_record(getpid(), fd, TEST_RAM_BYTES, &set, &err), err);
     ck_assert(set_has(&set, 1280, true));
     ck_assert(set_has(&set, 2304, false));
     ck_assert(!set_has(&set, 8000, false) && !set_has(&set, 8000, true));
@@ -251,14 +251,17 @@ START_TEST(working_set_is_what_was_touched)
     clone = mmap(NULL, TEST_RAM_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
     ck_assert_int_eq(working_set_populate(&set, clone), 0);
     working_set_fini(&again);
-    ck_ok(working_set_record(clone, TEST_RAM_BYTES, &again, &err), err);
+    ck_assert_int_eq(mprotect(clone + MIB(3), 4096, PROT_READ),
+                     0); /* split in three: still found */
+    ck_ok(working_set_record(getpid(), fd, TEST_RAM_BYTES, &again, &err), err);
     ck_assert(set_has(&again, 1280, true));
     ck_assert(set_has(&again, 2304, false));
     ck_assert_int_eq(clone[MIB(5)], 1);
     munmap(clone, TEST_RAM_BYTES);
+    working_set_fini(&set);
+    ck_fails(working_set_record(getpid(), fd, TEST_RAM_BYTES, &set, &err), ENOENT, err, "process");
 
     free(bytes);
-    working_set_fini(&set);
     working_set_fini(&again);
     guest_mem_fini(&mem);
     close(fd);
