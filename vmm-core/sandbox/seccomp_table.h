@@ -146,9 +146,7 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(epoll_wait, "the loop"),
     IOCTL(KVM_SIGNAL_MSI, "interrupt of a device that uses messages"),
     ANY(read, "vsock streams, eventfds, timerfds"),
-    ANY(readv, "vsock stream into a guest's buffers"),
     ANY(write, "vsock streams, console client, eventfds"),
-    ANY(writev, "vsock stream out of a guest's buffers"),
     ANY(recvmsg, "control messages with fds"),
     ANY(sendmsg, "control messages; streams without SIGPIPE"),
     ANY(recvfrom, "recv() on a stream"),
@@ -159,17 +157,16 @@ static const struct seccomp_entry seccomp_device[] = {
     IF_EQ(socket, 0, AF_UNIX, "guest-initiated vsock connection: a Unix socket, nothing else"),
     ANY(connect, "guest-initiated vsock connection"),
     ANY(fchdir, "guest-initiated vsock connection: names are relative to the VM's directory"),
-    IF_EQ(getsockopt, 1, SOL_SOCKET, "SO_ERROR of a connection under way"),
     ANY(close, "connections end"),
     ANY(shutdown, "half-closed vsock connections"),
     ANY(pread64, "disk"),
     ANY(pwrite64, "disk; snapshot"),
-    ANY(fsync, "disk flush; snapshot"),
+    ANY(preadv, "disk, into a guest's buffers"),
+    ANY(pwritev, "disk, out of a guest's buffers"),
     ANY(fdatasync, "disk flush"),
     ANY(fallocate, "disk discard"),
     ANY(ftruncate, "snapshot: the memory file's size"),
     ANY(lseek, "snapshot: a memory file's size and holes"),
-    ANY(timerfd_settime, "rate limits, timeouts"),
     IF_EQ(tgkill, 0, SECCOMP_OWN_PID, "kick a vCPU out of KVM_RUN; abort()"),
     ANY(getpid, "pthread_kill asks for it"),
     ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel"),
@@ -182,6 +179,7 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(munmap, "free"),
     ANY(mremap, "realloc"),
     ANY(brk, "malloc"),
+    IF_MASKED(mprotect, 2, PROT_EXEC, 0, "malloc grows a thread's heap"),
     MADVISE(MADV_DONTNEED, "malloc trims; snapshot drops free guest pages"),
     MADVISE(MADV_WILLNEED, "read the recorded working set ahead"),
     MADVISE(MADV_POPULATE_READ, "map the recorded working set in one go"),
@@ -202,6 +200,7 @@ static const struct seccomp_entry seccomp_device[] = {
     IOCTL(KVM_GET_CLOCK, "snapshot"),
     IOCTL(KVM_GET_IRQCHIP, "snapshot"),
     IOCTL(KVM_GET_PIT2, "snapshot"),
+    ANY(exit, "the thread ends"),
     ANY(exit_group, "the VM ends"),
 };
 
@@ -259,7 +258,6 @@ static const struct seccomp_entry seccomp_template[] = {
     ANY(sched_yield, "a clone's threads wait for each other"),
     ANY(clock_nanosleep, "back off"),
     ANY(setpriority, "clones made ahead of need run at lower priority"),
-    ANY(exit, "a thread ends"),
 };
 
 #undef ANY
