@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: the VMs that users get run with every layer of the sandbox that docs/threat-model.md
+# promises. Method: look at their processes in /proc from outside.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+poold_with_pool
+
+api()
+{
+    curl -s --unix-socket "$VOLT_RUN_DIR/poold.sock" "http://volt/v1/$1"
+}
+one=$(acquire) && two=$(acquire) || exit 1
+lease_pid()
+{
+    api "leases/$1" | json pid
+}
+pid=$(lease_pid "$one")
+other_pid=$(lease_pid "$two")
+
+# status KEY of every thread, one value a line, without repetitions
+threads_status()
+{
+    sed -n "s/^$1:[ \t]*//p" "/proc/$pid/task/"*/status | sort -u
+}
+has_layer()
+{
+    api "leases/$one" | json layers | grep -q "\"$1"
+}
+capabilities_are_empty()
+{
+    local set
+    for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+        prints 0000000000000000 threads_status $set || return 1
+    done
+}
+filters_are_two()
+{
+    # the template's, which clones inherit, and the thread's own
+    prints 2 threads_status Seccomp && prints 2 threads_status Seccomp_filters
+}
+uids_differ()
+{
+    local mine others
+    mine=$(threads_status Uid | cut -f 1)
+    others=$(sed -n 's/^Uid:[ \t]*\([0-9]*\).*/\1/p' "/proc/$other_pid/status")
+    [ "$mine" != 0 ] && [ "$mine" != "$others" ] || { echo "uids $mine and $others"; return 1; }
+}
+namespaces_are_own()
+{
+    local kind
+    for kind in mnt pid net ipc uts; do
+        [ "$(readlink "/proc/$pid/ns/$kind")" != "$(readlink "/proc/self/ns/$kind")" ] ||
+            { echo "$kind is the host's"; return 1; }
+    done
+}
+root_has_only_sockets()
+{
+    [ -z "$(find "/proc/$pid/root/" -mindepth 1 ! -type s)" ] ||
+        { find "/proc/$pid/root/"; return 1; }
+}
+nothing_is_mapped_executable_and_writable()
+{
+    ! grep -E "^[^ ]+ .wx" "/proc/$pid/maps"
+}
+# Directories would lead out of the root; files of the host would be readable.
+fds_are_expected()
+{
+    local fd target bad=
+    for fd in "/proc/$pid/fd/"*; do
+        target=$(readlink "$fd") || continue
+        case $target in
+        socket:* | pipe:* | anon_inode:* | /dev/kvm | /dev/null | /memfd:*) ;;
+        */memory.img | */vms/* | / | */poold.log) ;;
+        *) bad="$bad $target" ;;
+        esac
+    done
+    [ -z "$bad" ] || { echo "unexpected:$bad"; return 1; }
+}
+killed_vm_dies_alone()
+{
+    kill -9 "$pid" && until_true 10 sh -c "! kill -0 $pid" && kill -0 "$other_pid" &&
+        guest "$two" true
+}
+
+for layer in seccomp capabilities landlock namespaces; do
+    check "the lease says: $layer" has_layer $layer
+done
+check 'capabilities: none in any set' capabilities_are_empty
+check 'no_new_privs on every thread' prints 1 threads_status NoNewPrivs
+check 'seccomp: filters on every thread' filters_are_two
+check 'namespaces of its own' namespaces_are_own
+check 'no group but its own' prints '' threads_status Groups
+check 'no fd but the expected ones' fds_are_expected
+check 'no memory both writable and executable' nothing_is_mapped_executable_and_writable
+check 'core dumps are off' grep -q 'Max core file size  *0  *0' "/proc/$pid/limits"
+if [ "$(id -u)" = 0 ]; then
+    check 'a uid of its own' uids_differ
+    check 'its root holds its own sockets and nothing else' root_has_only_sockets
+else
+    skip 'a uid of its own' 'needs root'
+    skip 'its root holds its own sockets and nothing else' 'needs root'
+fi
+check 'a VM that is killed dies alone' killed_vm_dies_alone
