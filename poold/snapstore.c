@@ -11,28 +11,6 @@
 #include "snapshot/file.h"
 #include "snapshot/host.h"
 
-#define IMAGE_BYTES_MAX GIB(1)
-
-static int blob_fill(struct manifest_blob *blob, const char *path, struct err *err)
-{
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    _cleanup_free_ void *bytes = NULL;
-    struct stat st;
-    int rc;
-
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return err_set_errno(err, errno, "can't open %s", path);
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > IMAGE_BYTES_MAX)
-        return err_set(err, EINVAL, "%s is not a regular file of at most 1 GiB", path);
-    bytes = malloc((size_t)st.st_size + 1);
-    rc = bytes ? pread_all(fd, bytes, (size_t)st.st_size, 0) : -ENOMEM;
-    if (rc < 0)
-        return err_set_errno(err, -rc, "can't read %s", path);
-    snprintf(blob->path, sizeof blob->path, "%s", path);
-    blob->digest = digest_of(bytes, (size_t)st.st_size);
-    return 0;
-}
-
 int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
                     const struct pool_spec *spec, struct err *err)
 {
@@ -46,8 +24,8 @@ int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
     m->memory_bytes = spec->memory_bytes;
     m->vcpus = spec->vcpus;
     host_cpu_detect(&m->cpu);
-    if (blob_fill(&m->kernel, spec->kernel, err) < 0 ||
-        (spec->initrd[0] && blob_fill(&m->initrd, spec->initrd, err) < 0))
+    if (manifest_blob_fill(&m->kernel, spec->kernel, err) < 0 ||
+        (spec->initrd[0] && manifest_blob_fill(&m->initrd, spec->initrd, err) < 0))
         return -EINVAL;
     return snapshot_create_begin(store_fd, name, &job->txn, err);
 }

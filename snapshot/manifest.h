@@ -72,4 +72,8 @@ int manifest_parse(const char *text, size_t len, struct manifest *ret_manifest, 
 /* Reads manifest.json from a snapshot's directory through the gate of file.h, and parses it. */
 int manifest_load(int dirfd, struct manifest *ret_manifest, struct err *err);
 
+/* Notes a kernel or initrd: its path, and the digest of the regular file of at most 1 GiB there.
+ * 0 or -errno with a sentence. Blocks on the disk. */
+int manifest_blob_fill(struct manifest_blob *blob, const char *path, struct err *err);
+
 #endif

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "volt-vmm/program.h"
+#include "volt-vmm/direct.h"
 
-static const struct {
+static const struct program {
     const char *name;
     int (*run)(struct options *options, struct err *err);
 } programs[] = {
@@ -15,18 +15,30 @@ static const struct {
     { "template", program_template },
 };
 
+static const struct program direct = { "", program_direct };
+
 static const char help[] =
-    "usage: volt-vmm run --kernel FILE [--initrd FILE] [--memory 128M] [--vcpus 1]\n"
-    "                    [--cmdline S] [--cpu-template FILE] [--pit] [--pmu]\n"
-    "                    [--console-log FILE] --control-fd N --bell-fd N\n"
+    "usage: volt-vmm --kernel FILE [MACHINE] [--console] [--snapshot-to DIR]\n"
+    "       volt-vmm --restore DIR [--console]\n"
+    "       volt-vmm run --kernel FILE [MACHINE] --control-fd N --bell-fd N\n"
     "       volt-vmm template --control-fd N --snapshot-fd N\n"
     "       volt-vmm --version\n"
     "\n"
-    "poold starts volt-vmm; see docs/architecture.md. For debugging and measuring only:\n"
-    "--no-seccomp --no-landlock --no-namespaces --no-capabilities take a layer away.\n";
+    "The first two run one VM without a daemon; poold uses the others (docs/architecture.md).\n"
+    "\n"
+    "MACHINE is  [--initrd FILE] [--memory 128M] [--vcpus 1] [--cmdline S]\n"
+    "            [--cpu-template FILE] [--pit] [--pmu] [--console-log FILE]\n"
+    "--console      joins the terminal to the serial console; Ctrl-] ends the VM\n"
+    "--snapshot-to  takes a snapshot at the guest's first PARK; without --console, then ends\n"
+    "--restore      runs a copy of a snapshot\n"
+    "\n"
+    "For debugging and measuring only: --no-seccomp --no-landlock --no-namespaces\n"
+    "--no-capabilities take a layer away.\n"
+    "\n"
+    "Example: volt-vmm --kernel vmlinux --initrd initramfs.cpio --snapshot-to /tmp/booted\n"
+    "         volt-vmm --restore /tmp/booted --console\n";
 
-/* Tells poold, which reads no stderr, and whoever does. */
-static void tell_failure(const struct options *options, const struct err *err)
+void program_tell_failure(const struct options *options, const struct err *err)
 {
     struct control_msg msg = { .type = CONTROL_EXITED };
 
@@ -36,6 +48,18 @@ static void tell_failure(const struct options *options, const struct err *err)
     msg.u.exited.reason = EXIT_REASON_HOST_ERROR;
     snprintf(msg.u.exited.detail, sizeof msg.u.exited.detail, "%s", err->msg);
     control_send(options->control_fd, &msg, NULL, 0);
+}
+
+/* Options without a command: one VM, directly. */
+static const struct program *find_program(const char *argument)
+{
+    if (argument[0] == '-')
+        return &direct;
+    for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
+        if (strcmp(argument, programs[i].name) == 0)
+            return &programs[i];
+    }
+    return NULL;
 }
 
 int main(int argc, char **argv)
@@ -54,19 +78,19 @@ int main(int argc, char **argv)
         puts("volt-vmm " VOLT_VERSION);
         return 0;
     }
-    for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
-        if (strcmp(argv[1], programs[i].name) != 0)
-            continue;
-        if (options_parse(&options, argc - 2, argv + 2, &err) < 0) {
-            fprintf(stderr, "volt-vmm: %s\n", err.msg);
-            return EXIT_BAD_USAGE;
-        }
-        sandbox_config_warn(&options.sandbox);
-        int status = programs[i].run(&options, &err);
-        if (err.code)
-            tell_failure(&options, &err);
-        return status;
+    const struct program *program = find_program(argv[1]);
+    if (!program) {
+        fprintf(stderr, "volt-vmm: unknown command '%s'; see volt-vmm --help\n", argv[1]);
+        return EXIT_BAD_USAGE;
     }
-    fprintf(stderr, "volt-vmm: unknown command '%s'; see volt-vmm --help\n", argv[1]);
-    return EXIT_BAD_USAGE;
+    int used = program == &direct ? 1 : 2;
+    if (options_parse(&options, argc - used, argv + used, &err) < 0) {
+        fprintf(stderr, "volt-vmm: %s\n", err.msg);
+        return EXIT_BAD_USAGE;
+    }
+    sandbox_config_warn(&options.sandbox);
+    int status = program->run(&options, &err);
+    if (err.code)
+        program_tell_failure(&options, &err);
+    return status;
 }

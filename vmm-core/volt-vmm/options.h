@@ -20,6 +20,10 @@ struct options {
     const char *cmdline; /* added to the default one */
     const char *cpu_template;
     const char *console_log;
+    /* Without a daemon. */
+    const char *restore;     /* directory of a snapshot to restore instead of booting */
+    const char *snapshot_to; /* directory to snapshot to at the first PARK */
+    bool console;            /* join the terminal to the serial console */
     /* Sockets and files that poold passes by number; -1: not given. */
     int control_fd, bell_fd, snapshot_fd;
     struct sandbox_config sandbox;

@@ -19,6 +19,13 @@ int program_run(struct options *options, struct err *err);
 /* Serves --snapshot-fd to clones over --control-fd. */
 int program_template(struct options *options, struct err *err);
 
+/* Restores one VM from the snapshot in options->restore, in this process: template and clone in
+ * one, driven over --control-fd and --bell-fd. */
+int program_restore(struct options *options, struct err *err);
+
+/* Tells a failure (err->code set) on stderr, and on --control-fd as EXITED. */
+void program_tell_failure(const struct options *options, const struct err *err);
+
 /* What a clone is made of; everything belongs to the template and is inherited over fork. */
 struct clone_source {
     const struct kvm_host *kvm;

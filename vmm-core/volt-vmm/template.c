@@ -262,6 +262,35 @@ static void serve(struct template *t)
     }
 }
 
+/* Opens and decodes the snapshot and confines the process: what clones find ready. */
+static int template_prepare(struct template *t, struct options *options, const int *keep_fds,
+                            unsigned keep_count, struct err *err)
+{
+    int keep[8];
+    unsigned kept = 0;
+
+    t->source = (struct clone_source){ .kvm = &t->kvm,
+                                       .options = options,
+                                       .image = &t->image,
+                                       .status = &t->status,
+                                       .memory_fd = -1 };
+    int rc = vm_serve_prepare(err);
+    if (rc == 0)
+        rc = kvm_host_open(&t->kvm, err);
+    if (rc == 0)
+        rc = kvm_host_list_msrs(&t->kvm, err);
+    if (rc == 0)
+        rc = load_snapshot(t, options, err);
+    close_fd(&options->snapshot_fd);
+    if (rc < 0)
+        return rc;
+    for (unsigned i = 0; i < keep_count; i++)
+        keep[kept++] = keep_fds[i];
+    keep[kept++] = t->kvm.fd;
+    keep[kept++] = t->source.memory_fd;
+    return sandbox_enter(&options->sandbox, keep, kept, &t->status, err);
+}
+
 int program_template(struct options *options, struct err *err)
 {
     static struct template t = { .signal_fd = -1 };
@@ -272,20 +301,7 @@ int program_template(struct options *options, struct err *err)
         return EXIT_BAD_USAGE;
     }
     t.control_fd = options->control_fd;
-    t.source = (struct clone_source){
-        .kvm = &t.kvm, .options = options, .image = &t.image, .status = &t.status, .memory_fd = -1
-    };
-    int rc = vm_serve_prepare(err);
-    if (rc == 0)
-        rc = kvm_host_open(&t.kvm, err);
-    if (rc == 0)
-        rc = kvm_host_list_msrs(&t.kvm, err);
-    if (rc == 0)
-        rc = load_snapshot(&t, options, err);
-    close_fd(&options->snapshot_fd);
-    int keep[] = { t.control_fd, t.kvm.fd, t.source.memory_fd };
-    if (rc == 0)
-        rc = sandbox_enter(&options->sandbox, keep, ARRAY_LEN(keep), &t.status, err);
+    int rc = template_prepare(&t, options, &t.control_fd, 1, err);
     if (rc == 0)
         rc = watch_children(&t, err);
     if (rc == 0)
@@ -295,4 +311,22 @@ int program_template(struct options *options, struct err *err)
     say_hello(&t, start_ns);
     serve(&t);
     return 0;
+}
+
+int program_restore(struct options *options, struct err *err)
+{
+    static struct template t = { .signal_fd = -1 };
+    uint64_t start_ns = now_ns();
+    struct control_msg msg = { .type = CONTROL_CLONE };
+    int fds[] = { options->control_fd, options->bell_fd };
+
+    msg.u.clone.uid = msg.u.clone.gid = SANDBOX_KEEP_ID;
+    options->snapshot_fd = open(options->restore, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (options->snapshot_fd < 0) {
+        err_set_errno(err, errno, "opening the snapshot '%s'", options->restore);
+        return EXIT_SOFTWARE;
+    }
+    if (template_prepare(&t, options, fds, ARRAY_LEN(fds), err) < 0)
+        return EXIT_SOFTWARE;
+    return clone_main(&t.source, &msg, fds, ARRAY_LEN(fds), start_ns);
 }
