@@ -290,8 +290,7 @@ bool http_read_body(struct http_request *request, const struct json_key *keys, s
     rc = json_keys_read(root, keys, key_count, ret, &err);
     json_decref(root);
     if (rc < 0)
-        http_reply_error(request,
-                         strncmp(err.msg, "'name'", 6) == 0 ? API_BAD_NAME : API_BAD_REQUEST, "%s",
+        http_reply_error(request, err.code == EBADMSG ? API_BAD_NAME : API_BAD_REQUEST, "%s",
                          err.msg);
     return rc == 0;
 }
@@ -456,7 +455,9 @@ void http_stop_listening(struct http *http)
 
 static void on_http_closed(uv_handle_t *handle)
 {
-    (void)handle;
+    struct http *http = handle->data;
+
+    http->open_handles--;
 }
 
 void http_destroy(struct http *http)
@@ -466,8 +467,8 @@ void http_destroy(struct http *http)
     http_stop_listening(http);
     uv_close((uv_handle_t *)&http->poll, on_http_closed);
     uv_close((uv_handle_t *)&http->timer, on_http_closed);
-    while (uv_run(&http->daemon->loop, UV_RUN_NOWAIT) && uv_is_closing((uv_handle_t *)&http->poll))
-        ;
+    for (http->open_handles = 2; http->open_handles;)
+        uv_run(&http->daemon->loop, UV_RUN_NOWAIT);
     MHD_stop_daemon(http->mhd);
     free(http);
 }

@@ -19,7 +19,8 @@ struct http {
     unsigned open_count;
     char path[PATH_MAX]; /* of the socket; "" once removed */
     int listen_fd;
-    bool running, dirty; /* in MHD_run; something to do for it */
+    unsigned open_handles; /* while it is destroyed */
+    bool running, dirty;   /* in MHD_run; something to do for it */
 };
 
 /* Sends response (taken) as the request's reply. */

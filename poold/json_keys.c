@@ -41,7 +41,7 @@ static int read_text(const struct json_key *key, const json_t *value, char *fiel
     if (key->kind == JSON_KEY_PATH && text[0] != '/')
         return err_set(err, EINVAL, "'%s' must be an absolute path, not '%.100s'", key->name, text);
     if (key->kind == JSON_KEY_NAME && !pool_name_valid(text))
-        return err_set(err, EINVAL,
+        return err_set(err, EBADMSG,
                        "'%s' must be 1 to 63 of a-z 0-9 - _ . and begin with a letter or digit, "
                        "not '%.100s'",
                        key->name, text);

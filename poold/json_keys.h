@@ -39,8 +39,8 @@ struct json_key {
         key_name, key_kind, is_required, least, most, offsetof(type, member)                       \
     }
 
-/* 0, or -EINVAL with a sentence that names the key; *ret may have been filled in part then. A key
- * whose value is null counts as absent. */
+/* 0, or -EINVAL (-EBADMSG: what should be a pool's name is none) with a sentence that names the
+ * key; *ret may have been filled in part then. A key whose value is null counts as absent. */
 int json_keys_read(const json_t *object, const struct json_key *keys, size_t key_count, void *ret,
                    struct err *err);
 

@@ -32,6 +32,9 @@ static bool read_one(struct link *link, enum link_channel channel)
         link->ops->message(link, channel, &msg, fds, fd_count);
         return true;
     }
+    /* A peer that ended with our message unread resets the connection: that is its end, too. */
+    if (rc == -ECONNRESET)
+        rc = -ENOTCONN;
     if (rc != -EAGAIN) {
         link_close_channel(link, channel);
         link->ops->closed(link, channel, rc);

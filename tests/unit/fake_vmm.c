@@ -254,13 +254,14 @@ static int template_vm(int control_fd)
     int fds[CONTROL_FDS_MAX];
     unsigned fd_count;
 
-    signal(SIGCHLD, SIG_IGN); /* reaped by the kernel */
     if (fault("template_crash"))
         return 4;
     say(control_fd, CONTROL_HELLO);
     while (control_recv(control_fd, &msg, fds, &fd_count) == 0) {
         if (msg.type == CONTROL_CLONE && fd_count >= 3)
             fork_clone(control_fd, &msg, fds);
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
         for (unsigned i = 0; i < fd_count; i++)
             close(fds[i]);
     }

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A small HTTP client for the API tests. Everything that does not work fails the test. */
+#ifndef VOLT_TESTS_POOLD_CLIENT_H
+#define VOLT_TESTS_POOLD_CLIENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/util.h"
+
+struct client_reply {
+    unsigned status;
+    char body[65536]; /* NUL-terminated */
+};
+
+extern char client_socket[256];
+
+void client_wait_for_socket(void);
+
+/* One request on a connection of its own, which is returned open after the request is sent. */
+int client_send(const char *method, const char *path, const char *body);
+void client_receive(int fd, struct client_reply *ret_reply);
+bool client_readable(int fd);
+
+void client_call(const char *method, const char *path, const char *body,
+                 struct client_reply *ret_reply);
+void client_expect(unsigned status, const char *method, const char *path, const char *body);
+/* The body of a reply with a status below 300. The caller's. */
+json_t *client_json(const char *method, const char *path, const char *body);
+/* Polls until the string `key` of the object is `value`. */
+void client_await(const char *path, const char *key, const char *value);
+/* An upgraded connection: everything up to the end of the 101's head has been read. */
+int client_upgrade(const char *path, const char *protocol);
+
+#endif
