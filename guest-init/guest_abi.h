@@ -61,6 +61,8 @@ enum doorbell_op {
 #define DOORBELL_FLAG_SKIP_KERNEL_WORK 0x2u /* RESTORE, but ask nothing of the guest's kernel:
                                                for measuring only, clones are NOT unique */
 #define DOORBELL_FLAG_NETWORK 0x4u    /* the net fields are valid: configure eth0 */
+#define DOORBELL_FLAG_PARK_LATER 0x8u /* go live, but a PARK on AGENT_PARK's request is expected: a
+                                         boot VM that is warmed up before its snapshot */
 
 /* mailbox.ready_status: what of the RESTORE work failed; 0 is success. */
 #define DOORBELL_READY_FAILED_RNG 0x1u
@@ -143,6 +145,7 @@ enum agent_frame_type {
     AGENT_EOF = 6,    /* no more STDIN, or no more DATA of a PUT; empty */
     AGENT_SIGNAL = 7, /* uint32_t signal number, to the child's process group */
     AGENT_RESIZE = 8, /* struct agent_winsize */
+    AGENT_PARK = 9,   /* park again once no session is open, this one included; answered by DONE */
     /* either way */
     AGENT_DATA = 16,
     /* agent to client */

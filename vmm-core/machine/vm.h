@@ -67,7 +67,7 @@ struct vm_doorbell {
     uint32_t op, flags; /* of the WAKE that is being answered */
     uint64_t nonce;
     uint8_t generation_id[16];
-    bool park_allowed; /* a PARK is expected: the first one, and after PARK_AGAIN */
+    bool park_allowed; /* a PARK is expected: the first, and after PARK_AGAIN or _LATER */
     bool answer_due, ready_due;
     uint64_t wake_ns, loaded_ns, awake_ns; /* CLOCK_MONOTONIC */
     atomic_uint_fast64_t ignored;          /* malformed accesses */
