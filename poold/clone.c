@@ -51,7 +51,9 @@ static void on_hello(struct clone *clone, const struct control_msg *msg)
     if (msg->u.hello.version != CONTROL_VERSION)
         clone_fail(clone, FAILURE_PROTOCOL, "its control protocol is of another version");
     else
-        pool_vm_hello(clone->slot, msg->u.hello.layers, msg->u.hello.landlock_abi);
+        pool_vm_hello(clone->slot,
+                      msg->u.hello.layers | (clone->in_group ? CONTROL_LAYER_CGROUP : 0),
+                      msg->u.hello.landlock_abi);
 }
 
 static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
@@ -111,7 +113,10 @@ static void on_exited(struct link *link)
 
 static void on_released(struct link *link)
 {
-    free(list_entry(link, struct clone, link));
+    struct clone *clone = list_entry(link, struct clone, link);
+
+    vm_groups_abandon(clone->group_job);
+    free(clone);
 }
 
 static const struct link_ops clone_link_ops = {
@@ -120,6 +125,28 @@ static const struct link_ops clone_link_ops = {
     .exited = on_exited,
     .released = on_released,
 };
+
+static void on_group(void *data, bool joined)
+{
+    struct clone *clone = data;
+
+    clone->group_job = NULL;
+    clone->in_group = joined;
+    if (joined && clone->slot)
+        clone->slot->layers |= CONTROL_LAYER_CGROUP;
+}
+
+static void group_join(struct clone *clone, int pidfd)
+{
+    const struct hosted_pool *hosted = clone->slot->pool->owner;
+    const struct cgroup_limits limits = {
+        .memory_bytes = hosted->spec.memory_bytes + VM_GROUP_EXTRA_BYTES,
+        .pids = hosted->spec.vcpus + VM_GROUP_EXTRA_PIDS,
+    };
+
+    clone->group_job = vm_groups_join(&clone->daemon->vm_groups, clone->dir.id, pidfd, &limits,
+                                      on_group, clone);
+}
 
 void clone_born(struct clone *clone, int pidfd)
 {
@@ -130,6 +157,8 @@ void clone_born(struct clone *clone, int pidfd)
     }
     if (clone->kill_wanted)
         link_kill(&clone->link);
+    else if (clone->slot)
+        group_join(clone, pidfd);
 }
 
 void clone_unborn(struct clone *clone, const char *detail)
@@ -147,7 +176,8 @@ static void wake_fill(struct daemon *daemon, const struct slot *slot, enum doorb
     memset(msg, 0, sizeof *msg);
     msg->type = CONTROL_WAKE;
     msg->u.wake.op = op;
-    msg->u.wake.flags = flags;
+    msg->u.wake.flags =
+        flags | (daemon->config.skip_guest_work ? DOORBELL_FLAG_SKIP_KERNEL_WORK : 0);
     random_stock_take(&daemon->random, &msg->u.wake.nonce, sizeof msg->u.wake.nonce);
     memcpy(msg->u.wake.generation_id, slot->generation_id, sizeof slot->generation_id);
     memcpy(msg->u.wake.hostname, slot->hostname, sizeof slot->hostname);

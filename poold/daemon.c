@@ -245,9 +245,11 @@ int daemon_init(struct daemon *daemon, const struct config *config, struct err *
     env_init(daemon);
     loop_init(daemon);
     daemon->kvm_kind = kvm_kind();
+    daemon->vm_dirs.groups = &daemon->vm_groups;
     if (access_init(&daemon->access, config->policy, err) < 0 || dirs_open(daemon, err) < 0 ||
         vm_dirs_init(&daemon->vm_dirs, &daemon->loop, config, err) < 0)
         return -err->code;
+    vm_groups_init(&daemon->vm_groups, &daemon->loop, config);
     if (http_create(&daemon->http, daemon, api_routes, api_route_count, err) < 0)
         return -err->code;
     hosted_load_all(daemon);
@@ -279,6 +281,7 @@ void daemon_fini(struct daemon *daemon)
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
     uv_loop_close(&daemon->loop);
     vm_dirs_fini(&daemon->vm_dirs);
+    vm_groups_fini(&daemon->vm_groups);
     access_fini(&daemon->access);
     close_fd(&daemon->pools_fd);
     close_fd(&daemon->snapshots_fd);

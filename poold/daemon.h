@@ -17,6 +17,7 @@
 #include "pool.h"
 #include "random_stock.h"
 #include "vm_dirs.h"
+#include "vm_groups.h"
 
 #define VOLT_VERSION "0.1.0"
 #define CMDLINE_BYTES 1024
@@ -64,6 +65,7 @@ struct daemon {
     struct list pools; /* hosted_pool.pool.node */
     uint32_t pool_count;
     struct vm_dirs vm_dirs;
+    struct vm_groups vm_groups;
     struct http *http;
     int state_fd, pools_fd, snapshots_fd, lock_fd, run_lock_fd;
     uint64_t started_ns;

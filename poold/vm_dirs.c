@@ -13,6 +13,7 @@
 
 #include "base/util.h"
 #include "cleanup.h"
+#include "vm_groups.h"
 #include "work.h"
 
 #define BATCH_MAX 64
@@ -134,12 +135,19 @@ void vm_dirs_give_back(struct vm_dirs *dirs, struct vm_dir *dir)
     list_append(&dirs->garbage, &garbage->node);
 }
 
+static void dir_remove(const struct vm_dirs *dirs, const struct vm_dir *dir)
+{
+    cleanup_remove_tree(dirs->base_fd, dir->id);
+    if (dirs->groups)
+        vm_groups_remove(dirs->groups, dir->id);
+}
+
 static void batch_run(void *data)
 {
     struct batch *batch = data;
 
     for (unsigned i = 0; i < batch->drop_count; i++)
-        cleanup_remove_tree(batch->base_fd, batch->drop[i].id);
+        dir_remove(batch->dirs, &batch->drop[i]);
     for (unsigned i = 0; i < batch->make_count; i++)
         batch->made[i] = dir_make(batch->base_fd, &batch->make[i]);
 }

@@ -22,9 +22,12 @@ struct vm_dir {
     int fd;                 /* O_PATH; -1 once it was handed to the VM */
 };
 
+struct vm_groups;
+
 struct vm_dirs {
     uv_loop_t *loop;
     int base_fd; /* RUN_DIR/vms */
+    const struct vm_groups *groups; /* whose group of the same id goes with a folder; NULL: none */
     uint32_t uid_base;
     uint32_t uid_next;
     uint64_t uids[VMS_UID_COUNT / 64]; /* taken ones */

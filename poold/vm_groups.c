@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the VMs' control groups; see vm_groups.h. */
+#include "vm_groups.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "log.h"
+#include "slot.h"
+#include "work.h"
+
+#define REMOVE_TRIES 100u
+#define REMOVE_WAIT_US 2000u
+
+struct vm_group_job {
+    struct vm_groups *groups;
+    char id[SLOT_ID_BYTES];
+    int pidfd;
+    struct cgroup_limits limits;
+    int result;
+    struct err err;
+    void (*done)(void *data, bool joined); /* NULL: abandoned */
+    void *data;
+};
+
+/* FNV-1a: a short name for a path, not a digest. */
+static uint64_t path_hash(const char *path)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+
+    for (; *path; path++)
+        hash = (hash ^ (uint8_t)*path) * 0x100000001b3u;
+    return hash;
+}
+
+void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const struct config *config)
+{
+    struct err err = { 0 };
+
+    groups->loop = loop;
+    snprintf(groups->name, sizeof groups->name, "%016llx",
+             (unsigned long long)path_hash(config->state_dir));
+    if (cgroup_host_open(&groups->host, groups->name, &err) < 0)
+        log_warn("control groups: %s", err.msg);
+    if (groups->host.lacking[0])
+        log_info("control groups of VMs: %s", groups->host.lacking);
+}
+
+void vm_groups_fini(struct vm_groups *groups)
+{
+    cgroup_host_close(&groups->host, groups->name);
+}
+
+/* The process's id as this process sees it; 0 when it is gone. */
+static pid_t pidfd_pid(int pidfd)
+{
+    char path[48], line[128];
+    FILE *info;
+    int pid = 0;
+
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    info = fopen(path, "re");
+    if (!info)
+        return 0;
+    while (fgets(line, sizeof line, info) && sscanf(line, "Pid: %d", &pid) != 1)
+        ;
+    fclose(info);
+    return pid > 0 ? pid : 0;
+}
+
+static bool pidfd_exited(int pidfd)
+{
+    struct pollfd watched = { .fd = pidfd, .events = POLLIN };
+
+    return poll(&watched, 1, 0) != 0;
+}
+
+static void job_run(void *data)
+{
+    struct vm_group_job *job = data;
+    const struct cgroup_host *host = &job->groups->host;
+    pid_t pid = pidfd_pid(job->pidfd);
+
+    if (pid == 0 || pidfd_exited(job->pidfd)) {
+        job->result = -ESRCH;
+        return;
+    }
+    job->result = cgroup_group_create(host, job->id, &job->limits, &job->err);
+    if (job->result == 0)
+        job->result = cgroup_group_join(host, job->id, pid, &job->err);
+    if (job->result < 0 || pidfd_exited(job->pidfd))
+        vm_groups_remove(job->groups, job->id);
+}
+
+static void job_done(void *data)
+{
+    struct vm_group_job *job = data;
+
+    if (job->done)
+        job->done(job->data, job->result == 0);
+    if (job->result < 0 && job->result != -ESRCH)
+        log_warn("VM %s has no control group: %s", job->id, job->err.msg);
+    close_fd(&job->pidfd);
+    free(job);
+}
+
+struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, int pidfd,
+                                    const struct cgroup_limits *limits,
+                                    void (*done)(void *data, bool joined), void *data)
+{
+    struct vm_group_job *job;
+
+    if (groups->host.hierarchy_count == 0)
+        return NULL;
+    job = calloc(1, sizeof *job);
+    if (!job)
+        return NULL;
+    job->groups = groups;
+    snprintf(job->id, sizeof job->id, "%s", id);
+    job->limits = *limits;
+    job->done = done;
+    job->data = data;
+    job->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
+    if (job->pidfd < 0 || work_start(groups->loop, job_run, job_done, job) < 0) {
+        close_fd(&job->pidfd);
+        free(job);
+        return NULL;
+    }
+    return job;
+}
+
+void vm_groups_abandon(struct vm_group_job *job)
+{
+    if (job)
+        job->done = NULL;
+}
+
+void vm_groups_remove(const struct vm_groups *groups, const char *id)
+{
+    for (unsigned i = 0; i < REMOVE_TRIES; i++) {
+        if (groups->host.hierarchy_count == 0 || cgroup_group_remove(&groups->host, id) != -EBUSY)
+            return;
+        usleep(REMOVE_WAIT_US);
+    }
+}
