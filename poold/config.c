@@ -61,6 +61,8 @@ static const struct option_row options[] = {
       "acquires of one user that wait" },
     { "--client-connections", COUNT(connections_per_client, 1, 1000000), "N",
       "connections of one user" },
+    { "--unsafe-skip-guest-work", FLAG(skip_guest_work), NULL,
+      "for measuring: clones share random numbers, clock and name" },
     { "--version", FLAG(show_version), NULL, "print the version" },
     { "--help", FLAG(show_help), NULL, "print this" },
 };

@@ -27,6 +27,7 @@ struct config {
     uint64_t setup_timeout_ms, awake_timeout_ms, ready_timeout_ms, boot_timeout_ms;
     uint64_t surplus_ms;
     uint32_t leases_per_client, acquires_per_client, connections_per_client;
+    bool skip_guest_work; /* clones are not made unique: for measuring only */
     bool show_help, show_version;
 };
 

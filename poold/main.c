@@ -76,5 +76,7 @@ int main(int argc, char **argv)
         printf("poold %s\n", VOLT_VERSION);
         return EXIT_SUCCESS;
     }
+    if (config.skip_guest_work)
+        log_warn("--unsafe-skip-guest-work: clones are NOT unique, do not use them");
     return run(&config);
 }
