@@ -247,7 +247,9 @@ static enum exit_action run_once(struct vcpu *vcpu)
 
 /* ---- vCPU 0: shell, running, parked ---- */
 
-/* Finishes the instruction of the last exit, so that what is saved is a clean boundary. */
+/* Enters KVM_RUN without entering the guest. Finishes the instruction of the last exit, so that
+ * what is saved is a clean boundary; on a machine that has not run it takes what the first run
+ * costs anyway (KVM starts a worker thread for each VM there). */
 static bool complete_exit(struct vcpu *vcpu)
 {
     int rc;
@@ -318,6 +320,8 @@ static bool start_from_shell(struct vcpu *vcpu)
     int rc = vm_state_prepare(vm, vm->restore_from, &step);
     if (rc < 0)
         return load_failed(vm, step, rc);
+    if (!complete_exit(vcpu))
+        return false;
     atomic_store(&vm->phase, VM_SHELL);
     pthread_mutex_unlock(&vm->run_lock);
     if (!wait_for_wake(vm, &msg))
@@ -325,7 +329,6 @@ static bool start_from_shell(struct vcpu *vcpu)
     rc = vm_state_load_time(vm, vm->restore_from, &step);
     if (rc < 0)
         return load_failed(vm, step, rc);
-    vcpu->run->kvm_valid_regs = vm->kvm->sync_regs ? KVM_SYNC_X86_REGS : 0;
     vcpu->run->s.regs.regs = vm->restore_from->vcpu[0].regs;
     bool ok = wake(vcpu, &msg);
     vm->restore_from = NULL;

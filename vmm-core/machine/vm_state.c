@@ -2,14 +2,14 @@
 /* Owns reading and writing KVM's state of a stopped machine (vm_state.h).
  *
  * Loading has two parts. vm_state_prepare loads all that does not depend on when the guest goes on;
- * a shell has that behind it before anybody waits. vm_state_load_time loads the rest: general
- * registers, the local APIC (whose timer starts to run), TSC and TSC_DEADLINE, the clock.
+ * a shell has that behind it before anybody waits. vm_state_load_time loads the rest: the local
+ * APIC (whose timer starts to run), TSC and TSC_DEADLINE, the clock.
  *
  * Order of loading, each for a reason (KVM API 4.x, and what others found the hard way):
- *   CPUID is set before (it decides which MSRs and XSAVE parts exist); MP_STATE, SREGS (which
+ *   CPUID is set before (it decides which MSRs and XSAVE parts exist); MP_STATE, REGS, SREGS (which
  *   carries APIC_BASE, needed by the LAPIC), XSAVE before XCRS (XCR0 widens what XSAVE may hold,
  * but KVM takes the full area at any time), DEBUGREGS, the MSRs, EVENTS after SREGS, which clears
- *   pending ones; the PICs and the IOAPIC. Then REGS, the LAPIC before TSC_DEADLINE (which is
+ *   pending ones; the PICs and the IOAPIC. Then the LAPIC before TSC_DEADLINE (which is
  *   dropped while the LAPIC timer is not in that mode), TSC before TSC_DEADLINE (which is relative
  *   to it), the PIT, and the clock, so that kvmclock goes on from where it stopped.
  */
@@ -50,13 +50,12 @@ static const struct vcpu_step save_steps[] = {
 };
 
 static const struct vcpu_step prepare_steps[] = {
-    VCPU_STEP(KVM_SET_MP_STATE, mp_state),   VCPU_STEP(KVM_SET_SREGS, sregs),
-    VCPU_STEP(KVM_SET_XSAVE, xsave),         VCPU_STEP(KVM_SET_XCRS, xcrs),
-    VCPU_STEP(KVM_SET_DEBUGREGS, debugregs),
+    VCPU_STEP(KVM_SET_MP_STATE, mp_state), VCPU_STEP(KVM_SET_REGS, regs),
+    VCPU_STEP(KVM_SET_SREGS, sregs),       VCPU_STEP(KVM_SET_XSAVE, xsave),
+    VCPU_STEP(KVM_SET_XCRS, xcrs),         VCPU_STEP(KVM_SET_DEBUGREGS, debugregs),
 };
 
 static const struct vcpu_step time_steps[] = {
-    VCPU_STEP(KVM_SET_REGS, regs),
     VCPU_STEP(KVM_SET_LAPIC, lapic),
 };
 
