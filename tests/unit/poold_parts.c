@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: what poold reads from outside (JSON, names, options, policy) is taken or refused as
+ * documented, and back-off waits as long as it says. Method: tables of inputs and what must come of
+ * them. */
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "access.h"
+#include "backoff.h"
+#include "config.h"
+#include "json_keys.h"
+#include "metrics.h"
+#include "tap_main.h"
+
+struct sample {
+    char text[8], path[8], name[8];
+    uint32_t count;
+    uint64_t size;
+    bool flag;
+};
+
+static const struct json_key keys[] = {
+    JSON_TEXT_KEY(struct sample, text, "text", JSON_KEY_TEXT, false, 1),
+    JSON_TEXT_KEY(struct sample, path, "path", JSON_KEY_PATH, false, 1),
+    JSON_TEXT_KEY(struct sample, name, "name", JSON_KEY_NAME, true, 1),
+    JSON_NUMBER_KEY(struct sample, count, "count", JSON_KEY_COUNT, false, 1, 9),
+    JSON_NUMBER_KEY(struct sample, size, "size", JSON_KEY_SIZE, false, 1024, 1 << 20),
+    JSON_NUMBER_KEY(struct sample, flag, "flag", JSON_KEY_BOOL, false, 0, 0),
+};
+
+static const struct {
+    const char *json;
+    const char *says; /* NULL: taken */
+} objects[] = {
+    { "{\"name\":\"a\"}", NULL },
+    { "{\"name\":\"a\",\"text\":\"1234567\",\"count\":9,\"size\":\"1M\",\"flag\":true}", NULL },
+    { "{\"name\":\"a\",\"size\":1024,\"path\":\"/x\"}", NULL },
+    { "{\"name\":\"a\",\"count\":null}", NULL },
+    { "{}", "'name' is missing" },
+    { "{\"name\":null}", "'name' is missing" },
+    { "{\"name\":\"A\"}", "'name' must be" },
+    { "{\"name\":\"a\",\"text\":\"12345678\"}", "'text' must be 1 to 7 bytes" },
+    { "{\"name\":\"a\",\"text\":\"\"}", "'text' must be 1 to 7 bytes" },
+    { "{\"name\":\"a\",\"text\":\"a\\tb\"}", "control characters" },
+    { "{\"name\":\"a\",\"text\":7}", "'text' must be a string" },
+    { "{\"name\":\"a\",\"path\":\"x\"}", "absolute" },
+    { "{\"name\":\"a\",\"count\":0}", "from 1 to 9" },
+    { "{\"name\":\"a\",\"count\":10}", "from 1 to 9" },
+    { "{\"name\":\"a\",\"count\":-9223372036854775807}", "from 1 to 9" },
+    { "{\"name\":\"a\",\"count\":1.5}", "an integer" },
+    { "{\"name\":\"a\",\"count\":\"1\"}", "an integer" },
+    { "{\"name\":\"a\",\"size\":\"1Z\"}", "a size like" },
+    { "{\"name\":\"a\",\"size\":\"99999999999999999999\"}", "a size like" },
+    { "{\"name\":\"a\",\"size\":\"2M\"}", "from 1024" },
+    { "{\"name\":\"a\",\"size\":-1}", "from 1024" },
+    { "{\"name\":\"a\",\"flag\":1}", "true or false" },
+    { "{\"name\":\"a\",\"other\":1}", "unknown key 'other'" },
+    { "[]", "a JSON object" },
+    { "7", "a JSON object" },
+};
+
+START_TEST(json_objects_are_checked_by_their_table)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(objects); i++) {
+        json_t *object = json_loads(objects[i].json, JSON_DECODE_ANY, NULL);
+        struct sample sample = { .count = 5 };
+        struct err err = { 0 };
+        int rc = json_keys_read(object, keys, ARRAY_LEN(keys), &sample, &err);
+
+        ck_assert_ptr_nonnull(object);
+        json_decref(object);
+        if (objects[i].says)
+            ck_assert_msg(rc < 0 && strstr(err.msg, objects[i].says), "%s: %s", objects[i].json,
+                          err.msg);
+        else
+            ck_assert_msg(rc == 0, "%s: %s", objects[i].json, err.msg);
+        ck_assert(rc < 0 || sample.count == 5 || sample.count == 9);
+    }
+}
+END_TEST
+
+START_TEST(pool_names)
+{
+    static const char *const good[] = { "a", "0", "a-b_c.d", "default" };
+    static const char *const bad[] = { "",   "-a",  ".a",       "_a",  "A",  "a/b",
+                                       "..", "a b", "\xc3\xa4", "a\n", "a:b" };
+    char longest[65];
+
+    for (unsigned i = 0; i < ARRAY_LEN(good); i++)
+        ck_assert_msg(pool_name_valid(good[i]), "%s", good[i]);
+    for (unsigned i = 0; i < ARRAY_LEN(bad); i++)
+        ck_assert_msg(!pool_name_valid(bad[i]), "%s", bad[i]);
+    memset(longest, 'a', 64);
+    longest[64] = '\0';
+    ck_assert(!pool_name_valid(longest));
+    ck_assert(pool_name_valid(longest + 1));
+}
+END_TEST
+
+START_TEST(back_off_doubles_up_to_its_end)
+{
+    struct backoff b = { 0 };
+    uint64_t now = 1000, expected = BACKOFF_FIRST_NS;
+
+    ck_assert(!backoff_active(&b, now));
+    for (unsigned i = 0; i < 100; i++) {
+        backoff_failure(&b, now);
+        ck_assert(backoff_active(&b, now + expected - 1));
+        ck_assert(!backoff_active(&b, now + expected));
+        expected = MIN_OF(expected * 2, BACKOFF_MAX_NS);
+    }
+    backoff_success(&b);
+    ck_assert(!backoff_active(&b, now));
+    backoff_failure(&b, now);
+    ck_assert_uint_eq(b.until_ns, now + BACKOFF_FIRST_NS);
+}
+END_TEST
+
+static const struct {
+    const char *option, *value, *says; /* says NULL: taken */
+} options[] = {
+    { "--run-dir", "/run/x", NULL },
+    { "--awake-timeout-ms", "1", NULL },
+    { "--awake-timeout-ms", "0", "from 1" },
+    { "--awake-timeout-ms", "-1", "from 1" },
+    { "--awake-timeout-ms", "1x", "from 1" },
+    { "--awake-timeout-ms", "99999999999999999999", "from 1" },
+    { "--awake-timeout-ms", "", "from 1" },
+    { "--uid-base", "4294967295", "from 0" },
+    { "--log-level", "loud", "error, warn" },
+    { "--run-dir", "", "empty or too long" },
+    { "--run-dir", "/a\"b", "a quote" },
+    { "--nonsense", "1", "unknown option '--nonsense'" },
+    { "--help=1", NULL, "takes no value" },
+    { "--socket", NULL, "needs a value" },
+    { "positional", NULL, "unknown option" },
+};
+
+START_TEST(options_are_checked_by_their_table)
+{
+    struct config *config = malloc(sizeof *config);
+
+    for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
+        char name[] = "poold", option[64], value[64];
+        char *argv[] = { name, option, options[i].value ? value : NULL, NULL };
+        struct err err = { 0 };
+
+        snprintf(option, sizeof option, "%s", options[i].option);
+        snprintf(value, sizeof value, "%s", options[i].value ? options[i].value : "");
+        int rc = config_parse(config, options[i].value ? 3 : 2, argv, &err);
+        if (options[i].says)
+            ck_assert_msg(rc < 0 && strstr(err.msg, options[i].says), "%s %s: %s", option, value,
+                          err.msg);
+        else
+            ck_assert_msg(rc == 0, "%s %s: %s", option, value, err.msg);
+    }
+    free(config);
+}
+END_TEST
+
+static const struct {
+    const char *text, *says; /* says NULL: taken */
+} policies[] = {
+    { "{\"rules\":[]}", NULL },
+    { "{\"rules\":[{\"uid\":7,\"rights\":[\"acquire\"],\"pools\":[\"a\"]}]}", NULL },
+    { "{\"rules\":[{\"gid\":7,\"rights\":[\"admin\",\"metrics\"]}]}", NULL },
+    { "{}", "it must be" },
+    { "{\"rules\":[],\"more\":1}", "it must be" },
+    { "{\"rules\":[{\"rights\":[]}]}", "either 'uid' or 'gid'" },
+    { "{\"rules\":[{\"uid\":1,\"gid\":1,\"rights\":[]}]}", "either 'uid' or 'gid'" },
+    { "{\"rules\":[{\"uid\":-1,\"rights\":[]}]}", "either 'uid' or 'gid'" },
+    { "{\"rules\":[{\"uid\":1}]}", "'rights' must be a list" },
+    { "{\"rules\":[{\"uid\":1,\"rights\":[\"fly\"]}]}", "'rights' must be of" },
+    { "{\"rules\":[{\"uid\":1,\"rights\":[],\"pools\":[]}]}", "'pools' must be" },
+    { "{\"rules\":[{\"uid\":1,\"rights\":[],\"pools\":[\"/\"]}]}", "no pool's name" },
+    { "{\"rules\":[{\"uid\":1,\"rights\":[],\"x\":1}]}", "nothing else" },
+    { "{\"rules\":[7]}", "rule 1" },
+    { "nonsense", "line 1" },
+};
+
+START_TEST(policies_are_checked)
+{
+    char path[] = "/tmp/poold-policy-XXXXXX";
+    int fd = mkstemp(path);
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    for (unsigned i = 0; i < ARRAY_LEN(policies); i++) {
+        FILE *out = fopen(path, "we");
+        struct access access;
+        struct err err = { 0 };
+
+        fputs(policies[i].text, out);
+        fclose(out);
+        int rc = access_init(&access, path, &err);
+        if (policies[i].says)
+            ck_assert_msg(rc < 0 && strstr(err.msg, policies[i].says), "%s: %s", policies[i].text,
+                          err.msg);
+        else
+            ck_assert_msg(rc == 0 && access.has_policy, "%s: %s", policies[i].text, err.msg);
+        access_fini(&access);
+    }
+    unlink(path);
+}
+END_TEST
+
+START_TEST(rules_limit_pools)
+{
+    char pools[1][64] = { "mine" };
+    struct access_rule rule = { .pool_count = 1, .pools = pools };
+    struct peer limited = { .rule = &rule }, free_peer = { 0 };
+
+    ck_assert(access_pool_allowed(&limited, "mine"));
+    ck_assert(!access_pool_allowed(&limited, "other"));
+    ck_assert(access_pool_allowed(&free_peer, "other"));
+}
+END_TEST
+
+START_TEST(histograms_count_every_value_once)
+{
+    struct histogram h = { 0 };
+    uint64_t total = 0;
+
+    for (uint64_t ns = 1; ns < 100 * NS_PER_S; ns *= 3)
+        histogram_add(&h, ns);
+    histogram_add(&h, 10000); /* a bound belongs to its own bucket */
+    for (unsigned i = 0; i <= HISTOGRAM_BUCKETS; i++)
+        total += h.buckets[i];
+    ck_assert_uint_eq(total, h.count);
+    ck_assert_uint_eq(h.buckets[0], 10); /* 3^0 to 3^8, and the bound */
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        json_objects_are_checked_by_their_table,
+        pool_names,
+        back_off_doubles_up_to_its_end,
+        options_are_checked_by_their_table,
+        policies_are_checked,
+        rules_limit_pools,
+        histograms_count_every_value_once,
+    };
+    Suite *suite = suite_create("poold-parts");
+    TCase *tcase = tcase_create("parts");
+
+    for (unsigned i = 0; i < ARRAY_LEN(tests); i++)
+        tcase_add_test(tcase, tests[i]);
+    suite_add_tcase(suite, tcase);
+    return tap_main(suite);
+}
