@@ -46,6 +46,7 @@ struct hosted_pool {
     uint64_t phase_began_ns;
     uint64_t cold_boot_ms, snapshot_ms; /* 0: not known */
     uint32_t works;                     /* on the thread pool */
+    bool saving, save_again;            /* pools/NAME.json is being written; and is old already */
     bool deleting;                      /* freed once its last VM and process are gone */
     void (*deleted)(void *data);        /* told then; may be NULL */
     void *deleted_data;

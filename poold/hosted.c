@@ -130,19 +130,28 @@ static void save_run(void *data)
 static void save_done(void *data)
 {
     struct save_job *job = data;
+    struct hosted_pool *hosted = job->hosted;
 
     if (job->err.code)
         log_error("pool '%s' was not saved: %s", job->name, job->err.msg);
-    job->hosted->works--;
-    daemon_schedule(job->hosted->daemon);
+    hosted->works--;
+    hosted->saving = false;
     free(job->text);
     free(job);
+    if (hosted->save_again)
+        hosted_save(hosted);
+    daemon_schedule(hosted->daemon);
 }
 
 void hosted_save(struct hosted_pool *hosted)
 {
-    struct save_job *job = calloc(1, sizeof *job);
+    struct save_job *job;
 
+    /* One at a time, so that the last state is the one that stays. */
+    hosted->save_again = hosted->saving;
+    if (hosted->saving)
+        return;
+    job = calloc(1, sizeof *job);
     if (job)
         job->text = hosted_file_format(hosted);
     if (!job || !job->text) {
@@ -154,6 +163,7 @@ void hosted_save(struct hosted_pool *hosted)
     job->dir_fd = hosted->daemon->pools_fd;
     snprintf(job->name, sizeof job->name, "%s", hosted->pool.name);
     if (work_start(&hosted->daemon->loop, save_run, save_done, job) == 0) {
+        hosted->saving = true;
         hosted->works++;
         return;
     }
