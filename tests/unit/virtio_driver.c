@@ -91,7 +91,7 @@ bool driver_start(struct virtio_driver *driver, struct vm *vm, struct device *de
     offered = (uint64_t)get(driver, REG_DEVICE_FEATURES) << 32;
     put(driver, REG_DEVICE_FEATURES_SEL, 0);
     offered |= get(driver, REG_DEVICE_FEATURES);
-    driver->features = offered & (features | VIRTIO_F_VERSION_1);
+    driver->features = offered & (features | VIRTIO_FEATURE_VERSION_1);
     put(driver, REG_DRIVER_FEATURES_SEL, 0);
     put(driver, REG_DRIVER_FEATURES, (uint32_t)driver->features);
     put(driver, REG_DRIVER_FEATURES_SEL, 1);

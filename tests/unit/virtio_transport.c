@@ -76,7 +76,7 @@ START_TEST(random_bytes_arrive)
 {
     struct fixture f;
 
-    set_up(&f, _i ? VIRTIO_F_EVENT_IDX : 0);
+    set_up(&f, _i ? VIRTIO_FEATURE_EVENT_IDX : 0);
     ck_assert_uint_gt(ask_random(&f, 1000, 1000), 900);
     ck_assert_uint_eq(driver_interrupts(&f.driver), 1);
     ck_assert_uint_le(ask_random(&f, 3 * RNG_REQUEST_MAX, RNG_REQUEST_MAX), RNG_REQUEST_MAX);
@@ -91,7 +91,7 @@ START_TEST(batch_is_one_interrupt)
     uint16_t head;
     uint32_t got;
 
-    set_up(&f, VIRTIO_F_EVENT_IDX);
+    set_up(&f, VIRTIO_FEATURE_EVENT_IDX);
     const struct driver_buffer buffer = { driver_alloc(&f.driver, 64), 64 };
     for (unsigned i = 0; i < NUM; i++)
         driver_add(&f.driver, 0, &buffer, 0, 1);
@@ -253,7 +253,7 @@ START_TEST(moved_with_a_request_on_its_way)
     uint16_t head;
     uint32_t got;
 
-    set_up(&f, _i ? VIRTIO_F_EVENT_IDX : 0);
+    set_up(&f, _i ? VIRTIO_FEATURE_EVENT_IDX : 0);
     ask_random(&f, 64, 64);
     driver_interrupts(&f.driver);
     const struct driver_buffer buffer = { driver_alloc(&f.driver, 64), 64 };
@@ -275,7 +275,7 @@ START_TEST(moved_at_rest_is_silent)
 {
     struct fixture f;
 
-    set_up(&f, VIRTIO_F_EVENT_IDX);
+    set_up(&f, VIRTIO_FEATURE_EVENT_IDX);
     ask_random(&f, 64, 64);
     driver_interrupts(&f.driver);
     move_to_new(&f);

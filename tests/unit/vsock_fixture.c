@@ -31,7 +31,7 @@ struct vsock *make_vsock(struct fixture *f)
 
 void start_guest(struct fixture *f, unsigned rx_buffers)
 {
-    ck_assert(driver_start(&f->driver, f->vm, vsock_device(f->vsock), VIRTIO_F_EVENT_IDX,
+    ck_assert(driver_start(&f->driver, f->vm, vsock_device(f->vsock), VIRTIO_FEATURE_EVENT_IDX,
                            VSOCK_QUEUE_COUNT, NUM));
     f->tx_gpa = driver_alloc(&f->driver, TX_BYTES + sizeof(struct vsock_packet));
     for (unsigned i = 0; i < rx_buffers; i++)

@@ -181,7 +181,8 @@ static void write_status(struct virtio_dev *dev, uint32_t value)
     }
     value &= STATUS_DRIVER_BITS;
     /* Section 3.1.1: FEATURES_OK stays clear when we can't live with the driver's choice. */
-    if ((dev->driver_features & ~dev->features) || !(dev->driver_features & VIRTIO_F_VERSION_1))
+    if ((dev->driver_features & ~dev->features) ||
+        !(dev->driver_features & VIRTIO_FEATURE_VERSION_1))
         value &= ~VIRTIO_STATUS_FEATURES_OK;
     if (!((value | dev->status) & VIRTIO_STATUS_FEATURES_OK))
         value &= ~VIRTIO_STATUS_DRIVER_OK;
@@ -199,7 +200,7 @@ static void write_queue_ready(struct virtio_dev *dev, struct virtq *vq, uint32_t
     }
     if (vq->ready)
         return;
-    vq->event_idx = dev->driver_features & VIRTIO_F_EVENT_IDX;
+    vq->event_idx = dev->driver_features & VIRTIO_FEATURE_EVENT_IDX;
     vq->broken = false;
     vq->next_avail = vq->next_used = vq->published = 0;
     if (virtq_start(vq) < 0)
@@ -377,7 +378,7 @@ int virtio_dev_init(struct virtio_dev *dev, struct vm *vm, unsigned slot, const 
                     struct err *err)
 {
     pthread_mutex_init(&dev->lock, NULL);
-    dev->features |= VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX;
+    dev->features |= VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_EVENT_IDX;
     dev->device = (struct device){ .ops = &mmio_ops,
                                    .vm = vm,
                                    .bus = BUS_MMIO,

@@ -145,7 +145,7 @@ static int load_queue(struct virtio_dev *dev, unsigned i, const struct virtio_st
     vq->desc_gpa = s->desc_gpa[i];
     vq->avail_gpa = s->avail_gpa[i];
     vq->used_gpa = s->used_gpa[i];
-    vq->event_idx = s->driver_features & VIRTIO_F_EVENT_IDX;
+    vq->event_idx = s->driver_features & VIRTIO_FEATURE_EVENT_IDX;
     if (s->ready[i] && virtq_start(vq) < 0)
         return err_set(err, EINVAL, "device %s: the rings of queue %u are not in guest memory",
                        dev->device.name, i);

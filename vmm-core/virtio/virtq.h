@@ -25,8 +25,8 @@
 
 #define VIRTQ_NUM_MAX 256u
 
-#define VIRTIO_F_EVENT_IDX (1ull << 29)
-#define VIRTIO_F_VERSION_1 (1ull << 32)
+#define VIRTIO_FEATURE_EVENT_IDX (1ull << 29)
+#define VIRTIO_FEATURE_VERSION_1 (1ull << 32)
 
 struct virtq {
     const struct guest_mem *mem;

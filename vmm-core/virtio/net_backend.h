@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What carries the frames of a virtio-net device outside the machine. Every frame has a struct
+ * virtio_net_hdr_v1 (12 bytes) before it, in both directions. */
+#ifndef VOLT_VIRTIO_NET_BACKEND_H
+#define VOLT_VIRTIO_NET_BACKEND_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+
+#define NET_HEADER_BYTES 12u
+
+/* What the receiver of a frame may find in its header, either way. */
+#define NET_OFFLOAD_CSUM 0x1u /* partial checksums */
+#define NET_OFFLOAD_TSO4 0x2u
+#define NET_OFFLOAD_TSO6 0x4u
+#define NET_OFFLOAD_ECN 0x8u
+#define NET_OFFLOAD_UFO 0x10u
+#define NET_OFFLOAD_ALL 0x1fu
+
+struct net_backend;
+
+/* Device thread, except open's and destroy's. */
+struct net_backend_ops {
+    const char *name;
+    uint32_t offloads; /* NET_OFFLOAD_*: those it can send, and receive when told to */
+    /* One frame. Bytes sent or received; -EAGAIN: not now, fd tells when; -EINVAL: this frame is
+     * not one; other -errno: the network is gone. */
+    ssize_t (*send)(struct net_backend *backend, const struct iovec *iov, unsigned iov_count);
+    ssize_t (*receive)(struct net_backend *backend, const struct iovec *iov, unsigned iov_count);
+    /* Which offloads the frames that are received may use from now on. 0 or -errno. */
+    int (*set_offloads)(struct net_backend *backend, uint32_t offloads);
+    /* Closes fd and frees. */
+    void (*destroy)(struct net_backend *backend);
+};
+
+struct net_backend {
+    const struct net_backend_ops *ops;
+    int fd; /* non-blocking, for polling */
+};
+
+/* Over a tap device: tap_fd (transferred, also on failure) is an open /dev/net/tun attached by
+ * TUNSETIFF with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, or an open macvtap node. 0 or -errno with a
+ * sentence. */
+int net_tap_open(int tap_fd, struct net_backend **ret_backend, struct err *err);
+
+#endif
