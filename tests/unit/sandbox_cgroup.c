@@ -3,7 +3,6 @@
  * Method: the real hierarchies of this machine, in a parent group of the test's own; processes that
  * go over their limits must die or be refused alone. Where none is writable: skipped, with why.
  */
-#include <check.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 
 #include "base/util.h"
 #include "sandbox/cgroup.h"
+#include "tap_main.h"
 
 static struct cgroup_host host;
 static char name[40];
@@ -197,8 +197,6 @@ int main(void)
 {
     Suite *suite = suite_create("sandbox_cgroup");
     TCase *tests = tcase_create("cgroup");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -208,10 +206,5 @@ int main(void)
     tcase_add_test(tests, join_by_pid);
     tcase_add_test(tests, bad_names_and_leftovers);
     suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return tap_main(suite);
 }

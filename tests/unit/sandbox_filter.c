@@ -3,7 +3,6 @@
  * Method: run the BPF in an interpreter, over every system call number, every row of the tables,
  * and every row with one argument made wrong.
  */
-#include <check.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -13,6 +12,7 @@
 
 #include "sandbox/sandbox_internal.h"
 #include "sandbox/seccomp_table.h"
+#include "tap_main.h"
 
 #define SYSCALLS_END 512
 #define X32_BIT 0x40000000
@@ -268,8 +268,6 @@ int main(void)
 {
     Suite *suite = suite_create("sandbox_filter");
     TCase *tests = tcase_create("filter");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tests, rows_are_allowed_and_have_reasons, 0, SANDBOX_THREAD_COUNT);
     tcase_add_loop_test(tests, wrong_arguments_are_killed, 0, SANDBOX_THREAD_COUNT);
@@ -277,10 +275,5 @@ int main(void)
     tcase_add_test(tests, hot_calls_are_decided_in_few_instructions);
     tcase_add_test(tests, the_dangerous_are_absent);
     suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return tap_main(suite);
 }

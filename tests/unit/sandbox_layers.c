@@ -4,7 +4,6 @@
  * with Landlock alone; try there what must fail, and look at the process from outside in /proc.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +25,7 @@
 #include "base/util.h"
 #include "control.h"
 #include "sandbox/sandbox_internal.h"
+#include "tap_main.h"
 
 #define NOBODY 65534u
 #define VM_UID 100007u
@@ -524,8 +524,6 @@ int main(void)
 {
     Suite *suite = suite_create("sandbox_layers");
     TCase *tests = tcase_create("layers");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, all_layers_as_root);
@@ -536,10 +534,5 @@ int main(void)
     tcase_add_test(tests, death_of_the_outer_process);
     tcase_add_test(tests, fds_are_closed);
     suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return tap_main(suite);
 }

@@ -3,7 +3,6 @@
  * number (and its x32 and i386 twin) is made by a process of its own that has that kind's filter:
  * those in the table must return, all others must die by SIGSYS.
  */
-#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,6 +14,7 @@
 #include "control.h"
 #include "sandbox/sandbox_internal.h"
 #include "sandbox/seccomp_table.h"
+#include "tap_main.h"
 
 #define SYSCALLS_END 472 /* a few past the newest that any kernel has */
 #define X32_BIT 0x40000000
@@ -222,8 +222,6 @@ int main(void)
 {
     Suite *suite = suite_create("sandbox_seccomp");
     TCase *tests = tcase_create("seccomp");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, forbidden_calls_die, 0, SANDBOX_THREAD_COUNT);
@@ -232,10 +230,5 @@ int main(void)
     tcase_add_loop_test(tests, tgkill_reaches_only_oneself, 0, 2);
     tcase_add_test(tests, switched_off_means_none);
     suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return tap_main(suite);
 }
