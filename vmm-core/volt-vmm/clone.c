@@ -101,6 +101,7 @@ int clone_main(const struct clone_source *source, const struct control_msg *msg,
     close_fd(&named.cgroup);
     machine.vm.created_ns = start_ns;
     machine.vm.restore_from = &source->image->vm;
+    machine.prefetch = &source->working_set;
     vm_serve(&machine, named.control, named.bell, source->options, &status, &err);
     return give_up(named.control, &err);
 }

@@ -5,6 +5,7 @@
 #define VOLT_VMM_PROGRAM_H
 
 #include "base/err.h"
+#include "snapshot/workingset.h"
 #include "volt-vmm/machine.h"
 #include "volt-vmm/options.h"
 
@@ -35,6 +36,7 @@ struct clone_source {
     int memory_fd;
     uint64_t memory_bytes;
     bool has_pit;
+    struct working_set working_set; /* owned; empty when none was recorded */
 };
 
 /* A clone's life, in the process forked for it. fds are transferred: control, bell, and extra_fds

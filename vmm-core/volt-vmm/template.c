@@ -111,11 +111,14 @@ static int load_snapshot(struct template *t, const struct options *options, stru
 
     if (rc < 0)
         return rc;
+    working_set_readahead(&snapshot.working_set, snapshot.memory_fd); /* a hint: may fail */
     rc = decode_image(t, &snapshot, err);
     if (rc == 0) {
         t->source.memory_bytes = snapshot.manifest.memory_bytes;
         t->source.memory_fd = take_fd(&snapshot.memory_fd);
         t->source.has_pit = t->image.vm.has_pit;
+        t->source.working_set = snapshot.working_set;
+        snapshot.working_set = (struct working_set){ 0 };
     }
     snapshot_close(&snapshot);
     return rc;
