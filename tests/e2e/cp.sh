@@ -12,7 +12,7 @@ echo two >tree/sub/b
 printf '#!/bin/sh\necho ran\n' >tree/program
 chmod 755 tree/program
 ln -s sub/b tree/link
-head -c 5000000 /dev/urandom >big
+head -c 500000 /dev/urandom >big
 touch "tree/a name with  blanks" "tree/$(printf 'n%.0s' {1..150})"
 
 same_tree()
@@ -57,8 +57,8 @@ check 'an unknown lease' fails_saying 125 lease "$voltctl" cp big ffffffffffff:/
 check 'one argument' exits 125 "$voltctl" cp big
 disk_full()
 {
-    head -c 200000000 /dev/zero >huge
-    fails_saying 125 'space' "$voltctl" cp huge "$id:/tmp/huge"
+    guest "$id" -- mkdir /tmp/small && guest "$id" -- mount -t tmpfs -o size=64k none /tmp/small &&
+        fails_saying 125 'space' "$voltctl" cp big "$id:/tmp/small/"
 }
 check 'more than the guest can hold' disk_full
 check 'the guest lives on' prints alive guest "$id" -- echo alive
