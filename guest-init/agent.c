@@ -15,7 +15,8 @@
 #define SESSION_COUNT 64
 #define LISTEN_BACKLOG 64
 #define FRAMES_PER_TURN 8 /* of one session before the others have their turn */
-#define FRAME_IGNORED 0   /* as session.frame_type */
+#define LINGER_NS 5000000000ull
+#define FRAME_IGNORED 0 /* as session.frame_type */
 #define PREFAULT_SESSIONS 2
 #define PREFAULT_BYTES 4096
 
@@ -82,8 +83,25 @@ static void session_close(struct session *session)
     loop_remove(&session->socket);
     close(session->socket.fd);
     session->socket.fd = -1;
+    loop_timer_stop(&session->timeout);
     session->more = false;
     session->state = SESSION_FREE;
+}
+
+static void linger_expired(struct loop_timer *timer)
+{
+    session_close((struct session *)((char *)timer - offsetof(struct session, timeout)));
+}
+
+/* The result is sent. Closing while something of the client's is unread would reset the connection,
+ * and the result could be lost with it: say that no more comes, and wait for the client to close.
+ */
+static void session_linger(struct session *session)
+{
+    shutdown(session->socket.fd, SHUT_WR);
+    session->state = SESSION_LINGER;
+    session->timeout.expired = linger_expired;
+    loop_timer_start(&session->timeout, LINGER_NS);
 }
 
 /* ---- Frames in ---- */
@@ -200,7 +218,7 @@ static bool session_receive(struct session *session)
     }
     if ((size_t)count < sizeof(scratch) && !session->hangup)
         session->socket_readable = false;
-    if (session->state != SESSION_RESULT &&
+    if (session->state < SESSION_RESULT &&
         agent_parser_feed(&session->parser, scratch, (size_t)count, &sink, session, &fail) < 0)
         session_error(session, &fail);
     return true;
@@ -228,10 +246,8 @@ static bool session_flush(struct session *session)
         session->out_sent += (uint32_t)count;
     }
     session->out_bytes = session->out_sent = 0;
-    if (session->state == SESSION_RESULT) {
-        session_close(session);
-        return false;
-    }
+    if (session->state == SESSION_RESULT)
+        session_linger(session);
     return true;
 }
 

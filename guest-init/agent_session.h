@@ -25,7 +25,9 @@ enum session_state {
     SESSION_EXEC,    /* a command runs, or its output is still being sent */
     SESSION_PUT,
     SESSION_GET,
-    SESSION_RESULT, /* the result frame is being sent; then the session is closed */
+    SESSION_RESULT, /* the result frame is being sent; from here on nothing the client sends counts
+                     */
+    SESSION_LINGER, /* it is sent; waits for the client to close */
 };
 
 #define OUT_PAYLOAD_MAX 65536u
@@ -58,7 +60,7 @@ struct session {
                             to streams[0].source.fd and this one has a duplicate of it */
     uint32_t stdin_at, stdin_bytes; /* what of the ring is waiting for the command */
     uint32_t stdin_granted;         /* bytes the client may still send */
-    struct loop_timer timeout;
+    struct loop_timer timeout;      /* of EXEC, then of LINGER */
 
     /* The frame that is being sent. */
     uint32_t out_bytes, out_sent;
