@@ -3,6 +3,7 @@
  * is not poold answers. Input: a byte that chooses, then arguments (each ended by a NUL) or bytes
  * that come over a socket. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -137,6 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         dup2(quiet, STDERR_FILENO);
         dup2(quiet, STDOUT_FILENO);
         arguments_try(&input);
+        fflush(stdout);
         dup2(loud, STDERR_FILENO);
         dup2(out, STDOUT_FILENO);
         break;
