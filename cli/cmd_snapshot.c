@@ -27,7 +27,6 @@ static const struct table_column section_columns[] = {
     { "SECTION", "name", TABLE_TEXT },
     { "VERSION", "version", TABLE_NUMBER },
     { "SIZE", "bytes", TABLE_BYTES },
-    { "DIGEST", "digest", TABLE_TEXT },
 };
 
 static int snapshot_call(const char *method, const char *name, const char *after,
@@ -67,22 +66,38 @@ int cmd_snapshot_list_run(const struct cli_command *command, int argc, char **ar
     return CLI_EXIT_OK;
 }
 
-/* The manifest's members are shown as they are named: a newer poold may have more of them. */
-static void members_print(json_t *object)
+static void member_print(json_t *object, const char *key, json_t *value)
 {
-    const char *key;
-    json_t *value;
+    const bool is_text = json_is_string(value);
+    const struct table_column column = { NULL, key, is_text ? TABLE_TEXT : TABLE_NUMBER };
+    char text[TABLE_CELL_BYTES];
 
-    json_object_foreach(object, key, value)
-    {
-        const bool is_text = json_is_string(value);
-        const struct table_column column = { NULL, key, is_text ? TABLE_TEXT : TABLE_NUMBER };
-        char text[TABLE_CELL_BYTES];
-
-        if (!is_text && !json_is_integer(value))
-            continue;
+    if (is_text || json_is_integer(value))
         table_cell(object, &column, text);
-        printf("%-20s  %s\n", key, text);
+    else if (json_is_boolean(value))
+        snprintf(text, sizeof text, "%s", json_is_true(value) ? "yes" : "no");
+    else
+        return;
+    printf("%-22s  %s\n", key, text);
+}
+
+/* The manifest's members are shown as they are named, those of its objects as "kernel.path": a
+ * newer poold may have more of them. */
+static void members_print(json_t *manifest)
+{
+    const char *key, *inner_key;
+    json_t *value, *inner;
+
+    json_object_foreach(manifest, key, value)
+    {
+        member_print(manifest, key, value);
+        json_object_foreach(value, inner_key, inner)
+        {
+            char path[128];
+
+            snprintf(path, sizeof path, "%s.%s", key, inner_key);
+            member_print(manifest, path, inner);
+        }
     }
 }
 

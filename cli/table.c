@@ -58,7 +58,9 @@ static void (*const number_formats[TABLE_FORMAT_COUNT])(json_int_t, char *, size
 void table_cell(json_t *object, const struct table_column *column, char ret_text[TABLE_CELL_BYTES])
 {
     if (column->format == TABLE_TEXT) {
-        snprintf(ret_text, TABLE_CELL_BYTES, "%s", api_text_of(object, column->key));
+        const char *found = api_text_of(object, column->key);
+
+        snprintf(ret_text, TABLE_CELL_BYTES, "%s", *found ? found : "-");
         for (char *c = ret_text; *c; c++) {
             if ((unsigned char)*c < ' ' || *c == 0x7f)
                 *c = '?';
