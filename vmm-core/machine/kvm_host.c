@@ -2,9 +2,11 @@
 /* Owns the opening and questioning of /dev/kvm; see kvm_host.h. */
 #include "machine/kvm_host.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "base/util.h"
@@ -51,6 +53,19 @@ static int open_device(struct err *err)
     }
 }
 
+/* QEMU's software CPU signs in the leaf where hypervisors do. */
+static bool is_simulated_cpu(void)
+{
+    char signature[13] = "";
+    uint32_t max, ebx, ecx, edx;
+
+    __cpuid(0x40000000, max, ebx, ecx, edx);
+    memcpy(signature, &ebx, sizeof ebx);
+    memcpy(signature + 4, &ecx, sizeof ecx);
+    memcpy(signature + 8, &edx, sizeof edx);
+    return max >= 0x40000000 && strcmp(signature, "TCGTCGTCGTCG") == 0;
+}
+
 int kvm_host_open(struct kvm_host *kvm, struct err *err)
 {
     *kvm = (struct kvm_host){ .fd = -1 };
@@ -73,6 +88,7 @@ int kvm_host_open(struct kvm_host *kvm, struct err *err)
     kvm->run_bytes = (size_t)run_bytes;
     kvm->xsave_bytes = (uint32_t)MAX_OF(xsave_bytes, 4096);
     kvm->software_only = access("/sys/module/kvm_pvm", F_OK) == 0;
+    kvm->simulated_cpu = is_simulated_cpu();
     kvm->sync_regs = (ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS) != 0;
     kvm->kvmclock_ctrl = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_KVMCLOCK_CTRL) > 0;
     kvm->fd = take_fd(&fd);

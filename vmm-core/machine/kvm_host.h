@@ -15,6 +15,7 @@ struct kvm_host {
     size_t run_bytes;     /* of the kvm_run mapping of a vCPU */
     uint32_t xsave_bytes; /* KVM_CAP_XSAVE2, at least 4096 */
     bool software_only;   /* PVM: no VT-x or SVM underneath, see docs/host-kvm.md */
+    bool simulated_cpu;   /* KVM runs on QEMU's software CPU (TCG): see vm_state_prune_msrs */
     bool sync_regs;       /* KVM_CAP_SYNC_REGS offers the general registers */
     bool kvmclock_ctrl;   /* KVM_CAP_KVMCLOCK_CTRL */
     uint32_t msr_count;

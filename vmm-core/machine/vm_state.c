@@ -310,6 +310,8 @@ static bool has_value(const struct vcpu_state *fresh, const struct kvm_msr_entry
     return false;
 }
 
+#define TSS64_AVAILABLE 9
+
 int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err)
 {
     _cleanup_free_ struct vcpu_state *fresh = calloc(1, sizeof *fresh);
@@ -320,6 +322,11 @@ int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err)
         struct vcpu_state *vcpu = &state->vcpu[i];
         uint32_t kept = 0;
         int rc = save_msrs(vm->vcpu[i].fd, vm->kvm, fresh, err);
+
+        /* QEMU's software SVM looks up I/O permissions only in a TSS marked available, while KVM
+         * saves it marked busy, as the architecture has it: volt-init's port write would fault. */
+        if (vm->kvm->simulated_cpu)
+            vcpu->sregs.tr.type = TSS64_AVAILABLE;
 
         if (rc < 0)
             return rc;
