@@ -22,6 +22,7 @@
 #define LINE_BYTES 4096
 #define WORD_COUNT 64
 #define PROMPT "volt# "
+#define RESPAWN_DELAY_S 1
 
 static const struct shell_command *command_find(const char *name)
 {
@@ -149,8 +150,10 @@ static _Noreturn void shell_main(int prompted_fd)
         count = read(STDIN_FILENO, line, sizeof(line) - 1);
         if (count < 0 && errno == EINTR)
             continue;
-        if (count <= 0)
+        if (count <= 0) { /* no usable console: PID 1 starts another shell, but not in a frenzy */
+            sleep(RESPAWN_DELAY_S);
             _exit(0);
+        }
         line[count] = '\0';
         run_line(line);
     }
