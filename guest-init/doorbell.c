@@ -10,9 +10,9 @@
 
 #include "loop.h"
 
-/* Where the mailbox is mapped: over a page of our own data, so that code and mailbox share the lower
- * levels of the page table. A hypervisor that shadows page tables then builds fewer of them before
- * the answer. */
+/* Where the mailbox is mapped: over a page of our own data, so that code and mailbox share the
+ * lower levels of the page table. A hypervisor that shadows page tables then builds fewer of them
+ * before the answer. */
 static uint8_t mailbox_page[DOORBELL_MAILBOX_BYTES] __attribute__((aligned(4096)));
 static volatile struct doorbell_mailbox *mailbox;
 

@@ -29,8 +29,9 @@
 #include "system.h"
 
 #define STACK_PREFAULT_BYTES 32768
-#define SETTLE_US 50000 /* for what the kernel still does in the background when the boot is over  \
-                         */
+#define SETTLE_US                                                                                  \
+    50000 /* for what the kernel still does in the background when the boot is over                \
+           */
 #define READY_LINE "VOLT VM READY\n"
 
 static struct loop_source signals = { .fd = -1 };
