@@ -15,6 +15,7 @@
 #include "snapshot/digest.h"
 #include "snapshot/host.h"
 #include "snapshot/store.h"
+#include "snapshot/workingset.h"
 
 /* ---- Booting and snapshotting ---- */
 
@@ -138,24 +139,77 @@ int image_snapshot(struct bench *bench, struct vmm *vmm, uint64_t ram_bytes, con
     return rc;
 }
 
+/* A trial clone runs until it is parked again; what it has touched is the working set. */
+static int record_from(struct image *image, struct vmm *template, struct err *err)
+{
+    _cleanup_free_ struct manifest *manifest = calloc(1, sizeof *manifest);
+    _cleanup_close_ int memory_fd = openat(image->dir_fd, "memory.img", O_RDONLY | O_CLOEXEC);
+    struct working_set set = { 0 };
+    struct control_msg wake, msg;
+    struct vmm_clone clone;
+    struct err ignored;
+
+    if (!manifest || memory_fd < 0)
+        return err_set_errno(err, manifest ? errno : ENOMEM, "opening memory.img");
+    vmm_wake_init(&wake, DOORBELL_OP_RESTORE, DOORBELL_FLAG_PARK_AGAIN);
+    int rc = vmm_clone_start(&clone, template, &wake, err);
+    if (rc == 0)
+        rc = vmm_clone_hello(&clone, err);
+    if (rc == 0)
+        rc = vmm_clone_expect(&clone, CONTROL_PARKED, &msg, err);
+    if (rc == 0)
+        rc = manifest_load(image->dir_fd, manifest, err);
+    if (rc == 0) {
+        rc = working_set_record(vmm_clone_pid(&clone), memory_fd, image->ram_bytes, &set, err);
+        if (rc == 0)
+            rc = working_set_store(image->dir_fd, &manifest->id, &set, err);
+        image->recorded = rc == 0;
+        /* Without the right to look there is just no working set, as with poold. */
+        if (rc == -EACCES || rc == -EPERM)
+            rc = 0;
+        working_set_fini(&set);
+    }
+    vmm_clone_end(&clone, &ignored);
+    return rc;
+}
+
+static int image_record(struct bench *bench, struct image *image, struct err *err)
+{
+    struct vmm template;
+    int rc = vmm_template(&template, bench, image->dir_fd, NULL, err);
+
+    if (rc < 0)
+        return rc;
+    rc = record_from(image, &template, err);
+    vmm_end(&template);
+    return rc < 0 ? err_wrap(err, "recording a working set") : 0;
+}
+
 static int image_create(struct bench *bench, struct image *image, struct err *err)
 {
     _cleanup_close_ int store_fd = -1;
     struct control_msg banner;
     struct image_times times;
     struct vmm vmm;
-    char name[32];
+    char name[32], plain_name[40];
 
     snprintf(name, sizeof name, "mem%" PRIu64, image->ram_bytes >> 20);
+    snprintf(plain_name, sizeof plain_name, "%s-plain", name);
     int rc = image_boot(bench, &vmm, image->ram_bytes, &banner, err);
     if (rc < 0)
         return rc;
     image->boot_ns = banner.u.progress.at_ns - vmm.process.start_ns;
     rc = image_snapshot(bench, &vmm, image->ram_bytes, name, &times, err);
+    if (rc == 0)
+        rc = image_snapshot(bench, &vmm, image->ram_bytes, plain_name, &times, err);
     vmm_end(&vmm);
     if (rc == 0)
         rc = open_store(bench, &store_fd, err);
-    return rc == 0 ? snapshot_dir_open(store_fd, name, &image->dir_fd, err) : rc;
+    if (rc == 0)
+        rc = snapshot_dir_open(store_fd, name, &image->dir_fd, err);
+    if (rc == 0)
+        rc = snapshot_dir_open(store_fd, plain_name, &image->plain_dir_fd, err);
+    return rc == 0 ? image_record(bench, image, err) : rc;
 }
 
 int image_get(struct bench *bench, uint64_t ram_bytes, struct image **ret_image, struct err *err)
@@ -172,9 +226,11 @@ int image_get(struct bench *bench, uint64_t ram_bytes, struct image **ret_image,
     if (!image)
         return err_set_errno(err, ENOMEM, "making a snapshot");
     image->ram_bytes = ram_bytes;
-    image->dir_fd = -1;
+    image->dir_fd = image->plain_dir_fd = -1;
     int rc = image_create(bench, image, err);
     if (rc < 0) {
+        close_fd(&image->dir_fd);
+        close_fd(&image->plain_dir_fd);
         free(image);
         return rc;
     }
@@ -191,6 +247,7 @@ void image_free_all(struct bench *bench)
 
         bench->images = image->next;
         close_fd(&image->dir_fd);
+        close_fd(&image->plain_dir_fd);
         free(image);
     }
 }

@@ -34,6 +34,8 @@ void progress_show(const char *what, size_t done, size_t total)
     if (strncmp(what, state.what, sizeof state.what - 1) != 0) {
         snprintf(state.what, sizeof state.what, "%s", what);
         state.began_ns = state.shown_ns = now;
+        fprintf(stderr, "%s%s ...%s", is_tty ? "\r\033[K" : "", what, is_tty ? "" : "\n");
+        state.on_line = is_tty;
         return;
     }
     if (now - state.shown_ns < (is_tty ? TTY_PERIOD_NS : PLAIN_PERIOD_NS))

@@ -69,6 +69,20 @@ static void print_latency(const struct report *report, const struct report_row *
 
 /* ---- Goals ---- */
 
+static void print_goal(const struct goal *goal, const char *unit, double figure, bool met)
+{
+    char limit_text[32], figure_text[32];
+
+    if (goal->metric == GOAL_P50 || goal->metric == GOAL_P99)
+        unit = "ns";
+    else if (goal->metric == GOAL_FLOOR_RATIO)
+        unit = "x";
+    value_text(limit_text, goal->limit, unit);
+    value_text(figure_text, figure, unit);
+    printf("%-10s   goal: %s %s: %s (%s)\n", "", goal_metric_name(goal->metric), limit_text,
+           met ? "met" : "NOT met", figure_text);
+}
+
 static void add_goals(const struct report *report, const struct report_row *row, json_t *result,
                       const struct summary *summary, double value, double floor_p50)
 {
@@ -85,8 +99,7 @@ static void add_goals(const struct report *report, const struct report_row *row,
         json_array_append_new(held, json_pack("{s:s, s:f, s:f, s:b}", "metric",
                                               goal_metric_name(goal->metric), "limit", goal->limit,
                                               "figure", figure, "met", met));
-        printf("%-10s   goal: %s %.5g: %s (%.5g)\n", "", goal_metric_name(goal->metric),
-               goal->limit, met ? "met" : "NOT met", figure);
+        print_goal(goal, row->unit ? row->unit : "", figure, met);
     }
     json_object_set_new(result, "goals", held);
 }

@@ -75,7 +75,7 @@ static int one_lease(struct daemon *daemon, struct samples nth[EXECS], struct er
 
 static int measure_parked(struct bench *bench, struct daemon *daemon, struct err *err)
 {
-    unsigned runs = bench_runs(bench, 30, 2);
+    unsigned runs = bench_runs(bench, 10, 1);
     struct samples nth[EXECS] = { 0 };
     char name[48];
     int rc = daemon_stock(daemon, runs, err);
@@ -128,7 +128,7 @@ static int one_restore(struct daemon *daemon, bool evict, struct samples *acquir
 static int measure_cold(struct bench *bench, struct daemon *daemon, struct err *err)
 {
     static const char *const cache[] = { "warm", "cold" };
-    unsigned runs = bench_runs(bench, 30, 2);
+    unsigned runs = bench_runs(bench, 15, 1);
     struct samples acquire[2] = { 0 }, to_exec[2] = { 0 };
     char name[64];
     int rc = 0;
