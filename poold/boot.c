@@ -3,8 +3,9 @@
  *
  * How it works: two things run side by side, the boot VM towards its PARK and the work that digests
  * the images and opens the snapshot transaction. When both are done the VM is sent SNAPSHOT; after
- * SNAPSHOT_DONE it is killed and the transaction committed by another work. boot_end is called
- * once, and the struct is freed when neither the process nor a work refers to it. */
+ * SNAPSHOT_DONE it is killed and the transaction committed by another work. With a warm-up the VM
+ * is woken at its first PARK, goes live, runs the command and parks again. boot_end is called once,
+ * and the struct is freed when neither the process nor a work refers to it. */
 #include "boot.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@
 #include "log.h"
 #include "process.h"
 #include "snapstore.h"
+#include "warmup.h"
 #include "work.h"
 
 #define SNAPSHOT_TIMEOUT_MS 60000
@@ -35,6 +37,8 @@ struct boot {
     bool begun, parked, committing; /* transaction open; VM parked; SNAPSHOT_DONE came */
     bool work_out, timer_open, link_open;
     bool ended, cancelled;
+    bool warming;          /* woken for its warm-up, not parked again */
+    struct warmup *warmup; /* its command runs */
     uint64_t began_ns, snapshot_began_ns, cold_boot_ms, stopped_ns;
     int work_rc;
     struct err err;     /* why it failed; code 0: it did not */
@@ -100,6 +104,8 @@ static void boot_end(struct boot *boot)
     if (boot->ended)
         return;
     boot->ended = true;
+    warmup_cancel(boot->warmup);
+    boot->warmup = NULL;
     uv_close((uv_handle_t *)&boot->timer, on_timer_closed);
     if (boot->pid)
         link_kill(&boot->link);
@@ -124,8 +130,9 @@ static void on_timeout(uv_timer_t *timer)
     struct boot *boot = timer->data;
 
     boot_fail(boot, ETIMEDOUT,
-              boot->parked
-                  ? "the VM did not write its snapshot in time"
+              boot->parked ? "the VM did not write its snapshot in time"
+              : boot->warming
+                  ? "the warm-up command did not end in time"
                   : "the guest did not boot in time; its console log is in the run directory");
 }
 
@@ -143,6 +150,72 @@ static void snapshot_send(struct boot *boot)
     rc = control_send(boot->link.fds[LINK_CONTROL], &msg, fds, 2);
     if (rc < 0)
         boot_fail(boot, -rc, "the boot VM does not take messages");
+}
+
+/* ---- Warm-up ---- */
+
+static int warmup_connect(void *owner, int fd)
+{
+    struct boot *boot = owner;
+    struct control_msg msg = { .type = CONTROL_VSOCK_CONNECT };
+
+    msg.u.vsock_connect.port = AGENT_VSOCK_PORT;
+    return control_send(boot->link.fds[LINK_CONTROL], &msg, &fd, 1);
+}
+
+static void warmup_done(void *owner, const struct err *err)
+{
+    struct boot *boot = owner;
+
+    boot->warmup = NULL;
+    if (err)
+        boot_fail(boot, err->code, err->msg);
+    /* Else PARKED follows. */
+}
+
+static const struct warmup_ops boot_warmup_ops = {
+    .connect = warmup_connect,
+    .done = warmup_done,
+};
+
+static void warmup_wake(struct boot *boot)
+{
+    struct daemon *daemon = boot->hosted->daemon;
+    struct control_msg msg = { .type = CONTROL_WAKE };
+    int rc;
+
+    msg.u.wake.op = DOORBELL_OP_LEASE;
+    msg.u.wake.flags = DOORBELL_FLAG_PARK_LATER;
+    random_stock_take(&daemon->random, &msg.u.wake.nonce, sizeof msg.u.wake.nonce);
+    random_stock_take(&daemon->random, msg.u.wake.generation_id, sizeof msg.u.wake.generation_id);
+    boot->warming = true;
+    uv_timer_start(&boot->timer, on_timeout, daemon->config.boot_timeout_ms, 0);
+    rc = control_send(boot->link.fds[LINK_BELL], &msg, NULL, 0);
+    if (rc < 0)
+        boot_fail(boot, -rc, "the boot VM does not take messages");
+}
+
+static void on_awake(struct boot *boot)
+{
+    struct err err = { 0 };
+
+    if (!boot->warming || boot->warmup)
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+    else if (warmup_start(&boot->warmup, &boot->hosted->daemon->loop, boot->hosted->spec.warmup,
+                          &boot_warmup_ops, boot, &err) < 0)
+        boot_fail(boot, err.code, err.msg);
+}
+
+static void on_parked(struct boot *boot)
+{
+    if (boot->parked) {
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+    } else if (boot->hosted->spec.warmup[0] && !boot->warming) {
+        warmup_wake(boot);
+    } else {
+        boot->parked = true;
+        snapshot_send(boot);
+    }
 }
 
 static void begin_run(void *data)
@@ -238,6 +311,8 @@ static void on_message(struct link *link, enum link_channel channel, const struc
     (void)channel;
     for (unsigned i = 0; i < fd_count; i++)
         close_fd(&fds[i]);
+    if (boot->ended)
+        return;
     switch (msg->type) {
     case CONTROL_HELLO:
         if (msg->u.hello.version != CONTROL_VERSION)
@@ -247,8 +322,10 @@ static void on_message(struct link *link, enum link_channel channel, const struc
         boot->cold_boot_ms = (msg->u.progress.setup_ns + msg->u.progress.run_ns) / NS_PER_MS;
         break;
     case CONTROL_PARKED:
-        boot->parked = true;
-        snapshot_send(boot);
+        on_parked(boot);
+        break;
+    case CONTROL_AWAKE:
+        on_awake(boot);
         break;
     case CONTROL_SNAPSHOT_DONE:
         on_snapshot_done(boot, msg);

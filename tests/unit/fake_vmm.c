@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -109,8 +110,40 @@ static void write_snapshot(int control_fd, int state_fd, int memory_fd, uint64_t
     control_send(control_fd, &msg, NULL, 0);
 }
 
+/* Sends one frame of the agent's protocol. */
+static void say_frame(int fd, uint8_t type, const void *payload, uint32_t bytes)
+{
+    struct agent_frame frame = { .type = type, .payload_bytes = bytes };
+
+    if (write(fd, &frame, sizeof frame) < 0 || write(fd, payload, bytes) < 0)
+        fprintf(stderr, "fake_vmm: the agent's client hung up\n");
+}
+
+/* One agent session of the boot VM: commands with "exit" in them end with 7, others with 0. */
+static void agent_session(int fd, int bell_fd)
+{
+    struct agent_frame frame;
+    struct agent_exit ended = { .kind = AGENT_EXIT_CODE };
+    uint8_t payload[4096];
+
+    if (write(fd, "OK 1024\n", 8) != 8 || recv(fd, &frame, sizeof frame, MSG_WAITALL) <= 0 ||
+        frame.payload_bytes > sizeof payload ||
+        (frame.payload_bytes && recv(fd, payload, frame.payload_bytes, MSG_WAITALL) <= 0))
+        return;
+    if (frame.type == AGENT_EXEC) {
+        ended.value = memmem(payload, frame.payload_bytes, "exit", 4) ? 7 : 0;
+        say_frame(fd, AGENT_STDOUT, "warm\n", 5);
+        say_frame(fd, AGENT_EXIT, &ended, sizeof ended);
+    } else if (frame.type == AGENT_PARK) {
+        say_frame(fd, AGENT_DONE, NULL, 0);
+        say(bell_fd, CONTROL_PARKED);
+    }
+}
+
 static int boot_vm(int control_fd, int bell_fd, uint64_t memory_bytes)
 {
+    struct pollfd polls[2] = { { .fd = control_fd, .events = POLLIN },
+                               { .fd = bell_fd, .events = POLLIN } };
     struct control_msg msg;
     int fds[CONTROL_FDS_MAX];
     unsigned fd_count;
@@ -122,13 +155,19 @@ static int boot_vm(int control_fd, int bell_fd, uint64_t memory_bytes)
         pause();
     say(control_fd, CONTROL_BANNER);
     say(bell_fd, CONTROL_PARKED);
-    while (control_recv(control_fd, &msg, fds, &fd_count) == 0) {
+    for (;;) {
+        if (poll(polls, 2, -1) < 0 ||
+            control_recv(polls[1].revents ? bell_fd : control_fd, &msg, fds, &fd_count) < 0)
+            return 0;
         if (msg.type == CONTROL_SNAPSHOT && fd_count == 2)
             write_snapshot(control_fd, fds[0], fds[1], memory_bytes);
+        else if (msg.type == CONTROL_WAKE && msg.u.wake.flags == DOORBELL_FLAG_PARK_LATER)
+            say(bell_fd, CONTROL_AWAKE);
+        else if (msg.type == CONTROL_VSOCK_CONNECT && fd_count == 1)
+            agent_session(fds[0], bell_fd);
         for (unsigned i = 0; i < fd_count; i++)
             close(fds[i]);
     }
-    return 0;
 }
 
 /* ---- Clone ---- */

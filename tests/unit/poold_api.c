@@ -447,6 +447,22 @@ START_TEST(boots_that_fail_say_why)
 }
 END_TEST
 
+START_TEST(warmups_run_before_the_snapshot)
+{
+    json_t *pool;
+
+    pool_create("{\"name\":\"default\",\"warmup\":\"cat /bin/*\"}");
+    await_slots("parked", 2);
+    client_expect(204, "DELETE", "/v1/pools/default", NULL);
+    client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\",\"warmup\":\"exit 7\"}");
+    client_await("/v1/pools/default", "state", "failed");
+    pool = client_json("GET", "/v1/pools/default", NULL);
+    ck_assert_ptr_nonnull(
+        strstr(json_string_value(json_object_get(pool, "error")), "ended with exit code 7"));
+    json_decref(pool);
+}
+END_TEST
+
 START_TEST(a_template_that_dies_is_started_again)
 {
     char command[400];
@@ -629,6 +645,7 @@ int main(int argc, char **argv)
         shells_are_a_tier,
         a_burst_is_served_and_the_pool_shrinks_again,
         failing_refills_back_off_and_recover,
+        warmups_run_before_the_snapshot,
         a_template_that_dies_is_started_again,
         streams_go_to_the_vm,
         a_restart_keeps_pools_and_clears_leftovers,
