@@ -38,30 +38,33 @@ static int fd_compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* Closes first to last; nothing when the range is empty. */
+static int range_close(unsigned first, unsigned last, struct err *err)
+{
+    if (first <= last && syscall(SYS_close_range, first, last, 0u) < 0)
+        return err_set_errno(err, errno, "closing inherited fds");
+    return 0;
+}
+
 int sandbox_close_fds(const int *keep_fds, unsigned keep_count, struct err *err)
 {
-    int keep[KEEP_FDS_MAX];
-    unsigned next = 3;
+    int keep[KEEP_FDS_MAX], next = 3;
 
     if (keep_count > KEEP_FDS_MAX)
         return err_set(err, E2BIG, "%u fds to keep, %u is the limit", keep_count, KEEP_FDS_MAX);
     memcpy(keep, keep_fds, keep_count * sizeof(keep[0]));
     qsort(keep, keep_count, sizeof(keep[0]), fd_compare);
-    for (unsigned i = 0; i <= keep_count; i++) {
-        unsigned last = i < keep_count ? (unsigned)keep[i] : ~0u;
+    for (unsigned i = 0; i < keep_count; i++) {
+        int r;
 
-        if (i < keep_count && keep[i] < (int)next)
-            continue; /* stdio, or named twice */
-        if (i == keep_count)
-            last = ~0u;
-        else
-            last--;
-        if (next <= last && syscall(SYS_close_range, next, last, 0u) < 0)
-            return err_set_errno(err, errno, "closing inherited fds");
-        if (i < keep_count)
-            next = (unsigned)keep[i] + 1;
+        if (keep[i] < next)
+            continue; /* stdio, -1, or named twice */
+        r = keep[i] > next ? range_close((unsigned)next, (unsigned)keep[i] - 1, err) : 0;
+        if (r < 0)
+            return r;
+        next = keep[i] + 1;
     }
-    return 0;
+    return range_close((unsigned)next, ~0u, err);
 }
 
 int sandbox_limits_set(struct err *err)

@@ -14,7 +14,7 @@
 #include "volt-vmm/program.h"
 
 struct boot_files {
-    int kernel_fd, initrd_fd, log_fd;
+    int kernel_fd, initrd_fd, log_fd, cpu_template_fd;
 };
 
 static int open_file(const char *path, int flags, int *ret_fd, struct err *err)
@@ -32,25 +32,23 @@ static int open_files(const struct options *options, struct boot_files *files, s
     if (rc == 0)
         rc = open_file(options->initrd, O_RDONLY, &files->initrd_fd, err);
     if (rc == 0)
+        rc = open_file(options->cpu_template, O_RDONLY, &files->cpu_template_fd, err);
+    if (rc == 0)
         rc = open_file(options->console_log, O_WRONLY | O_CREAT | O_APPEND, &files->log_fd, err);
     return rc;
 }
 
 /* ---- CPUs ---- */
 
-static int read_cpu_template(const char *path, struct cpuid_template *ret_template, struct err *err)
+static int read_cpu_template(int fd, const char *path, struct cpuid_template *ret_template,
+                             struct err *err)
 {
-    _cleanup_close_ int fd = -1;
     char text[16384];
-    int rc = open_file(path, O_RDONLY, &fd, err);
-
-    if (rc < 0)
-        return rc;
     ssize_t bytes = read(fd, text, sizeof text);
     if (bytes < 0 || bytes == sizeof text)
         return err_set(err, EINVAL, "'%s': not a CPU template (at most %zu bytes)", path,
                        sizeof text - 1);
-    rc = cpuid_template_parse(text, (size_t)bytes, ret_template, err);
+    int rc = cpuid_template_parse(text, (size_t)bytes, ret_template, err);
     return rc < 0 ? err_wrap(err, "'%s'", path) : 0;
 }
 
@@ -63,7 +61,8 @@ static int set_xcr0(struct vm *vm, uint32_t index, uint64_t xcr0, struct err *er
     return 0;
 }
 
-static int set_cpuids(struct vm *vm, const struct options *options, struct err *err)
+static int set_cpuids(struct vm *vm, const struct options *options, int cpu_template_fd,
+                      struct err *err)
 {
     struct {
         struct kvm_cpuid2 head;
@@ -73,7 +72,7 @@ static int set_cpuids(struct vm *vm, const struct options *options, struct err *
     int rc = 0;
 
     if (options->cpu_template)
-        rc = read_cpu_template(options->cpu_template, &cpu_template, err);
+        rc = read_cpu_template(cpu_template_fd, options->cpu_template, &cpu_template, err);
     if (rc == 0)
         rc = kvm_host_cpuid(vm->kvm, &supported.head, err);
     for (uint32_t i = 0; rc == 0 && i < vm->vcpu_count; i++) {
@@ -164,7 +163,7 @@ static int build(struct machine *machine, const struct kvm_host *kvm, const stru
         guest_mem_fini(&mem);
         return rc;
     }
-    rc = set_cpuids(&machine->vm, options, err);
+    rc = set_cpuids(&machine->vm, options, files->cpu_template_fd, err);
     return rc == 0 ? load_guest(&machine->vm, options, files, err) : rc;
 }
 
@@ -174,13 +173,16 @@ static void close_files(struct boot_files *files)
     close_fd(&files->kernel_fd);
     close_fd(&files->initrd_fd);
     close_fd(&files->log_fd);
+    close_fd(&files->cpu_template_fd);
 }
 
 int program_run(struct options *options, struct err *err)
 {
     static struct machine machine; /* large, and lives as long as the process */
     static struct kvm_host kvm;
-    struct boot_files files = { .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1 };
+    struct boot_files files = {
+        .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1, .cpu_template_fd = -1
+    };
     struct sandbox_status status = { 0 };
     struct sandbox_vm jail = { .uid = SANDBOX_KEEP_ID,
                                .gid = SANDBOX_KEEP_ID,
@@ -199,14 +201,16 @@ int program_run(struct options *options, struct err *err)
         rc = kvm_host_open(&kvm, err);
     if (rc == 0)
         rc = kvm_host_list_msrs(&kvm, err);
-    int keep[] = { options->control_fd, options->bell_fd, files.kernel_fd,
-                   files.initrd_fd,     files.log_fd,     kvm.fd };
+    int keep[] = { options->control_fd, options->bell_fd, files.kernel_fd,      files.initrd_fd,
+                   files.log_fd,        kvm.fd,           files.cpu_template_fd };
     if (rc == 0)
         rc = sandbox_enter(&options->sandbox, keep, ARRAY_LEN(keep), &status, err);
     if (rc == 0)
         rc = sandbox_enter_vm(&options->sandbox, &jail, &status, err);
     if (rc == 0)
         rc = build(&machine, &kvm, options, &files, err);
+    if (rc == 0)
+        status.layers |= CONTROL_LAYER_CPUID;
     close_files(&files);
     if (rc < 0)
         return EXIT_SOFTWARE;
