@@ -323,6 +323,8 @@ static bool start_from_shell(struct vcpu *vcpu)
     if (!complete_exit(vcpu))
         return false;
     atomic_store(&vm->phase, VM_SHELL);
+    if (vm->shell_idle && !vm->doorbell.ops->pending(vm))
+        vm->shell_idle(vm, vm->shell_idle_context);
     pthread_mutex_unlock(&vm->run_lock);
     if (!wait_for_wake(vm, &msg))
         return false;

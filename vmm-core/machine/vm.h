@@ -55,6 +55,8 @@ struct vcpu {
 /* How vCPU 0 learns of a WAKE and tells what happened: over poold's bell socket, or by itself when
  * there is no poold. Called on vCPU 0's thread only. */
 struct vm_bell_ops {
+    /* Whether wait would return at once. */
+    bool (*pending)(struct vm *vm);
     /* Blocks until there is a WAKE. 0, or -errno: the VM ends (-ENOTCONN: poold is gone). */
     int (*wait)(struct vm *vm, struct control_msg *ret_wake);
     /* Reports BANNER, PARKED, AWAKE or READY. Must not block. */
@@ -90,6 +92,10 @@ struct vm {
     uint64_t first_run_ns;
     /* Runs on each vCPU's thread before anything of the guest (seccomp); NULL: nothing. */
     int (*thread_enter)(struct err *err);
+    /* Runs on vCPU 0's thread when a shell has nothing to do but wait: time to map memory ahead.
+     * NULL: nothing. */
+    void (*shell_idle)(struct vm *vm, const void *context);
+    const void *shell_idle_context; /* borrowed */
 
     pthread_mutex_t run_lock; /* held by vCPU 0's thread while RUNNING */
     _Atomic enum vm_phase phase;

@@ -75,6 +75,13 @@ static int build(const struct clone_source *source, const struct control_msg *ms
     return rc == 0 ? machine_load_devices(machine, source->image, err) : rc;
 }
 
+/* The recorded working set, mapped in a few calls while nobody waits: fewer faults on the way to
+ * the answer and to READY. */
+static void map_working_set(struct vm *vm, const void *context)
+{
+    working_set_populate(context, vm->mem.hva);
+}
+
 /* Before there is a server: the same message, sent by hand. */
 static int give_up(int control_fd, const struct err *err)
 {
@@ -101,7 +108,8 @@ int clone_main(const struct clone_source *source, const struct control_msg *msg,
     close_fd(&named.cgroup);
     machine.vm.created_ns = start_ns;
     machine.vm.restore_from = &source->image->vm;
-    machine.prefetch = &source->working_set;
+    machine.vm.shell_idle = map_working_set;
+    machine.vm.shell_idle_context = source->working_set;
     vm_serve(&machine, named.control, named.bell, source->options, &status, &err);
     return give_up(named.control, &err);
 }

@@ -67,7 +67,6 @@ int machine_create(struct machine *machine, const struct kvm_host *kvm, struct g
 
     if (rc < 0)
         return rc;
-    machine->prefetch = NULL;
     for (size_t i = 0; i < ARRAY_LEN(add_device); i++) {
         rc = add_device[i](machine, config, err);
         if (rc < 0) {

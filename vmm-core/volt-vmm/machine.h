@@ -7,18 +7,15 @@
 #include "devices/uart.h"
 #include "machine/vm.h"
 #include "snapshot/sections.h"
-#include "snapshot/workingset.h"
 #include "virtio/vsock.h"
 
 /* virtio-mmio slots; part of the snapshot format, as the guest's kernel knows them by address. */
 enum machine_slot { MACHINE_SLOT_VSOCK, MACHINE_SLOT_RNG, MACHINE_SLOT_COUNT };
 
 struct machine {
-    struct vm vm;      /* first: server.c gets from it to the machine */
+    struct vm vm;
     struct uart *uart; /* these belong to vm.device[] */
     struct vsock *vsock;
-    /* Borrowed; mapped by vCPU 0's thread when it has nothing to do before its first WAKE. */
-    const struct working_set *prefetch;
 };
 
 struct machine_config {

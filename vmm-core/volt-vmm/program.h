@@ -34,9 +34,9 @@ struct clone_source {
     struct machine_image *image;
     const struct sandbox_status *status;
     int memory_fd;
+    const struct working_set *working_set; /* what a clone touches until READY; may be empty */
     uint64_t memory_bytes;
     bool has_pit;
-    struct working_set working_set; /* owned; empty when none was recorded */
 };
 
 /* A clone's life, in the process forked for it. fds are transferred: control, bell, and extra_fds

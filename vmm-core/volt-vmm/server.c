@@ -4,14 +4,11 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 #include "base/util.h"
-
-_Static_assert(offsetof(struct machine, vm) == 0, "a vm of ours is a machine");
 
 /* ---- The bell: vCPU 0's thread ---- */
 
@@ -21,24 +18,17 @@ static void close_fds(const int *fds, unsigned count)
         close(fds[i]);
 }
 
-/* A shell that nobody waits for takes the page faults of its first steps ahead. On the way of a
- * cold restore, whose WAKE is there already, they cost less one by one. */
-static void prefetch_when_idle(struct vm *vm)
+static bool bell_pending(struct vm *vm)
 {
-    struct machine *machine = (struct machine *)vm;
-    struct pollfd bell = { .fd = vm->doorbell.fd, .events = POLLIN };
+    struct pollfd polled = { .fd = vm->doorbell.fd, .events = POLLIN };
 
-    if (machine->prefetch && poll(&bell, 1, 0) == 0)
-        working_set_populate(machine->prefetch, vm->mem.hva); /* a hint: may fail */
-    machine->prefetch = NULL;
+    return poll(&polled, 1, 0) != 0;
 }
 
 static int bell_wait(struct vm *vm, struct control_msg *ret_wake)
 {
     int fds[CONTROL_FDS_MAX];
     unsigned fd_count;
-
-    prefetch_when_idle(vm);
     int rc = control_recv(vm->doorbell.fd, ret_wake, fds, &fd_count);
 
     if (rc < 0)
@@ -56,7 +46,11 @@ static void bell_report(struct vm *vm, struct control_msg *msg)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "reporting on the bell: %s", strerror(-rc));
 }
 
-const struct vm_bell_ops server_bell_ops = { .wait = bell_wait, .report = bell_report };
+const struct vm_bell_ops server_bell_ops = {
+    .pending = bell_pending,
+    .wait = bell_wait,
+    .report = bell_report,
+};
 
 /* ---- Control: the device thread ---- */
 

@@ -36,6 +36,7 @@ struct template
     struct clone_source source;
     struct kvm_host kvm;
     struct machine_image image;
+    struct working_set working_set;
     struct sandbox_status status;
     int control_fd, signal_fd;
     struct child *child;
@@ -111,14 +112,15 @@ static int load_snapshot(struct template *t, const struct options *options, stru
 
     if (rc < 0)
         return rc;
-    working_set_readahead(&snapshot.working_set, snapshot.memory_fd); /* a hint: may fail */
     rc = decode_image(t, &snapshot, err);
     if (rc == 0) {
         t->source.memory_bytes = snapshot.manifest.memory_bytes;
         t->source.memory_fd = take_fd(&snapshot.memory_fd);
         t->source.has_pit = t->image.vm.has_pit;
-        t->source.working_set = snapshot.working_set;
+        t->working_set = snapshot.working_set;
         snapshot.working_set = (struct working_set){ 0 };
+        /* A cold page cache starts to fill while the rest is set up; a failure costs only time. */
+        working_set_readahead(&t->working_set, t->source.memory_fd);
     }
     snapshot_close(&snapshot);
     return rc;
@@ -275,6 +277,7 @@ static int template_prepare(struct template *t, struct options *options, const i
     t->source = (struct clone_source){ .kvm = &t->kvm,
                                        .options = options,
                                        .image = &t->image,
+                                       .working_set = &t->working_set,
                                        .status = &t->status,
                                        .memory_fd = -1 };
     int rc = vm_serve_prepare(err);
@@ -291,6 +294,7 @@ static int template_prepare(struct template *t, struct options *options, const i
         keep[kept++] = keep_fds[i];
     keep[kept++] = t->kvm.fd;
     keep[kept++] = t->source.memory_fd;
+    t->status.layers |= CONTROL_LAYER_CPUID; /* what the filter made at boot, checked above */
     return sandbox_enter(&options->sandbox, keep, kept, &t->status, err);
 }
 
