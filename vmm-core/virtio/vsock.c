@@ -320,8 +320,7 @@ static void vsock_save(struct virtio_dev *dev, uint64_t *ret_words)
 
     ret_words[0] = vsock->guest_cid;
     ret_words[1] = vsock->event_due;
-    TAILQ_FOREACH(conn, &vsock->all, all)
-    {
+    for (conn = TAILQ_FIRST(&vsock->all); conn; conn = TAILQ_NEXT(conn, all)) {
         if (conn->state == VSOCK_CONNECTING || conn->state == VSOCK_OPEN)
             ret_words[1] = 1;
     }

@@ -34,10 +34,9 @@ static struct vsock_bucket *bucket_of(struct vsock *vsock, uint32_t host_port, u
 
 struct vsock_conn *vsock_conn_find(struct vsock *vsock, uint32_t host_port, uint32_t guest_port)
 {
-    struct vsock_conn *conn;
+    struct vsock_conn *conn = SLIST_FIRST(bucket_of(vsock, host_port, guest_port));
 
-    SLIST_FOREACH(conn, bucket_of(vsock, host_port, guest_port), bucket)
-    {
+    for (; conn; conn = SLIST_NEXT(conn, bucket)) {
         if (conn->host_port == host_port && conn->guest_port == guest_port)
             return conn;
     }
