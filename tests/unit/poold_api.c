@@ -593,6 +593,8 @@ START_TEST(snapshots_are_listed_and_checked)
     json_decref(object);
     object = client_json("GET", "/v1/snapshots/default", NULL);
     ck_assert(json_is_array(json_object_get(object, "sections")));
+    json_t *devices = json_object_get(json_object_get(object, "manifest"), "devices");
+    ck_assert_str_eq(json_string_value(json_array_get(devices, 0)), "fake");
     json_decref(object);
     object = client_json("POST", "/v1/snapshots/default/verify", NULL);
     ck_assert(json_is_true(json_object_get(object, "ok")));
