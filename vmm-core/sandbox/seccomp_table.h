@@ -11,6 +11,7 @@
 #define VOLT_SANDBOX_SECCOMP_TABLE_H
 
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -147,6 +148,8 @@ static const struct seccomp_entry seccomp_device[] = {
     IOCTL(KVM_SIGNAL_MSI, "interrupt of a device that uses messages"),
     ANY(read, "vsock streams, eventfds, timerfds"),
     ANY(write, "vsock streams, console client, eventfds"),
+    ANY(readv, "a frame from the network into a guest's buffers"),
+    ANY(writev, "a frame out of a guest's buffers to the network"),
     ANY(recvmsg, "control messages with fds"),
     ANY(sendmsg, "control messages; streams without SIGPIPE"),
     ANY(recvfrom, "recv() on a stream"),
@@ -159,14 +162,15 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(fchdir, "guest-initiated vsock connection: names are relative to the VM's directory"),
     ANY(close, "connections end"),
     ANY(shutdown, "half-closed vsock connections"),
-    ANY(pread64, "disk"),
-    ANY(pwrite64, "disk; snapshot"),
+    ANY(pwrite64, "snapshot"),
     ANY(preadv, "disk, into a guest's buffers"),
     ANY(pwritev, "disk, out of a guest's buffers"),
     ANY(fdatasync, "disk flush"),
     ANY(fallocate, "disk discard"),
     ANY(ftruncate, "snapshot: the memory file's size"),
     ANY(lseek, "snapshot: a memory file's size and holes"),
+    ANY(timerfd_settime, "rate limits of disk and network"),
+    IOCTL(TUNSETOFFLOAD, "the guest's driver chose its network offloads"),
     IF_EQ(tgkill, 0, SECCOMP_OWN_PID, "kick a vCPU out of KVM_RUN; abort()"),
     ANY(getpid, "pthread_kill asks for it"),
     ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel"),
@@ -179,7 +183,6 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(munmap, "free"),
     ANY(mremap, "realloc"),
     ANY(brk, "malloc"),
-    IF_MASKED(mprotect, 2, PROT_EXEC, 0, "malloc grows a thread's heap"),
     MADVISE(MADV_DONTNEED, "malloc trims; snapshot drops free guest pages"),
     MADVISE(MADV_WILLNEED, "read the recorded working set ahead"),
     MADVISE(MADV_POPULATE_READ, "map the recorded working set in one go"),
@@ -200,7 +203,6 @@ static const struct seccomp_entry seccomp_device[] = {
     IOCTL(KVM_GET_CLOCK, "snapshot"),
     IOCTL(KVM_GET_IRQCHIP, "snapshot"),
     IOCTL(KVM_GET_PIT2, "snapshot"),
-    ANY(exit, "the thread ends"),
     ANY(exit_group, "the VM ends"),
 };
 
