@@ -30,13 +30,14 @@ void api_status(struct http_request *request)
         leases += pool->counts[SLOT_LEASED];
     }
     http_reply_json(request, MHD_HTTP_OK,
-                    json_pack("{s:s, s:i, s:I, s:{s:s, s:s}, s:i, s:i, s:i, s:s, s:s, s:s}",
+                    json_pack("{s:s, s:i, s:I, s:{s:s, s:s}, s:i, s:i, s:i, s:s, s:s, s:s, s:b}",
                               "version", VOLT_VERSION, "pid", (int)getpid(), "uptime_ms",
                               (json_int_t)((now_ns() - daemon->started_ns) / NS_PER_MS), "kvm",
                               "kind", daemon->kvm_kind, "path", "/dev/kvm", "pools",
                               (int)daemon->pool_count, "leases", (int)leases, "vms", (int)vms,
                               "run_dir", daemon->config.run_dir, "state_dir",
-                              daemon->config.state_dir, "log", "stderr"));
+                              daemon->config.state_dir, "log", "stderr", "unsafe",
+                              (int)daemon->config.skip_guest_work));
 }
 
 void api_shutdown(struct http_request *request)

@@ -144,8 +144,8 @@ static void group_join(struct clone *clone, int pidfd)
         .pids = hosted->spec.vcpus + VM_GROUP_EXTRA_PIDS,
     };
 
-    clone->group_job = vm_groups_join(&clone->daemon->vm_groups, clone->dir.id, pidfd, &limits,
-                                      on_group, clone);
+    clone->group_job =
+        vm_groups_join(&clone->daemon->vm_groups, clone->dir.id, pidfd, &limits, on_group, clone);
 }
 
 void clone_born(struct clone *clone, int pidfd)

@@ -14,7 +14,7 @@ struct clone {
     struct list unborn; /* in its template's list until CLONED comes */
     uint64_t cookie;
     bool kill_wanted;
-    bool in_group;                   /* of its own (vm_groups.h) */
+    bool in_group;                  /* of its own (vm_groups.h) */
     struct vm_group_job *group_job; /* on its way into it; NULL: none */
 };
 

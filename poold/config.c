@@ -77,7 +77,7 @@ void config_print_help(void)
 
         snprintf(left, sizeof left, "%s %s", options[i].name,
                  options[i].argument ? options[i].argument : "");
-        printf("  %-26s %s\n", left, options[i].help);
+        printf("  %-28s %s\n", left, options[i].help);
     }
     printf("\nexample: poold --state-dir /var/lib/volt --log-level debug\n");
 }

@@ -26,7 +26,7 @@ struct vm_groups;
 
 struct vm_dirs {
     uv_loop_t *loop;
-    int base_fd; /* RUN_DIR/vms */
+    int base_fd;                    /* RUN_DIR/vms */
     const struct vm_groups *groups; /* whose group of the same id goes with a folder; NULL: none */
     uint32_t uid_base;
     uint32_t uid_next;
