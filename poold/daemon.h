@@ -68,10 +68,10 @@ struct daemon {
     struct vm_dirs vm_dirs;
     struct vm_groups vm_groups;
     struct http *http;
-    int state_fd, pools_fd, snapshots_fd, lock_fd, run_lock_fd;
+    int pools_fd, snapshots_fd, lock_fd, run_lock_fd;
     uint64_t started_ns;
     const char *kvm_kind; /* "hardware", "pvm", "none" */
-    bool stopping, stopped;
+    bool stopping;
 };
 
 /* Starts everything. On failure daemon_fini cleans up. */

@@ -137,8 +137,11 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, bool shell)
     struct slot *slot = pool_slot_create(pool);
     int rc;
 
-    if (!slot)
+    if (!slot) {
+        if (acquire)
+            pool_acquire_retry(acquire);
         return false;
+    }
     slot->tier = TIER_COLD;
     slot->begun_ns = pool_now(pool);
     rc = pool->env->ops->clone(pool->env->context, slot, !shell,

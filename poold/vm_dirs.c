@@ -2,7 +2,6 @@
 /* Owns the stock of VM folders and their removal; see vm_dirs.h. */
 #include "vm_dirs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
