@@ -17,7 +17,7 @@ void doorbell_banner(void);
 /* What a waking VM is asked to do, copied out of the mailbox. */
 struct doorbell_wake {
     struct doorbell_mailbox mailbox;
-    uint64_t woken_ns; /* CLOCK_MONOTONIC right after the answer */
+    uint64_t woken_ns; /* CLOCK_MONOTONIC when it woke, which is when wall_clock_ns was right */
 };
 
 /* Stops here until the host wakes this VM, and answers. No system call, no page fault. */

@@ -26,6 +26,7 @@
 #define MACHINE_ID_PATH "/etc/machine-id"
 #define MACHINE_ID_DIGITS 32
 #define NS_PER_S 1000000000u
+#define CLOCK_TOLERANCE_NS 5000000 /* a parked VM's clock may be that much off and stay */
 
 static int random_fd = -1;
 static char *machine_id; /* the mapped file: 32 hex digits and a newline */
@@ -121,9 +122,15 @@ static bool restore_random(struct doorbell_wake *wake)
     return done;
 }
 
+/* The wall clock as the host told it at the wake, and as long ago as that is. */
+static uint64_t wall_clock_now_ns(const struct doorbell_wake *wake)
+{
+    return wake->mailbox.wall_clock_ns + (monotonic_ns() - wake->woken_ns);
+}
+
 static bool restore_clock(struct doorbell_wake *wake)
 {
-    uint64_t now_ns = wake->mailbox.wall_clock_ns + (monotonic_ns() - wake->woken_ns);
+    uint64_t now_ns = wall_clock_now_ns(wake);
     struct timespec now = { .tv_sec = (time_t)(now_ns / NS_PER_S),
                             .tv_nsec = (long)(now_ns % NS_PER_S) };
 
@@ -168,4 +175,15 @@ uint32_t identity_restore(struct doorbell_wake *wake)
         if (!steps[i].work(wake))
             status |= steps[i].failed;
     return status;
+}
+
+void identity_lease(struct doorbell_wake *wake)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now); /* the vDSO's: no system call */
+    int64_t off_ns = (int64_t)((uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec -
+                               wall_clock_now_ns(wake));
+    if (off_ns > CLOCK_TOLERANCE_NS || off_ns < -CLOCK_TOLERANCE_NS)
+        restore_clock(wake);
 }

@@ -15,4 +15,8 @@ void identity_first(void);
 /* The work of DOORBELL_OP_RESTORE. Wipes the entropy of `wake`. Returns DOORBELL_READY_FAILED_*. */
 uint32_t identity_restore(struct doorbell_wake *wake);
 
+/* The work of DOORBELL_OP_LEASE: the clock of a VM that stood long, or whose host was busy when it
+ * was set, is set again. */
+void identity_lease(struct doorbell_wake *wake);
+
 #endif

@@ -174,6 +174,8 @@ static void park(void)
 
     do {
         doorbell_park(&wake);
+        if (wake.mailbox.op == DOORBELL_OP_LEASE)
+            identity_lease(&wake);
         if (wake.mailbox.op != DOORBELL_OP_RESTORE)
             continue;
         status = wake.mailbox.flags & DOORBELL_FLAG_SKIP_KERNEL_WORK ? 0 : identity_restore(&wake);

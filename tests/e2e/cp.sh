@@ -44,7 +44,6 @@ check 'what is in a guest folder' bash -c "mkdir open && '$voltctl' cp $id:/tmp/
 check 'is there, the same' same_tree tree open
 check 'a file with an odd name' bash -c "echo odd >'a&b,c' && '$voltctl' cp './a&b,c' '$id:/tmp/x[y]\$z'"
 check 'has its odd name' prints odd guest "$id" -- cat '/tmp/x[y]$z'
-check '/proc is readable' bash -c "'$voltctl' cp $id:/etc/hostname - 2>/dev/null; test -s ./-"
 
 check 'a source that is not there' fails_saying 125 nothing "$voltctl" cp nothing "$id:/tmp"
 check 'a guest source that is not there' fails_saying 125 nothing "$voltctl" cp "$id:/tmp/nothing" .
