@@ -18,6 +18,9 @@
 #include "devices/uart.h"
 #include "fake_vm.h"
 #include "fuzz.h"
+#include "virtio/balloon.h"
+#include "virtio/blk.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_layout.h"
 #include "virtio/vsock.h"
@@ -26,7 +29,20 @@
 #define TURNS_MAX 50u
 #define CLIENTS_MAX 8u
 
-enum kind { KIND_UART, KIND_I8042, KIND_RNG, KIND_VSOCK, KIND_COUNT };
+#define DISK_BYTES 65536
+
+/* Two groups, which operations name apart: see `operate`. */
+enum kind {
+    KIND_UART,
+    KIND_I8042,
+    KIND_RNG,
+    KIND_VSOCK,
+    KIND_GROUP_END,
+    KIND_BLK = KIND_GROUP_END,
+    KIND_NET,
+    KIND_BALLOON,
+    KIND_COUNT
+};
 
 struct board {
     struct vm *vm;
@@ -35,12 +51,87 @@ struct board {
     struct vsock *vsock;
     int client[CLIENTS_MAX]; /* our ends of streams given to devices */
     unsigned client_count;
+    int base_fd, delta_fd; /* the disk */
+    int net_peer;          /* the other end of the network */
 };
 
 static void must(int result)
 {
     if (result < 0)
         abort();
+}
+
+/* ---- A network that is a socket pair. ---- */
+
+static ssize_t pair_send(struct net_backend *backend, const struct iovec *iov, unsigned iov_count)
+{
+    ssize_t n = writev(backend->fd, iov, (int)iov_count);
+
+    return n < 0 ? -errno : n;
+}
+
+static ssize_t pair_receive(struct net_backend *backend, const struct iovec *iov,
+                            unsigned iov_count)
+{
+    ssize_t n = readv(backend->fd, iov, (int)iov_count);
+
+    return n < 0 ? -errno : n;
+}
+
+static int pair_set_offloads(struct net_backend *backend, uint32_t offloads)
+{
+    (void)backend;
+    (void)offloads;
+    return 0;
+}
+
+static void pair_destroy(struct net_backend *backend)
+{
+    close(backend->fd);
+    free(backend);
+}
+
+static const struct net_backend_ops pair_ops = {
+    .name = "pair",
+    .offloads = NET_OFFLOAD_ALL,
+    .send = pair_send,
+    .receive = pair_receive,
+    .set_offloads = pair_set_offloads,
+    .destroy = pair_destroy,
+};
+
+static void net_make(struct board *board)
+{
+    struct net_config config = { .backend = calloc(1, sizeof(*config.backend)) };
+    int pair[2];
+
+    must(config.backend ? 0 : -1);
+    must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+    *config.backend = (struct net_backend){ .ops = &pair_ops, .fd = pair[0] };
+    if (board->net_peer >= 0)
+        close(board->net_peer);
+    board->net_peer = pair[1];
+    must(net_create(board->vm, 3, "net0", &config, &board->device[KIND_NET], NULL));
+}
+
+/* The disk and its delta outlive their devices. */
+static void blk_make(struct board *board)
+{
+    const struct blk_config config = {
+        .disk = { .base_fd = dup(board->base_fd),
+                  .delta_fd = { dup(board->delta_fd) },
+                  .delta_count = 1 },
+    };
+
+    must(blk_create(board->vm, 2, "blk0", &config, &board->device[KIND_BLK], NULL));
+}
+
+static void balloon_make(struct board *board)
+{
+    struct balloon *balloon;
+
+    must(balloon_create(board->vm, 4, &balloon, NULL));
+    board->device[KIND_BALLOON] = balloon_device(balloon);
 }
 
 static void device_make(struct board *board, enum kind kind)
@@ -60,6 +151,15 @@ static void device_make(struct board *board, enum kind kind)
         break;
     case KIND_RNG:
         must(rng_create(board->vm, 1, &board->device[kind], &err));
+        break;
+    case KIND_BLK:
+        blk_make(board);
+        break;
+    case KIND_NET:
+        net_make(board);
+        break;
+    case KIND_BALLOON:
+        balloon_make(board);
         break;
     default:
         must(vsock_create(board->vm, 0, &vsock, &board->vsock, &err));
@@ -140,7 +240,11 @@ static void queues_start(struct board *board, enum kind kind, struct fuzz_input 
     fake_write(dev, 0x024, 1, 4);
     fake_write(dev, 0x020, 1, 4);
     fake_write(dev, 0x024, 0, 4);
-    fake_write(dev, 0x020, fuzz_u8(input) & 1 ? 1u << 29 : 0, 4);
+    uint8_t choice = fuzz_u8(input);
+    uint32_t features = choice & 1 ? 1u << 29 : 0;
+    if (kind == KIND_NET && (choice & 2))
+        features |= 1u << 15 | 1u << 7 | 1u << 1; /* mergeable buffers, large frames */
+    fake_write(dev, 0x020, features, 4);
     fake_write(dev, 0x070, 11, 4);
     for (uint32_t queue = 0; queue < 3; queue++) {
         uint32_t base = 0x10000 * (queue + 1);
@@ -223,12 +327,20 @@ static void client_act(struct board *board, struct fuzz_input *input)
         (void)!send(fd, buffer, fuzz_take(input, buffer, fuzz_u8(input)), MSG_NOSIGNAL);
 }
 
-static void operate(struct board *board, struct fuzz_input *input)
+/* A frame from the network. */
+static void frame_send(struct board *board, struct fuzz_input *input)
 {
-    uint8_t op = fuzz_u8(input);
-    enum kind kind = (enum kind)(op % KIND_COUNT);
+    uint8_t frame[2048] = { 0 };
+    size_t bytes = fuzz_u16(input) % sizeof(frame);
 
-    switch (op / KIND_COUNT % 12) {
+    fuzz_take(input, frame, MIN_OF(bytes, 64));
+    (void)!send(board->net_peer, frame, bytes, MSG_NOSIGNAL);
+}
+
+static void operate_on(struct board *board, enum kind kind, unsigned operation,
+                       struct fuzz_input *input)
+{
+    switch (operation % 12) {
     case 0:
     case 1:
         access_make(board, kind, input, true);
@@ -244,7 +356,7 @@ static void operate(struct board *board, struct fuzz_input *input)
         chain_offer(board, input);
         break;
     case 6:
-        queues_start(board, kind == KIND_VSOCK ? KIND_VSOCK : KIND_RNG, input);
+        queues_start(board, kind >= KIND_VSOCK ? kind : KIND_RNG, input);
         break;
     case 7:
         fake_vm_run(board->vm, TURNS_MAX);
@@ -264,10 +376,31 @@ static void operate(struct board *board, struct fuzz_input *input)
     }
 }
 
+/* Operations from 0xf0 on are of the second group of devices, with a byte more. */
+static void operate(struct board *board, struct fuzz_input *input)
+{
+    uint8_t op = fuzz_u8(input);
+
+    if (op < 0xf0) {
+        operate_on(board, (enum kind)(op % KIND_GROUP_END), op / KIND_GROUP_END, input);
+        return;
+    }
+    op = fuzz_u8(input);
+    if (op % 4 == 3)
+        frame_send(board, input);
+    else
+        operate_on(board, (enum kind)(KIND_BLK + op % 4), op / 4, input);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct fuzz_input input = { data, bytes };
-    struct board board = { .vm = fake_vm_create() };
+    struct board board = { .vm = fake_vm_create(),
+                           .base_fd = memfd_create("base", MFD_CLOEXEC),
+                           .delta_fd = memfd_create("delta", MFD_CLOEXEC),
+                           .net_peer = -1 };
+
+    must(ftruncate(board.base_fd, DISK_BYTES));
 
     for (unsigned kind = 0; kind < KIND_COUNT; kind++)
         device_make(&board, (enum kind)kind);
@@ -280,6 +413,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         close(board.client[i]);
     if (board.vm->polls != 0)
         abort(); /* a device left a poll behind */
+    close(board.base_fd);
+    close(board.delta_fd);
+    close(board.net_peer);
     fake_vm_destroy(board.vm);
     return 0;
 }

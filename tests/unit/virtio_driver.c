@@ -81,10 +81,16 @@ static bool start_queue(struct virtio_driver *driver, unsigned index, uint16_t n
 bool driver_start(struct virtio_driver *driver, struct vm *vm, struct device *dev,
                   uint64_t features, unsigned queue_count, uint16_t num)
 {
+    return driver_start_at(driver, vm, dev, features, queue_count, num, ALLOC_FROM_GPA);
+}
+
+bool driver_start_at(struct virtio_driver *driver, struct vm *vm, struct device *dev,
+                     uint64_t features, unsigned queue_count, uint16_t num, gpa_t base_gpa)
+{
     uint64_t offered;
     bool ok = true;
 
-    *driver = (struct virtio_driver){ .vm = vm, .dev = dev, .next_gpa = ALLOC_FROM_GPA };
+    *driver = (struct virtio_driver){ .vm = vm, .dev = dev, .next_gpa = base_gpa };
     put(driver, REG_STATUS, 0);
     put(driver, REG_STATUS, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
     put(driver, REG_DEVICE_FEATURES_SEL, 1);

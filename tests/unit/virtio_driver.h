@@ -42,6 +42,10 @@ void *driver_at(struct virtio_driver *driver, gpa_t gpa);
 bool driver_start(struct virtio_driver *driver, struct vm *vm, struct device *dev,
                   uint64_t features, unsigned queue_count, uint16_t num);
 
+/* The same with memory from base_gpa on, where drivers share a machine. */
+bool driver_start_at(struct virtio_driver *driver, struct vm *vm, struct device *dev,
+                     uint64_t features, unsigned queue_count, uint16_t num, gpa_t base_gpa);
+
 /* The same driver goes on with another device: the one its guest was moved to. */
 void driver_follow(struct virtio_driver *driver, struct device *dev);
 
