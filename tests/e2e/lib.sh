@@ -105,10 +105,11 @@ poold_answers()
     "$voltctl" status >/dev/null 2>&1
 }
 
-# poold_start [OPTION...]: on VOLT_STATE_DIR and VOLT_RUN_DIR.
+# poold_start [OPTION...]: on VOLT_STATE_DIR and VOLT_RUN_DIR. Patient with guests: on a
+# software-only KVM that others use too, one may take seconds for what it does in milliseconds.
 poold_start()
 {
-    "$VOLT_BUILD/poold/poold" "$@" </dev/null >>"$log" 2>&1 &
+    "$VOLT_BUILD/poold/poold" --ready-timeout-ms 60000 --awake-timeout-ms 20000 "$@" </dev/null >>"$log" 2>&1 &
     poold_pid=$!
     until_true 10 poold_answers || { tail -n 20 "$log" | sed 's/^/# /'; return 1; }
 }
