@@ -57,7 +57,19 @@ int guest_mem_map_new(struct guest_mem *mem, struct err *err)
 
 int guest_mem_map_private(struct guest_mem *mem, int file_fd, struct err *err)
 {
-    return map(mem, file_fd, MAP_PRIVATE, err);
+    int rc = map(mem, file_fd, MAP_PRIVATE, err);
+
+    /* With a cold page cache, a fault would wait for all of the disk's read-ahead, which may be
+     * megabytes. A hint: may fail. */
+    mem->no_read_ahead = rc == 0 && madvise(mem->hva, mem->ram_bytes, MADV_RANDOM) == 0;
+    return rc;
+}
+
+void guest_mem_read_ahead(struct guest_mem *mem)
+{
+    if (mem->no_read_ahead)
+        madvise(mem->hva, mem->ram_bytes, MADV_NORMAL);
+    mem->no_read_ahead = false;
 }
 
 void guest_mem_fini(struct guest_mem *mem)

@@ -34,6 +34,7 @@ struct guest_mem {
     int fd;             /* the memory file behind it, owned; -1 none */
     struct guest_region region[2];
     unsigned region_count;
+    bool no_read_ahead; /* see guest_mem_map_private */
 };
 
 /* Lays out the regions of ram_bytes of RAM; maps nothing. -EINVAL for a size out of range or not
@@ -43,8 +44,13 @@ int guest_mem_init(struct guest_mem *mem, uint64_t ram_bytes, struct err *err);
 /* Maps a new, zeroed memfd, shared: for a VM that boots. */
 int guest_mem_map_new(struct guest_mem *mem, struct err *err);
 
-/* Maps file_fd (borrowed; at least ram_bytes long) MAP_PRIVATE: for a restored VM. */
+/* Maps file_fd (borrowed; at least ram_bytes long) MAP_PRIVATE: for a restored VM. Page faults read
+ * just their page of the file, as the way to the first answer touches few pages, far apart, until
+ * guest_mem_read_ahead is called. */
 int guest_mem_map_private(struct guest_mem *mem, int file_fd, struct err *err);
+
+/* From here on faults read ahead, as from any file. Any one thread; nothing happens twice. */
+void guest_mem_read_ahead(struct guest_mem *mem);
 
 /* Unmaps and closes. Fine on a half-built object. */
 void guest_mem_fini(struct guest_mem *mem);

@@ -147,6 +147,7 @@ static enum exit_action exit_pio(struct vcpu *vcpu)
         if (!release_interrupts(vcpu))
             return EXIT_LEAVE;
         let_others_run(vcpu->vm);
+        guest_mem_read_ahead(&vcpu->vm->mem);
     }
     return EXIT_RUN_ON;
 }

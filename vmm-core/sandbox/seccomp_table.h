@@ -129,6 +129,7 @@ static const struct seccomp_entry seccomp_vcpu[] = {
     ANY(getpid, "pthread_kill asks for it"),
     ANY(gettid, "abort() asks for it"),
     MADVISE(MADV_WILLNEED, "read the recorded working set ahead"),
+    MADVISE(MADV_NORMAL, "read ahead again after the first answer"),
     MADVISE(MADV_POPULATE_READ, "map the recorded working set in one go"),
     MADVISE(MADV_POPULATE_WRITE, "break copy-on-write of pages that are sure to be written"),
     MADVISE(MADV_DONTNEED, "give back the thread's stack when it ends"),

@@ -79,7 +79,12 @@ static int build(const struct clone_source *source, const struct control_msg *ms
  * the answer and to READY. */
 static void map_working_set(struct vm *vm, const void *context)
 {
-    working_set_populate(context, vm->mem.hva);
+    const struct working_set *set = context;
+
+    if (set->range_count == 0)
+        return;
+    guest_mem_read_ahead(&vm->mem);
+    working_set_populate(set, vm->mem.hva);
 }
 
 /* Before there is a server: the same message, sent by hand. */
