@@ -28,8 +28,11 @@ static int take_awake(struct vmm_clone *clone, uint64_t sent_ns, bool cold, stru
     if (rc < 0)
         return rc;
     uint64_t wake_ns = msg.u.progress.at_ns - msg.u.progress.run_ns - msg.u.progress.load_ns;
-    /* setup_ns ends at the first KVM_RUN, which comes right after the state was loaded. */
+    /* setup_ns ends at the first KVM_RUN, which comes right after the state was loaded; a thread
+     * that lost its CPU just there makes the fork look earlier than it was, at most as early as the
+     * request. */
     uint64_t fork_ns = cold ? wake_ns + msg.u.progress.load_ns - msg.u.progress.setup_ns : wake_ns;
+    fork_ns = MAX_OF(fork_ns, sent_ns);
     *ret = (struct tier_times){
         .answer_ns = msg.u.progress.at_ns - sent_ns,
         .received_ns = now_ns() - sent_ns,
