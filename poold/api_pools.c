@@ -35,6 +35,8 @@ static const struct json_key create_keys[] = {
     BODY_NUMBER(spec.memory_bytes, "memory_bytes", JSON_KEY_LONG, GUEST_RAM_BYTES_MIN,
                 GUEST_RAM_BYTES_MAX),
     BODY_NUMBER(spec.vcpus, "vcpus", JSON_KEY_COUNT, 1, VM_VCPUS_MAX),
+    BODY_NUMBER(spec.cpu_weight, "cpu_weight", JSON_KEY_COUNT, 1, 10000),
+    BODY_NUMBER(spec.cpu_percent, "cpu_percent", JSON_KEY_COUNT, 1, 100 * VM_VCPUS_MAX),
     BODY_TEXT(spec.kernel, "kernel", JSON_KEY_PATH, false, 1),
     BODY_TEXT(spec.initrd, "initrd", JSON_KEY_PATH, false, 1),
     BODY_TEXT(spec.cmdline, "cmdline", JSON_KEY_TEXT, false, 0),
@@ -55,6 +57,11 @@ static const struct json_key patch_keys[] = {
 static json_t *text_or_null(const char *text)
 {
     return *text ? json_string(text) : json_null();
+}
+
+static json_t *count_or_null(uint32_t count)
+{
+    return count ? json_integer(count) : json_null();
 }
 
 static json_t *progress_json(const struct hosted_pool *hosted)
@@ -102,12 +109,13 @@ static json_t *pool_json(const struct hosted_pool *hosted)
         backoff_active(&pool->backoff, now) ? (pool->backoff.until_ns - now) / NS_PER_MS + 1 : 0;
     bool has_snapshot = hosted->snapshot_ms || hosted->cold_boot_ms;
     json_t *object = json_pack(
-        "{s:s, s:s, s:o, s:o, s:I, s:i, s:s, s:o, s:s, s:i, s:i, s:i, s:o}", "name", pool->name,
-        "state", pool_state_name(pool->state), "error", text_or_null(pool->error), "progress",
-        progress_json(hosted), "memory_bytes", (json_int_t)spec->memory_bytes, "vcpus",
-        (int)spec->vcpus, "kernel", spec->kernel, "initrd", text_or_null(spec->initrd), "cmdline",
-        spec->cmdline, "min", (int)pool->min, "max", (int)pool->max, "shells", (int)pool->shells,
-        "warmup", text_or_null(spec->warmup));
+        "{s:s, s:s, s:o, s:o, s:I, s:i, s:o, s:o, s:s, s:o, s:s, s:i, s:i, s:i, s:o}", "name",
+        pool->name, "state", pool_state_name(pool->state), "error", text_or_null(pool->error),
+        "progress", progress_json(hosted), "memory_bytes", (json_int_t)spec->memory_bytes, "vcpus",
+        (int)spec->vcpus, "cpu_weight", count_or_null(spec->cpu_weight), "cpu_percent",
+        count_or_null(spec->cpu_percent), "kernel", spec->kernel, "initrd",
+        text_or_null(spec->initrd), "cmdline", spec->cmdline, "min", (int)pool->min, "max",
+        (int)pool->max, "shells", (int)pool->shells, "warmup", text_or_null(spec->warmup));
     json_t *figures = json_pack(
         "{s:o, s:i, s:I, s:I, s:I, s:o, s:I, s:o, s:I, s:I, s:o, s:s}", "slots", slots_json(pool),
         "waiting", (int)pool->waiting, "acquires", (json_int_t)pool->counters.acquires, "missed",

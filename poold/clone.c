@@ -142,6 +142,8 @@ static void group_join(struct clone *clone, int pidfd)
     const struct cgroup_limits limits = {
         .memory_bytes = hosted->spec.memory_bytes + VM_GROUP_EXTRA_BYTES,
         .pids = hosted->spec.vcpus + VM_GROUP_EXTRA_PIDS,
+        .cpu_weight = hosted->spec.cpu_weight,
+        .cpu_percent = hosted->spec.cpu_percent,
     };
 
     clone->group_job =

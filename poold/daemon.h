@@ -30,6 +30,7 @@ struct template;
 struct pool_spec {
     uint64_t memory_bytes;
     uint32_t vcpus;
+    uint32_t cpu_weight, cpu_percent; /* of each VM's control group (cgroup.h); 0: not limited */
     char kernel[PATH_MAX], initrd[PATH_MAX];
     char cmdline[CMDLINE_BYTES]; /* added to volt-vmm's default */
     char warmup[WARMUP_BYTES];   /* "": none */

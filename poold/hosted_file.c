@@ -35,6 +35,11 @@ struct saved_pool {
 static const struct json_key keys[] = {
     LONG(spec.memory_bytes, "memory_bytes", GUEST_RAM_BYTES_MIN, GUEST_RAM_BYTES_MAX),
     COUNT(spec.vcpus, "vcpus", 1, 64),
+    /* Absent in files of earlier versions. */
+    JSON_NUMBER_KEY(struct saved_pool, spec.cpu_weight, "cpu_weight", JSON_KEY_COUNT, false, 0,
+                    10000),
+    JSON_NUMBER_KEY(struct saved_pool, spec.cpu_percent, "cpu_percent", JSON_KEY_COUNT, false, 0,
+                    6400),
     TEXT(spec.kernel, "kernel"),
     TEXT(spec.initrd, "initrd"),
     TEXT(spec.cmdline, "cmdline"),
@@ -50,13 +55,14 @@ static const struct json_key keys[] = {
 char *hosted_file_format(const struct hosted_pool *hosted)
 {
     const struct pool_spec *spec = &hosted->spec;
-    json_t *root =
-        json_pack("{s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i}", "memory_bytes",
-                  (json_int_t)spec->memory_bytes, "vcpus", (int)spec->vcpus, "kernel", spec->kernel,
-                  "initrd", spec->initrd, "cmdline", spec->cmdline, "warmup", spec->warmup,
-                  "created", hosted->created, "cold_boot_ms", (json_int_t)hosted->cold_boot_ms,
-                  "snapshot_ms", (json_int_t)hosted->snapshot_ms, "min", (int)hosted->pool.min,
-                  "max", (int)hosted->pool.max, "shells", (int)hosted->pool.shells);
+    json_t *root = json_pack(
+        "{s:I, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i}", "memory_bytes",
+        (json_int_t)spec->memory_bytes, "vcpus", (int)spec->vcpus, "cpu_weight",
+        (int)spec->cpu_weight, "cpu_percent", (int)spec->cpu_percent, "kernel", spec->kernel,
+        "initrd", spec->initrd, "cmdline", spec->cmdline, "warmup", spec->warmup, "created",
+        hosted->created, "cold_boot_ms", (json_int_t)hosted->cold_boot_ms, "snapshot_ms",
+        (json_int_t)hosted->snapshot_ms, "min", (int)hosted->pool.min, "max", (int)hosted->pool.max,
+        "shells", (int)hosted->pool.shells);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 
     json_decref(root);
