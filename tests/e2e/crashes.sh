@@ -19,7 +19,7 @@ print(next(l["pid"] for l in json.load(sys.stdin)["leases"] if l["lease"] == sys
 victim=$(acquire)
 other=$(acquire)
 victim_pid=$(vm_pid "$victim")
-guest "$victim" -- sleep 60 2>"$work/said" &
+"$voltctl" exec "$victim" -- sleep 60 2>"$work/said" &
 exec_pid=$!
 sleep 1
 kill -9 "$victim_pid"
@@ -38,9 +38,9 @@ check 'the pool is full again' until_true 20 parked_at_least 2
 
 # ---- clients ----
 id=$(acquire)
-guest "$id" -- sh -c 'echo started; exec sleep 321' >"$work/out" &
+"$voltctl" exec "$id" -- sh -c 'echo started; exec sleep 321' >"$work/out" &
 client=$!
-until_true 10 grep -q started "$work/out"
+until_true 60 grep -q started "$work/out"
 kill -9 $client
 wait $client 2>/dev/null
 no_sleep()
@@ -53,7 +53,7 @@ check 'its lease lives on, it was not bound' prints alive guest "$id" -- echo al
 
 "$voltctl" run --wait 10s -- sh -c 'echo started; exec sleep 321' >"$work/out" &
 client=$!
-until_true 10 grep -q started "$work/out"
+until_true 60 grep -q started "$work/out"
 kill -9 $client
 wait $client 2>/dev/null
 no_lease()

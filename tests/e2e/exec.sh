@@ -79,9 +79,9 @@ check 'a reader that leaves ends the command' broken_pipe
 
 sigterm_forwarded()
 {
-    guest "$id" -- sh -c 'trap "echo caught; exit 9" TERM; echo ready; while :; do sleep 0.1; done' >"$work/signal" &
+    "$voltctl" exec "$id" -- sh -c 'trap "echo caught; exit 9" TERM; echo ready; while :; do sleep 0.1; done' >"$work/signal" &
     local pid=$! status=0
-    until_true 10 grep -q ready "$work/signal" || return 1
+    until_true 60 grep -q ready "$work/signal" || return 1
     kill -TERM $pid
     wait $pid || status=$?
     [ $status = 9 ] && grep -q caught "$work/signal" || { echo "status $status: $(cat "$work/signal")"; return 1; }

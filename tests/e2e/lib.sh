@@ -34,14 +34,15 @@ test_count=0
 # check NAME COMMAND...: ok if the command succeeds. What it printed is shown if not.
 check()
 {
-    local name=$1 output
+    local name=$1
     shift
     test_count=$((test_count + 1))
-    if output=$("$@" 2>&1 </dev/null); then
+    # into a file: a pipe would be waited for as long as some process in the background holds it
+    if ("$@") >"$work/output" 2>&1 </dev/null; then
         echo "ok $test_count - $name"
     else
         echo "not ok $test_count - $name"
-        printf '%s\n' "$output" | head -n 20 | sed 's/^/# /'
+        head -n 20 "$work/output" | sed 's/^/# /'
     fi
 }
 
