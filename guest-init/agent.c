@@ -22,6 +22,7 @@
 
 static struct session *sessions; /* SESSION_COUNT; their pages come when they are used */
 static struct loop_source listener = { .fd = -1 };
+static bool park_allowed, park_wanted;
 static uint8_t scratch[65536]; /* what was just read from a socket */
 
 static struct session *session_of_socket(struct loop_source *source)
@@ -121,6 +122,7 @@ static int frame_begin(void *context, const struct agent_frame *frame, struct fa
         { AGENT_EOF, SESSION_EXEC, 0, 0 },
         { AGENT_SIGNAL, SESSION_EXEC, sizeof(uint32_t), sizeof(uint32_t) },
         { AGENT_RESIZE, SESSION_EXEC, sizeof(struct agent_winsize), sizeof(struct agent_winsize) },
+        { AGENT_PARK, SESSION_REQUEST, 0, 0 },
         { AGENT_DATA, SESSION_PUT, 0, AGENT_PAYLOAD_MAX },
         { AGENT_EOF, SESSION_PUT, 0, 0 },
     };
@@ -161,6 +163,19 @@ static int frame_chunk(void *context, const uint8_t *data, size_t bytes, struct 
     return 0;
 }
 
+static void session_park(struct session *session)
+{
+    struct fail fail;
+
+    if (!park_allowed) {
+        fail_set(&fail, EPERM, "this VM was not woken to park again", NULL, NULL);
+        session_error(session, &fail);
+        return;
+    }
+    park_wanted = true;
+    session_result(session, AGENT_DONE, NULL, 0);
+}
+
 static int frame_end(void *context, struct fail *fail)
 {
     struct session *session = context;
@@ -180,6 +195,9 @@ static int frame_end(void *context, struct fail *fail)
         break;
     case AGENT_GET:
         session_get_start(session);
+        break;
+    case AGENT_PARK:
+        session_park(session);
         break;
     case AGENT_EOF:
         if (session->state == SESSION_PUT)
@@ -413,6 +431,21 @@ bool agent_run_pending(void)
         pending |= sessions[i].more;
     }
     return pending;
+}
+
+void agent_park_allow(bool allowed)
+{
+    park_allowed = allowed;
+    park_wanted = false;
+}
+
+bool agent_park_due(void)
+{
+    for (int i = 0; park_wanted && i < SESSION_COUNT; i++) {
+        if (sessions[i].state != SESSION_FREE)
+            return false;
+    }
+    return park_wanted;
 }
 
 static void touch(volatile uint8_t *bytes, size_t count)

@@ -21,6 +21,12 @@ bool agent_child_ended(pid_t pid, int wait_status);
 /* Goes on with sessions that had more to do than is fair in one turn. True if some still have. */
 bool agent_run_pending(void);
 
+/* Whether AGENT_PARK is taken from now on. Forgets an earlier one. */
+void agent_park_allow(bool allowed);
+
+/* True when parking was asked for and no session is open any more. */
+bool agent_park_due(void);
+
 /* Touches what the first sessions will need, so that they meet no page fault. */
 void agent_prefault(void);
 

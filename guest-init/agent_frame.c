@@ -25,6 +25,7 @@ static int header_check(const struct agent_frame *frame, struct fail *fail)
     case AGENT_EOF:
     case AGENT_SIGNAL:
     case AGENT_RESIZE:
+    case AGENT_PARK:
     case AGENT_DATA:
         return 0;
     default:

@@ -181,6 +181,16 @@ static void park(void)
         status = wake.mailbox.flags & DOORBELL_FLAG_SKIP_KERNEL_WORK ? 0 : identity_restore(&wake);
         doorbell_ready(status);
     } while (wake.mailbox.flags & DOORBELL_FLAG_PARK_AGAIN);
+    agent_park_allow(wake.mailbox.flags & DOORBELL_FLAG_PARK_LATER);
+}
+
+/* Lets output and what else is on its way come to rest first: what is still going on when a VM
+ * parks for its snapshot goes on in every clone. */
+static void settle_and_park(void)
+{
+    tcdrain(STDOUT_FILENO);
+    usleep(SETTLE_US);
+    park();
 }
 
 int main(void)
@@ -201,14 +211,14 @@ int main(void)
     shell_pid = shell_start();
     if (doorbell) {
         lock_memory();
-        tcdrain(STDOUT_FILENO);
-        usleep(SETTLE_US);
-        park();
+        settle_and_park();
     } else {
         identity_first();
     }
     for (;;) {
         loop_turn(more);
         more = agent_run_pending();
+        if (agent_park_due())
+            settle_and_park();
     }
 }
