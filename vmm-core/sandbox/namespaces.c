@@ -156,11 +156,11 @@ int sandbox_root_empty(struct err *err)
         /* The old root now lies on top of the new one: take it away, with all below it. */
         if (umount2(".", MNT_DETACH) < 0)
             return err_set_errno(err, errno, "letting go of the old root");
-    } else if (errno != EINVAL || mount(".", "/", NULL, MS_MOVE, NULL) < 0) {
-        /* EINVAL: the system runs from an initramfs, which can't be pivoted away from. Then the
-         * empty root covers it, and no process in this namespace has a way below. */
+    } else if (errno != EINVAL) {
         return err_set_errno(err, errno, "changing to an empty root");
     }
+    /* EINVAL: the system runs from an initramfs, which can't be pivoted away from. The empty root
+     * lies on top of it: a chroot to there, and only CAP_SYS_CHROOT, which is dropped, leads back. */
     if (chroot(".") < 0 || chdir("/") < 0)
         return err_set_errno(err, errno, "changing to an empty root");
     if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
