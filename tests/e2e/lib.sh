@@ -5,6 +5,8 @@
 #   tests/run sets VOLT_BUILD, VOLT_KERNEL and E2E_SHARED. The first scenario that needs the pool
 #   boots and snapshots it once, in $E2E_SHARED/state; each scenario then runs a poold on a copy of
 #   that (memory images are sparse) with a run directory of its own, so none sees another's leavings.
+#   On a slow machine (tests/hwkvm): E2E_PATIENCE multiplies every waiting time, E2E_POOLD_OPTIONS and
+#   E2E_POOL_OPTIONS are added to poold's command line and to the pool's.
 #   By hand: VOLT_BUILD=build bash tests/e2e/exec.sh
 # shellcheck shell=bash
 set -uo pipefail
@@ -80,7 +82,7 @@ fails_saying()
 # until_true SECONDS COMMAND...: waits for it to succeed.
 until_true()
 {
-    local deadline=$((SECONDS + $1))
+    local deadline=$((SECONDS + $1 * ${E2E_PATIENCE:-1}))
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $deadline ] || { echo "still not so: $*"; return 1; }
@@ -110,7 +112,9 @@ poold_answers()
 # software-only KVM that others use too, one may take seconds for what it does in milliseconds.
 poold_start()
 {
-    "$VOLT_BUILD/poold/poold" --ready-timeout-ms 60000 --awake-timeout-ms 20000 "$@" </dev/null >>"$log" 2>&1 &
+    # shellcheck disable=SC2086 # several options
+    "$VOLT_BUILD/poold/poold" --ready-timeout-ms 60000 --awake-timeout-ms 20000 \
+        ${E2E_POOLD_OPTIONS:-} "$@" </dev/null >>"$log" 2>&1 &
     poold_pid=$!
     until_true 10 poold_answers || { tail -n 20 "$log" | sed 's/^/# /'; return 1; }
 }
@@ -150,7 +154,8 @@ shared_make()
         flock 9
         [ ! -d "$E2E_SHARED/state" ] || exit 0
         export VOLT_STATE_DIR=$E2E_SHARED/making
-        poold_start && "$voltctl" pool create default --min 2 --max 64 >/dev/null || exit 1
+        # shellcheck disable=SC2086 # several options
+        poold_start && "$voltctl" pool create default --min 2 --max 64 ${E2E_POOL_OPTIONS:-} >/dev/null || exit 1
         poold_stop
         mv "$E2E_SHARED/making" "$E2E_SHARED/state"
     ) 9>"$E2E_SHARED/lock"

@@ -160,7 +160,8 @@ int sandbox_root_empty(struct err *err)
         return err_set_errno(err, errno, "changing to an empty root");
     }
     /* EINVAL: the system runs from an initramfs, which can't be pivoted away from. The empty root
-     * lies on top of it: a chroot to there, and only CAP_SYS_CHROOT, which is dropped, leads back. */
+     * lies on top of it: a chroot to there, and only CAP_SYS_CHROOT, which is dropped, leads
+     * back. */
     if (chroot(".") < 0 || chdir("/") < 0)
         return err_set_errno(err, errno, "changing to an empty root");
     if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
