@@ -75,7 +75,7 @@ void tear_down(struct fixture *f)
 
 /* ---- The guest. ---- */
 
-static void reap_tx(struct fixture *f)
+void reap_tx(struct fixture *f)
 {
     uint16_t head;
     uint32_t bytes;

@@ -37,6 +37,9 @@ void set_up_with(struct fixture *f, unsigned rx_buffers);
 void set_up(struct fixture *f);
 void tear_down(struct fixture *f);
 
+/* Takes back tx chains that the device is done with. */
+void reap_tx(struct fixture *f);
+
 /* Sends a packet whose header may be wrong in any way. */
 void guest_send_raw(struct fixture *f, const struct vsock_packet *packet, const void *data,
                     uint32_t bytes);

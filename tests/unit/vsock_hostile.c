@@ -123,7 +123,8 @@ END_TEST
 
 /* ---- Saved state. ---- */
 
-static void move_to_new(struct fixture *f)
+/* Returns how many interrupts that was to the guest. */
+static unsigned move_to_new(struct fixture *f)
 {
     struct vsock *old = f->vsock;
     struct err err = { 0 };
@@ -133,7 +134,7 @@ static void move_to_new(struct fixture *f)
                   err.msg);
     vsock_device(old)->ops->destroy(vsock_device(old));
     driver_follow(&f->driver, vsock_device(f->vsock));
-    driver_interrupts(&f->driver);
+    return driver_interrupts(&f->driver);
 }
 
 START_TEST(moved_without_connections_stays_silent)
@@ -147,12 +148,37 @@ START_TEST(moved_without_connections_stays_silent)
     open_stream(&f, &fd);
     close(fd);
     expect(&f, VSOCK_OP_RST);
-    move_to_new(&f);
+    driver_interrupts(&f.driver);
+    ck_assert_uint_eq(move_to_new(&f), 0);
     fake_vm_run(f.vm, 100);
     ck_assert(!driver_used(&f.driver, VSOCK_QUEUE_EVENT, &head, &bytes));
     uint32_t port = open_stream(&f, &fd); /* same rings, next indices */
     guest_send_data(&f, 5000, port, "moved", 5);
     host_expect(&f, fd, "moved");
+    close(fd);
+    tear_down(&f);
+}
+END_TEST
+
+START_TEST(moved_with_tx_chains_held)
+{
+    struct fixture f;
+    int fd;
+
+    set_up(&f);
+    uint32_t port = open_stream(&f, &fd);
+    guest_send(&f, VSOCK_OP_RST, 5000, port); /* calls for no answer */
+    host_expect_eof(&f, fd);
+    close(fd);
+    ck_assert_uint_eq(f.driver.queue[VSOCK_QUEUE_TX].free_count, NUM - 2); /* RESPONSE, RST */
+    driver_interrupts(&f.driver);
+    ck_assert_uint_eq(move_to_new(&f), 0);
+    reap_tx(&f);
+    ck_assert_uint_eq(f.driver.queue[VSOCK_QUEUE_TX].free_count, NUM - 2);
+    open_stream(&f, &fd); /* with what goes the other way, it comes back */
+    guest_send(&f, VSOCK_OP_REQUEST, 1, 1);
+    expect(&f, VSOCK_OP_RST);
+    ck_assert_uint_eq(f.driver.queue[VSOCK_QUEUE_TX].free_count, NUM);
     close(fd);
     tear_down(&f);
 }
@@ -168,7 +194,7 @@ START_TEST(moved_with_a_connection_tells_the_guest)
     set_up(&f);
     uint32_t port = open_stream(&f, &fd);
     memset(driver_at(&f.driver, f.event_gpa), 0xff, 4);
-    move_to_new(&f);
+    ck_assert_uint_ge(move_to_new(&f), 1);
     ck_assert(driver_used(&f.driver, VSOCK_QUEUE_EVENT, &head, &bytes));
     ck_assert_uint_eq(bytes, 4);
     ck_assert_mem_eq(driver_at(&f.driver, f.event_gpa), "\0\0\0\0", 4);
@@ -215,6 +241,7 @@ static TCase *moved(void)
     TCase *tests = tcase_create("moved");
 
     tcase_add_test(tests, moved_without_connections_stays_silent);
+    tcase_add_test(tests, moved_with_tx_chains_held);
     tcase_add_test(tests, moved_with_a_connection_tells_the_guest);
     tcase_add_test(tests, bad_state_is_refused);
     return tests;

@@ -22,9 +22,12 @@ struct virtio_state {
     uint64_t avail_gpa[VIRTIO_QUEUES_MAX];
     uint64_t used_gpa[VIRTIO_QUEUES_MAX];
     uint64_t dev_word[VIRTIO_DEV_WORDS];
+    uint16_t held[VIRTIO_QUEUES_MAX]; /* used elements written and not published */
 };
 
-#define FIELD(member, kind, n) STATE_FIELD(struct virtio_state, member, kind, n, 1)
+#define FIELD_SINCE(member, kind, n, version)                                                      \
+    STATE_FIELD(struct virtio_state, member, kind, n, version)
+#define FIELD(member, kind, n) FIELD_SINCE(member, kind, n, 1)
 
 static const struct state_field fields[] = {
     FIELD(device_id, STATE_U32, 1),
@@ -45,6 +48,7 @@ static const struct state_field fields[] = {
     FIELD(avail_gpa, STATE_U64, VIRTIO_QUEUES_MAX),
     FIELD(used_gpa, STATE_U64, VIRTIO_QUEUES_MAX),
     FIELD(dev_word, STATE_U64, VIRTIO_DEV_WORDS),
+    FIELD_SINCE(held, STATE_U16, VIRTIO_QUEUES_MAX, 2),
 };
 
 /* Rings are checked against guest memory in load, where there is one. */
@@ -56,9 +60,10 @@ static int post_load(const void *state, struct err *err)
         return err_set(err, EINVAL, "queue_count is %u: at most %u", s->queue_count,
                        VIRTIO_QUEUES_MAX);
     for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++) {
-        if (s->num[i] > VIRTQ_NUM_MAX || s->ready[i] > 1 || s->broken[i] > 1)
-            return err_set(err, EINVAL, "queue %u has %u entries, ready %u, broken %u", i,
-                           s->num[i], s->ready[i], s->broken[i]);
+        if (s->num[i] > VIRTQ_NUM_MAX || s->held[i] > s->num[i] || s->ready[i] > 1 ||
+            s->broken[i] > 1)
+            return err_set(err, EINVAL, "queue %u has %u entries, holds %u, ready %u, broken %u", i,
+                           s->num[i], s->held[i], s->ready[i], s->broken[i]);
         if (s->ready[i] && i >= s->queue_count)
             return err_set(err, EINVAL, "queue %u is ready, but there are %u", i, s->queue_count);
     }
@@ -67,7 +72,7 @@ static int post_load(const void *state, struct err *err)
 
 const struct state_desc virtio_state_desc = {
     .name = "virtio",
-    .version = 1,
+    .version = 2,
     .field_count = ARRAY_LEN(fields),
     .field = fields,
     .struct_bytes = sizeof(struct virtio_state),
@@ -121,7 +126,8 @@ void virtio_dev_save(struct device *device, void *ret_state)
 
         s->num[i] = vq->num;
         s->next_avail[i] = vq->next_avail;
-        s->next_used[i] = vq->published;
+        s->next_used[i] = vq->next_used;
+        s->held[i] = (uint16_t)(vq->next_used - vq->published);
         s->ready[i] = vq->ready;
         s->broken[i] = vq->broken;
         s->desc_gpa[i] = vq->desc_gpa;
@@ -140,7 +146,8 @@ static int load_queue(struct virtio_dev *dev, unsigned i, const struct virtio_st
 
     vq->num = s->num[i];
     vq->next_avail = s->next_avail[i];
-    vq->next_used = vq->published = s->next_used[i];
+    vq->next_used = s->next_used[i];
+    vq->published = (uint16_t)(s->next_used[i] - s->held[i]);
     vq->broken = s->broken[i];
     vq->desc_gpa = s->desc_gpa[i];
     vq->avail_gpa = s->avail_gpa[i];

@@ -4,7 +4,8 @@
  * Interrupts are what costs most in a guest whose kernel is emulated, so:
  *   - one flush, with one interrupt at most, ends each callback of the device thread;
  *   - tx chains are given back with the next rx packets, as a rule, and only by themselves when
- *     there are many: the driver does nothing with them but free memory;
+ *     there are many: the driver does nothing with them but free memory. Saving does not give them
+ *     back either, or every clone would begin with an interrupt;
  *   - the driver is asked to tell of new rx buffers only while something waits for them.
  */
 #include "virtio/vsock.h"
@@ -302,16 +303,6 @@ static void vsock_settle(struct virtio_dev *dev)
     vsock->tx_held = vsock->tx_held_bytes = 0;
 }
 
-static int vsock_quiesce(struct virtio_dev *dev, struct err *err)
-{
-    struct vsock *vsock = (struct vsock *)dev;
-
-    (void)err;
-    vsock->tx_held_bytes = TX_HELD_BYTES_MAX; /* gives everything back */
-    vsock_flush(vsock);
-    return 0;
-}
-
 /* Whether the guest believes in connections that a restored VM will not have. */
 static void vsock_save(struct virtio_dev *dev, uint64_t *ret_words)
 {
@@ -334,6 +325,8 @@ static int vsock_load(struct virtio_dev *dev, const uint64_t *words, struct err 
         return err_set(err, EINVAL, "device %s: saved with CID %llu, but this VM's is %u",
                        dev->device.name, (unsigned long long)words[0], vsock->guest_cid);
     vsock->event_due = words[1] != 0;
+    const struct virtq *tx = queue_of(vsock, VSOCK_QUEUE_TX);
+    vsock->tx_held = (uint16_t)(tx->next_used - tx->published);
     if (virtio_dev_running(dev))
         send_event(vsock);
     return 0;
@@ -357,7 +350,6 @@ static const struct virtio_dev_ops vsock_ops = {
     .queue_count = VSOCK_QUEUE_COUNT,
     .notify = vsock_notify,
     .settle = vsock_settle,
-    .quiesce = vsock_quiesce,
     .save = vsock_save,
     .load = vsock_load,
     .destroy = vsock_destroy,
