@@ -75,7 +75,7 @@ struct sandbox_vm {
     unsigned cgroup_count;
     int socket_dir_fd;   /* directory (O_PATH will do) that becomes the VM's root directory, in
                             which it may make sockets: bind "/vsock", connect "/vsock_PORT";
-                            borrowed: close it before the guest runs. -1: none */
+                            borrowed, and may be kept: nothing is above a root. -1: none */
     uint64_t file_bytes; /* RLIMIT_FSIZE: largest offset it may write in a file; 0: none at all */
 };
 

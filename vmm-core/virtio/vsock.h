@@ -7,8 +7,7 @@
  *                   vsock_connect_fd. A refused connection is closed.
  *   guest to host   a connection to CID 2, port P is dialed to the Unix socket "vsock_P".
  *
- * Both names are in the VM's vsock directory, which is held by fd: it may lie outside the root
- * that the process has been confined to.
+ * Both names are in the VM's vsock directory, which is held by fd: in the sandbox it is the root.
  */
 #ifndef VOLT_VIRTIO_VSOCK_H
 #define VOLT_VIRTIO_VSOCK_H
@@ -37,7 +36,7 @@ struct vsock_stats {
 
 /* Binds "vsock" in dir_fd (borrowed), replacing what is left of an earlier one, and listens.
  * Changes the working directory of the process to dir_fd: the only way to name a socket by
- * directory fd. To be called before the sandbox is entered. 0 or -errno with a sentence. */
+ * directory fd. To be called after sandbox_enter_vm: the directory is the VM's own. 0 or -errno with a sentence. */
 int vsock_listen(int dir_fd, int *ret_listen_fd, struct err *err);
 
 /* Makes the device in virtio-mmio slot `slot` (virtio_layout.h). The config's fds are transferred,
