@@ -42,7 +42,8 @@ static int edit_rflags(struct vcpu *vcpu, bool hold)
     if (!sync && ioctl(vcpu->fd, KVM_GET_REGS, at) < 0)
         return -errno;
     if (hold) {
-        vcpu->saved_if = (at->rflags & RFLAGS_IF) != 0;
+        if (!vcpu->hold_interrupts)
+            vcpu->saved_if = (at->rflags & RFLAGS_IF) != 0;
         at->rflags &= ~RFLAGS_IF;
     } else if (vcpu->saved_if) {
         at->rflags |= RFLAGS_IF;
@@ -123,6 +124,15 @@ static void stay_halted(struct vcpu *vcpu)
 /* What the loop does after an exit. */
 enum exit_action { EXIT_RUN_ON, EXIT_PARK, EXIT_LEAVE };
 
+/* At the answer; but who asks nothing of the guest's kernel gets no tick either until the VM has
+ * parked again and is woken for good. */
+static bool may_release(const struct vm_doorbell *bell)
+{
+    const uint32_t quiet = DOORBELL_FLAG_SKIP_KERNEL_WORK | DOORBELL_FLAG_PARK_AGAIN;
+
+    return !bell->answer_due && (bell->flags & quiet) != quiet;
+}
+
 static enum exit_action exit_pio(struct vcpu *vcpu)
 {
     struct kvm_run *run = vcpu->run;
@@ -143,7 +153,7 @@ static enum exit_action exit_pio(struct vcpu *vcpu)
             return EXIT_LEAVE;
         }
     }
-    if (vcpu->hold_interrupts && !vcpu->vm->doorbell.answer_due) {
+    if (vcpu->hold_interrupts && may_release(&vcpu->vm->doorbell)) {
         if (!release_interrupts(vcpu))
             return EXIT_LEAVE;
         let_others_run(vcpu->vm);
