@@ -23,6 +23,7 @@
 #include "doorbell.h"
 #include "identity.h"
 #include "loop.h"
+#include "modules.h"
 #include "net.h"
 #include "shell.h"
 #include "spawn.h"
@@ -172,6 +173,7 @@ static void park(void)
     struct doorbell_wake wake;
     uint32_t status;
 
+    system_stay_on_cpu0(true);
     do {
         doorbell_park(&wake);
         if (wake.mailbox.op == DOORBELL_OP_LEASE)
@@ -181,6 +183,7 @@ static void park(void)
         status = wake.mailbox.flags & DOORBELL_FLAG_SKIP_KERNEL_WORK ? 0 : identity_restore(&wake);
         doorbell_ready(status);
     } while (wake.mailbox.flags & DOORBELL_FLAG_PARK_AGAIN);
+    system_stay_on_cpu0(false);
     agent_park_allow(wake.mailbox.flags & DOORBELL_FLAG_PARK_LATER);
 }
 
@@ -204,6 +207,7 @@ int main(void)
     }
     system_mount();
     console_open();
+    modules_load();
     boot();
     print_banner();
     doorbell = doorbell_open();

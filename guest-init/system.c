@@ -106,6 +106,21 @@ void system_describe(struct text *text, const char *indent)
     text_add(text, " s\n");
 }
 
+void system_stay_on_cpu0(bool stay)
+{
+    static cpu_set_t all;
+    static int count;
+    cpu_set_t first;
+
+    if (count == 0 && sched_getaffinity(0, sizeof(all), &all) == 0)
+        count = CPU_COUNT(&all);
+    if (count < 2)
+        return;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    sched_setaffinity(0, sizeof(all), stay ? &first : &all);
+}
+
 void system_power_off(void)
 {
     signal(SIGTERM, SIG_IGN); /* also when it is the shell that asks */
