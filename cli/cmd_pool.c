@@ -214,9 +214,10 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
     const struct option_spec specs[] = {
         { "memory", 'm', OPTION_SIZE, &create.memory_bytes, "SIZE", "RAM of each VM (128M)" },
         { "vcpus", 0, OPTION_NUMBER, &create.vcpus, "N", "virtual CPUs of each VM (1)" },
-        { "kernel", 0, OPTION_STRING, &create.kernel, "FILE",
-          "vmlinux or bzImage (the built one)" },
-        { "initrd", 0, OPTION_STRING, &create.initrd, "FILE", "initramfs (the built one)" },
+        { "kernel", 0, OPTION_STRING, &create.kernel, "FILE|auto",
+          "vmlinux or bzImage (auto: stock on hardware KVM, else the built one)" },
+        { "initrd", 0, OPTION_STRING, &create.initrd, "FILE",
+          "initramfs (the one for the kernel)" },
         { "cmdline", 0, OPTION_STRING, &create.cmdline, "TEXT",
           "added to the kernel command line" },
         { "min", 0, OPTION_NUMBER, &create.min, "N", "VMs kept parked (2)" },

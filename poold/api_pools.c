@@ -37,8 +37,8 @@ static const struct json_key create_keys[] = {
     BODY_NUMBER(spec.vcpus, "vcpus", JSON_KEY_COUNT, 1, VM_VCPUS_MAX),
     BODY_NUMBER(spec.cpu_weight, "cpu_weight", JSON_KEY_COUNT, 1, 10000),
     BODY_NUMBER(spec.cpu_percent, "cpu_percent", JSON_KEY_COUNT, 1, 100 * VM_VCPUS_MAX),
-    BODY_TEXT(spec.kernel, "kernel", JSON_KEY_PATH, false, 1),
-    BODY_TEXT(spec.initrd, "initrd", JSON_KEY_PATH, false, 1),
+    BODY_TEXT(spec.kernel, "kernel", JSON_KEY_AUTO_PATH, false, 1),
+    BODY_TEXT(spec.initrd, "initrd", JSON_KEY_AUTO_PATH, false, 1),
     BODY_TEXT(spec.cmdline, "cmdline", JSON_KEY_TEXT, false, 0),
     BODY_TEXT(spec.warmup, "warmup", JSON_KEY_TEXT, false, 0),
     BODY_NUMBER(min, "min", JSON_KEY_COUNT, 0, VMS_MAX),
@@ -244,14 +244,27 @@ static bool body_check(struct http_request *request, const struct pool_body *bod
     return true;
 }
 
+/* "auto", or nothing, is what poold found for this host's kind of KVM (config.h). */
+static void choose_images(struct pool_spec *spec, const struct config *config)
+{
+    bool own = !spec->kernel[0] || strcmp(spec->kernel, "auto") == 0;
+
+    if (own)
+        memcpy(spec->kernel, config->kernel, sizeof config->kernel);
+    if (!spec->initrd[0] || strcmp(spec->initrd, "auto") == 0)
+        memcpy(spec->initrd, own ? config->initrd : config->plain_initrd, sizeof config->initrd);
+}
+
 static bool create_check(struct http_request *request, const struct pool_body *body)
 {
     if (!body_check(request, body))
         return false;
     if (!body->spec.kernel[0]) {
-        http_reply_error(request, API_BAD_REQUEST,
-                         "no guest kernel was found: give 'kernel', or build the default one with "
-                         "guest-init/kernel/build-kernel and start poold again");
+        http_reply_error(
+            request, API_BAD_REQUEST,
+            "no guest kernel was found: give 'kernel', or make the default one (on hardware "
+            "KVM with guest-init/stock-kernel, else with guest-init/kernel/build-kernel) "
+            "and start poold again");
         return false;
     }
     if (daemon_pool_find(request->daemon, body->name)) {
@@ -263,7 +276,6 @@ static bool create_check(struct http_request *request, const struct pool_body *b
 
 void api_pools_create(struct http_request *request)
 {
-    const struct config *config = &request->daemon->config;
     struct create_call *call = calloc(1, sizeof *call);
 
     if (!call) {
@@ -275,10 +287,12 @@ void api_pools_create(struct http_request *request)
     call->body.spec.vcpus = 1;
     call->body.min = 2;
     call->body.max = 64;
-    memcpy(call->body.spec.kernel, config->kernel, sizeof config->kernel);
-    memcpy(call->body.spec.initrd, config->initrd, sizeof config->initrd);
-    if (!http_read_body(request, create_keys, ARRAY_LEN(create_keys), &call->body) ||
-        !create_check(request, &call->body)) {
+    if (!http_read_body(request, create_keys, ARRAY_LEN(create_keys), &call->body)) {
+        free(call);
+        return;
+    }
+    choose_images(&call->body.spec, &request->daemon->config);
+    if (!create_check(request, &call->body)) {
         free(call);
         return;
     }

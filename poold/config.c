@@ -45,7 +45,7 @@ static const struct option_row options[] = {
     { "--group", TEXT(group), "NAME", "group of the socket (mode 0660)" },
     { "--policy", TEXT(policy), "FILE", "JSON table of who may do what (docs/api.md)" },
     { "--volt-vmm", TEXT(volt_vmm), "PATH", "the volt-vmm program" },
-    { "--kernel", TEXT(kernel), "FILE", "default guest kernel ($VOLT_KERNEL)" },
+    { "--kernel", TEXT(kernel), "FILE", "default guest kernel ($VOLT_KERNEL, auto)" },
     { "--initrd", TEXT(initrd), "FILE", "default initramfs ($VOLT_INITRD)" },
     { "--log-level", OPTION_LEVEL, offsetof(struct config, log_level), 0, 0, 0, "LEVEL",
       "error, warn, info or debug" },
@@ -208,6 +208,23 @@ static void cached_kernel(char ret_path[PATH_MAX])
     globfree(&found);
 }
 
+/* A stock kernel needs VT-x or SVM, and an initramfs with its modules. */
+static bool stock_kernel(struct config *config)
+{
+    char kernel[PATH_MAX] = "", initrd[PATH_MAX] = "";
+
+    if (access("/sys/module/kvm_pvm", F_OK) == 0)
+        return false;
+    beside_self("../guest-init/stock/vmlinuz", "../lib/volt/stock/vmlinuz", kernel);
+    beside_self("../guest-init/stock/initramfs.cpio", "../lib/volt/stock/initramfs.cpio", initrd);
+    if (!kernel[0] || !initrd[0])
+        return false;
+    memcpy(config->kernel, kernel, sizeof kernel);
+    if (!config->initrd[0])
+        memcpy(config->initrd, initrd, sizeof initrd);
+    return true;
+}
+
 static bool from_environment(const char *name, char ret_text[PATH_MAX])
 {
     const char *value = getenv(name);
@@ -258,6 +275,20 @@ static int make_absolute(char path[PATH_MAX], const char *what, struct err *err)
     return 0;
 }
 
+/* What neither environment nor command line named. */
+static void default_images(struct config *config)
+{
+    beside_self("../guest-init/initramfs.cpio", "../lib/volt/initramfs.cpio", config->plain_initrd);
+    if (config->initrd[0])
+        memcpy(config->plain_initrd, config->initrd, sizeof config->initrd);
+    if ((!config->kernel[0] || strcmp(config->kernel, "auto") == 0) && !stock_kernel(config)) {
+        config->kernel[0] = '\0';
+        cached_kernel(config->kernel);
+    }
+    if (!config->initrd[0])
+        memcpy(config->initrd, config->plain_initrd, sizeof config->initrd);
+}
+
 int config_parse(struct config *config, int argc, char **argv, struct err *err)
 {
     *config = (struct config){
@@ -275,19 +306,18 @@ int config_parse(struct config *config, int argc, char **argv, struct err *err)
     default_dirs(config);
     from_environment("VOLT_SOCKET", config->socket);
     beside_self("../vmm-core/volt-vmm/volt-vmm", "volt-vmm", config->volt_vmm);
-    if (!from_environment("VOLT_KERNEL", config->kernel))
-        cached_kernel(config->kernel);
-    if (!from_environment("VOLT_INITRD", config->initrd))
-        beside_self("../guest-init/initramfs.cpio", "../lib/volt/initramfs.cpio", config->initrd);
+    from_environment("VOLT_KERNEL", config->kernel);
+    from_environment("VOLT_INITRD", config->initrd);
     if (command_line_parse(config, argc, argv, err) < 0)
         return -EINVAL;
+    default_images(config);
     if (!config->socket[0] &&
         snprintf(config->socket, PATH_MAX, "%s/poold.sock", config->run_dir) >= PATH_MAX)
         return err_set(err, ENAMETOOLONG, "the run directory's path is too long");
     if (strpbrk(config->run_dir, "\"\\\n\r\t"))
         return err_set(err, EINVAL, "the run directory's path has a quote or a control character");
-    char *paths[] = { config->run_dir, config->state_dir, config->socket, config->volt_vmm,
-                      config->kernel,  config->initrd,    config->policy };
+    char *paths[] = { config->run_dir, config->state_dir, config->socket,       config->volt_vmm,
+                      config->kernel,  config->initrd,    config->plain_initrd, config->policy };
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         if (make_absolute(paths[i], "an option", err) < 0)
             return -err->code;

@@ -18,10 +18,13 @@ struct config {
     char state_dir[PATH_MAX]; /* pools/NAME.json, snapshots/NAME/, the lock */
     char socket[PATH_MAX];
     char volt_vmm[PATH_MAX];
-    char kernel[PATH_MAX]; /* default of pools; "": none was found */
+    /* What pools get for "auto". Hardware KVM: the stock kernel that guest-init/stock-kernel found,
+     * with its own initramfs; software-only KVM, or no stock kernel: the project's. "": none. */
+    char kernel[PATH_MAX];
     char initrd[PATH_MAX];
-    char policy[PATH_MAX]; /* "": the built-in one */
-    char group[64];        /* of the socket; "": unchanged */
+    char plain_initrd[PATH_MAX]; /* without modules: for a kernel that a pool names itself */
+    char policy[PATH_MAX];       /* "": the built-in one */
+    char group[64];              /* of the socket; "": unchanged */
     enum log_level log_level;
     uint32_t uid_base; /* of VMs, when root; 0: none of their own */
     uint64_t setup_timeout_ms, awake_timeout_ms, ready_timeout_ms, boot_timeout_ms;

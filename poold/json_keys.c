@@ -38,6 +38,9 @@ static int read_text(const struct json_key *key, const json_t *value, char *fiel
                        (unsigned long long)key->min, (unsigned long long)key->max - 1);
     if (has_control_characters(text, len))
         return err_set(err, EINVAL, "'%s' must not have control characters", key->name);
+    if (key->kind == JSON_KEY_AUTO_PATH && text[0] != '/' && strcmp(text, "auto") != 0)
+        return err_set(err, EINVAL, "'%s' must be an absolute path or \"auto\", not '%.100s'",
+                       key->name, text);
     if (key->kind == JSON_KEY_PATH && text[0] != '/')
         return err_set(err, EINVAL, "'%s' must be an absolute path, not '%.100s'", key->name, text);
     if (key->kind == JSON_KEY_NAME && !pool_name_valid(text))
@@ -81,6 +84,7 @@ static int read_value(const struct json_key *key, const json_t *value, char *fie
     switch (key->kind) {
     case JSON_KEY_TEXT:
     case JSON_KEY_PATH:
+    case JSON_KEY_AUTO_PATH:
     case JSON_KEY_NAME:
         return read_text(key, value, field, err);
     case JSON_KEY_BOOL:

@@ -12,13 +12,14 @@
 #include "base/err.h"
 
 enum json_kind {
-    JSON_KEY_TEXT,  /* char[max]: without NUL bytes and control characters; at least min long */
-    JSON_KEY_PATH,  /* the same, and absolute */
-    JSON_KEY_NAME,  /* the same, and a pool's name */
-    JSON_KEY_COUNT, /* uint32_t from min to max */
-    JSON_KEY_LONG,  /* uint64_t from min to max */
-    JSON_KEY_SIZE,  /* uint64_t from min to max; a string like "128M", or an integer */
-    JSON_KEY_BOOL,  /* bool */
+    JSON_KEY_TEXT,      /* char[max]: without NUL bytes and control characters; at least min long */
+    JSON_KEY_PATH,      /* the same, and absolute */
+    JSON_KEY_AUTO_PATH, /* an absolute path, or "auto" */
+    JSON_KEY_NAME,      /* the same, and a pool's name */
+    JSON_KEY_COUNT,     /* uint32_t from min to max */
+    JSON_KEY_LONG,      /* uint64_t from min to max */
+    JSON_KEY_SIZE,      /* uint64_t from min to max; a string like "128M", or an integer */
+    JSON_KEY_BOOL,      /* bool */
 };
 
 struct json_key {
