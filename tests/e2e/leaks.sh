@@ -4,7 +4,16 @@
 . "$(dirname "$0")/lib.sh"
 poold_with_pool
 
-readonly rounds=200
+readonly rounds=${E2E_ROUNDS:-200}
+
+# poold's children are the templates, and theirs the VMs.
+vm_pids()
+{
+    local children
+    children=$(pgrep -d, -P "$poold_pid") || return 0
+    pgrep -P "$poold_pid"
+    pgrep -P "$children"
+}
 
 # What there is of everything, once the pool has come to rest.
 settled()
@@ -17,7 +26,7 @@ inventory()
     until_true 60 settled || return 1
     sleep 0.5
     echo "descriptors $(ls "/proc/$poold_pid/fd" | wc -l)"
-    echo "processes $(pgrep -c -g "$(ps -o pgid= -p "$poold_pid" | tr -d ' ')" -f volt-vmm)"
+    echo "processes $(vm_pids | wc -l)"
     echo "files $(find "$VOLT_RUN_DIR" "$VOLT_STATE_DIR" | wc -l)"
     echo "sockets $(find "$VOLT_RUN_DIR" -type s | wc -l)"
     echo "threads $(ls "/proc/$poold_pid/task" | wc -l)"
@@ -63,6 +72,8 @@ if [ "$(id -u)" = 0 ]; then
 else
     skip "a VMM's own private memory is at most 2 MiB" 'needs root to read the smaps of a process that is not dumpable'
 fi
+mapfile -t vms < <(vm_pids)
+check 'there are VMs to stop' test ${#vms[@]} -ge 3
 kill "$poold_pid"
 ended()
 {
@@ -74,4 +85,4 @@ ended && stopped=0 || stopped=1
 check 'SIGTERM: poold exits 0' test $stopped = 0
 poold_pid=
 check 'SIGTERM: no socket is left' bash -c "! find '$VOLT_RUN_DIR' -type s 2>/dev/null | grep -q ."
-check 'SIGTERM: no VM is left' bash -c "! pgrep -f '$VOLT_RUN_DIR' && ! pgrep -f 'volt-vmm.*$work'"
+check 'SIGTERM: no VM is left' bash -c '! kill -0 "$@" 2>/dev/null' bash "${vms[@]}"
