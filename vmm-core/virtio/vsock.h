@@ -36,7 +36,8 @@ struct vsock_stats {
 
 /* Binds "vsock" in dir_fd (borrowed), replacing what is left of an earlier one, and listens.
  * Changes the working directory of the process to dir_fd: the only way to name a socket by
- * directory fd. To be called after sandbox_enter_vm: the directory is the VM's own. 0 or -errno with a sentence. */
+ * directory fd. To be called after sandbox_enter_vm: the directory is the VM's own. 0 or -errno
+ * with a sentence. */
 int vsock_listen(int dir_fd, int *ret_listen_fd, struct err *err);
 
 /* Makes the device in virtio-mmio slot `slot` (virtio_layout.h). The config's fds are transferred,
