@@ -130,7 +130,7 @@ check 'the console of an unknown lease' fails_saying 125 lease "$voltctl" consol
 
 poweroff()
 {
-    guest "$id" -- poweroff -f
+    guest "$id" -- poweroff
     until_true 10 bash -c "! '$voltctl' ps | grep -q '^$id'"
 }
 check 'a guest that powers off ends its lease' poweroff

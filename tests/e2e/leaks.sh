@@ -85,4 +85,4 @@ ended && stopped=0 || stopped=1
 check 'SIGTERM: poold exits 0' test $stopped = 0
 poold_pid=
 check 'SIGTERM: no socket is left' bash -c "! find '$VOLT_RUN_DIR' -type s 2>/dev/null | grep -q ."
-check 'SIGTERM: no VM is left' bash -c '! kill -0 "$@" 2>/dev/null' bash "${vms[@]}"
+check 'SIGTERM: no VM is left' until_true 10 bash -c '! kill -0 "$@" 2>/dev/null' bash "${vms[@]}"
