@@ -124,13 +124,14 @@ static void stay_halted(struct vcpu *vcpu)
 /* What the loop does after an exit. */
 enum exit_action { EXIT_RUN_ON, EXIT_PARK, EXIT_LEAVE };
 
-/* At the answer; but who asks nothing of the guest's kernel gets no tick either until the VM has
- * parked again and is woken for good. */
+/* At the answer; but who asks nothing of the guest's kernel gets no tick either before READY, nor
+ * before the VM has parked again and is woken for good. */
 static bool may_release(const struct vm_doorbell *bell)
 {
-    const uint32_t quiet = DOORBELL_FLAG_SKIP_KERNEL_WORK | DOORBELL_FLAG_PARK_AGAIN;
+    bool quiet = (bell->flags & DOORBELL_FLAG_SKIP_KERNEL_WORK) != 0;
+    bool parks_again = (bell->flags & DOORBELL_FLAG_PARK_AGAIN) != 0;
 
-    return !bell->answer_due && (bell->flags & quiet) != quiet;
+    return !bell->answer_due && !(quiet && (bell->ready_due || parks_again));
 }
 
 static enum exit_action exit_pio(struct vcpu *vcpu)
@@ -342,6 +343,7 @@ static bool start_from_shell(struct vcpu *vcpu)
     rc = vm_state_load_time(vm, vm->restore_from, &step);
     if (rc < 0)
         return load_failed(vm, step, rc);
+    vm_irqs_release(vm);
     vcpu->run->s.regs.regs = vm->restore_from->vcpu[0].regs;
     bool ok = wake(vcpu, &msg);
     vm->restore_from = NULL;

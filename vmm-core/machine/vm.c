@@ -211,10 +211,33 @@ void vm_irq_level(struct vm *vm, uint32_t gsi, bool level)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "KVM_IRQ_LINE %u: %s", gsi, strerror(errno));
 }
 
-void vm_irq_pulse(struct vm *vm, uint32_t gsi)
+static void pulse(struct vm *vm, uint32_t gsi)
 {
     vm_irq_level(vm, gsi, true);
     vm_irq_level(vm, gsi, false);
+}
+
+void vm_irq_pulse(struct vm *vm, uint32_t gsi)
+{
+    if (atomic_load(&vm->irqs_held)) {
+        atomic_fetch_or(&vm->irqs_due, 1u << gsi);
+        /* Released in between, the bit may have come too late to be seen: once more does no harm. */
+        if (atomic_load(&vm->irqs_held))
+            return;
+    }
+    pulse(vm, gsi);
+}
+
+void vm_irqs_hold(struct vm *vm)
+{
+    atomic_store(&vm->irqs_held, true);
+}
+
+void vm_irqs_release(struct vm *vm)
+{
+    atomic_store(&vm->irqs_held, false);
+    for (unsigned due = atomic_exchange(&vm->irqs_due, 0); due; due &= due - 1)
+        pulse(vm, (uint32_t)__builtin_ctz(due));
 }
 
 /* ---- The device thread ---- */

@@ -110,6 +110,11 @@ struct vm {
     char end_detail[CONTROL_DETAIL_BYTES];
     atomic_bool end_ready; /* end_detail is whole */
 
+    /* Devices are loaded before KVM's interrupt chips, whose loading would drop what they raise:
+     * until vm_irqs_release their pulses gather here, a bit for each GSI. */
+    atomic_bool irqs_held;
+    atomic_uint irqs_due;
+
     atomic_uint_fast64_t unknown_pio, unknown_mmio;
 };
 
@@ -194,5 +199,11 @@ bool vcpu_park(struct vcpu *vcpu);
 void doorbell_wake(struct vm *vm, const struct control_msg *wake);
 void doorbell_report(struct vm *vm, enum control_type type, uint64_t at_ns, uint64_t load_ns,
                      uint64_t run_ns);
+
+/* From now on, until vm_irqs_release, pulses wait for KVM's state to be loaded. Before vm_start. */
+void vm_irqs_hold(struct vm *vm);
+
+/* KVM's state is loaded: raises what has gathered. vCPU 0's thread. */
+void vm_irqs_release(struct vm *vm);
 
 #endif

@@ -115,6 +115,7 @@ void machine_image_fini(struct machine_image *image)
 int machine_load_devices(struct machine *machine, const struct machine_image *image,
                          struct err *err)
 {
+    vm_irqs_hold(&machine->vm);
     for (uint32_t i = 0; i < image->device_count; i++) {
         struct device *dev = machine->vm.device[i];
 
