@@ -6,13 +6,13 @@ poold_with_pool
 
 readonly rounds=${E2E_ROUNDS:-200}
 
-# poold's children are the templates, and theirs the VMs.
+# All that descends from poold: templates, and the VMs that these fork.
 vm_pids()
 {
-    local children
-    children=$(pgrep -d, -P "$poold_pid") || return 0
-    pgrep -P "$poold_pid"
-    pgrep -P "$children"
+    local parents=$poold_pid
+    while parents=$(pgrep -d, -P "$parents"); do
+        tr , '\n' <<<"$parents"
+    done
 }
 
 # What there is of everything, once the pool has come to rest.
