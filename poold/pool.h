@@ -6,10 +6,10 @@
  *
  * Rules
  *   1. An acquire takes the best there is: parked, shell, then a cold clone while the pool has
- * fewer than `max` VMs; else it waits. Acquires are served strictly first come, first served.
+ *      fewer than `max` VMs; else it waits. Acquires are served strictly first come, first served.
  *   2. `min` VMs are kept parked and `shells` as shells. Refilling is bounded (refill_max at once,
- * in all pools), pauses while an acquire of the pool waits or one of any pool is being woken, and
- *      backs off when it fails.
+ *      in all pools), pauses while an acquire of the pool waits or one of any pool is being woken,
+ *      and backs off when it fails.
  *   3. Parked VMs beyond `min` and shells beyond `shells` are stopped after surplus_ns.
  *   4. A VM that fails in any way is discarded and counted. The acquire that it was meant for is
  *      tried again with another, ACQUIRE_ATTEMPTS times in all, at the head of the queue.

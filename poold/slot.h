@@ -18,14 +18,18 @@
  *                                                         process gone -->  DEAD (freed)
  *
  *   PREPARING  the VM is being made or restored for the pool. Owned by refill. Only VM events and
- * the deadline move it. Nobody waits for it, but a waiting acquire gets it once it is PARKED. SHELL
- * process, VM, memory and vCPU exist, no state is loaded. Only pool_serve and pool_refill may take
- * it. PARKED     restored, unique, its answer checked, asleep at the doorbell. Only pool_serve may
- * take it, only shrinking may stop it. WAKING     belongs to exactly one acquire (slot->acquire),
- * which is told when it is done. Its cancellation, a failure or the deadline stop the VM: it is
- * never given to another. LEASED     belongs to a client. Only release, TTL, the death of the VM
- * and shutdown end it. It is never reused. STOPPING   the VM is killed, or waits in the kill queue
- * (kill_sent tells which). Nothing but pool_vm_gone may follow; all other VM events are ignored.
+ *              the deadline move it. Nobody waits for it, but a waiting acquire gets it once it is
+ *              PARKED.
+ *   SHELL      process, VM, memory and vCPU exist; what does not depend on time is loaded. Only
+ *              pool_serve and pool_refill may take it.
+ *   PARKED     restored, unique, its answer checked, asleep at the doorbell. Only pool_serve may
+ *              take it, only shrinking may stop it.
+ *   WAKING     belongs to exactly one acquire (slot->acquire), which is told when it is done. Its
+ *              cancellation, a failure or the deadline stop the VM: it is never given to another.
+ *   LEASED     belongs to a client. Only release, TTL, the death of the VM and shutdown end it. It
+ *              is never reused.
+ *   STOPPING   the VM is killed, or waits in the kill queue (kill_sent tells which). Nothing but
+ *              pool_vm_gone may follow; all other VM events are ignored.
  *   DEAD       its process is gone; the slot is in no list and freed by whoever set it.
  *
  * A move that is not in the table is a programmer's error and ends the daemon: what VMs and clients
