@@ -226,6 +226,34 @@ START_TEST(pending_interrupt_and_chips_survive_a_snapshot)
 }
 END_TEST
 
+/* Devices are loaded, and raise interrupts, before KVM's chips are. */
+START_TEST(interrupt_raised_by_a_loading_device_is_not_lost)
+{
+    struct vm_state again;
+    struct machine_image image;
+    static struct harness clone;
+    struct err err;
+    const char *step;
+
+    harness_create(&h, "park");
+    harness_start(&h);
+    harness_expect(&h, CONTROL_PARKED);
+    int memory_fd = harness_snapshot(&h, &image);
+    ck_assert(!(image.vm.pic_master.chip.pic.irr & (1u << UART_GSI)));
+    harness_create_clone(&clone, memory_fd, &image);
+    vm_irq_pulse(&clone.machine.vm, UART_GSI);
+    ck_assert_int_eq(vm_state_prepare(&clone.machine.vm, &image.vm, &step), 0);
+    ck_assert_int_eq(vm_state_load_time(&clone.machine.vm, &image.vm, &step), 0);
+    vm_irqs_release(&clone.machine.vm);
+    ck_assert_int_eq(vm_state_save(&clone.machine.vm, &again, &err), 0);
+    ck_assert(again.pic_master.chip.pic.irr & (1u << UART_GSI));
+    vm_state_fini(&again);
+    harness_destroy(&clone);
+    close(memory_fd);
+    machine_image_fini(&image);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("machine");
@@ -245,6 +273,7 @@ static Suite *suite(void)
     tcase_add_test(tc, registers_and_vectors_survive_a_snapshot);
     tcase_add_test(tc, clones_write_to_their_own_memory);
     tcase_add_test(tc, pending_interrupt_and_chips_survive_a_snapshot);
+    tcase_add_test(tc, interrupt_raised_by_a_loading_device_is_not_lost);
     suite_add_tcase(s, tc);
     return s;
 }
