@@ -193,6 +193,12 @@ void harness_start(struct harness *h)
     h->started = true;
 }
 
+/* A CPU simulated by QEMU takes its time for each exit. */
+static int timeout_ms(const struct harness *h)
+{
+    return HARNESS_TIMEOUT_MS * (h->kvm.simulated_cpu ? 20 : 1);
+}
+
 struct control_msg harness_expect(struct harness *h, enum control_type type)
 {
     struct pollfd polled[] = { { .fd = h->bell[0], .events = POLLIN },
@@ -201,7 +207,7 @@ struct control_msg harness_expect(struct harness *h, enum control_type type)
     int fds[CONTROL_FDS_MAX];
     unsigned fd_count;
 
-    ck_assert_msg(poll(polled, 2, HARNESS_TIMEOUT_MS) > 0, "no message %d in time", type);
+    ck_assert_msg(poll(polled, 2, timeout_ms(h)) > 0, "no message %d in time", type);
     ck_assert_msg(polled[0].revents != 0, "the VM ended instead of message %d: %s", type,
                   h->machine.vm.end_detail);
     ck_assert_int_eq(control_recv(h->bell[0], &msg, fds, &fd_count), 0);
@@ -224,7 +230,7 @@ enum control_exit_reason harness_join(struct harness *h)
 {
     struct pollfd end = { .fd = h->machine.vm.end_poll.fd, .events = POLLIN };
 
-    ck_assert_msg(poll(&end, 1, HARNESS_TIMEOUT_MS) == 1, "the VM did not end in time");
+    ck_assert_msg(poll(&end, 1, timeout_ms(h)) == 1, "the VM did not end in time");
     pthread_join(h->loop, NULL);
     shutdown(h->bell[0], SHUT_RDWR); /* wakes a vCPU that waits on the bell */
     pthread_join(h->vcpu, NULL);

@@ -104,7 +104,7 @@ static void let_others_run(struct vm *vm)
     pthread_mutex_unlock(&vm->halt_lock);
 }
 
-/* Of a vCPU other than 0, with its last exit complete. */
+/* Of a vCPU other than 0, settled. */
 static void stay_halted(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
@@ -257,6 +257,28 @@ static enum exit_action run_once(struct vcpu *vcpu)
     return handle_exit(vcpu);
 }
 
+/* Finishes the instruction of the last exit of a vCPU other than 0, so that what is saved is a
+ * clean boundary. An access that KVM splits comes in several exits; they are bounded, as no further
+ * instruction is run. */
+static bool settle(struct vcpu *vcpu)
+{
+    enum exit_action action = EXIT_RUN_ON;
+    int rc;
+
+    do {
+        vcpu->run->immediate_exit = 1;
+        rc = ioctl(vcpu->fd, KVM_RUN, 0);
+        if (rc == 0)
+            action = handle_exit(vcpu);
+    } while (rc == 0 && action == EXIT_RUN_ON);
+    if (rc < 0 && errno != EINTR && errno != EAGAIN) {
+        vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "vCPU %u: completing an exit: %s", vcpu->index,
+               strerror(errno));
+        return false;
+    }
+    return action == EXIT_RUN_ON;
+}
+
 /* ---- vCPU 0: shell, running, parked ---- */
 
 /* Enters KVM_RUN without entering the guest. Finishes the instruction of the last exit, so that
@@ -377,8 +399,11 @@ void *vcpu_thread_main(void *arg)
     bool go_on = vcpu_start(vcpu);
 
     while (go_on && atomic_load(&vm->end_reason) == EXIT_REASON_NONE) {
-        if (vcpu->index > 0 && atomic_load(&vm->halt_others))
+        if (vcpu->index > 0 && atomic_load(&vm->halt_others)) {
+            if (!settle(vcpu))
+                break;
             stay_halted(vcpu);
+        }
         enum exit_action action = run_once(vcpu);
         go_on = action == EXIT_RUN_ON || (action == EXIT_PARK && vcpu_park(vcpu));
     }
