@@ -15,6 +15,7 @@
 #include "base/util.h"
 #include "machine/guest_mem.h"
 #include "snapshot/file.h"
+#include "snapshot/sealed_json.h"
 #include "snapshot/sections.h"
 
 enum key_kind { KEY_STRING, KEY_NUMBER32, KEY_NUMBER64, KEY_BOOL, KEY_DIGEST, KEY_TIME, KEY_NAMES };
@@ -249,29 +250,6 @@ static int check_whole(const struct manifest *m, struct err *err)
     return 0;
 }
 
-#define TAIL_LEAD "  \"digest\": \""
-#define TAIL_END "\"\n}\n"
-#define TAIL_BYTES (sizeof TAIL_LEAD - 1 + 2 * DIGEST_BYTES + sizeof TAIL_END - 1)
-
-static int check_tail(const char *text, size_t len, struct err *err)
-{
-    char found[DIGEST_HEX_BYTES];
-
-    if (len > MANIFEST_BYTES_MAX)
-        return err_set(err, EINVAL, "manifest.json: %zu bytes long, expected at most %u", len,
-                       MANIFEST_BYTES_MAX);
-    if (len < TAIL_BYTES || memcmp(text + len - TAIL_BYTES, TAIL_LEAD, sizeof TAIL_LEAD - 1) != 0 ||
-        memcmp(text + len - (sizeof TAIL_END - 1), TAIL_END, sizeof TAIL_END - 1) != 0)
-        return err_set(err, EINVAL,
-                       "manifest.json: expected its last key to be \"digest\": cut or altered");
-    struct digest digest = digest_of(text, len - TAIL_BYTES);
-    const char *expected = text + len - TAIL_BYTES + sizeof TAIL_LEAD - 1;
-    if (memcmp(digest_to_hex(&digest, found), expected, 2 * DIGEST_BYTES) != 0)
-        return err_set(err, EINVAL, "manifest.json: digest is %s, expected %.32s: altered", found,
-                       expected);
-    return 0;
-}
-
 static int parse_root(json_t *root, struct manifest *ret_manifest, struct err *err)
 {
     struct manifest *m = calloc(1, sizeof *m);
@@ -294,7 +272,7 @@ static int parse_root(json_t *root, struct manifest *ret_manifest, struct err *e
 int manifest_parse(const char *text, size_t len, struct manifest *ret_manifest, struct err *err)
 {
     json_error_t where;
-    int rc = check_tail(text, len, err);
+    int rc = sealed_json_check(SNAPSHOT_FILE_MANIFEST, text, len, MANIFEST_BYTES_MAX, err);
 
     if (rc < 0)
         return rc;
@@ -377,25 +355,6 @@ static int key_to_json(const struct key *key, const struct manifest *m, json_t *
                : 0;
 }
 
-/* Cuts the closing "\n}" off jansson's text and puts the digest behind it. */
-static int append_tail(const char *body, char **ret_text, size_t *ret_len, struct err *err)
-{
-    size_t len = strlen(body) - 2;
-    char *text = malloc(len + 2 + TAIL_BYTES + 1);
-    char hex[DIGEST_HEX_BYTES];
-
-    if (!text)
-        return err_set_errno(err, ENOMEM, "manifest.json");
-    memcpy(text, body, len);
-    memcpy(text + len, ",\n", 2);
-    len += 2;
-    struct digest digest = digest_of(text, len);
-    *ret_len = len + TAIL_BYTES;
-    snprintf(text + len, TAIL_BYTES + 1, TAIL_LEAD "%s" TAIL_END, digest_to_hex(&digest, hex));
-    *ret_text = text;
-    return 0;
-}
-
 /* What is written is parsed again: a manifest that could not be read back must not be stored. */
 int manifest_format(const struct manifest *m, char **ret_text, size_t *ret_len, struct err *err)
 {
@@ -408,7 +367,7 @@ int manifest_format(const struct manifest *m, char **ret_text, size_t *ret_len, 
         rc = key_to_json(&keys[i], m, root, err);
     if (rc == 0) {
         body = json_dumps(root, JSON_INDENT(2));
-        rc = body ? append_tail(body, &text, &len, err)
+        rc = body ? sealed_json_seal(SNAPSHOT_FILE_MANIFEST, body, &text, &len, err)
                   : err_set_errno(err, ENOMEM, "manifest.json");
     }
     free(body);

@@ -21,10 +21,17 @@
 
 /* ---- Opening. ---- */
 
-static int base_size(int fd, uint64_t *ret_bytes, struct err *err)
+static int base_size(const struct disk_config *config, uint64_t *ret_bytes, struct err *err)
 {
+    int fd = config->base_fd;
     struct stat st;
 
+    if (config->map) {
+        *ret_bytes = config->map->disk_bytes;
+        return config->read_only || config->delta_count
+                   ? 0
+                   : err_set(err, EINVAL, "disk image: it is read-only and there is no delta");
+    }
     if (fstat(fd, &st) < 0)
         return err_set_errno(err, errno, "disk image");
     if (S_ISREG(st.st_mode))
@@ -43,8 +50,10 @@ static int base_size(int fd, uint64_t *ret_bytes, struct err *err)
 
 int disk_open(struct disk *disk, const struct disk_config *config, struct err *err)
 {
-    *disk = (struct disk){ .base_fd = config->base_fd, .read_only = config->read_only };
-    int rc = base_size(disk->base_fd, &disk->bytes, err);
+    *disk = (struct disk){ .base_fd = config->base_fd,
+                           .map = config->map,
+                           .read_only = config->read_only };
+    int rc = base_size(config, &disk->bytes, err);
 
     for (unsigned i = 0; i < config->delta_count; i++) {
         bool writable = i + 1 == config->delta_count && !config->read_only;
@@ -82,6 +91,18 @@ static void advance(struct iovec **iov, unsigned *iov_count, size_t n)
     if (n > 0) {
         (*iov)->iov_base = (uint8_t *)(*iov)->iov_base + n;
         (*iov)->iov_len -= n;
+    }
+}
+
+/* Zeroes exactly `bytes` of the iovecs, which are advanced past them. */
+static void clear(struct iovec **iov, unsigned *iov_count, uint64_t bytes)
+{
+    while (bytes > 0) {
+        size_t n = MIN_OF((*iov)->iov_len, bytes);
+
+        memset((*iov)->iov_base, 0, n);
+        advance(iov, iov_count, n);
+        bytes -= n;
     }
 }
 
@@ -123,19 +144,28 @@ static int layer_of(const struct disk *disk, uint64_t cluster)
     return BASE_LAYER;
 }
 
+/* The file that has the range at *offset, and where: -1, it is zeroes. */
 static int layer_fd(const struct disk *disk, int layer, uint64_t *offset)
 {
+    if (layer == BASE_LAYER && disk->map) {
+        const struct disk_map_entry *entry = &disk->map->entry[*offset / DISK_MAP_CHUNK_BYTES];
+
+        *offset = (uint64_t)entry->slot * DISK_MAP_CHUNK_BYTES + *offset % DISK_MAP_CHUNK_BYTES;
+        return entry->file == DISK_MAP_ZEROES ? -1 : disk->map->fd[entry->file];
+    }
     if (layer == BASE_LAYER)
         return disk->base_fd;
     *offset += disk->delta[layer].data_offset;
     return disk->delta[layer].fd;
 }
 
-/* The end of the run of clusters that one layer has, from offset to at most end. */
+/* The end of the run of clusters that one layer has in one piece, from offset to at most end. */
 static uint64_t run_end(const struct disk *disk, int layer, uint64_t offset, uint64_t end)
 {
     uint64_t at = (offset / DISK_CLUSTER_BYTES + 1) * DISK_CLUSTER_BYTES;
 
+    if (layer == BASE_LAYER && disk->map)
+        end = MIN_OF(end, (offset / DISK_MAP_CHUNK_BYTES + 1) * DISK_MAP_CHUNK_BYTES);
     while (at < end && layer_of(disk, at / DISK_CLUSTER_BYTES) == layer)
         at += DISK_CLUSTER_BYTES;
     return MIN_OF(at, end);
@@ -152,7 +182,10 @@ int disk_read(struct disk *disk, struct iovec *iov, unsigned iov_count, uint64_t
         uint64_t to = run_end(disk, layer, offset, end), at = offset;
         int fd = layer_fd(disk, layer, &at);
 
-        rc = transfer(fd, &iov, &iov_count, at, to - offset, false);
+        if (fd < 0)
+            clear(&iov, &iov_count, to - offset);
+        else
+            rc = transfer(fd, &iov, &iov_count, at, to - offset, false);
         offset = to;
     }
     return rc;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A disk: a raw base (file or block device) and, above it, up to DISK_DELTAS_MAX deltas. Reads come
+/* A disk: a base (a raw file or block device, or the chunks of a disk map) and, above it, up to
+ * DISK_DELTAS_MAX deltas. Reads come
  * from the highest layer that has the cluster. With deltas, writes go to the topmost one and the
  * base is never written; so any number of disks can share a base, and a delta of a snapshot can be
  * the middle layer of all its clones.
@@ -11,26 +12,30 @@
 #include <sys/uio.h>
 
 #include "virtio/disk_delta.h"
+#include "virtio/disk_map.h"
 
 #define DISK_SECTOR_BYTES 512u
 #define DISK_DELTAS_MAX 3u
 
 struct disk_config {
-    int base_fd;
+    int base_fd;                   /* -1 with a map */
+    const struct disk_map *map;    /* borrowed: outlives the disk; NULL: the base is base_fd */
     int delta_fd[DISK_DELTAS_MAX]; /* lowest first; the last one is written unless read_only */
     unsigned delta_count;
     bool read_only;
 };
 
 struct disk {
-    int base_fd;    /* owned */
+    int base_fd; /* owned */
+    const struct disk_map *map;
     uint64_t bytes; /* a multiple of DISK_SECTOR_BYTES */
     bool read_only;
     struct disk_delta delta[DISK_DELTAS_MAX];
     unsigned delta_count;
 };
 
-/* Opens a disk; all fds are transferred, also on failure. The base must be a file or block device
+/* Opens a disk; all fds are transferred, also on failure. A map is written only through a delta.
+ * Another base must be a file or block device
  * of at least one sector; bytes beyond its last whole sector are left out. 0 or -errno with a
  * sentence; disk_close is fine on a failed or zeroed one with base_fd -1. */
 int disk_open(struct disk *disk, const struct disk_config *config, struct err *err);
