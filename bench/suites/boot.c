@@ -100,7 +100,7 @@ static void report(struct bench *bench, struct figures *figures)
 
 int suite_boot(struct bench *bench, struct err *err)
 {
-    unsigned runs = bench_runs(bench, 5, 1);
+    unsigned runs = bench_runs(bench, 3, 1);
     struct figures figures = { 0 };
     int rc = 0;
 
