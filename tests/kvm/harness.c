@@ -69,7 +69,7 @@ static void load_program(struct guest_mem *mem, const char *name)
     ck_assert_int_eq(pread_all(fd, at, (size_t)st.st_size, 0), 0);
 }
 
-static void set_registers(int vcpu_fd)
+static void set_registers(int vcpu_fd, uint32_t index)
 {
     const struct kvm_segment cs = { .limit = UINT32_MAX,
                                     .selector = 0x33,
@@ -87,10 +87,15 @@ static void set_registers(int vcpu_fd)
                                     .s = 1,
                                     .db = 1,
                                     .g = 1 };
-    struct kvm_regs regs = { .rip = GUEST_CODE_GPA, .rsp = GUEST_STACK_GPA - 8, .rflags = 0x3002 };
+    struct kvm_regs regs = { .rip = GUEST_CODE_GPA,
+                             .rsp = GUEST_STACK_GPA - 8 - index * GUEST_STACK_BYTES,
+                             .rdi = index,
+                             .rflags = 0x3002 };
+    struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
     struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs[0] = { .xcr = 0, .value = 7 } };
     struct kvm_sregs sregs;
 
+    ck_assert_int_eq(ioctl(vcpu_fd, KVM_SET_MP_STATE, &runnable), 0);
     ck_assert_int_eq(ioctl(vcpu_fd, KVM_GET_SREGS, &sregs), 0);
     sregs.cr0 = 0x80050033;
     sregs.cr3 = PML4_GPA;
@@ -104,26 +109,28 @@ static void set_registers(int vcpu_fd)
     ck_assert_int_eq(ioctl(vcpu_fd, KVM_SET_REGS, &regs), 0);
 }
 
-static void set_cpuid(struct harness *h)
+static void set_cpuid(struct harness *h, uint32_t index)
 {
     struct {
         struct kvm_cpuid2 head;
         struct kvm_cpuid_entry2 entry[VM_CPUID_MAX];
     } cpuid;
-    const struct cpuid_request request = { .vcpu_count = 1 };
+    const struct cpuid_request request = { .vcpu_index = index,
+                                           .vcpu_count = h->machine.vm.vcpu_count };
     struct err err;
 
     ck_assert_int_eq(kvm_host_cpuid(&h->kvm, &cpuid.head, &err), 0);
     ck_assert_int_eq(cpuid_filter(&cpuid.head, VM_CPUID_MAX, &request, &err), 0);
-    ck_assert_msg(vm_set_cpuid(&h->machine.vm, 0, cpuid.entry, cpuid.head.nent, &err) == 0, "%s",
-                  err.msg);
+    ck_assert_msg(vm_set_cpuid(&h->machine.vm, index, cpuid.entry, cpuid.head.nent, &err) == 0,
+                  "%s", err.msg);
 }
 
-static void create_machine(struct harness *h, struct guest_mem *mem)
+static void create_machine(struct harness *h, struct guest_mem *mem, uint32_t vcpu_count)
 {
     struct machine_config config = MACHINE_CONFIG_INIT;
     struct err err = { 0 };
 
+    config.vm.vcpu_count = vcpu_count;
     ck_assert_msg(machine_create(&h->machine, &h->kvm, mem, &config, &err) == 0, "%s", err.msg);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, h->bell), 0);
     h->machine.vm.doorbell.ops = &server_bell_ops;
@@ -139,7 +146,7 @@ static void open_kvm(struct harness *h)
     ck_assert_msg(kvm_host_list_msrs(&h->kvm, &err) == 0, "%s", err.msg);
 }
 
-void harness_create(struct harness *h, const char *name)
+void harness_create_smp(struct harness *h, const char *name, uint32_t vcpu_count)
 {
     struct guest_mem mem;
     struct err err;
@@ -149,9 +156,16 @@ void harness_create(struct harness *h, const char *name)
     ck_assert_int_eq(guest_mem_map_new(&mem, &err), 0);
     write_page_tables(&mem);
     load_program(&mem, name);
-    create_machine(h, &mem);
-    set_cpuid(h);
-    set_registers(h->machine.vm.vcpu[0].fd);
+    create_machine(h, &mem, vcpu_count);
+    for (uint32_t i = 0; i < vcpu_count; i++) {
+        set_cpuid(h, i);
+        set_registers(h->machine.vm.vcpu[i].fd, i);
+    }
+}
+
+void harness_create(struct harness *h, const char *name)
+{
+    harness_create_smp(h, name, 1);
 }
 
 void harness_create_clone(struct harness *h, int memory_fd, const struct machine_image *image)
@@ -162,10 +176,11 @@ void harness_create_clone(struct harness *h, int memory_fd, const struct machine
     open_kvm(h);
     ck_assert_int_eq(guest_mem_init(&mem, HARNESS_RAM_BYTES, &err), 0);
     ck_assert_int_eq(guest_mem_map_private(&mem, memory_fd, &err), 0);
-    create_machine(h, &mem);
-    ck_assert_int_eq(vm_set_cpuid(&h->machine.vm, 0, image->vm.vcpu[0].cpuid,
-                                  image->vm.vcpu[0].cpuid_count, &err),
-                     0);
+    create_machine(h, &mem, image->vm.vcpu_count);
+    for (uint32_t i = 0; i < image->vm.vcpu_count; i++)
+        ck_assert_int_eq(vm_set_cpuid(&h->machine.vm, i, image->vm.vcpu[i].cpuid,
+                                      image->vm.vcpu[i].cpuid_count, &err),
+                         0);
     ck_assert_msg(machine_load_devices(&h->machine, image, &err) == 0, "%s", err.msg);
     h->machine.vm.restore_from = &image->vm;
 }
@@ -226,6 +241,20 @@ void harness_wake(struct harness *h, enum doorbell_op op, uint32_t flags)
     ck_assert_int_eq(control_send(h->bell[0], &msg, NULL, 0), 0);
 }
 
+/* Of a machine that has ended: its other vCPUs may wait for vCPU 0, or be in the guest. */
+static void join_others(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->halt_lock);
+    atomic_store(&vm->halt_others, false);
+    pthread_cond_broadcast(&vm->halt_cond);
+    pthread_mutex_unlock(&vm->halt_lock);
+    for (uint32_t i = 1; i < vm->vcpu_count; i++) {
+        vm->vcpu[i].run->immediate_exit = 1;
+        pthread_kill(vm->vcpu[i].thread, SIGUSR1);
+        pthread_join(vm->vcpu[i].thread, NULL);
+    }
+}
+
 enum control_exit_reason harness_join(struct harness *h)
 {
     struct pollfd end = { .fd = h->machine.vm.end_poll.fd, .events = POLLIN };
@@ -234,6 +263,7 @@ enum control_exit_reason harness_join(struct harness *h)
     pthread_join(h->loop, NULL);
     shutdown(h->bell[0], SHUT_RDWR); /* wakes a vCPU that waits on the bell */
     pthread_join(h->vcpu, NULL);
+    join_others(&h->machine.vm);
     h->started = false;
     return h->reason;
 }

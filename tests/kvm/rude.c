@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: a guest that attacks every port, register and queue of the devices ends with a reason or
+ * runs on; its VMM's memory stays where it was, and the VM beside it doesn't notice.
+ * Method: the guests rude_*.c and mute.c on the real KVM, each beside a `park` guest in the same
+ * process, which is woken and must answer all the while. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+#include "harness.h"
+#define RUDE_HOST_SIDE
+#include "guests/rude.h"
+
+/* What the process may grow by, beyond the pages that the guests write. */
+#define GROWTH_MAX_BYTES MIB(4)
+#define NEIGHBOUR_PATIENCE_NS (2 * NS_PER_S)
+#define RACE_NS (3 * NS_PER_S)
+
+static struct harness rude, neighbour;
+static uint64_t resident_before, neighbour_answers;
+
+/* Anonymous memory only: the guest's own memory is a file's. */
+static uint64_t resident_bytes(void)
+{
+    unsigned long long kib = 0;
+    char line[128];
+    FILE *status = fopen("/proc/self/status", "re");
+
+    ck_assert_ptr_nonnull(status);
+    while (fgets(line, sizeof line, status) && sscanf(line, "RssAnon: %llu", &kib) != 1)
+        ;
+    fclose(status);
+    ck_assert_uint_gt(kib, 0);
+    return kib * KIB(1);
+}
+
+static volatile struct rude_report *report(void)
+{
+    return guest_mem_at(&rude.machine.vm.mem, RUDE_REPORT_GPA, sizeof(struct rude_report));
+}
+
+/* One whole round of the other VM. */
+static void neighbour_answers_in_time(void)
+{
+    uint64_t start = now_ns();
+
+    harness_wake(&neighbour, DOORBELL_OP_LEASE, DOORBELL_FLAG_PARK_AGAIN);
+    harness_expect(&neighbour, CONTROL_AWAKE);
+    harness_expect(&neighbour, CONTROL_PARKED);
+    ck_assert_uint_lt(now_ns() - start, NEIGHBOUR_PATIENCE_NS);
+    neighbour_answers++;
+}
+
+static void begin(const char *guest)
+{
+    harness_create(&neighbour, "park");
+    harness_start(&neighbour);
+    harness_expect(&neighbour, CONTROL_PARKED);
+    harness_create(&rude, guest);
+    neighbour_answers_in_time();
+    resident_before = resident_bytes();
+}
+
+static void teardown(void)
+{
+    harness_destroy(&rude);
+    harness_destroy(&neighbour);
+}
+
+/* Lets the attack go on until it ends by itself or `ns` have passed, with the neighbour at work. */
+static bool attack_ends_within(uint64_t ns)
+{
+    uint64_t end = now_ns() + ns;
+
+    while (atomic_load(&rude.machine.vm.end_reason) == EXIT_REASON_NONE && now_ns() < end) {
+        neighbour_answers_in_time();
+        usleep(10000);
+    }
+    ck_assert_uint_gt(neighbour_answers, 1);
+    return atomic_load(&rude.machine.vm.end_reason) != EXIT_REASON_NONE;
+}
+
+static void memory_is_flat(void)
+{
+    uint64_t now = resident_bytes();
+
+    ck_assert_msg(now < resident_before + GROWTH_MAX_BYTES, "resident memory: %llu KiB, was %llu",
+                  (unsigned long long)(now / KIB(1)),
+                  (unsigned long long)(resident_before / KIB(1)));
+}
+
+START_TEST(every_broken_rule_of_the_queues_breaks_only_the_device)
+{
+    begin("rude_queues");
+    harness_start(&rude);
+    ck_assert(attack_ends_within(60 * NS_PER_S));
+    ck_assert_int_eq(harness_join(&rude), EXIT_REASON_GUEST_POWEROFF);
+    ck_assert_uint_eq(report()->rounds, 2 * (16 + 11)); /* cases, rings of two queues */
+    ck_assert_msg(report()->failed == 0, "cases that went wrong: 0x%llx",
+                  (unsigned long long)report()->failed);
+    memory_is_flat();
+}
+END_TEST
+
+START_TEST(random_registers_and_ports)
+{
+    uint64_t seed;
+
+    begin("rude_registers");
+    random_bytes(&seed, sizeof seed);
+    report()->seed = seed;
+    printf("# seed %d: 0x%llx\n", _i, (unsigned long long)seed);
+    fflush(stdout);
+    harness_start(&rude);
+    attack_ends_within(60 * NS_PER_S);
+    /* A device that it set up by chance may have written over its program: then it falls. */
+    enum control_exit_reason reason = atomic_load(&rude.machine.vm.end_reason);
+    ck_assert_msg(reason == EXIT_REASON_GUEST_POWEROFF || reason == EXIT_REASON_TRIPLE_FAULT ||
+                      reason == EXIT_REASON_INTERNAL_ERROR,
+                  "after %llu rounds, ended by %s: %s", (unsigned long long)report()->rounds,
+                  control_exit_reason_name(reason), rude.machine.vm.end_detail);
+    memory_is_flat();
+}
+END_TEST
+
+/* What a second vCPU could do: the descriptors change while the device reads them. */
+START_TEST(descriptors_that_change_while_they_are_read)
+{
+    static const uint64_t values[] = { 0x103000, 0,          1ull << 63, 0x1fffff0,
+                                       ~0ull,    0xd0000000, 64,         0x0000000300000040 };
+    uint64_t end = now_ns() + RACE_NS, writes = 0;
+
+    begin("rude_race");
+    volatile uint64_t *desc = guest_mem_at(&rude.machine.vm.mem, 0x100000, 48);
+    harness_start(&rude);
+    for (; now_ns() < end; writes++) {
+        desc[writes * 5 % 6] = values[writes * 7 / 6 % ARRAY_LEN(values)];
+        if (writes % 65536 == 0)
+            neighbour_answers_in_time();
+    }
+    ck_assert_int_eq(atomic_load(&rude.machine.vm.end_reason), EXIT_REASON_NONE);
+    uint64_t rounds = report()->rounds;
+    ck_assert_uint_gt(report()->broken, 0);
+    ck_assert_uint_gt(rounds, report()->broken); /* some were served in spite of it */
+    attack_ends_within(NS_PER_S / 2);
+    ck_assert_uint_gt(report()->rounds, rounds); /* it runs on */
+    memory_is_flat();
+}
+END_TEST
+
+START_TEST(console_flood_into_a_client_that_never_reads)
+{
+    int pair[2];
+    struct err err;
+
+    begin("rude_console");
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    ck_assert_int_eq(uart_attach(rude.machine.uart, pair[1], false, &err), 0);
+    harness_start(&rude);
+    attack_ends_within(60 * NS_PER_S);
+    ck_assert_int_eq(harness_join(&rude), EXIT_REASON_GUEST_POWEROFF);
+    ck_assert_uint_eq(report()->rounds, 24);
+    ck_assert_uint_eq(uart_dropped_bytes(rude.machine.uart), KIB(96) - UART_BACKLOG_BYTES);
+    memory_is_flat();
+    close(pair[0]);
+}
+END_TEST
+
+START_TEST(interrupt_storm)
+{
+    begin("rude_storm");
+    harness_start(&rude);
+    attack_ends_within(60 * NS_PER_S);
+    ck_assert_int_eq(harness_join(&rude), EXIT_REASON_GUEST_POWEROFF);
+    ck_assert_uint_eq(report()->rounds, 10000);
+    memory_is_flat();
+}
+END_TEST
+
+START_TEST(guest_that_never_answers_can_be_ended)
+{
+    begin("mute");
+    harness_start(&rude);
+    harness_expect(&rude, CONTROL_PARKED);
+    harness_wake(&rude, DOORBELL_OP_LEASE, 0);
+    ck_assert(!attack_ends_within(NS_PER_S));
+    ck_assert_uint_gt(report()->rounds, 0);
+    harness_destroy(&rude);
+    neighbour_answers_in_time();
+    harness_create(&rude, "park"); /* for the teardown */
+}
+END_TEST
+
+START_TEST(doorbell_flood_does_not_reach_the_neighbour)
+{
+    begin("flood");
+    harness_start(&rude);
+    ck_assert(attack_ends_within(60 * NS_PER_S));
+    ck_assert_int_eq(harness_join(&rude), EXIT_REASON_GUEST_POWEROFF);
+    memory_is_flat();
+}
+END_TEST
+
+START_TEST(wrong_answer_ends_the_guest_alone)
+{
+    begin("wrong");
+    harness_start(&rude);
+    harness_expect(&rude, CONTROL_PARKED);
+    harness_wake(&rude, DOORBELL_OP_LEASE, 0);
+    ck_assert_int_eq(harness_join(&rude), EXIT_REASON_BAD_ANSWER);
+    neighbour_answers_in_time();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("rude");
+    TCase *tc = tcase_create("rude");
+
+    tcase_add_checked_fixture(tc, NULL, teardown);
+    tcase_set_timeout(tc, 120);
+    tcase_add_test(tc, every_broken_rule_of_the_queues_breaks_only_the_device);
+    tcase_add_loop_test(tc, random_registers_and_ports, 0, 4);
+    tcase_add_test(tc, descriptors_that_change_while_they_are_read);
+    tcase_add_test(tc, console_flood_into_a_client_that_never_reads);
+    tcase_add_test(tc, interrupt_storm);
+    tcase_add_test(tc, guest_that_never_answers_can_be_ended);
+    tcase_add_test(tc, doorbell_flood_does_not_reach_the_neighbour);
+    tcase_add_test(tc, wrong_answer_ends_the_guest_alone);
+    suite_add_tcase(s, tc);
+    return s;
+}
+
+int main(void)
+{
+    harness_require_kvm();
+    SRunner *runner = srunner_create(suite());
+    srunner_set_tap(runner, "-");
+    srunner_run_all(runner, CK_SILENT);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
