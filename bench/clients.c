@@ -13,8 +13,11 @@
 
 struct go {
     const struct client_plan *plan;
-    pthread_barrier_t barrier;
-    uint64_t start_ns; /* set between the barrier's two rounds */
+    uint64_t start_ns;
+    pthread_mutex_t lock; /* for the rest */
+    pthread_cond_t changed;
+    unsigned waiting; /* threads that are at the gate */
+    enum { GATE_SHUT, GATE_OPEN, GATE_CALLED_OFF } gate;
 };
 
 struct client_thread {
@@ -80,13 +83,38 @@ static bool more_to_do(const struct client_thread *client, size_t done)
     return plan->acquires ? done < plan->acquires : now_ns() < client->go->start_ns + plan->run_ns;
 }
 
+/* False when nothing is to be done after all. */
+static bool wait_at_gate(struct go *go)
+{
+    pthread_mutex_lock(&go->lock);
+    go->waiting++;
+    pthread_cond_broadcast(&go->changed);
+    while (go->gate == GATE_SHUT)
+        pthread_cond_wait(&go->changed, &go->lock);
+    bool open = go->gate == GATE_OPEN;
+    pthread_mutex_unlock(&go->lock);
+    return open;
+}
+
+/* With all `expected` threads at the gate; start_ns is set before any of them sees it open. */
+static void open_gate(struct go *go, unsigned expected, bool call_off)
+{
+    pthread_mutex_lock(&go->lock);
+    while (go->waiting < expected)
+        pthread_cond_wait(&go->changed, &go->lock);
+    go->start_ns = now_ns();
+    go->gate = call_off ? GATE_CALLED_OFF : GATE_OPEN;
+    pthread_cond_broadcast(&go->changed);
+    pthread_mutex_unlock(&go->lock);
+}
+
 static void *client_main(void *data)
 {
     struct client_thread *client = data;
     struct daemon_lease lease;
 
-    pthread_barrier_wait(&client->go->barrier);
-    pthread_barrier_wait(&client->go->barrier);
+    if (!wait_at_gate(client->go))
+        return NULL;
     for (size_t i = 0; client->rc == 0 && more_to_do(client, i); i++) {
         uint64_t due_ns = due(client, i);
 
@@ -147,7 +175,9 @@ int clients_run(const struct daemon *daemon, const struct client_plan *plan,
                 struct client_events *ret_events, struct err *err)
 {
     struct client_thread *clients = calloc(plan->clients, sizeof *clients);
-    struct go go = { .plan = plan };
+    struct go go = { .plan = plan,
+                     .lock = PTHREAD_MUTEX_INITIALIZER,
+                     .changed = PTHREAD_COND_INITIALIZER };
     struct client_events events = { 0 };
     unsigned started = 0;
     int rc = clients ? 0 : err_set_errno(err, ENOMEM, "making clients");
@@ -158,20 +188,16 @@ int clients_run(const struct daemon *daemon, const struct client_plan *plan,
         rc = daemon_connect(daemon, &clients[i].api, err);
     }
     if (rc == 0) {
-        pthread_barrier_init(&go.barrier, NULL, plan->clients + 1);
         rc = start_threads(clients, &go, &started, err);
-        if (rc < 0) /* those that started wait at the barrier for ever: nothing to go on with */
-            return rc;
-        pthread_barrier_wait(&go.barrier);
-        events.start_ns = go.start_ns = now_ns() + NS_PER_MS;
-        pthread_barrier_wait(&go.barrier);
+        open_gate(&go, started, rc < 0);
         for (unsigned i = 0; i < started; i++)
             pthread_join(clients[i].thread, NULL);
-        pthread_barrier_destroy(&go.barrier);
-        rc = gather(clients, plan->clients, &events, err);
+        events.start_ns = go.start_ns;
+        if (rc == 0)
+            rc = gather(clients, plan->clients, &events, err);
     }
     for (unsigned i = 0; clients && i < plan->clients; i++) {
-        if (clients[i].go)
+        if (clients[i].go) /* else it was never connected */
             api_fini(&clients[i].api);
         free(clients[i].event);
     }
