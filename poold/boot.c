@@ -19,12 +19,14 @@
 #include "hosted.h"
 #include "link.h"
 #include "log.h"
+#include "pool_disk.h"
 #include "process.h"
 #include "snapstore.h"
 #include "warmup.h"
 #include "work.h"
 
 #define SNAPSHOT_TIMEOUT_MS 60000
+#define IMAGE_CMDLINE "volt.root=/dev/vda" /* volt-init goes into it */
 /* For the progress display of a first boot. */
 #define BOOT_MS_EXPECTED 12000
 
@@ -32,6 +34,7 @@ struct boot {
     struct link link;
     struct hosted_pool *hosted;
     struct snapstore_job job;
+    struct pool_disk disk; /* until the VM has it */
     uv_timer_t timer;
     pid_t pid;                      /* 0: not running */
     bool begun, parked, committing; /* transaction open; VM parked; SNAPSHOT_DONE came */
@@ -202,7 +205,7 @@ static void on_awake(struct boot *boot)
     if (!boot->warming || boot->warmup)
         boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
     else if (warmup_start(&boot->warmup, &boot->hosted->daemon->loop, boot->hosted->spec.warmup,
-                          &boot_warmup_ops, boot, &err) < 0)
+                          true, &boot_warmup_ops, boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);
 }
 
@@ -218,23 +221,44 @@ static void on_parked(struct boot *boot)
     }
 }
 
+static int boot_spawn(struct boot *boot, struct err *err);
+
+/* The transaction is open: what of the disk belongs to it. */
+static int disk_begin(struct boot *boot, struct err *err)
+{
+    const struct pool_spec *spec = &boot->hosted->spec;
+    int rc = pool_disk_note(spec, &boot->disk, &boot->job.manifest, err);
+
+    if (rc == 0 && pool_disk_writable(spec, &boot->disk))
+        rc = snapshot_create_disk(&boot->job.txn, err);
+    if (rc < 0)
+        snapshot_create_abort(&boot->job.txn);
+    return rc;
+}
+
 static void begin_run(void *data)
 {
     struct boot *boot = data;
     struct hosted_pool *hosted = boot->hosted;
 
-    boot->work_rc = snapstore_begin(&boot->job, hosted->daemon->snapshots_fd, hosted->pool.name,
-                                    &hosted->spec, &boot->job_err);
+    boot->work_rc = pool_disk_open(hosted->daemon, &hosted->spec, &boot->disk, &boot->job_err);
+    if (boot->work_rc == 0)
+        boot->work_rc = snapstore_begin(&boot->job, hosted->daemon->snapshots_fd, hosted->pool.name,
+                                        &hosted->spec, &boot->job_err);
+    if (boot->work_rc == 0)
+        boot->work_rc = disk_begin(boot, &boot->job_err);
 }
 
 static void begin_done(void *data)
 {
     struct boot *boot = data;
+    struct err err = { 0 };
 
     boot->work_out = false;
     boot->hosted->works--;
     boot->begun = boot->work_rc == 0;
     if (boot->ended) {
+        pool_disk_close(&boot->disk);
         if (boot->begun)
             boot_work(boot, abort_run, abort_done);
         boot->begun = false;
@@ -243,8 +267,11 @@ static void begin_done(void *data)
     }
     if (!boot->begun)
         boot_fail(boot, boot->job_err.code, boot->job_err.msg);
-    else
+    else if (boot->pid)
         snapshot_send(boot);
+    else if (boot_spawn(boot, &err) < 0) /* it has waited for its disk */
+        boot_fail(boot, err.code, err.msg);
+    pool_disk_close(&boot->disk);
 }
 
 static void commit_run(void *data)
@@ -380,14 +407,17 @@ static const struct link_ops boot_link_ops = {
 };
 
 /* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
-#define BOOT_ARGS 20
+#define BOOT_ARGS (20 + POOL_DISK_ARGS_MAX)
 struct boot_args {
+    struct pool_disk_args disk;
+    char cmdline[CMDLINE_BYTES + 32];
     char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_log[2 * PATH_MAX];
     char *argv[BOOT_ARGS];
 };
 
-static void args_fill(struct boot_args *args, struct hosted_pool *hosted)
+static void args_fill(struct boot_args *args, struct boot *boot)
 {
+    struct hosted_pool *hosted = boot->hosted;
     struct pool_spec *spec = &hosted->spec;
     unsigned n = 0;
 
@@ -397,6 +427,9 @@ static void args_fill(struct boot_args *args, struct hosted_pool *hosted)
     snprintf(args->bell_fd, sizeof args->bell_fd, "%d", SPAWN_FIRST_FD + 1);
     snprintf(args->console_log, sizeof args->console_log, "%s/%s.console.log",
              hosted->daemon->config.run_dir, hosted->pool.name);
+    snprintf(args->cmdline, sizeof args->cmdline, "%s%s%s", spec->image[0] ? IMAGE_CMDLINE : "",
+             spec->image[0] && spec->cmdline[0] ? " " : "", spec->cmdline);
+    pool_disk_args(spec, &boot->disk, boot->job.txn.disk_fd, SPAWN_FIRST_FD + 2, &args->disk);
     const struct {
         const char *name;
         char *value;
@@ -404,7 +437,7 @@ static void args_fill(struct boot_args *args, struct hosted_pool *hosted)
         { "--control-fd", args->control_fd }, { "--bell-fd", args->bell_fd },
         { "--kernel", spec->kernel },         { "--memory", args->memory },
         { "--vcpus", args->vcpus },           { "--console-log", args->console_log },
-        { "--initrd", spec->initrd },         { "--cmdline", spec->cmdline },
+        { "--initrd", spec->initrd },         { "--cmdline", args->cmdline },
     };
     args->argv[n++] = hosted->daemon->config.volt_vmm;
     args->argv[n++] = (char *)(uintptr_t) "run";
@@ -414,17 +447,19 @@ static void args_fill(struct boot_args *args, struct hosted_pool *hosted)
         args->argv[n++] = (char *)(uintptr_t)rows[i].name;
         args->argv[n++] = rows[i].value;
     }
+    for (unsigned i = 0; i < args->disk.argc; i++)
+        args->argv[n++] = args->disk.argv[i];
     args->argv[n] = NULL;
 }
 
 static int boot_spawn(struct boot *boot, struct err *err)
 {
     _cleanup_free_ struct boot_args *args = malloc(sizeof *args);
-    int control[2], bell[2] = { -1, -1 }, pidfd, rc;
+    int control[2], bell[2] = { -1, -1 }, fds[2 + POOL_DISK_FDS_MAX], pidfd, rc;
 
     if (!args)
         return err_set(err, ENOMEM, "out of memory");
-    args_fill(args, boot->hosted);
+    args_fill(args, boot);
     rc = link_socketpair(control);
     if (rc < 0)
         return err_set_errno(err, -rc, "can't make a socket pair");
@@ -434,7 +469,10 @@ static int boot_spawn(struct boot *boot, struct err *err)
         close(control[1]);
         return err_set_errno(err, -rc, "can't make a socket pair");
     }
-    rc = spawn_process(args->argv, (int[]){ control[1], bell[1] }, 2, &boot->pid, &pidfd, err);
+    fds[0] = control[1];
+    fds[1] = bell[1];
+    memcpy(fds + 2, args->disk.fds, args->disk.fd_count * sizeof fds[0]);
+    rc = spawn_process(args->argv, fds, 2 + args->disk.fd_count, &boot->pid, &pidfd, err);
     close(control[1]);
     close(bell[1]);
     if (rc < 0) {
@@ -467,14 +505,16 @@ void boot_start(struct hosted_pool *hosted)
     hosted->boot = boot;
     boot->hosted = hosted;
     boot->began_ns = now_ns();
-    boot->job.txn = (struct snapshot_txn){ .dir_fd = -1, .state_fd = -1, .memory_fd = -1 };
+    boot->job.txn = (struct snapshot_txn){ .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1 };
+    boot->disk = POOL_DISK_INIT;
     link_init(&boot->link, &daemon->loop, &boot_link_ops);
     boot->link_open = true;
     uv_timer_init(&daemon->loop, &boot->timer);
     boot->timer.data = boot;
     boot->timer_open = true;
     uv_timer_start(&boot->timer, on_timeout, daemon->config.boot_timeout_ms, 0);
-    if (boot_spawn(boot, &err) < 0)
+    /* A VM with a disk waits until that is open; others boot meanwhile. */
+    if (!pool_disk_wanted(&hosted->spec) && boot_spawn(boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);
     else if (boot_work(boot, begin_run, begin_done) < 0)
         boot_fail(boot, ENOMEM, "out of memory");

@@ -9,7 +9,9 @@
 
 #include "http.h"
 #include "log.h"
+#include "process.h"
 #include "template.h"
+#include "trial.h"
 
 static const enum failure exit_failures[EXIT_REASON_COUNT] = {
     [EXIT_REASON_NONE] = FAILURE_PROTOCOL,
@@ -150,6 +152,15 @@ static void group_join(struct clone *clone, int pidfd)
         vm_groups_join(&clone->daemon->vm_groups, clone->dir.id, pidfd, &limits, on_group, clone);
 }
 
+/* Its READY and its pidfd come over two sockets, in any order. */
+static void trial_begin(struct clone *clone)
+{
+    if (!clone->trial_due || clone->link.fds[LINK_PIDFD] < 0)
+        return;
+    clone->trial_due = false;
+    clone->trial = trial_start(clone->slot);
+}
+
 void clone_born(struct clone *clone, int pidfd)
 {
     if (link_attach(&clone->link, LINK_PIDFD, pidfd) < 0) {
@@ -161,6 +172,8 @@ void clone_born(struct clone *clone, int pidfd)
         link_kill(&clone->link);
     else if (clone->slot)
         group_join(clone, pidfd);
+    if (clone->slot && clone->slot->state != SLOT_STOPPING)
+        trial_begin(clone);
 }
 
 void clone_unborn(struct clone *clone, const char *detail)
@@ -292,10 +305,20 @@ static void ops_forget(void *context, struct slot *slot)
     if (!clone)
         return;
     list_remove(&clone->unborn);
+    trial_abandon(clone->trial);
     vm_dirs_give_back(&daemon->vm_dirs, &clone->dir);
     clone->slot = NULL;
     slot->vm = NULL;
     link_close(&clone->link);
+}
+
+static void ops_trial(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+
+    (void)context;
+    clone->trial_due = true;
+    trial_begin(clone);
 }
 
 static uint64_t ops_now(void *context)
@@ -318,6 +341,7 @@ const struct vm_ops clone_ops = {
     .clone = ops_clone,
     .wake = ops_wake,
     .kill = ops_kill,
+    .trial = ops_trial,
     .forget = ops_forget,
     .now = ops_now,
     .schedule = ops_schedule,
@@ -336,16 +360,6 @@ int clone_connect(struct slot *slot, struct control_msg *msg, int fd)
 int clone_pid(const struct slot *slot)
 {
     const struct clone *clone = slot->vm;
-    char path[48], line[128];
-    int pid = 0;
-    FILE *info;
 
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", clone->link.fds[LINK_PIDFD]);
-    info = fopen(path, "re");
-    if (!info)
-        return 0;
-    while (fgets(line, sizeof line, info) && sscanf(line, "Pid: %d", &pid) != 1)
-        ;
-    fclose(info);
-    return pid > 0 ? pid : 0;
+    return process_of_pidfd(clone->link.fds[LINK_PIDFD]);
 }

@@ -16,6 +16,8 @@ struct clone {
     bool kill_wanted;
     bool in_group;                  /* of its own (vm_groups.h) */
     struct vm_group_job *group_job; /* on its way into it; NULL: none */
+    bool trial_due;                 /* it is to be recorded once its process is known */
+    struct trial *trial;            /* it is recorded; NULL: not */
 };
 
 #endif

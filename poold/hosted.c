@@ -77,10 +77,12 @@ void hosted_boot_failed(struct hosted_pool *hosted, const char *detail)
     hosted_set_state(hosted, POOL_FAILED, detail);
 }
 
-void hosted_template_ready(struct hosted_pool *hosted)
+void hosted_template_ready(struct hosted_pool *hosted, bool has_working_set)
 {
     backoff_success(&hosted->template_backoff);
     hosted_set_state(hosted, POOL_READY, NULL);
+    if (!has_working_set)
+        pool_trial_want(&hosted->pool);
 }
 
 void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool final,

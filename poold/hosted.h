@@ -21,7 +21,7 @@ void hosted_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint6
 void hosted_boot_failed(struct hosted_pool *hosted, const char *detail);
 
 /* What the template tells; final: a new one would end the same way. */
-void hosted_template_ready(struct hosted_pool *hosted);
+void hosted_template_ready(struct hosted_pool *hosted, bool has_working_set);
 void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool final,
                            const char *detail);
 

@@ -8,6 +8,8 @@
 
 #include "pool_internal.h"
 
+#define TRIAL_ATTEMPTS 2
+
 static const char *const pool_state_names[] = {
     [POOL_BOOTING] = "booting", [POOL_SNAPSHOTTING] = "snapshotting",
     [POOL_LOADING] = "loading", [POOL_READY] = "ready",
@@ -58,7 +60,7 @@ uint32_t pool_vm_count(const struct pool *pool)
 
 uint32_t pool_live_count(const struct pool *pool)
 {
-    return pool_vm_count(pool) - pool->dying;
+    return pool_vm_count(pool) - pool->dying - (pool->trial != NULL);
 }
 
 void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot)
@@ -139,7 +141,7 @@ static bool serve_one(struct pool *pool, struct acquire *acquire)
     if (pool->state != POOL_READY || pool_live_count(pool) >= pool->max)
         return false;
     waiter_unlink(acquire);
-    return pool_clone_start(pool, acquire, false);
+    return pool_clone_start(pool, acquire, CLONE_PARKED);
 }
 
 void pool_serve(struct pool *pool)
@@ -242,6 +244,20 @@ void pool_acquire_cancel(struct acquire *acquire)
         slot->acquire = NULL;
         pool_slot_stop(slot);
     }
+}
+
+void pool_trial_want(struct pool *pool)
+{
+    pool->trials_left = TRIAL_ATTEMPTS;
+    pool_schedule(pool);
+}
+
+void pool_trial_over(struct slot *slot, bool success)
+{
+    if (success)
+        slot->pool->trials_left = 0;
+    if (slot->state != SLOT_STOPPING)
+        pool_slot_stop(slot);
 }
 
 void pool_release(struct slot *slot)

@@ -15,6 +15,8 @@
  *      tried again with another, ACQUIRE_ATTEMPTS times in all, at the head of the queue.
  *   5. Closing a KVM VM is slow: at most dying_max VMs die at a time, the others wait in the kill
  *      queue and still count towards `max`.
+ *   6. A trial VM may be wanted once, to record the snapshot's working set: started when there is
+ *      nothing to refill, given to nobody, counted neither in `max` nor in any metric.
  */
 #ifndef VOLT_POOLD_POOL_H
 #define VOLT_POOLD_POOL_H
@@ -51,6 +53,8 @@ struct vm_ops {
     int (*wake)(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags);
     /* Kills it; pool_vm_gone follows. */
     void (*kill)(void *context, struct slot *slot);
+    /* A trial VM is READY: do with it what it was made for, then call pool_trial_over. */
+    void (*trial)(void *context, struct slot *slot);
     /* Frees slot->vm; its process is gone. */
     void (*forget)(void *context, struct slot *slot);
     uint64_t (*now)(void *context);
@@ -65,6 +69,7 @@ struct pool_timeouts {
     uint64_t awake_ns;   /* WAKE to AWAKE */
     uint64_t ready_ns;   /* AWAKE to READY or PARKED */
     uint64_t surplus_ns; /* how long a VM beyond `min` is kept */
+    uint64_t trial_ns;   /* READY to pool_trial_over */
 };
 
 /* Shared by all pools of a daemon. */
@@ -94,6 +99,8 @@ struct pool {
     uint32_t dying; /* of counts[SLOT_STOPPING]: kill sent */
     struct list waiters;
     uint32_t waiting;
+    uint32_t trials_left; /* attempts; 0: no trial is wanted */
+    struct slot *trial;   /* until it is STOPPING; NULL: none */
     struct backoff backoff;
     uint64_t surplus_since_ns; /* 0: no VM is beyond min or shells */
     char last_failure[POOL_ERROR_BYTES];
@@ -140,6 +147,11 @@ void pool_set_limits(struct pool *pool, uint32_t min, uint32_t max, uint32_t she
 void pool_acquire(struct pool *pool, struct acquire *acquire);
 /* Forgets an acquire that is not done. */
 void pool_acquire_cancel(struct acquire *acquire);
+
+/* Have a trial VM made as soon as there is nothing better to do. */
+void pool_trial_want(struct pool *pool);
+/* Ends a trial VM, if it has not been stopped already; with success no other is made. */
+void pool_trial_over(struct slot *slot, bool success);
 
 /* Ends a lease: the VM is killed and not reused. */
 void pool_release(struct slot *slot);

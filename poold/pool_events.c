@@ -7,7 +7,7 @@
 
 #include "pool_internal.h"
 
-struct slot *pool_slot_create(struct pool *pool)
+struct slot *pool_slot_create(struct pool *pool, bool trial)
 {
     struct slot *slot = calloc(1, sizeof *slot);
 
@@ -16,9 +16,13 @@ struct slot *pool_slot_create(struct pool *pool)
     list_init(&slot->kill_node);
     slot->pool = pool;
     slot->state = SLOT_PREPARING;
+    slot->trial = trial;
     list_append(&pool->slots[SLOT_PREPARING], &slot->node);
     pool->counts[SLOT_PREPARING]++;
-    pool->env->refilling++;
+    if (trial)
+        pool->trial = slot;
+    else
+        pool->env->refilling++;
     return slot;
 }
 
@@ -30,7 +34,7 @@ void pool_slot_move(struct slot *slot, enum slot_state to)
     assert(slot_may_move(slot->state, to));
     list_remove(&slot->node);
     pool->counts[slot->state]--;
-    env->refilling -= slot->state == SLOT_PREPARING;
+    env->refilling -= slot->state == SLOT_PREPARING && !slot->trial;
     env->waking -= slot->state == SLOT_WAKING;
     slot->state = to;
     slot->deadline_ns = 0;
@@ -83,7 +87,11 @@ void pool_slot_stop(struct slot *slot)
     demand_end(slot);
     slot->phase = SLOT_PHASE_NONE;
     pool_slot_move(slot, SLOT_STOPPING);
-    if (!slot->kill_sent)
+    if (slot->trial)
+        slot->pool->trial = NULL; /* it counts as dying from here on: not by way of the queue */
+    if (slot->trial && !slot->kill_sent)
+        slot_kill(slot);
+    else if (!slot->kill_sent)
         list_append(&env->kill_queue, &slot->kill_node);
     pool_kill_queue(env);
     pool_schedule(slot->pool);
@@ -94,6 +102,10 @@ void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail)
     struct pool *pool = slot->pool;
     struct acquire *acquire = slot->acquire;
 
+    if (slot->trial) {
+        pool_slot_stop(slot);
+        return;
+    }
     pool->counters.failures[failure]++;
     snprintf(pool->last_failure, sizeof pool->last_failure, "%s: %s", failure_name(failure),
              detail);
@@ -131,10 +143,10 @@ static void restore_begin(struct slot *slot, struct acquire *acquire, uint64_t p
     pool_slot_deadline(slot, slot->begun_ns + patience_ns);
 }
 
-bool pool_clone_start(struct pool *pool, struct acquire *acquire, bool shell)
+bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use use)
 {
     const struct pool_timeouts *t = &pool->env->timeouts;
-    struct slot *slot = pool_slot_create(pool);
+    struct slot *slot = pool_slot_create(pool, use == CLONE_TRIAL);
     int rc;
 
     if (!slot) {
@@ -144,8 +156,8 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, bool shell)
     }
     slot->tier = TIER_COLD;
     slot->begun_ns = pool_now(pool);
-    rc = pool->env->ops->clone(pool->env->context, slot, !shell,
-                               acquire ? 0 : DOORBELL_FLAG_PARK_AGAIN);
+    rc = pool->env->ops->clone(pool->env->context, slot, use != CLONE_SHELL,
+                               acquire || slot->trial ? 0 : DOORBELL_FLAG_PARK_AGAIN);
     if (rc < 0) {
         /* No process, so no event will come: it is dead on the spot. */
         slot->acquire = acquire;
@@ -156,7 +168,7 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, bool shell)
         pool_vm_gone(slot);
         return false;
     }
-    if (shell) {
+    if (use == CLONE_SHELL) {
         slot->phase = SLOT_PHASE_CLONING;
         pool_slot_deadline(slot, slot->begun_ns + t->setup_ns);
     } else {
@@ -241,8 +253,10 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
     }
     t->awake_ns = MIN_OF(run_ns, took_ns);
     t->load_ns = took_ns - t->awake_ns;
-    histogram_add(&metrics->load, t->load_ns);
-    histogram_add(&metrics->awake, t->awake_ns);
+    if (!slot->trial) {
+        histogram_add(&metrics->load, t->load_ns);
+        histogram_add(&metrics->awake, t->awake_ns);
+    }
     if (slot->demanded)
         pool_schedule(slot->pool);
     demand_end(slot);
@@ -264,6 +278,12 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status)
         return;
     }
     uint64_t now = pool_now(pool);
+    if (slot->trial) {
+        slot->phase = SLOT_PHASE_NONE;
+        pool_slot_deadline(slot, now + pool->env->timeouts.trial_ns);
+        pool->env->ops->trial(pool->env->context, slot);
+        return;
+    }
     slot->timings.ready_ns = now - slot->awake_ns;
     histogram_add(&pool->env->metrics->ready, slot->timings.ready_ns);
     pool->counters.restores++;

@@ -16,8 +16,8 @@ static inline void pool_schedule(const struct pool *pool)
     pool->env->ops->schedule(pool->env->context);
 }
 
-/* A new PREPARING slot; NULL without memory. */
-struct slot *pool_slot_create(struct pool *pool);
+/* A new PREPARING slot, or a trial's, which does not count as refilling; NULL without memory. */
+struct slot *pool_slot_create(struct pool *pool, bool trial);
 void pool_slot_move(struct slot *slot, enum slot_state to);
 void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns);
 
@@ -25,9 +25,16 @@ void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns);
 void pool_slot_stop(struct slot *slot);
 /* Discards a VM that failed and counts it; its acquire is tried again or told. */
 void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail);
-/* Starts a clone in a new slot: for acquire, or (NULL) for the pool, as a shell or to be parked.
+/* What a clone that no acquire waits for is made for. */
+enum clone_use {
+    CLONE_PARKED,
+    CLONE_SHELL,
+    CLONE_TRIAL,
+};
+
+/* Starts a clone in a new slot: for acquire (use is CLONE_PARKED then), or (NULL) for the pool.
  * False when it failed. */
-bool pool_clone_start(struct pool *pool, struct acquire *acquire, bool shell);
+bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use use);
 /* Restores a SHELL: for acquire, or (NULL) to be parked. */
 void pool_shell_restore(struct slot *slot, struct acquire *acquire);
 

@@ -2,13 +2,12 @@
 /* Owns what a pool does when nobody asks: refill, shrink and the deadlines; see pool.h. */
 #include "pool_internal.h"
 
-static bool refill_may_start(const struct pool *pool, uint64_t now)
+static bool refill_allowed(const struct pool *pool, uint64_t now)
 {
     const struct pool_env *env = pool->env;
 
     return pool->state == POOL_READY && !env->stopping && pool->waiting == 0 && env->waking == 0 &&
-           env->refilling < env->refill_max && pool_live_count(pool) < pool->max &&
-           !backoff_active(&pool->backoff, now);
+           env->refilling < env->refill_max && !backoff_active(&pool->backoff, now);
 }
 
 static uint32_t shells_on_the_way(const struct pool *pool)
@@ -25,23 +24,34 @@ static void pool_refill(struct pool *pool)
     uint64_t now = pool_now(pool);
 
     /* Each round starts one VM or ends the loop; refill_max bounds it. */
-    while (refill_may_start(pool, now)) {
+    while (pool_live_count(pool) < pool->max && refill_allowed(pool, now)) {
         uint32_t shells_coming = shells_on_the_way(pool);
-        uint32_t parked_coming = pool->counts[SLOT_PREPARING] - shells_coming;
+        uint32_t parked_coming =
+            pool->counts[SLOT_PREPARING] - shells_coming - (pool->trial != NULL);
 
         if (pool->counts[SLOT_PARKED] + parked_coming < pool->min) {
             if (pool->counts[SLOT_SHELL] > pool->shells)
                 pool_shell_restore(list_entry(pool->slots[SLOT_SHELL].next, struct slot, node),
                                    NULL);
-            else if (!pool_clone_start(pool, NULL, false))
+            else if (!pool_clone_start(pool, NULL, CLONE_PARKED))
                 return;
         } else if (pool->counts[SLOT_SHELL] + shells_coming < pool->shells) {
-            if (!pool_clone_start(pool, NULL, true))
+            if (!pool_clone_start(pool, NULL, CLONE_SHELL))
                 return;
         } else {
             return;
         }
     }
+}
+
+/* After the refill: what users wait for comes first. */
+static void trial_start(struct pool *pool)
+{
+    if (pool->trials_left == 0 || pool->counts[SLOT_PREPARING] > 0 ||
+        !refill_allowed(pool, pool_now(pool)))
+        return;
+    pool->trials_left--;
+    pool_clone_start(pool, NULL, CLONE_TRIAL);
 }
 
 static void surplus_watch(struct pool *pool)
@@ -80,6 +90,7 @@ void pool_pump(struct pool *pool)
         return;
     excess_stop(pool);
     pool_refill(pool);
+    trial_start(pool);
     surplus_watch(pool);
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -84,7 +85,7 @@ static int fork_exec(char *const argv[], const int *high, unsigned fd_count, pid
 int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *ret_pid,
                   int *ret_pidfd, struct err *err)
 {
-    int high[SPAWN_FDS_MAX] = { -1, -1, -1, -1 };
+    int high[SPAWN_FDS_MAX];
     int rc = 0, pidfd = -1;
     pid_t pid = -1;
 
@@ -110,4 +111,20 @@ int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *
     *ret_pid = pid;
     *ret_pidfd = pidfd;
     return 0;
+}
+
+pid_t process_of_pidfd(int pidfd)
+{
+    char path[48], line[128];
+    FILE *info;
+    int pid = 0;
+
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    info = fopen(path, "re");
+    if (!info)
+        return 0;
+    while (fgets(line, sizeof line, info) && sscanf(line, "Pid: %d", &pid) != 1)
+        ;
+    fclose(info);
+    return pid > 0 ? pid : 0;
 }

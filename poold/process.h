@@ -9,12 +9,15 @@
 #include "base/err.h"
 
 #define SPAWN_FIRST_FD 3
-#define SPAWN_FDS_MAX 4
+#define SPAWN_FDS_MAX 32
 
 /* Runs argv[0] with fds[i] as fd SPAWN_FIRST_FD + i, stdin from /dev/null, stdout and stderr
  * poold's, default signals. 0 with the pid (to be reaped by the caller) and its pidfd
  * (close-on-exec). */
 int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *ret_pid,
                   int *ret_pidfd, struct err *err);
+
+/* The process's id in this pid namespace; 0 when it is gone. Any thread; reads /proc. */
+pid_t process_of_pidfd(int pidfd);
 
 #endif

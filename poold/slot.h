@@ -87,6 +87,7 @@ struct slot {
     enum slot_phase phase;
     enum tier tier;        /* WAKING, LEASED: what it was served from */
     bool demanded;         /* WAKING, not yet AWAKE, not from PARKED: counts in pool_env.demanded */
+    bool trial;            /* made to record the working set; nobody gets it */
     bool kill_sent;        /* STOPPING: SIGKILL is on its way, the VM counts as dying */
     struct list kill_node; /* STOPPING: in the kill queue */
     uint64_t deadline_ns;  /* when the state's patience or lease ends; 0: never */

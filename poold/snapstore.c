@@ -10,6 +10,7 @@
 
 #include "snapshot/file.h"
 #include "snapshot/host.h"
+#include "snapshot/template.h"
 
 int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
                     const struct pool_spec *spec, struct err *err)
@@ -84,7 +85,8 @@ int snapstore_commit(struct snapstore_job *job, uint64_t cold_boot_ms, uint64_t 
     return snapshot_create_commit(&job->txn, &job->manifest, err);
 }
 
-int snapstore_open(int store_fd, const char *name, int *ret_fd, struct err *err)
+int snapstore_open(int store_fd, const char *name, int *ret_fd, bool *ret_has_working_set,
+                   struct err *err)
 {
     _cleanup_free_ struct snapshot_info *info = malloc(sizeof *info);
     int rc;
@@ -96,7 +98,35 @@ int snapstore_open(int store_fd, const char *name, int *ret_fd, struct err *err)
         return rc;
     if (info->error.code)
         return err_set(err, info->error.code, "%s", info->error.msg);
+    *ret_has_working_set = info->working_set_bytes > 0;
     return snapshot_dir_open(store_fd, name, ret_fd, err);
+}
+
+int snapstore_record(int store_fd, const char *name, pid_t pid, int *ret_fd, uint64_t *ret_bytes,
+                     struct err *err)
+{
+    _cleanup_free_ struct manifest *manifest = malloc(sizeof *manifest);
+    _cleanup_close_ int dir_fd = -1, memory_fd = -1;
+    struct working_set set = { 0 };
+    uint64_t file_bytes;
+    int rc;
+
+    if (!manifest)
+        return err_set(err, ENOMEM, "out of memory");
+    rc = snapshot_dir_open(store_fd, name, &dir_fd, err);
+    if (rc == 0)
+        rc = manifest_load(dir_fd, manifest, err);
+    if (rc == 0)
+        rc = snapshot_memory_open(dir_fd, manifest, &memory_fd, err);
+    if (rc == 0)
+        rc = working_set_record(pid, memory_fd, manifest->memory_bytes, &set, err);
+    if (rc == 0)
+        rc = working_set_store(dir_fd, &manifest->id, &set, err);
+    *ret_bytes = working_set_bytes(&set);
+    working_set_fini(&set);
+    return rc < 0 ? rc
+                  : snapshot_file_open(dir_fd, SNAPSHOT_FILE_WORKING_SET, 1, UINT32_MAX, ret_fd,
+                                       &file_bytes, err);
 }
 
 static json_t *info_json(const struct snapshot_info *info)

@@ -23,8 +23,15 @@ int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
 int snapstore_commit(struct snapstore_job *job, uint64_t cold_boot_ms, uint64_t stopped_ns,
                      struct err *err);
 
-/* A directory fd for --snapshot-fd, after a check that the manifest can be read. */
-int snapstore_open(int store_fd, const char *name, int *ret_fd, struct err *err);
+/* A directory fd for --snapshot-fd, after a check that the manifest can be read, and whether there
+ * is a working set. */
+int snapstore_open(int store_fd, const char *name, int *ret_fd, bool *ret_has_working_set,
+                   struct err *err);
+
+/* Records what process pid has touched of the snapshot's memory, as its working set; *ret_fd is the
+ * new file, read-only. ret_bytes: of RAM. */
+int snapstore_record(int store_fd, const char *name, pid_t pid, int *ret_fd, uint64_t *ret_bytes,
+                     struct err *err);
 
 /* The bodies of GET /v1/snapshots, GET /v1/snapshots/NAME and POST .../verify; the caller's. NULL
  * with err on failure (-ENOENT: no such snapshot). */

@@ -14,6 +14,7 @@
 #include "hosted.h"
 #include "link.h"
 #include "log.h"
+#include "pool_disk.h"
 #include "process.h"
 #include "snapstore.h"
 #include "work.h"
@@ -24,17 +25,22 @@ struct template
     struct hosted_pool *hosted;
     pid_t pid; /* 0: not running */
     bool ready, killed;
-    bool said_why;      /* it told in EXITED why it ends: trying again is of no use */
-    struct list unborn; /* clones whose CLONED has not come */
+    bool has_working_set; /* its snapshot */
+    bool said_why;        /* it told in EXITED why it ends: trying again is of no use */
+    struct list unborn;   /* clones whose CLONED has not come */
     uint64_t next_cookie;
     char detail[ERR_MSG_BYTES];
     int snapshot_fd;
+    struct pool_disk disk; /* until the process has it */
+    bool disk_writable;
 };
 
 static void template_free(struct link *link)
 {
     struct template *template = list_entry(link, struct template, link);
 
+    close_fd(&template->snapshot_fd);
+    pool_disk_close(&template->disk);
     free(template);
 }
 
@@ -66,7 +72,7 @@ static void on_hello(struct template *template, const struct control_msg *msg)
         return;
     }
     template->ready = true;
-    hosted_template_ready(template->hosted);
+    hosted_template_ready(template->hosted, template->has_working_set);
 }
 
 static void on_cloned(struct template *template, const struct control_msg *msg, int *pidfd)
@@ -164,22 +170,26 @@ static int template_spawn(struct template *template, struct err *err)
 {
     struct daemon *daemon = template->hosted->daemon;
     char control_text[16], snapshot_text[16];
-    char *argv[] = { daemon->config.volt_vmm,
-                     (char[]){ "template" },
-                     (char[]){ "--control-fd" },
-                     control_text,
-                     (char[]){ "--snapshot-fd" },
-                     snapshot_text,
-                     NULL };
-    int pair[2], pidfd, rc;
+    char *argv[7 + POOL_DISK_ARGS_MAX] = { daemon->config.volt_vmm,
+                                           (char[]){ "template" },
+                                           (char[]){ "--control-fd" },
+                                           control_text,
+                                           (char[]){ "--snapshot-fd" },
+                                           snapshot_text };
+    int pair[2], fds[2 + POOL_DISK_FDS_MAX], pidfd, rc;
+    struct pool_disk_args disk;
 
     snprintf(control_text, sizeof control_text, "%d", SPAWN_FIRST_FD);
     snprintf(snapshot_text, sizeof snapshot_text, "%d", SPAWN_FIRST_FD + 1);
     rc = link_socketpair(pair);
     if (rc < 0)
         return err_set_errno(err, -rc, "can't make a socket pair");
-    rc = spawn_process(argv, (int[]){ pair[1], template->snapshot_fd }, 2, &template->pid, &pidfd,
-                       err);
+    pool_disk_args(&template->hosted->spec, &template->disk, -1, SPAWN_FIRST_FD + 2, &disk);
+    memcpy(argv + 6, disk.argv, disk.argc * sizeof argv[0]);
+    fds[0] = pair[1];
+    fds[1] = template->snapshot_fd;
+    memcpy(fds + 2, disk.fds, disk.fd_count * sizeof fds[0]);
+    rc = spawn_process(argv, fds, 2 + disk.fd_count, &template->pid, &pidfd, err);
     close(pair[1]);
     if (rc < 0) {
         template->pid = 0;
@@ -203,7 +213,9 @@ static void open_run(void *data)
     struct err err = { 0 };
 
     if (snapstore_open(hosted->daemon->snapshots_fd, hosted->pool.name, &template->snapshot_fd,
-                       &err) < 0) {
+                       &template->has_working_set, &err) < 0 ||
+        pool_disk_open(hosted->daemon, &hosted->spec, &template->disk, &err) < 0) {
+        close_fd(&template->snapshot_fd);
         template->said_why = true;
         snprintf(template->detail, sizeof template->detail, "%s", err.msg);
     }
@@ -215,6 +227,7 @@ static void open_done(void *data)
     struct err err = { 0 };
 
     template->hosted->works--;
+    template->disk_writable = pool_disk_writable(&template->hosted->spec, &template->disk);
     if (template->killed || template->snapshot_fd < 0) {
         template_end(template);
         return;
@@ -225,6 +238,7 @@ static void open_done(void *data)
         return;
     }
     close_fd(&template->snapshot_fd);
+    pool_disk_close(&template->disk);
 }
 
 void template_start(struct hosted_pool *hosted)
@@ -238,6 +252,7 @@ void template_start(struct hosted_pool *hosted)
     link_init(&template->link, &hosted->daemon->loop, &template_link_ops);
     template->hosted = hosted;
     template->snapshot_fd = -1;
+    template->disk = POOL_DISK_INIT;
     list_init(&template->unborn);
     hosted->template = template;
     hosted->works++;
@@ -257,16 +272,32 @@ int template_clone(struct template *template, struct clone *clone, const int *fd
                    unsigned fd_count, uint32_t uid)
 {
     struct control_msg msg = { .type = CONTROL_CLONE, .cookie = ++template->next_cookie };
-    int rc;
+    _cleanup_close_ int delta_fd = -1;
+    int all[CONTROL_FDS_MAX], rc;
 
     if (!template->ready || template->killed)
         return -ENOTCONN;
     msg.u.clone.uid = msg.u.clone.gid = uid;
     msg.u.clone.extra_fds = CONTROL_CLONE_FD_VSOCK_DIR;
-    rc = control_send(template->link.fds[LINK_CONTROL], &msg, fds, fd_count);
+    memcpy(all, fds, fd_count * sizeof all[0]);
+    if (template->disk_writable) {
+        delta_fd = delta_stock_take(&template->hosted->daemon->deltas);
+        if (delta_fd < 0)
+            return delta_fd;
+        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_DISK;
+        all[fd_count++] = delta_fd;
+    }
+    rc = control_send(template->link.fds[LINK_CONTROL], &msg, all, fd_count);
     if (rc < 0)
         return rc;
     clone->cookie = msg.cookie;
     list_append(&template->unborn, &clone->unborn);
     return 0;
+}
+
+int template_working_set(struct template *template, int fd)
+{
+    struct control_msg msg = { .type = CONTROL_WORKING_SET };
+
+    return control_send(template->link.fds[LINK_CONTROL], &msg, &fd, 1);
 }

@@ -19,6 +19,9 @@ struct clone;
 int template_clone(struct template *template, struct clone *clone, const int *fds,
                    unsigned fd_count, uint32_t uid);
 
+/* Has it use a working set (fd stays the caller's) for the clones to come. 0 or -errno. */
+int template_working_set(struct template *template, int fd);
+
 /* The template forked it: pidfd is the clone's. */
 void clone_born(struct clone *clone, int pidfd);
 /* It never came to be. */

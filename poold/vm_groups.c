@@ -12,6 +12,7 @@
 
 #include "base/util.h"
 #include "log.h"
+#include "process.h"
 #include "slot.h"
 #include "work.h"
 
@@ -57,23 +58,6 @@ void vm_groups_fini(struct vm_groups *groups)
     cgroup_host_close(&groups->host, groups->name);
 }
 
-/* The process's id as this process sees it; 0 when it is gone. */
-static pid_t pidfd_pid(int pidfd)
-{
-    char path[48], line[128];
-    FILE *info;
-    int pid = 0;
-
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-    info = fopen(path, "re");
-    if (!info)
-        return 0;
-    while (fgets(line, sizeof line, info) && sscanf(line, "Pid: %d", &pid) != 1)
-        ;
-    fclose(info);
-    return pid > 0 ? pid : 0;
-}
-
 static bool pidfd_exited(int pidfd)
 {
     struct pollfd watched = { .fd = pidfd, .events = POLLIN };
@@ -85,7 +69,7 @@ static void job_run(void *data)
 {
     struct vm_group_job *job = data;
     const struct cgroup_host *host = &job->groups->host;
-    pid_t pid = pidfd_pid(job->pidfd);
+    pid_t pid = process_of_pidfd(job->pidfd);
 
     if (pid == 0 || pidfd_exited(job->pidfd)) {
         job->result = -ESRCH;

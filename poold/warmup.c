@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the two agent sessions of a warm-up: EXEC, then PARK; see warmup.h. */
+/* Owns the agent sessions of a warm-up: EXEC, then perhaps PARK; see warmup.h. */
 #include "warmup.h"
 
 #include <errno.h>
@@ -28,6 +28,7 @@ struct warmup {
     uv_poll_t poll;
     int fd;
     enum step step;
+    bool park;     /* after the command */
     bool greeted;  /* the host's "OK <port>" line has come */
     bool finished; /* freed when the poll is closed */
     char *command;
@@ -135,6 +136,10 @@ static void on_exit_frame(struct warmup *warmup, const uint8_t *payload, uint32_
                                                    : "error",
                  ended.value);
         fail(warmup, what);
+        return;
+    }
+    if (!warmup->park) {
+        finish(warmup);
         return;
     }
     uv_close((uv_handle_t *)&warmup->poll, on_session_closed);
@@ -257,7 +262,7 @@ static int session_start(struct warmup *warmup)
     return uv_poll_start(&warmup->poll, UV_READABLE, on_readable);
 }
 
-int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *command,
+int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *command, bool park,
                  const struct warmup_ops *ops, void *owner, struct err *err)
 {
     struct warmup *warmup = calloc(1, sizeof *warmup);
@@ -270,6 +275,7 @@ int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *comman
         return err_set(err, ENOMEM, "out of memory");
     }
     warmup->loop = loop;
+    warmup->park = park;
     warmup->ops = ops;
     warmup->owner = owner;
     rc = session_start(warmup);

@@ -63,6 +63,11 @@ int working_set_decode(const uint8_t *bytes, size_t len, const struct digest *sn
 int working_set_load(int dirfd, const struct digest *snapshot_id, uint64_t ram_bytes,
                      struct working_set *ret_set, struct err *err);
 
+/* The same from the open file, however it was come by: regular, of a sane size, read from its
+ * beginning. */
+int working_set_read(int fd, const struct digest *snapshot_id, uint64_t ram_bytes,
+                     struct working_set *ret_set, struct err *err);
+
 /* Asks the kernel to read the ranges of memory.img into the page cache, without waiting
  * (POSIX_FADV_WILLNEED, nearby ranges joined). Once per cold cache, by the template. */
 int working_set_readahead(const struct working_set *set, int memory_fd);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/util.h"
 #include "snapshot/file.h"
@@ -129,6 +130,26 @@ int working_set_load(int dirfd, const struct digest *snapshot_id, uint64_t ram_b
         snapshot_file_read(dirfd, SNAPSHOT_FILE_WORKING_SET, FILE_BYTES_MAX, &bytes, &len, err);
 
     return rc < 0 ? rc : working_set_decode(bytes, len, snapshot_id, ram_bytes, ret_set, err);
+}
+
+int working_set_read(int fd, const struct digest *snapshot_id, uint64_t ram_bytes,
+                     struct working_set *ret_set, struct err *err)
+{
+    _cleanup_free_ uint8_t *bytes = NULL;
+    struct stat file;
+
+    if (fstat(fd, &file) < 0)
+        return err_set_errno(err, errno, "working-set: looking at it");
+    if (!S_ISREG(file.st_mode) || file.st_size < 1 || (uint64_t)file.st_size > FILE_BYTES_MAX)
+        return err_set(err, EINVAL, "working-set: not a regular file of at most %zu bytes",
+                       FILE_BYTES_MAX);
+    bytes = malloc((size_t)file.st_size);
+    if (!bytes)
+        return err_set_errno(err, ENOMEM, "working-set: %lld bytes", (long long)file.st_size);
+    int rc = pread_all(fd, bytes, (size_t)file.st_size, 0);
+    if (rc < 0)
+        return err_set_errno(err, -rc, "working-set: reading it");
+    return working_set_decode(bytes, (size_t)file.st_size, snapshot_id, ram_bytes, ret_set, err);
 }
 
 int working_set_store(int dirfd, const struct digest *snapshot_id, const struct working_set *set,

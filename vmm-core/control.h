@@ -58,8 +58,10 @@ enum control_type {
                               sends is typed into the UART. One at a time: a second one replaces
                               the first. console.backlog_only: no live output, closed at once */
     CONTROL_QUERY_STATS,
-    CONTROL_STOP,  /* power button: end the VM now, with reason STOPPED */
-    CONTROL_CLONE, /* clone; fds: [control, bell] and then what clone.extra_fds names */
+    CONTROL_STOP,        /* power button: end the VM now, with reason STOPPED */
+    CONTROL_CLONE,       /* clone; fds: [control, bell] and then what clone.extra_fds names */
+    CONTROL_WORKING_SET, /* to a template; fds: [the snapshot's file working-set, read-only]: for
+                            clones from now on. A damaged one is ignored */
 };
 
 /* Why a VM ended. The name table is control_exit_reason_name(). */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -119,11 +120,20 @@ static void say_frame(int fd, uint8_t type, const void *payload, uint32_t bytes)
         fprintf(stderr, "fake_vmm: the agent's client hung up\n");
 }
 
-/* One agent session of the boot VM: commands with "exit" in them end with 7, others with 0. */
+/* What a command ended with: 7 with "exit" in it, else 0. */
+static void say_command_end(int fd, const void *request, size_t bytes)
+{
+    const struct agent_exit ended = { .kind = AGENT_EXIT_CODE,
+                                      .value = memmem(request, bytes, "exit", 4) ? 7 : 0 };
+
+    say_frame(fd, AGENT_STDOUT, "warm\n", 5);
+    say_frame(fd, AGENT_EXIT, &ended, sizeof ended);
+}
+
+/* One agent session of the boot VM. */
 static void agent_session(int fd, int bell_fd)
 {
     struct agent_frame frame;
-    struct agent_exit ended = { .kind = AGENT_EXIT_CODE };
     uint8_t payload[4096];
 
     if (write(fd, "OK 1024\n", 8) != 8 || recv(fd, &frame, sizeof frame, MSG_WAITALL) <= 0 ||
@@ -131,9 +141,7 @@ static void agent_session(int fd, int bell_fd)
         (frame.payload_bytes && recv(fd, payload, frame.payload_bytes, MSG_WAITALL) <= 0))
         return;
     if (frame.type == AGENT_EXEC) {
-        ended.value = memmem(payload, frame.payload_bytes, "exit", 4) ? 7 : 0;
-        say_frame(fd, AGENT_STDOUT, "warm\n", 5);
-        say_frame(fd, AGENT_EXIT, &ended, sizeof ended);
+        say_command_end(fd, payload, frame.payload_bytes);
     } else if (frame.type == AGENT_PARK) {
         say_frame(fd, AGENT_DONE, NULL, 0);
         say(bell_fd, CONTROL_PARKED);
@@ -190,7 +198,8 @@ static void on_wake(struct fake *fake, const struct control_msg *msg)
         say(fake->bell_fd, CONTROL_PARKED);
 }
 
-/* A guest that echoes what it gets on any vsock port but 666, which ends the VM. */
+/* A guest that echoes what it gets, unless it is a command, on any vsock port but 666, which ends
+ * the VM. */
 static void on_stream(struct fake *fake, const struct control_msg *msg, int fd)
 {
     char text[32];
@@ -212,11 +221,18 @@ static void on_stream(struct fake *fake, const struct control_msg *msg, int fd)
 
 static void echo(struct fake *fake, unsigned i)
 {
-    char data[4096];
+    char data[4096] = "";
+    struct agent_frame frame;
     ssize_t n = read(fake->streams[i], data, sizeof data);
 
     if (n < 0 && errno == EAGAIN)
         return;
+    memcpy(&frame, data, sizeof frame);
+    if (n > (ssize_t)sizeof frame && frame.type == AGENT_EXEC &&
+        frame.payload_bytes == (size_t)n - sizeof frame) {
+        say_command_end(fake->streams[i], data, (size_t)n);
+        return;
+    }
     if (n > 0 && write(fake->streams[i], data, (size_t)n) == n)
         return;
     close(fake->streams[i]);
@@ -287,7 +303,17 @@ static void fork_clone(int control_fd, const struct control_msg *request, int *f
     close(pidfd);
 }
 
-static int template_vm(int control_fd)
+/* Memory as real clones have it, with a page read and one written. */
+static void map_memory(int snapshot_fd)
+{
+    _cleanup_close_ int fd = openat(snapshot_fd, "memory.img", O_RDONLY | O_CLOEXEC);
+    volatile char *memory = mmap(NULL, MIB(8), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+
+    assert(memory != MAP_FAILED);
+    memory[MIB(6)] = memory[MIB(4)];
+}
+
+static int template_vm(int control_fd, int snapshot_fd)
 {
     struct control_msg msg;
     int fds[CONTROL_FDS_MAX];
@@ -295,10 +321,13 @@ static int template_vm(int control_fd)
 
     if (fault("template_crash"))
         return 4;
+    map_memory(snapshot_fd);
     say(control_fd, CONTROL_HELLO);
     while (control_recv(control_fd, &msg, fds, &fd_count) == 0) {
         if (msg.type == CONTROL_CLONE && fd_count >= 3)
             fork_clone(control_fd, &msg, fds);
+        if (msg.type == CONTROL_WORKING_SET && fd_count == 1)
+            fprintf(stderr, "fake_vmm: a working set came\n");
         while (waitpid(-1, NULL, WNOHANG) > 0)
             ;
         for (unsigned i = 0; i < fd_count; i++)
@@ -317,7 +346,7 @@ int main(int argc, char **argv)
         return boot_vm(control_fd, fd_option(argc, argv, "--bell-fd"),
                        memory ? strtoull(memory, NULL, 10) : 0);
     if (argc > 1 && strcmp(argv[1], "template") == 0)
-        return template_vm(control_fd);
+        return template_vm(control_fd, fd_option(argc, argv, "--snapshot-fd"));
     fprintf(stderr, "fake_vmm: run or template\n");
     return 2;
 }

@@ -463,6 +463,67 @@ START_TEST(warmups_run_before_the_snapshot)
 }
 END_TEST
 
+/* Waits until the log has `text` count times. */
+static void await_log(const char *text, unsigned count)
+{
+    char path[256], log[65536];
+    unsigned found = 0;
+
+    path_in_dir("log", path);
+    for (unsigned i = 0; i < 500 && found < count; i++) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = read(fd, log, sizeof log - 1);
+
+        log[n > 0 ? n : 0] = '\0';
+        found = 0;
+        for (const char *at = log; (at = strstr(at, text)); at++)
+            found++;
+        usleep(10000);
+    }
+    ck_assert_msg(found >= count, "'%s' is %u times in the log", text, found);
+}
+
+START_TEST(a_trial_records_the_working_set)
+{
+    json_t *object;
+
+    pool_create("{\"name\":\"default\",\"min\":1,\"max\":1,\"warmup\":\"true\"}");
+    await_log("fake_vmm: a working set came", 1);
+    await_slots("parked", 1);
+    object = client_json("GET", "/v1/snapshots/default", NULL);
+    ck_assert_int_ge(json_integer_value(json_object_get(object, "working_set_bytes")), 8192);
+    json_decref(object);
+    object = client_json("GET", "/v1/pools/default", NULL);
+    ck_assert_int_eq(json_integer_value(json_object_get(object, "restores")), 1);
+    json_decref(object);
+    for (unsigned i = 0; i < 200 && slots("stopping") > 0; i++)
+        usleep(10000);
+    ck_assert_int_eq(slots("preparing") + slots("stopping"), 0);
+    /* It is recorded once. */
+    client_expect(202, "POST", "/v1/shutdown", NULL);
+    poold_wait_exit(0);
+    poold_start("--log-level", "info");
+    client_await("/v1/pools/default", "state", "ready");
+    await_slots("parked", 1);
+    usleep(100000);
+    ck_assert_int_eq(slots("preparing") + slots("stopping"), 0);
+}
+END_TEST
+
+START_TEST(a_trial_that_fails_harms_nobody)
+{
+    pool_create("{\"name\":\"default\",\"min\":0,\"max\":2}");
+    await_log("working set is recorded", 1);
+    client_expect(204, "DELETE", "/v1/pools/default", NULL);
+    set_faults("no_ready");
+    pool_create("{\"name\":\"default\",\"min\":0,\"max\":2}");
+    usleep(50000);
+    client_expect(204, "DELETE", "/v1/pools/default", NULL);
+    ck_assert_uint_eq(entries_in("state/snapshots"), 0);
+    ck_assert_uint_eq(fake_processes(), 0);
+}
+END_TEST
+
 START_TEST(a_template_that_dies_is_started_again)
 {
     char command[400];
@@ -648,6 +709,8 @@ int main(int argc, char **argv)
         a_burst_is_served_and_the_pool_shrinks_again,
         failing_refills_back_off_and_recover,
         warmups_run_before_the_snapshot,
+        a_trial_records_the_working_set,
+        a_trial_that_fails_harms_nobody,
         a_template_that_dies_is_started_again,
         streams_go_to_the_vm,
         a_restart_keeps_pools_and_clears_leftovers,

@@ -47,6 +47,15 @@ static void op_kill(void *context, struct slot *slot)
     vm->killed = true;
 }
 
+static void op_trial(void *context, struct slot *slot)
+{
+    struct fake_vm *vm = slot->vm;
+
+    (void)context;
+    ck_assert(slot->trial && !vm->on_trial);
+    vm->on_trial = true;
+}
+
 static void op_forget(void *context, struct slot *slot)
 {
     struct fake_vm *vm = slot->vm;
@@ -77,6 +86,7 @@ static const struct vm_ops fake_ops = {
     .clone = op_clone,
     .wake = op_wake,
     .kill = op_kill,
+    .trial = op_trial,
     .forget = op_forget,
     .now = op_now,
     .schedule = op_schedule,
@@ -94,7 +104,8 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
         .timeouts = { .setup_ns = 5 * NS_PER_S,
                       .awake_ns = 2 * NS_PER_S,
                       .ready_ns = 15 * NS_PER_S,
-                      .surplus_ns = 10 * NS_PER_S },
+                      .surplus_ns = 10 * NS_PER_S,
+                      .trial_ns = 60 * NS_PER_S },
         .metrics = &host->metrics,
         .refill_max = 2,
         .demand_max = 4,

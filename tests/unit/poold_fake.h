@@ -11,6 +11,7 @@
 struct fake_vm {
     struct slot *slot; /* NULL: gone */
     bool woken, killed;
+    bool on_trial; /* READY as a trial VM */
     enum doorbell_op op;
     uint32_t flags;
 };

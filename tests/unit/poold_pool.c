@@ -397,6 +397,69 @@ START_TEST(few_vms_die_at_a_time)
 }
 END_TEST
 
+/* The one trial VM of the pool; NULL when there is none READY. */
+static struct fake_vm *trial_vm(void)
+{
+    for (unsigned i = 0; i < FAKE_VMS_MAX; i++) {
+        if (host.vms[i].slot && host.vms[i].on_trial && !host.vms[i].killed)
+            return &host.vms[i];
+    }
+    return NULL;
+}
+
+START_TEST(a_trial_costs_no_place_and_no_figure)
+{
+    struct fake_acquire acquire;
+
+    fake_host_init(&host, 1, 1, 0);
+    pool_trial_want(&host.pool);
+    fake_host_settle(&host);
+    ck_assert_msg(!host.pool.trial, "it comes after the refill");
+    fake_host_run(&host);
+    ck_assert_ptr_nonnull(trial_vm());
+    ck_assert_uint_eq(COUNT(&host, SLOT_PARKED), 1);
+    ck_assert_uint_eq(pool_live_count(&host.pool), 1);
+    ck_assert_uint_eq(host.env.refilling, 0);
+    /* With max 1, an acquire and the refill after its release find their place. */
+    fake_acquire_start(&host, &acquire, 0);
+    fake_host_run(&host);
+    ck_assert(acquire.done && acquire.result == ACQUIRE_OK);
+    ck_assert_uint_eq(acquire.slot->tier, TIER_PARKED);
+    pool_release(acquire.slot);
+    fake_host_run(&host);
+    ck_assert_uint_eq(COUNT(&host, SLOT_PARKED), 1);
+    pool_trial_over(trial_vm()->slot, true);
+    fake_host_run(&host);
+    ck_assert_uint_eq(pool_vm_count(&host.pool), 1);
+    ck_assert_uint_eq(host.pool.counters.restores, 2);
+    ck_assert_uint_eq(host.metrics.load.count, 2);
+    ck_assert_uint_eq(host.pool.trials_left, 0);
+    fake_host_fini(&host);
+}
+END_TEST
+
+START_TEST(a_trial_that_fails_is_tried_once_more)
+{
+    fake_host_init(&host, 0, 2, 0);
+    pool_trial_want(&host.pool);
+    fake_host_settle(&host);
+    ck_assert_ptr_nonnull(host.pool.trial);
+    pool_vm_failed(host.pool.trial, FAILURE_CRASHED, "test");
+    ck_assert_ptr_null(host.pool.trial);
+    fake_host_run(&host);
+    ck_assert_ptr_nonnull(trial_vm());
+    fake_host_pass(&host, host.env.timeouts.trial_ns);
+    ck_assert_msg(!trial_vm(), "its patience has an end");
+    fake_host_run(&host);
+    ck_assert_ptr_null(host.pool.trial);
+    ck_assert_uint_eq(pool_vm_count(&host.pool), 0);
+    ck_assert_uint_eq(host.pool.counters.failures[FAILURE_CRASHED], 0);
+    ck_assert_msg(!backoff_active(&host.pool.backoff, host.now_ns),
+                  "it does not hold up the refill");
+    fake_host_fini(&host);
+}
+END_TEST
+
 START_TEST(draining_spares_leases_only)
 {
     struct fake_acquire leased, refused;
@@ -516,6 +579,8 @@ int main(void)
         pools_shrink_after_a_burst,
         a_lower_max_stops_unleased_vms_at_once,
         few_vms_die_at_a_time,
+        a_trial_costs_no_place_and_no_figure,
+        a_trial_that_fails_is_tried_once_more,
         draining_spares_leases_only,
         a_pool_that_is_not_ready_queues_or_refuses,
         any_message_in_any_state_is_survived,

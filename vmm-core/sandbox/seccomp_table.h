@@ -220,6 +220,7 @@ static const struct seccomp_entry seccomp_template[] = {
     ANY(set_robust_list, "a new thread of a clone"),
     ANY(rseq, "a new thread of a clone"),
     ANY(rt_sigaction, "a clone's handler for kicks"),
+    ANY(pread64, "a working set that was recorded after the template's start"),
     ANY(fstat, "check that a passed fd is what it should be"),
     ANY(newfstatat, "fstat() of newer C libraries"),
     ANY(eventfd2, "a clone's kick and wake-up fds"),

@@ -37,6 +37,7 @@ struct template
     struct kvm_host kvm;
     struct machine_image image;
     struct working_set working_set;
+    struct digest snapshot_id;
     struct sandbox_status status;
     int control_fd, signal_fd;
     struct child *child;
@@ -117,6 +118,7 @@ static int load_snapshot(struct template *t, const struct options *options, stru
         t->source.memory_bytes = snapshot.manifest.memory_bytes;
         t->source.memory_fd = take_fd(&snapshot.memory_fd);
         t->source.has_pit = t->image.vm.has_pit;
+        t->snapshot_id = snapshot.manifest.id;
         t->working_set = snapshot.working_set;
         snapshot.working_set = (struct working_set){ 0 };
         /* A cold page cache starts to fill while the rest is set up; a failure costs only time. */
@@ -217,6 +219,17 @@ static void reap(struct template *t)
     }
 }
 
+/* Recorded after this template had started. It is a hint, which clones can do without. */
+static void take_working_set(struct template *t, int fd)
+{
+    struct working_set set;
+
+    if (working_set_read(fd, &t->snapshot_id, t->source.memory_bytes, &set, NULL) < 0)
+        return;
+    working_set_fini(&t->working_set);
+    t->working_set = set;
+}
+
 /* False when the template is to end. */
 static bool serve_control(struct template *t)
 {
@@ -233,6 +246,8 @@ static bool serve_control(struct template *t)
         clone_vm(t, &msg, fds, fd_count);
         return true;
     }
+    if (msg.type == CONTROL_WORKING_SET && fd_count == 1)
+        take_working_set(t, fds[0]);
     for (unsigned i = 0; i < fd_count; i++)
         close(fds[i]);
     return msg.type != CONTROL_STOP;
