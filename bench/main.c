@@ -111,14 +111,16 @@ static int run(struct bench *bench, const bool *chosen, struct err *err)
     for (unsigned i = 0; i < suite_count; i++)
         all = all && !chosen[i];
     for (unsigned i = 0; rc == 0 && i < suite_count; i++) {
-        if (all || chosen[i])
-            good = run_suite(bench, &suites[i]) && good;
+        if (!all && !chosen[i])
+            continue;
+        good = run_suite(bench, &suites[i]) && good;
+        /* After each, so that an interrupted run keeps what it has. */
+        if (bench->options.json_path)
+            rc = report_write(&bench->report, host, bench->options.quick, bench->options.json_path,
+                              err);
     }
     daemon_free(bench);
     image_free_all(bench);
-    if (rc == 0 && bench->options.json_path)
-        rc =
-            report_write(&bench->report, host, bench->options.quick, bench->options.json_path, err);
     json_decref(host);
     report_fini(&bench->report);
     return rc < 0 ? rc : !good;
