@@ -83,6 +83,14 @@ START_TEST(park_stops_all_and_awake_lets_them_go)
 }
 END_TEST
 
+static uint64_t tsc(const struct vcpu_state *vcpu)
+{
+    for (uint32_t i = 0; i < vcpu->msr_count; i++)
+        if (vcpu->msr[i].index == 0x10)
+            return vcpu->msr[i].data;
+    ck_abort_msg("the state has no TSC");
+}
+
 START_TEST(clones_go_on_with_all_vcpus)
 {
     struct machine_image image;
@@ -94,6 +102,8 @@ START_TEST(clones_go_on_with_all_vcpus)
         wake_and_park(&h);
     int memory_fd = harness_snapshot(&h, &image);
     ck_assert_uint_eq(image.vm.vcpu_count, VCPUS);
+    for (uint32_t i = 1; i < VCPUS; i++)
+        ck_assert_uint_eq(tsc(&image.vm.vcpu[i]), tsc(&image.vm.vcpu[0]));
     for (int i = 0; i < 3; i++) {
         harness_create_clone(&second, memory_fd, &image);
         harness_start(&second);

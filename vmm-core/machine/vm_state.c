@@ -184,6 +184,28 @@ static int save_chips(struct vm *vm, struct vm_state *state, struct err *err)
     return 0;
 }
 
+static struct kvm_msr_entry *find_msr(struct vcpu_state *vcpu, uint32_t index)
+{
+    for (uint32_t i = 0; i < vcpu->msr_count; i++)
+        if (vcpu->msr[i].index == index)
+            return &vcpu->msr[i];
+    return NULL;
+}
+
+/* Gives all vCPUs the TSC of the first. They were stopped before any was read, so it turns none
+ * back; and what lies between two readings would come out as a TSC out of step: KVM keeps those in
+ * step that are loaded with the same time, give or take a second. */
+static void align_tsc(struct vm_state *state)
+{
+    const struct kvm_msr_entry *first = find_msr(&state->vcpu[0], MSR_TSC);
+
+    for (uint32_t i = 1; first && i < state->vcpu_count; i++) {
+        struct kvm_msr_entry *tsc = find_msr(&state->vcpu[i], MSR_TSC);
+        if (tsc)
+            tsc->data = first->data;
+    }
+}
+
 int vm_state_save(struct vm *vm, struct vm_state *ret_state, struct err *err)
 {
     struct vm_state state = { .vcpu_count = vm->vcpu_count, .has_pit = vm->has_pit };
@@ -197,6 +219,8 @@ int vm_state_save(struct vm *vm, struct vm_state *ret_state, struct err *err)
         if (rc < 0)
             rc = err_wrap(err, "saving vCPU %u", i);
     }
+    if (rc == 0)
+        align_tsc(&state);
     if (rc == 0)
         rc = save_chips(vm, &state, err);
     if (rc < 0) {
