@@ -158,7 +158,8 @@ struct control_msg {
         struct {
             uint32_t uid, gid;  /* to switch to; (uint32_t)-1: keep */
             uint32_t extra_fds; /* CONTROL_CLONE_FD_*: which fds follow, in bit order */
-            uint32_t reserved;
+            uint8_t mac[6];     /* of its network card, if the snapshot has one */
+            uint8_t reserved[2];
         } clone;
     } u;
 };
@@ -171,7 +172,8 @@ struct control_msg {
                                         listens on "vsock" in it and dials "vsock_PORT" */
 #define CONTROL_CLONE_FD_CGROUP 0x2u /* cgroup.procs, open for writing: the clone joins */
 #define CONTROL_CLONE_FD_DISK 0x4u   /* the clone's own overlay file */
-#define CONTROL_CLONE_FD_TAP 0x8u    /* its network back end */
+#define CONTROL_CLONE_FD_TAP                                                                       \
+    0x8u /* its network back end: a tap, or a stream of frames (net_backend.h) */
 
 /* hello.layers */
 #define CONTROL_LAYER_CPUID 0x1u

@@ -126,7 +126,7 @@ static void update_poll(struct net *net)
 
     if (running && !net->rx_starved && !net->rx_waits && net->dev.queue[NET_QUEUE_RX].ready)
         events |= EPOLLIN;
-    if (running && net->tx_full)
+    if (running && (net->tx_full || net->backend->unsent))
         events |= EPOLLOUT;
     if (!net->polled || events == net->events)
         return;
@@ -274,6 +274,12 @@ static int send_frames(struct net *net)
     const struct virtq_chain *chain = &net->chain;
 
     net->tx_full = net->tx_waits = false;
+    if (net->backend->unsent) {
+        int rc = net->backend->ops->flush(net->backend);
+        net->tx_full = rc == -EAGAIN;
+        if (rc < 0)
+            return rc == -EAGAIN ? 0 : rc;
+    }
     for (unsigned i = 0; i < FRAMES_A_TURN; i++) {
         int rc = virtq_pop(vq, &net->chain);
 

@@ -4,6 +4,7 @@
 #ifndef VOLT_VIRTIO_NET_BACKEND_H
 #define VOLT_VIRTIO_NET_BACKEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -31,18 +32,34 @@ struct net_backend_ops {
     ssize_t (*receive)(struct net_backend *backend, const struct iovec *iov, unsigned iov_count);
     /* Which offloads the frames that are received may use from now on. 0 or -errno. */
     int (*set_offloads)(struct net_backend *backend, uint32_t offloads);
+    /* Sends what is left of a frame that a send took (net_backend.unsent). 0; -EAGAIN; other -errno
+     * as above. NULL: a send takes all or nothing. */
+    int (*flush)(struct net_backend *backend);
     /* Closes fd and frees. */
     void (*destroy)(struct net_backend *backend);
 };
 
 struct net_backend {
     const struct net_backend_ops *ops;
-    int fd; /* non-blocking, for polling */
+    int fd;      /* non-blocking, for polling */
+    bool unsent; /* flush has work */
 };
 
 /* Over a tap device: tap_fd (transferred, also on failure) is an open /dev/net/tun attached by
  * TUNSETIFF with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, or an open macvtap node. 0 or -errno with a
  * sentence. */
 int net_tap_open(int tap_fd, struct net_backend **ret_backend, struct err *err);
+
+/* Over a connected stream socket (transferred, also on failure) that carries each frame behind its
+ * length, 4 bytes, big-endian: passt's protocol. 0 or -errno with a sentence. */
+int net_stream_open(int stream_fd, struct net_backend **ret_backend, struct err *err);
+
+/* One that leads nowhere. offloads: which it offers, a tap's (all) or a stream's (none). 0 or
+ * -errno with a sentence. */
+int net_none_open(bool offloads, struct net_backend **ret_backend, struct err *err);
+
+/* Whichever an fd (transferred, also on failure) is for: a socket is a stream, all else a tap. 0 or
+ * -errno with a sentence. */
+int net_backend_open(int fd, struct net_backend **ret_backend, struct err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "base/util.h"
 #include "virtio/net_backend.h"
@@ -97,4 +98,12 @@ int net_tap_open(int tap_fd, struct net_backend **ret_backend, struct err *err)
     *backend = (struct net_backend){ .ops = &tap_ops, .fd = take_fd(&fd) };
     *ret_backend = backend;
     return 0;
+}
+
+int net_backend_open(int fd, struct net_backend **ret_backend, struct err *err)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) ? net_stream_open(fd, ret_backend, err)
+                                                       : net_tap_open(fd, ret_backend, err);
 }

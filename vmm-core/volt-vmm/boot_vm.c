@@ -11,6 +11,7 @@
 #include "boot/cpuid.h"
 #include "default_cmdline.h"
 #include "virtio/virtio_layout.h"
+#include "volt-vmm/net_source.h"
 #include "volt-vmm/program.h"
 
 struct boot_files {
@@ -112,21 +113,25 @@ static int set_entry(struct vm *vm, const struct boot_entry *entry, struct err *
 static int load_guest(struct vm *vm, const struct options *options, const struct boot_files *files,
                       struct err *err)
 {
-    struct boot_virtio_dev virtio[MACHINE_SLOT_COUNT];
+    struct boot_virtio_dev virtio[VM_DEVICES_MAX];
+    uint32_t virtio_count = 0;
     char cmdline[OPTIONS_CMDLINE_BYTES];
     struct boot_entry entry;
 
-    for (unsigned i = 0; i < MACHINE_SLOT_COUNT; i++)
-        virtio[i] = (struct boot_virtio_dev){ .gpa = VIRTIO_MMIO_SLOT_GPA(i),
-                                              .bytes = VIRTIO_MMIO_SLOT_BYTES,
-                                              .gsi = VIRTIO_MMIO_SLOT_GSI(i) };
+    for (unsigned i = 0; i < vm->device_count; i++) {
+        const struct device *dev = vm->device[i];
+
+        if (dev->bus == BUS_MMIO)
+            virtio[virtio_count++] =
+                (struct boot_virtio_dev){ .gpa = dev->base, .bytes = dev->bytes, .gsi = dev->gsi };
+    }
     int used = snprintf(cmdline, sizeof cmdline, "%s%s%s%s", DEFAULT_CMDLINE,
                         vm->kvm->software_only ? " " SOFTWARE_ONLY_CMDLINE : "",
                         options->cmdline ? " " : "", options->cmdline ? options->cmdline : "");
     if (used >= (int)sizeof cmdline)
         return err_set(err, EINVAL, "the kernel command line is longer than %zu characters",
                        sizeof cmdline - 1);
-    int rc = boot_cmdline_add_virtio(cmdline, sizeof cmdline, virtio, MACHINE_SLOT_COUNT, err);
+    int rc = boot_cmdline_add_virtio(cmdline, sizeof cmdline, virtio, virtio_count, err);
     struct boot_config config = {
         .kernel_fd = files->kernel_fd,
         .initrd_fd = files->initrd_fd,
@@ -134,7 +139,7 @@ static int load_guest(struct vm *vm, const struct options *options, const struct
         .vcpu_count = vm->vcpu_count,
         .acpi = !vm->kvm->software_only,
         .virtio = virtio,
-        .virtio_count = MACHINE_SLOT_COUNT,
+        .virtio_count = virtio_count,
         .serial = true,
         .vmgenid_gsi = BOOT_VMGENID_GSI,
         .power_gsi = BOOT_POWER_GSI,
@@ -146,17 +151,20 @@ static int load_guest(struct vm *vm, const struct options *options, const struct
 }
 
 static int build(struct machine *machine, const struct kvm_host *kvm, const struct options *options,
-                 struct boot_files *files, struct err *err)
+                 struct boot_files *files, struct net_source *net, struct err *err)
 {
     struct machine_config config = MACHINE_CONFIG_INIT;
     struct guest_mem mem;
 
     config.vm.vcpu_count = options->vcpu_count;
     config.vm.pit = options->pit;
+    config.has_balloon = options->balloon;
     config.console_log_fd = take_fd(&files->log_fd);
     int rc = guest_mem_init(&mem, options->memory_bytes, err);
     if (rc == 0)
         rc = guest_mem_map_new(&mem, err);
+    if (rc == 0 && net->given)
+        rc = net_source_configure(net, &net->fd, NULL, &config, err);
     if (rc == 0)
         rc = machine_create(machine, kvm, &mem, &config, err);
     if (rc < 0) {
@@ -183,6 +191,7 @@ int program_run(struct options *options, struct err *err)
     struct boot_files files = {
         .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1, .cpu_template_fd = -1
     };
+    struct net_source net;
     struct sandbox_status status = { 0 };
     struct sandbox_vm jail = { .uid = SANDBOX_KEEP_ID,
                                .gid = SANDBOX_KEEP_ID,
@@ -194,21 +203,23 @@ int program_run(struct options *options, struct err *err)
         err_set(err, EINVAL, "run needs --kernel, --control-fd and --bell-fd");
         return EXIT_BAD_USAGE;
     }
-    int rc = open_files(options, &files, err);
+    int rc = net_source_parse(options->net, &net, err);
+    if (rc == 0)
+        rc = open_files(options, &files, err);
     if (rc == 0)
         rc = vm_serve_prepare(err);
     if (rc == 0)
         rc = kvm_host_open(&kvm, err);
     if (rc == 0)
         rc = kvm_host_list_msrs(&kvm, err);
-    int keep[] = { options->control_fd, options->bell_fd, files.kernel_fd,      files.initrd_fd,
-                   files.log_fd,        kvm.fd,           files.cpu_template_fd };
+    int keep[] = { options->control_fd, options->bell_fd, files.kernel_fd,       files.initrd_fd,
+                   files.log_fd,        kvm.fd,           files.cpu_template_fd, net.fd };
     if (rc == 0)
         rc = sandbox_enter(&options->sandbox, keep, ARRAY_LEN(keep), &status, err);
     if (rc == 0)
         rc = sandbox_enter_vm(&options->sandbox, &jail, &status, err);
     if (rc == 0)
-        rc = build(&machine, &kvm, options, &files, err);
+        rc = build(&machine, &kvm, options, &files, &net, err);
     if (rc == 0)
         status.layers |= CONTROL_LAYER_CPUID;
     close_files(&files);

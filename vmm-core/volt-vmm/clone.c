@@ -69,7 +69,11 @@ static int build(const struct clone_source *source, const struct control_msg *ms
     config.vm.vcpu_count = state->vcpu_count;
     config.vm.pit = source->has_pit;
     config.vsock_dir_fd = take_fd(&fds->vsock_dir);
-    rc = machine_create(machine, source->kvm, &mem, &config, err);
+    config.has_balloon = source->has_balloon;
+    if (source->has_net)
+        rc = net_source_configure(&source->net, &fds->tap, msg->u.clone.mac, &config, err);
+    if (rc == 0)
+        rc = machine_create(machine, source->kvm, &mem, &config, err);
     for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++)
         rc = vm_set_cpuid(&machine->vm, i, state->vcpu[i].cpuid, state->vcpu[i].cpuid_count, err);
     return rc == 0 ? machine_load_devices(machine, source->image, err) : rc;

@@ -29,6 +29,7 @@
 
 struct direct {
     struct options *options;
+    struct net_source net;
     pid_t child;
     int control, bell, console, signals; /* console -1: none */
     struct termios terminal;             /* as it was before */
@@ -85,6 +86,7 @@ static int send_wake(struct direct *d, struct err *err)
     random_bytes(msg.u.wake.entropy, sizeof msg.u.wake.entropy);
     snprintf(msg.u.wake.hostname, sizeof msg.u.wake.hostname, "volt-%02x%02x%02x%02x", id[0], id[1],
              id[2], id[3]);
+    net_source_fill_wake(&d->net, &msg);
     int rc = control_send(d->bell, &msg, NULL, 0);
     return rc < 0 ? err_set_errno(err, -rc, "waking the VM") : 0;
 }
@@ -344,6 +346,8 @@ int program_direct(struct options *options, struct err *err)
         err_set(err, EINVAL, "--snapshot-to goes with --kernel");
         return EXIT_BAD_USAGE;
     }
+    if (net_source_parse(options->net, &d.net, err) < 0)
+        return EXIT_BAD_USAGE;
     rc = start_child(&d, err);
     if (rc == 0)
         rc = watch_signals(&d, err);

@@ -13,6 +13,9 @@
 #include "snapshot/vm_codec.h"
 #include "virtio/rng.h"
 
+#define NET_SECTION "net0"
+#define BALLOON_SECTION "balloon" /* balloon.h names it */
+
 static int add_uart(struct machine *m, struct machine_config *config, struct err *err)
 {
     int rc = uart_create(&m->vm, &m->uart, err);
@@ -52,12 +55,28 @@ static int add_rng(struct machine *m, struct machine_config *config, struct err 
     return rc < 0 ? rc : vm_add_device(&m->vm, dev, err);
 }
 
+static int add_net(struct machine *m, struct machine_config *config, struct err *err)
+{
+    struct device *dev;
+
+    if (!config->has_net)
+        return 0;
+    config->has_net = false; /* its back end is gone with the call */
+    int rc = net_create(&m->vm, MACHINE_SLOT_NET, NET_SECTION, &config->net, &dev, err);
+    return rc < 0 ? rc : vm_add_device(&m->vm, dev, err);
+}
+
+static int add_balloon(struct machine *m, struct machine_config *config, struct err *err)
+{
+    if (!config->has_balloon)
+        return 0;
+    int rc = balloon_create(&m->vm, MACHINE_SLOT_BALLOON, &m->balloon, err);
+    return rc < 0 ? rc : vm_add_device(&m->vm, balloon_device(m->balloon), err);
+}
+
 /* The order of the device array, and so of save and load. */
 static int (*const add_device[])(struct machine *, struct machine_config *, struct err *) = {
-    add_uart,
-    add_i8042,
-    add_vsock,
-    add_rng,
+    add_uart, add_i8042, add_vsock, add_rng, add_net, add_balloon,
 };
 
 int machine_create(struct machine *machine, const struct kvm_host *kvm, struct guest_mem *mem,
@@ -78,6 +97,14 @@ int machine_create(struct machine *machine, const struct kvm_host *kvm, struct g
 }
 
 /* ---- State ---- */
+
+void machine_image_devices(struct state_reader *reader, bool *ret_net, bool *ret_balloon)
+{
+    struct state_section section;
+
+    *ret_net = state_reader_find(reader, NET_SECTION, &section, NULL) == 0;
+    *ret_balloon = state_reader_find(reader, BALLOON_SECTION, &section, NULL) == 0;
+}
 
 int machine_image_decode(struct machine *machine, struct state_reader *reader,
                          struct machine_image *ret_image, struct err *err)

@@ -7,15 +7,26 @@
 #include "devices/uart.h"
 #include "machine/vm.h"
 #include "snapshot/sections.h"
+#include "virtio/balloon.h"
+#include "virtio/net.h"
 #include "virtio/vsock.h"
 
 /* virtio-mmio slots; part of the snapshot format, as the guest's kernel knows them by address. */
-enum machine_slot { MACHINE_SLOT_VSOCK, MACHINE_SLOT_RNG, MACHINE_SLOT_COUNT };
+enum machine_slot {
+    MACHINE_SLOT_VSOCK,
+    MACHINE_SLOT_RNG,
+    MACHINE_SLOT_DISK,    /* only of a machine with a disk */
+    MACHINE_SLOT_NET = 5, /* only of a machine with a network; GSIs 8 and 9, which guests' kernels
+                             may expect clock and ACPI on, are left out */
+    MACHINE_SLOT_BALLOON, /* only of a machine with a balloon */
+    MACHINE_SLOT_COUNT,
+};
 
 struct machine {
     struct vm vm;
     struct uart *uart; /* these belong to vm.device[] */
     struct vsock *vsock;
+    struct balloon *balloon; /* NULL: it has none */
 };
 
 struct machine_config {
@@ -23,6 +34,8 @@ struct machine_config {
     int vsock_dir_fd;    /* transferred; -1: none (vsock.h) */
     int vsock_listen_fd; /* transferred; -1: none */
     int console_log_fd;  /* transferred; -1: none */
+    bool has_net, has_balloon;
+    struct net_config net; /* if has_net; its back end is transferred */
 };
 
 #define MACHINE_CONFIG_INIT                                                                        \
@@ -41,6 +54,9 @@ struct machine_image {
     void *device_state[VM_DEVICES_MAX]; /* owned; in the order of vm.device[] */
     uint32_t device_count;
 };
+
+/* Which of the devices that not every machine has the machine had that saved this state. */
+void machine_image_devices(struct state_reader *reader, bool *ret_net, bool *ret_balloon);
 
 /* Decodes the sections that `machine`, a machine of the same shape, would save. */
 int machine_image_decode(struct machine *machine, struct state_reader *reader,

@@ -26,6 +26,8 @@ static const struct option_row {
     { "--console-log", OPTION_TEXT, offsetof(struct options, console_log) },
     { "--restore", OPTION_TEXT, offsetof(struct options, restore) },
     { "--snapshot-to", OPTION_TEXT, offsetof(struct options, snapshot_to) },
+    { "--net", OPTION_TEXT, offsetof(struct options, net) },
+    { "--balloon", OPTION_FLAG, offsetof(struct options, balloon) },
     { "--console", OPTION_FLAG, offsetof(struct options, console) },
     { "--pit", OPTION_FLAG, offsetof(struct options, pit) },
     { "--pmu", OPTION_FLAG, offsetof(struct options, pmu) },

@@ -20,6 +20,8 @@ struct options {
     const char *cmdline; /* added to the default one */
     const char *cpu_template;
     const char *console_log;
+    const char *net; /* net_source.h; NULL: no network */
+    bool balloon;
     /* Without a daemon. */
     const char *restore;     /* directory of a snapshot to restore instead of booting */
     const char *snapshot_to; /* directory to snapshot to at the first PARK */

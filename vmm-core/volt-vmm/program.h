@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "snapshot/workingset.h"
 #include "volt-vmm/machine.h"
+#include "volt-vmm/net_source.h"
 #include "volt-vmm/options.h"
 
 /* Exit statuses, as in sysexits(3). */
@@ -36,7 +37,8 @@ struct clone_source {
     int memory_fd;
     const struct working_set *working_set; /* what a clone touches until READY; may be empty */
     uint64_t memory_bytes;
-    bool has_pit;
+    struct net_source net; /* fd: of the one clone of program_restore */
+    bool has_pit, has_net, has_balloon;
 };
 
 /* A clone's life, in the process forked for it. fds are transferred: control, bell, and extra_fds

@@ -77,9 +77,13 @@ static int decode_image(struct template *t, struct snapshot_template *snapshot, 
     struct guest_mem mem;
 
     config.vm.vcpu_count = snapshot->manifest.vcpus;
+    machine_image_devices(&snapshot->state, &t->source.has_net, &t->source.has_balloon);
+    config.has_balloon = t->source.has_balloon;
     int rc = guest_mem_init(&mem, snapshot->manifest.memory_bytes, err);
     if (rc == 0)
         rc = guest_mem_map_private(&mem, snapshot->memory_fd, err);
+    if (rc == 0 && t->source.has_net)
+        rc = net_source_configure(&t->source.net, &(int){ -1 }, NULL, &config, err);
     if (rc < 0)
         return rc;
     rc = machine_create(&scratch, &t->kvm, &mem, &config, err);
@@ -295,7 +299,11 @@ static int template_prepare(struct template *t, struct options *options, const i
                                        .working_set = &t->working_set,
                                        .status = &t->status,
                                        .memory_fd = -1 };
-    int rc = vm_serve_prepare(err);
+    int rc = net_source_parse(options->net, &t->source.net, err);
+    if (rc == 0 && !t->source.net.given)
+        t->source.net.offloads = true; /* whatever the guest uses: it leads nowhere */
+    if (rc == 0)
+        rc = vm_serve_prepare(err);
     if (rc == 0)
         rc = kvm_host_open(&t->kvm, err);
     if (rc == 0)
@@ -340,7 +348,8 @@ int program_restore(struct options *options, struct err *err)
     static struct template t = { .signal_fd = -1 };
     uint64_t start_ns = now_ns();
     struct control_msg msg = { .type = CONTROL_CLONE };
-    int fds[] = { options->control_fd, options->bell_fd };
+    int fds[3] = { options->control_fd, options->bell_fd };
+    unsigned fd_count = 2;
 
     msg.u.clone.uid = msg.u.clone.gid = SANDBOX_KEEP_ID;
     options->snapshot_fd = open(options->restore, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -348,7 +357,14 @@ int program_restore(struct options *options, struct err *err)
         err_set_errno(err, errno, "opening the snapshot '%s'", options->restore);
         return EXIT_SOFTWARE;
     }
-    if (template_prepare(&t, options, fds, ARRAY_LEN(fds), err) < 0)
+    if (net_source_parse(options->net, &t.source.net, err) < 0)
+        return EXIT_BAD_USAGE;
+    memcpy(msg.u.clone.mac, t.source.net.mac, sizeof msg.u.clone.mac);
+    if (t.source.net.fd >= 0) {
+        msg.u.clone.extra_fds = CONTROL_CLONE_FD_TAP;
+        fds[fd_count++] = t.source.net.fd;
+    }
+    if (template_prepare(&t, options, fds, fd_count, err) < 0)
         return EXIT_SOFTWARE;
-    return clone_main(&t.source, &msg, fds, ARRAY_LEN(fds), start_ns);
+    return clone_main(&t.source, &msg, fds, fd_count, start_ns);
 }

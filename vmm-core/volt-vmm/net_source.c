@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the text of --net; see net_source.h. */
+#include "volt-vmm/net_source.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+
+#define NET_TEXT_BYTES 256u
+#define MTU_MIN 68u
+
+/* Seen by a boot VM's guest, and until volt-init gives it its own. */
+static const uint8_t default_mac[6] = { 0x02, 'V', 'O', 'L', 'T', 0 };
+
+static bool parse_number(const char *text, uint64_t max, uint64_t *ret_number)
+{
+    char *end;
+
+    errno = 0;
+    *ret_number = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && !*end && !errno && *ret_number <= max;
+}
+
+static bool set_fd(struct net_source *net, const char *value)
+{
+    uint64_t number;
+
+    if (!parse_number(value, INT32_MAX, &number) || fcntl((int)number, F_GETFD) < 0)
+        return false;
+    net->fd = (int)number;
+    return true;
+}
+
+static bool set_mac(struct net_source *net, const char *value)
+{
+    unsigned byte[6];
+    int used = 0;
+
+    if (strlen(value) != 17 || sscanf(value, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1],
+                                      &byte[2], &byte[3], &byte[4], &byte[5], &used) != 6)
+        return false;
+    for (unsigned i = 0; i < 6; i++)
+        net->mac[i] = (uint8_t)byte[i];
+    return used == 17 && !(net->mac[0] & 1);
+}
+
+static bool set_mtu(struct net_source *net, const char *value)
+{
+    uint64_t number;
+
+    if (!parse_number(value, UINT16_MAX, &number) || number < MTU_MIN)
+        return false;
+    net->mtu = (uint16_t)number;
+    return true;
+}
+
+static bool set_bandwidth(struct net_source *net, const char *value)
+{
+    return parse_size(value, &net->limit.bytes.per_s) && net->limit.bytes.per_s > 0;
+}
+
+static bool set_pps(struct net_source *net, const char *value)
+{
+    return parse_number(value, UINT32_MAX, &net->limit.ops.per_s) && net->limit.ops.per_s > 0;
+}
+
+static bool set_address(struct net_source *net, const char *value)
+{
+    char text[INET_ADDRSTRLEN];
+    const char *slash = strchr(value, '/');
+    uint64_t bits;
+
+    if (!slash || (size_t)(slash - value) >= sizeof text || !parse_number(slash + 1, 32, &bits))
+        return false;
+    snprintf(text, sizeof text, "%.*s", (int)(slash - value), value);
+    net->ipv4_prefix_bits = (uint8_t)bits;
+    return inet_pton(AF_INET, text, &net->ipv4_address) == 1;
+}
+
+static bool set_gateway(struct net_source *net, const char *value)
+{
+    return inet_pton(AF_INET, value, &net->ipv4_gateway) == 1;
+}
+
+static bool set_dns(struct net_source *net, const char *value)
+{
+    return inet_pton(AF_INET, value, &net->ipv4_dns) == 1;
+}
+
+static const struct {
+    const char *key;
+    bool (*set)(struct net_source *net, const char *value);
+    const char *expected;
+} keys[] = {
+    { "fd", set_fd, "the number of an open file descriptor" },
+    { "mac", set_mac, "a unicast address like 02:00:00:00:00:01" },
+    { "mtu", set_mtu, "68 to 65535" },
+    { "bandwidth", set_bandwidth, "bytes a second, like 10M" },
+    { "pps", set_pps, "frames a second" },
+    { "address", set_address, "an IPv4 address with its prefix, like 10.0.0.2/24" },
+    { "gateway", set_gateway, "an IPv4 address" },
+    { "dns", set_dns, "an IPv4 address" },
+};
+
+static int set_key(struct net_source *net, const char *word, struct err *err)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+        size_t bytes = strlen(keys[i].key);
+
+        if (strncmp(word, keys[i].key, bytes) != 0 || word[bytes] != '=')
+            continue;
+        if (!keys[i].set(net, word + bytes + 1))
+            return err_set(err, EINVAL, "--net: '%s': expected %s", word, keys[i].expected);
+        return 0;
+    }
+    return err_set(err, EINVAL,
+                   "--net: '%s' is not known: fd, mac, mtu, bandwidth, pps, address, gateway or "
+                   "dns, with =VALUE",
+                   word);
+}
+
+int net_source_parse(const char *text, struct net_source *ret_net, struct err *err)
+{
+    struct net_source net = { .given = text != NULL, .fd = -1 };
+    char words[NET_TEXT_BYTES];
+    char *rest = words;
+    int rc = 0;
+
+    memcpy(net.mac, default_mac, sizeof net.mac);
+    if (text && strlen(text) >= sizeof words)
+        return err_set(err, EINVAL, "--net: longer than %zu characters", sizeof words - 1);
+    snprintf(words, sizeof words, "%s", text ? text : "");
+    const char *kind = text ? strsep(&rest, ",") : NULL;
+    if (kind && strcmp(kind, "tap") != 0 && strcmp(kind, "user") != 0)
+        return err_set(err, EINVAL, "--net: '%s': expected tap or user", kind);
+    net.offloads = kind && strcmp(kind, "tap") == 0;
+    while (kind && rest && rc == 0)
+        rc = set_key(&net, strsep(&rest, ","), err);
+    if (rc == 0)
+        *ret_net = net;
+    return rc;
+}
+
+int net_source_configure(const struct net_source *net, int *fd, const uint8_t *mac,
+                         struct machine_config *config, struct err *err)
+{
+    int rc = *fd >= 0 ? net_backend_open(take_fd(fd), &config->net.backend, err)
+                      : net_none_open(net->offloads, &config->net.backend, err);
+
+    if (rc < 0)
+        return rc;
+    config->has_net = true;
+    memcpy(config->net.mac, mac ? mac : net->mac, sizeof config->net.mac);
+    config->net.mtu = net->mtu;
+    config->net.rx_limit = config->net.tx_limit = net->limit;
+    return 0;
+}
+
+void net_source_fill_wake(const struct net_source *net, struct control_msg *msg)
+{
+    if (!net->given || !net->ipv4_address)
+        return;
+    msg->u.wake.flags |= DOORBELL_FLAG_NETWORK;
+    memcpy(msg->u.wake.mac, net->mac, sizeof msg->u.wake.mac);
+    msg->u.wake.ipv4_address = net->ipv4_address;
+    msg->u.wake.ipv4_prefix_bits = net->ipv4_prefix_bits;
+    msg->u.wake.ipv4_gateway = net->ipv4_gateway;
+    msg->u.wake.ipv4_dns = net->ipv4_dns;
+}

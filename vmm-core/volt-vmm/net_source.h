@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a machine's network card is connected to, as --net says it. */
+#ifndef VOLT_VMM_NET_SOURCE_H
+#define VOLT_VMM_NET_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "control.h"
+#include "volt-vmm/machine.h"
+
+struct net_source {
+    bool given;
+    bool offloads; /* what a card without a back end offers: a tap's, or a stream's */
+    int fd;        /* borrowed; -1: none */
+    uint8_t mac[6];
+    uint16_t mtu; /* 0: not told to the guest */
+    struct rate_limit_config limit;
+    /* What volt-init gives eth0, where no daemon says it; network byte order, 0: not given. */
+    uint32_t ipv4_address, ipv4_gateway, ipv4_dns;
+    uint8_t ipv4_prefix_bits;
+};
+
+/* Parses KIND[,KEY=VALUE]...; KIND is tap or user. text NULL: none is given. -EINVAL with a
+ * sentence. */
+int net_source_parse(const char *text, struct net_source *ret_net, struct err *err);
+
+/* Describes the card to `config` (has_net). *fd (taken) is its back end, -1: it leads nowhere. mac
+ * NULL: the source's. 0 or -errno with a sentence. */
+int net_source_configure(const struct net_source *net, int *fd, const uint8_t *mac,
+                         struct machine_config *config, struct err *err);
+
+/* The address that was given, as a WAKE tells it. */
+void net_source_fill_wake(const struct net_source *net, struct control_msg *msg);
+
+#endif
