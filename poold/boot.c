@@ -481,9 +481,11 @@ static int boot_spawn(struct boot *boot, struct err *err)
         close(bell[0]);
         return rc;
     }
-    if (link_attach(&boot->link, LINK_CONTROL, control[0]) < 0 ||
-        link_attach(&boot->link, LINK_BELL, bell[0]) < 0 ||
-        link_attach(&boot->link, LINK_PIDFD, pidfd) < 0) {
+    /* All three, as the link takes over what it is given even when it fails. */
+    bool attached = link_attach(&boot->link, LINK_CONTROL, control[0]) == 0;
+    attached &= link_attach(&boot->link, LINK_BELL, bell[0]) == 0;
+    attached &= link_attach(&boot->link, LINK_PIDFD, pidfd) == 0;
+    if (!attached) {
         kill(boot->pid, SIGKILL);
         waitpid(boot->pid, NULL, 0);
         boot->pid = 0;

@@ -82,6 +82,8 @@ int hosted_file_write(int dir_fd, const char *name, const char *text, struct err
     if (rc == 0 &&
         (fsync(fd) < 0 || renameat(dir_fd, temporary, dir_fd, file) < 0 || fsync(dir_fd) < 0))
         rc = -errno;
+    if (rc < 0)
+        unlinkat(dir_fd, temporary, 0);
     return rc < 0 ? err_set_errno(err, -rc, "can't write pools/%s", file) : 0;
 }
 

@@ -196,8 +196,10 @@ static int template_spawn(struct template *template, struct err *err)
         close(pair[0]);
         return rc;
     }
-    if (link_attach(&template->link, LINK_CONTROL, pair[0]) < 0 ||
-        link_attach(&template->link, LINK_PIDFD, pidfd) < 0) {
+    /* Both, as the link takes over what it is given even when it fails. */
+    bool attached = link_attach(&template->link, LINK_CONTROL, pair[0]) == 0;
+    attached &= link_attach(&template->link, LINK_PIDFD, pidfd) == 0;
+    if (!attached) {
         kill(template->pid, SIGKILL);
         waitpid(template->pid, NULL, 0);
         template->pid = 0;
