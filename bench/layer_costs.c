@@ -69,7 +69,7 @@ static int layer_run(enum layer_cost layer, int dir_fd, struct sandbox_status *s
     case LAYER_COST_LIMITS:
         return sandbox_limits_set(err);
     case LAYER_COST_LANDLOCK:
-        return sandbox_landlock_restrict(SANDBOX_SOCKETS_LATER, &status->landlock_abi, err);
+        return sandbox_landlock_restrict(&status->landlock_abi, err);
     case LAYER_COST_CAPABILITIES:
         return sandbox_capabilities_reduce(err);
     case LAYER_COST_TEMPLATE_FILTER:

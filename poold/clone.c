@@ -248,13 +248,11 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     if (rc == 0 && wake)
         rc = ops_wake(clone->daemon, slot, DOORBELL_OP_RESTORE, wake_flags);
     if (rc == 0)
-        rc = hosted->template
-                 ? template_clone(hosted->template, clone,
-                                  (int[]){ ends[0], ends[1], clone->dir.fd }, 3, clone->dir.uid)
-                 : -ENOTCONN;
+        rc = hosted->template ? template_clone(hosted->template, clone, ends) : -ENOTCONN;
     close_fd(&ends[0]);
     close_fd(&ends[1]);
     close_fd(&clone->dir.fd);
+    close_fd(&clone->dir.listen_fd);
     return rc;
 }
 

@@ -170,12 +170,9 @@ static int template_spawn(struct template *template, struct err *err)
 {
     struct daemon *daemon = template->hosted->daemon;
     char control_text[16], snapshot_text[16];
-    char *argv[7 + POOL_DISK_ARGS_MAX] = { daemon->config.volt_vmm,
-                                           (char[]){ "template" },
-                                           (char[]){ "--control-fd" },
-                                           control_text,
-                                           (char[]){ "--snapshot-fd" },
-                                           snapshot_text };
+    char *argv[7 + POOL_DISK_ARGS_MAX] = { daemon->config.volt_vmm,     (char[]){ "template" },
+                                           (char[]){ "--control-fd" },  control_text,
+                                           (char[]){ "--snapshot-fd" }, snapshot_text };
     int pair[2], fds[2 + POOL_DISK_FDS_MAX], pidfd, rc;
     struct pool_disk_args disk;
 
@@ -270,26 +267,26 @@ void template_kill(struct template *template)
     link_kill(&template->link);
 }
 
-int template_clone(struct template *template, struct clone *clone, const int *fds,
-                   unsigned fd_count, uint32_t uid)
+int template_clone(struct template *template, struct clone *clone, const int ends[2])
 {
     struct control_msg msg = { .type = CONTROL_CLONE, .cookie = ++template->next_cookie };
     _cleanup_close_ int delta_fd = -1;
-    int all[CONTROL_FDS_MAX], rc;
+    int fds[CONTROL_FDS_MAX] = { ends[0], ends[1], clone->dir.fd }, rc;
+    unsigned fd_count = 3;
 
     if (!template->ready || template->killed)
         return -ENOTCONN;
-    msg.u.clone.uid = msg.u.clone.gid = uid;
-    msg.u.clone.extra_fds = CONTROL_CLONE_FD_VSOCK_DIR;
-    memcpy(all, fds, fd_count * sizeof all[0]);
+    msg.u.clone.uid = msg.u.clone.gid = clone->dir.uid;
+    msg.u.clone.extra_fds = CONTROL_CLONE_FD_VSOCK_DIR | CONTROL_CLONE_FD_VSOCK_LISTEN;
     if (template->disk_writable) {
         delta_fd = delta_stock_take(&template->hosted->daemon->deltas);
         if (delta_fd < 0)
             return delta_fd;
         msg.u.clone.extra_fds |= CONTROL_CLONE_FD_DISK;
-        all[fd_count++] = delta_fd;
+        fds[fd_count++] = delta_fd;
     }
-    rc = control_send(template->link.fds[LINK_CONTROL], &msg, all, fd_count);
+    fds[fd_count++] = clone->dir.listen_fd;
+    rc = control_send(template->link.fds[LINK_CONTROL], &msg, fds, fd_count);
     if (rc < 0)
         return rc;
     clone->cookie = msg.cookie;

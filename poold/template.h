@@ -13,11 +13,10 @@ extern const struct vm_ops clone_ops;
 void template_start(struct hosted_pool *hosted);
 void template_kill(struct template *template);
 
-/* Sends CLONE; takes the clone's socket ends and folder fd, which stay the caller's. The clone is
- * told by clone_born or clone_unborn. 0 or -errno. */
+/* Sends CLONE with the clone's ends of its control and bell sockets and what is in clone->dir, all
+ * of which stay the caller's. The clone is told by clone_born or clone_unborn. 0 or -errno. */
 struct clone;
-int template_clone(struct template *template, struct clone *clone, const int *fds,
-                   unsigned fd_count, uint32_t uid);
+int template_clone(struct template *template, struct clone *clone, const int ends[2]);
 
 /* Has it use a working set (fd stays the caller's) for the clones to come. 0 or -errno. */
 int template_working_set(struct template *template, int fd);

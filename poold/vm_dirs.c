@@ -12,6 +12,7 @@
 
 #include "base/util.h"
 #include "cleanup.h"
+#include "virtio/vsock_listen.h"
 #include "vm_groups.h"
 #include "work.h"
 
@@ -25,8 +26,8 @@ struct garbage {
 struct batch {
     struct vm_dirs *dirs;
     int base_fd;
-    struct vm_dir make[VM_DIRS_STOCK];
-    int made[VM_DIRS_STOCK]; /* 0 or -errno */
+    struct vm_dir make[BATCH_MAX];
+    int made[BATCH_MAX]; /* 0 or -errno */
     unsigned make_count;
     struct vm_dir drop[BATCH_MAX];
     unsigned drop_count;
@@ -60,7 +61,7 @@ static int dir_prepare(struct vm_dirs *dirs, struct vm_dir *dir)
 {
     uint64_t random;
 
-    dir->fd = -1;
+    dir->fd = dir->listen_fd = -1;
     dir->uid = uid_take(dirs);
     if (dir->uid == UINT32_MAX - 1)
         return -EUSERS;
@@ -69,23 +70,43 @@ static int dir_prepare(struct vm_dirs *dirs, struct vm_dir *dir)
     return 0;
 }
 
+static int give_to(int at_fd, const char *name, uint32_t uid)
+{
+    if (uid == UINT32_MAX || fchownat(at_fd, name, uid, uid, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    return -errno;
+}
+
+/* The folder is there: opens it, makes the socket in it, and only then gives it away. */
+static int dir_fill(int base_fd, struct vm_dir *dir)
+{
+    int rc;
+
+    dir->fd = openat(base_fd, dir->id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir->fd < 0)
+        return -errno;
+    rc = vsock_listen(dir->fd, &dir->listen_fd, NULL);
+    if (rc == 0)
+        rc = give_to(dir->fd, VSOCK_LISTEN_NAME, dir->uid);
+    if (rc == 0)
+        rc = give_to(base_fd, dir->id, dir->uid);
+    return rc;
+}
+
 /* Any thread. */
 static int dir_make(int base_fd, struct vm_dir *dir)
 {
-    _cleanup_close_ int fd = -1;
-    int error;
+    int rc;
 
     if (mkdirat(base_fd, dir->id, 0700) < 0)
         return -errno;
-    fd = openat(base_fd, dir->id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0 && (dir->uid == UINT32_MAX ||
-                    fchownat(base_fd, dir->id, dir->uid, dir->uid, AT_SYMLINK_NOFOLLOW) == 0)) {
-        dir->fd = take_fd(&fd);
+    rc = dir_fill(base_fd, dir);
+    if (rc == 0)
         return 0;
-    }
-    error = errno;
-    unlinkat(base_fd, dir->id, AT_REMOVEDIR);
-    return -error;
+    close_fd(&dir->fd);
+    close_fd(&dir->listen_fd);
+    cleanup_remove_tree(base_fd, dir->id);
+    return rc;
 }
 
 int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
@@ -128,6 +149,7 @@ void vm_dirs_give_back(struct vm_dirs *dirs, struct vm_dir *dir)
     struct garbage *garbage = malloc(sizeof *garbage);
 
     close_fd(&dir->fd);
+    close_fd(&dir->listen_fd);
     if (!garbage)
         return; /* the next start removes it */
     garbage->dir = *dir;
@@ -176,7 +198,8 @@ static void batch_fill(struct batch *batch, struct vm_dirs *dirs)
 {
     unsigned wanted = dirs->closing ? 0 : VM_DIRS_STOCK - dirs->stock_count;
 
-    while (batch->make_count < wanted && dir_prepare(dirs, &batch->make[batch->make_count]) == 0)
+    while (batch->make_count < MIN_OF(wanted, BATCH_MAX) &&
+           dir_prepare(dirs, &batch->make[batch->make_count]) == 0)
         batch->make_count++;
     while (batch->drop_count < BATCH_MAX && !list_empty(&dirs->garbage)) {
         struct garbage *garbage = list_entry(dirs->garbage.next, struct garbage, node);
@@ -189,7 +212,7 @@ static void batch_fill(struct batch *batch, struct vm_dirs *dirs)
 
 void vm_dirs_pump(struct vm_dirs *dirs)
 {
-    bool low = !dirs->closing && dirs->stock_count <= VM_DIRS_STOCK / 2;
+    bool low = !dirs->closing && dirs->stock_count + VM_DIRS_BATCH <= VM_DIRS_STOCK;
     struct batch *batch;
 
     if (dirs->busy || (!low && list_empty(&dirs->garbage)))

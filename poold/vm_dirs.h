@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The folders RUN_DIR/vms/ID, one for each VM, and the ids and uids that go with them. They are
- * made ahead of need and removed afterwards on the thread pool, so that no acquire waits for them.
+/* The folders RUN_DIR/vms/ID, one for each VM, with its listening vsock socket, and the ids and
+ * uids that go with them. They are made ahead of need and removed afterwards on the thread pool, so that no acquire waits for them.
  * Loop thread only. */
 #ifndef VOLT_POOLD_VM_DIRS_H
 #define VOLT_POOLD_VM_DIRS_H
@@ -14,12 +14,15 @@
 #include "list.h"
 #include "slot.h"
 
-#define VM_DIRS_STOCK 16u
+/* Enough for a burst of 100 VMs; two fds each. */
+#define VM_DIRS_STOCK 160u
+#define VM_DIRS_BATCH 32u /* at least so many are made in one go */
 
 struct vm_dir {
     char id[SLOT_ID_BYTES]; /* random; its hostname and lease id too */
     uint32_t uid;           /* uid and gid of the VM, UINT32_MAX: poold's own */
-    int fd;                 /* O_PATH; -1 once it was handed to the VM */
+    int fd;                 /* O_PATH; -1 once it was handed to the VM, as is the next */
+    int listen_fd;          /* of the socket `vsock` in it */
 };
 
 struct vm_groups;

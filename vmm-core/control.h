@@ -168,12 +168,13 @@ struct control_msg {
 
 /* clone.extra_fds */
 #define CONTROL_CLONE_FD_VSOCK_DIR                                                                 \
-    0x1u                             /* O_PATH directory of the VM's vsock sockets: the VM         \
-                                        listens on "vsock" in it and dials "vsock_PORT" */
+    0x1u                             /* O_PATH directory of the VM's vsock sockets: becomes its    \
+                                        root, and it dials "vsock_PORT" in it */
 #define CONTROL_CLONE_FD_CGROUP 0x2u /* cgroup.procs, open for writing: the clone joins */
 #define CONTROL_CLONE_FD_DISK 0x4u   /* the clone's own overlay file */
-#define CONTROL_CLONE_FD_TAP                                                                       \
-    0x8u /* its network back end: a tap, or a stream of frames (net_backend.h) */
+#define CONTROL_CLONE_FD_TAP 0x8u    /* its network back end: a tap, or a stream */
+#define CONTROL_CLONE_FD_VSOCK_LISTEN                                                              \
+    0x10u /* the listening socket "vsock" in VSOCK_DIR, made by vsock_listen */
 
 /* hello.layers */
 #define CONTROL_LAYER_CPUID 0x1u

@@ -255,15 +255,17 @@ static void take_message(struct fake *fake, int from_fd)
         _exit(0);
 }
 
-_Noreturn static void clone_main(int control_fd, int bell_fd, int dir_fd)
+_Noreturn static void clone_main(int control_fd, int bell_fd, int listen_fd)
 {
     struct fake fake = { .control_fd = control_fd, .bell_fd = bell_fd };
     struct pollfd polls[2 + STREAMS_MAX];
+    int listens = 0;
 
     if (fault("clone_crash"))
         _exit(1);
-    /* The real one has its vsock socket there. */
-    close(openat(dir_fd, "vsock", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    assert(getsockopt(listen_fd, SOL_SOCKET, SO_ACCEPTCONN, &listens,
+                      &(socklen_t){ sizeof listens }) == 0 &&
+           listens);
     say(control_fd, CONTROL_HELLO);
     for (;;) {
         polls[0] = (struct pollfd){ .fd = control_fd, .events = POLLIN };
@@ -295,7 +297,7 @@ static void fork_clone(int control_fd, const struct control_msg *request, int *f
     assert(pid >= 0);
     if (pid == 0) {
         close(control_fd);
-        clone_main(fds[0], fds[1], fds[2]);
+        clone_main(fds[0], fds[1], fds[3]);
     }
     pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     msg.u.cloned.pid = pid;
@@ -324,7 +326,7 @@ static int template_vm(int control_fd, int snapshot_fd)
     map_memory(snapshot_fd);
     say(control_fd, CONTROL_HELLO);
     while (control_recv(control_fd, &msg, fds, &fd_count) == 0) {
-        if (msg.type == CONTROL_CLONE && fd_count >= 3)
+        if (msg.type == CONTROL_CLONE && fd_count == 4)
             fork_clone(control_fd, &msg, fds);
         if (msg.type == CONTROL_WORKING_SET && fd_count == 1)
             fprintf(stderr, "fake_vmm: a working set came\n");

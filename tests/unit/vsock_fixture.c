@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "base/util.h"
+#include "virtio/vsock_listen.h"
 
 void post_rx(struct fixture *f)
 {

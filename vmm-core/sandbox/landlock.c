@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Landlock: a domain that allows nothing, or only the VM's socket directory. Raw system calls and
+/* Landlock: a domain that allows nothing. Raw system calls and
  * constants of the kernel's documentation (userspace-api/landlock), for whichever ABI is there.
  */
 #include <errno.h>
@@ -17,15 +17,7 @@ struct ruleset_attr {
     uint64_t scoped;             /* ABI 6 */
 };
 
-struct path_beneath_attr {
-    uint64_t allowed_access;
-    int32_t parent_fd;
-} __attribute__((packed));
-
 #define RULESET_VERSION 1u /* LANDLOCK_CREATE_RULESET_VERSION */
-#define RULE_PATH_BENEATH 1u
-#define FS_REMOVE_FILE (1ull << 5)
-#define FS_MAKE_SOCK (1ull << 9)
 
 /* What each ABI added; a right that is handled and not granted is denied. */
 static const struct {
@@ -41,16 +33,7 @@ static const struct {
     { 6, 0, 0, 0x3, 24 },     /* scopes: abstract Unix sockets, signals */
 };
 
-static int rule_add(int ruleset, int dir_fd, uint64_t access, struct err *err)
-{
-    struct path_beneath_attr rule = { .allowed_access = access, .parent_fd = dir_fd };
-
-    if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0)
-        return err_set_errno(err, errno, "allowing the socket directory in Landlock");
-    return 0;
-}
-
-int sandbox_landlock_restrict(int socket_dir_fd, uint32_t *ret_abi, struct err *err)
+int sandbox_landlock_restrict(uint32_t *ret_abi, struct err *err)
 {
     struct ruleset_attr attr = { 0 };
     _cleanup_close_ int ruleset = -1;
@@ -67,17 +50,9 @@ int sandbox_landlock_restrict(int socket_dir_fd, uint32_t *ret_abi, struct err *
         attr.scoped |= rights[i].scoped;
         attr_bytes = rights[i].attr_bytes;
     }
-    if (socket_dir_fd == SANDBOX_SOCKETS_LATER)
-        attr.handled_access_fs &= ~(FS_MAKE_SOCK | FS_REMOVE_FILE);
     ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, attr_bytes, 0);
     if (ruleset < 0)
         return err_set_errno(err, errno, "making a Landlock ruleset");
-    if (socket_dir_fd >= 0) {
-        int r = rule_add(ruleset, socket_dir_fd, FS_MAKE_SOCK | FS_REMOVE_FILE, err);
-
-        if (r < 0)
-            return r;
-    }
     if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
         return err_set_errno(err, errno, "enforcing Landlock");
     *ret_abi = (uint32_t)abi;

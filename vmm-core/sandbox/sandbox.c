@@ -83,9 +83,9 @@ static int namespaces_and_root(struct sandbox_status *status, struct err *err)
     return sandbox_root_empty(err);
 }
 
-static int landlock_enter(int socket_dir_fd, struct sandbox_status *status, struct err *err)
+static int landlock_enter(struct sandbox_status *status, struct err *err)
 {
-    int r = sandbox_landlock_restrict(socket_dir_fd, &status->landlock_abi, err);
+    int r = sandbox_landlock_restrict(&status->landlock_abi, err);
 
     if (r == 0 && status->landlock_abi > 0)
         status->layers |= CONTROL_LAYER_LANDLOCK;
@@ -102,7 +102,7 @@ int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsi
     if (r == 0)
         r = sandbox_limits_set(err);
     if (r == 0 && config->landlock) {
-        r = landlock_enter(SANDBOX_SOCKETS_LATER, status, err);
+        r = landlock_enter(status, err);
         if (r == 0 && status->landlock_abi == 0)
             sandbox_lacks(status, "this kernel has no Landlock");
     }
@@ -155,7 +155,7 @@ int sandbox_enter_vm(const struct sandbox_config *config, const struct sandbox_v
     if (r == 0 && vm->socket_dir_fd >= 0)
         r = root_enter(vm->socket_dir_fd, err);
     if (r == 0 && config->landlock)
-        r = landlock_enter(vm->socket_dir_fd, status, err);
+        r = landlock_enter(status, err); /* a domain of its own keeps it from its siblings */
     if (r == 0)
         r = ids_switch(vm, status, err);
     if (r == 0 && config->capabilities) {

@@ -74,7 +74,7 @@ struct sandbox_vm {
     int cgroup_fds[8]; /* cgroup.procs files open for writing, one a hierarchy; borrowed */
     unsigned cgroup_count;
     int socket_dir_fd;   /* directory (O_PATH will do) that becomes the VM's root directory, in
-                            which it may make sockets: bind "/vsock", connect "/vsock_PORT";
+                            which it may connect to sockets, and no more;
                             borrowed, and may be kept: nothing is above a root. -1: none */
     uint64_t file_bytes; /* RLIMIT_FSIZE: largest offset it may write in a file; 0: none at all */
 };

@@ -22,11 +22,8 @@ int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err);
 int sandbox_root_empty(struct err *err);
 
 /* One Landlock domain more: no file and directory access, no TCP, no signals to and no abstract
- * sockets of processes outside the domain, as far as the kernel's ABI goes. socket_dir_fd: the
- * directory below which sockets may be made and removed; SANDBOX_SOCKETS_LATER leaves that open
- * for a later domain to decide; -1: none. ABI 0 is not an error. */
-#define SANDBOX_SOCKETS_LATER (-2)
-int sandbox_landlock_restrict(int socket_dir_fd, uint32_t *ret_abi, struct err *err);
+ * sockets of processes outside the domain, as far as the kernel's ABI goes. ABI 0 is not an error. */
+int sandbox_landlock_restrict(uint32_t *ret_abi, struct err *err);
 
 /* rlimits, no_new_privs, umask, and a death signal. */
 int sandbox_limits_set(struct err *err);

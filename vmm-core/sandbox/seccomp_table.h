@@ -227,9 +227,6 @@ static const struct seccomp_entry seccomp_template[] = {
     ANY(epoll_create1, "a clone's device loop"),
     ANY(timerfd_create, "a clone's timers"),
     ANY(signalfd4, "SIGCHLD of the template's loop"),
-    ANY(bind, "a clone's vsock socket, inside its own root directory"),
-    ANY(listen, "a clone's vsock socket"),
-    ANY(unlink, "a clone's old vsock socket; Landlock allows it nowhere else"),
     IF_MASKED(mmap, 2, PROT_EXEC, 0, "guest memory, kvm_run pages, thread stacks"),
     IF_MASKED(mprotect, 2, PROT_EXEC, 0, "guard pages of thread stacks"),
     ANY(madvise, "guest memory: no core dump, huge pages, read-ahead"),
@@ -243,7 +240,6 @@ static const struct seccomp_entry seccomp_template[] = {
     ANY(chroot, "a clone's own root directory"),
     ANY(close_range, "fds that a clone does not need"),
     ANY(landlock_create_ruleset, "a clone's own Landlock domain"),
-    ANY(landlock_add_rule, "a clone's own Landlock domain"),
     ANY(landlock_restrict_self, "a clone's own Landlock domain"),
     ANY(seccomp, "the filters of a clone's threads"),
 };

@@ -19,26 +19,19 @@
 #define VSOCK_HOST_CID 2u
 #define VSOCK_GUEST_CID_DEFAULT 3u
 #define VSOCK_CONNECTIONS_MAX 1024u
-#define VSOCK_LISTEN_NAME "vsock"
 
 struct vsock;
 
 struct vsock_config {
     uint32_t guest_cid; /* at least 3 */
     int dir_fd;         /* vsock directory, O_PATH will do; -1: guest connections are refused */
-    int listen_fd;      /* from vsock_listen; -1: no CONNECT socket */
+    int listen_fd;      /* from vsock_listen (vsock_listen.h); -1: no CONNECT socket */
 };
 
 struct vsock_stats {
     uint64_t connections; /* open now */
     uint64_t refused;     /* over the limit, nobody there, or malformed packets */
 };
-
-/* Binds "vsock" in dir_fd (borrowed), replacing what is left of an earlier one, and listens.
- * Changes the working directory of the process to dir_fd: the only way to name a socket by
- * directory fd. To be called after sandbox_enter_vm: the directory is the VM's own. 0 or -errno
- * with a sentence. */
-int vsock_listen(int dir_fd, int *ret_listen_fd, struct err *err);
 
 /* Makes the device in virtio-mmio slot `slot` (virtio_layout.h). The config's fds are transferred,
  * also on failure. Before vm_start. 0 or -errno with a sentence. */

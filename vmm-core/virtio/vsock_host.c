@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the Unix sockets of the vsock device: the CONNECT socket and its greeting, and dialing for
- * the guest. */
+/* Owns the connections over the vsock device's Unix sockets: the greeting on the CONNECT socket, and
+ * dialing for the guest. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +10,8 @@
 
 #include "base/util.h"
 #include "virtio/vsock_internal.h"
+#include "virtio/vsock_listen.h"
 
-#define LISTEN_BACKLOG 128
 #define ACCEPTS_A_TURN 16u
 
 /* A Unix socket can only be named by path, and the directory is only held by fd: so the path is
@@ -19,27 +19,6 @@
 static int enter(int dir_fd)
 {
     return fchdir(dir_fd) < 0 ? -errno : 0;
-}
-
-int vsock_listen(int dir_fd, int *ret_listen_fd, struct err *err)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = VSOCK_LISTEN_NAME };
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0)
-        return err_set_errno(err, errno, "making the vsock CONNECT socket");
-    int rc = enter(dir_fd);
-    if (rc < 0)
-        return err_set_errno(err, -rc, "entering the vsock directory");
-    if (unlink(VSOCK_LISTEN_NAME) < 0 && errno != ENOENT)
-        return err_set_errno(err, errno, "removing an old '%s' from the vsock directory",
-                             VSOCK_LISTEN_NAME);
-    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-        return err_set_errno(err, errno, "binding '%s' in the vsock directory", VSOCK_LISTEN_NAME);
-    if (listen(fd, LISTEN_BACKLOG) < 0)
-        return err_set_errno(err, errno, "listening on '%s'", VSOCK_LISTEN_NAME);
-    *ret_listen_fd = take_fd(&fd);
-    return 0;
 }
 
 int vsock_host_dial(const struct vsock *vsock, uint32_t port)

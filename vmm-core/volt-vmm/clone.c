@@ -10,7 +10,7 @@
 
 /* fds of a CLONE by name; -1 where there is none. */
 struct clone_fds {
-    int control, bell, vsock_dir, cgroup, disk, tap;
+    int control, bell, vsock_dir, cgroup, disk, tap, vsock_listen;
 };
 
 static bool sort_fds(const struct control_msg *msg, const int *fds, unsigned fd_count,
@@ -24,10 +24,11 @@ static bool sort_fds(const struct control_msg *msg, const int *fds, unsigned fd_
         { CONTROL_CLONE_FD_CGROUP, &ret->cgroup },
         { CONTROL_CLONE_FD_DISK, &ret->disk },
         { CONTROL_CLONE_FD_TAP, &ret->tap },
+        { CONTROL_CLONE_FD_VSOCK_LISTEN, &ret->vsock_listen },
     };
     unsigned at = 2;
 
-    *ret = (struct clone_fds){ -1, -1, -1, -1, -1, -1 };
+    *ret = (struct clone_fds){ -1, -1, -1, -1, -1, -1, -1 };
     if (fd_count < 2)
         return false;
     ret->control = fds[0];
@@ -57,9 +58,6 @@ static int build(const struct clone_source *source, const struct control_msg *ms
     int rc;
 
     rc = sandbox_enter_vm(&source->options->sandbox, &jail, status, err);
-    /* After it: the directory is the VM's own uid's, and now its root. */
-    if (rc == 0 && fds->vsock_dir >= 0)
-        rc = vsock_listen(fds->vsock_dir, &config.vsock_listen_fd, err);
     if (rc == 0)
         rc = guest_mem_init(&mem, source->memory_bytes, err);
     if (rc == 0)
@@ -69,6 +67,7 @@ static int build(const struct clone_source *source, const struct control_msg *ms
     config.vm.vcpu_count = state->vcpu_count;
     config.vm.pit = source->has_pit;
     config.vsock_dir_fd = take_fd(&fds->vsock_dir);
+    config.vsock_listen_fd = take_fd(&fds->vsock_listen);
     config.has_balloon = source->has_balloon;
     if (source->has_net)
         rc = net_source_configure(&source->net, &fds->tap, msg->u.clone.mac, &config, err);
