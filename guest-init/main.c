@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "applets.h"
 #include "doorbell.h"
 #include "identity.h"
 #include "loop.h"
@@ -164,6 +165,7 @@ static void boot(void)
     if (status < 0)
         complain("no loopback interface", status);
     identity_prepare();
+    applets_load();
     agent_start();
 }
 

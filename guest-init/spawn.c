@@ -14,12 +14,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "applets.h"
 #include "text.h"
 
 #define CHILD_STACK_BYTES 16384
 
 char *const environment_default[] = {
-    "PATH=/bin:/usr/bin:/sbin:/usr/sbin:/usr/local/bin",
+    "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
     "HOME=/root",
     "TERM=linux",
     NULL,
@@ -72,6 +73,8 @@ static int exec_search(const struct child *child)
         }
         at += length + (at[length] == ':');
     }
+    if (error == ENOENT && applets_known(name))
+        execve(APPLETS_PROGRAM, spawn->argv, spawn->envp);
     return error;
 }
 
