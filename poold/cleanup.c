@@ -16,6 +16,8 @@
 #include "log.h"
 
 #define DEPTH_MAX 4
+#define REMOVE_TRIES 5u
+#define REMOVE_WAIT_US 10000u
 
 int cleanup_make_dirs(const char *path, unsigned mode, struct err *err)
 {
@@ -65,30 +67,33 @@ int cleanup_lock(const char *dir, int *ret_fd, struct err *err)
     return 0;
 }
 
-static void remove_below(int parent_fd, const char *name, int depth)
+/* Whether it is gone now. */
+static bool remove_below(int parent_fd, const char *name, int depth)
 {
     int fd;
     DIR *dir;
 
     if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT)
-        return;
+        return true;
     fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (!dir) {
         close_fd(&fd);
-        return;
+        return false;
     }
     for (struct dirent *entry; depth < DEPTH_MAX && (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             remove_below(fd, entry->d_name, depth + 1);
     }
     closedir(dir);
-    unlinkat(parent_fd, name, AT_REMOVEDIR);
+    return unlinkat(parent_fd, name, AT_REMOVEDIR) == 0;
 }
 
 void cleanup_remove_tree(int parent_fd, const char *name)
 {
-    remove_below(parent_fd, name, 0);
+    /* What failed for want of an fd or of memory may work a moment later. */
+    for (unsigned i = 0; i < REMOVE_TRIES && !remove_below(parent_fd, name, 0); i++)
+        usleep(REMOVE_WAIT_US);
 }
 
 void cleanup_stale_vms(const char *run_dir)
