@@ -175,11 +175,17 @@ static void answer_clone(struct template *t, uint64_t cookie, pid_t pid, int err
         pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
         error = pidfd < 0 ? errno : 0;
     }
-    if (error && pid > 0)
-        kill(pid, SIGKILL);
     msg.u.cloned.pid = pid;
     msg.u.cloned.error = error;
-    control_send(t->control_fd, &msg, &pidfd, pidfd >= 0);
+    int rc = control_send(t->control_fd, &msg, &pidfd, pidfd >= 0);
+    /* A clone that poold can't watch must not live: it hears so without the pidfd (of which too
+     * many may be on their way). */
+    if ((error || rc < 0) && pid > 0)
+        kill(pid, SIGKILL);
+    if (rc < 0) {
+        msg.u.cloned.error = -rc;
+        control_send(t->control_fd, &msg, NULL, 0);
+    }
 }
 
 static void clone_vm(struct template *t, const struct control_msg *msg, int *fds, unsigned fd_count)
