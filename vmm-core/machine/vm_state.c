@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <x86intrin.h>
 
 #include "base/util.h"
 #include "machine/vm.h"
@@ -184,12 +185,14 @@ static int save_chips(struct vm *vm, struct vm_state *state, struct err *err)
     return 0;
 }
 
-static struct kvm_msr_entry *find_msr(struct vcpu_state *vcpu, uint32_t index)
+/* The place of an MSR in vcpu->msr; msr_count when it is not there. */
+static uint32_t find_msr(const struct vcpu_state *vcpu, uint32_t index)
 {
-    for (uint32_t i = 0; i < vcpu->msr_count; i++)
-        if (vcpu->msr[i].index == index)
-            return &vcpu->msr[i];
-    return NULL;
+    uint32_t at = 0;
+
+    while (at < vcpu->msr_count && vcpu->msr[at].index != index)
+        at++;
+    return at;
 }
 
 /* Gives all vCPUs the TSC of the first. They were stopped before any was read, so it turns none
@@ -197,12 +200,12 @@ static struct kvm_msr_entry *find_msr(struct vcpu_state *vcpu, uint32_t index)
  * step that are loaded with the same time, give or take a second. */
 static void align_tsc(struct vm_state *state)
 {
-    const struct kvm_msr_entry *first = find_msr(&state->vcpu[0], MSR_TSC);
+    uint32_t first = find_msr(&state->vcpu[0], MSR_TSC);
 
-    for (uint32_t i = 1; first && i < state->vcpu_count; i++) {
-        struct kvm_msr_entry *tsc = find_msr(&state->vcpu[i], MSR_TSC);
-        if (tsc)
-            tsc->data = first->data;
+    for (uint32_t i = 1; i < state->vcpu_count && first < state->vcpu[0].msr_count; i++) {
+        uint32_t tsc = find_msr(&state->vcpu[i], MSR_TSC);
+        if (tsc < state->vcpu[i].msr_count)
+            state->vcpu[i].msr[tsc].data = state->vcpu[0].msr[first].data;
     }
 }
 
@@ -244,17 +247,36 @@ static bool depends_on_time(uint32_t msr_index)
     return msr_index == MSR_TSC || msr_index == MSR_TSC_DEADLINE;
 }
 
+/* A software-only KVM gives guests the host's TSC as it is, whatever is written: a saved deadline
+ * is then of the host's past, or, after the host was started anew, of its far future. It is moved
+ * to as long from now as it was from the snapshot. (The guest's clock there is kvmclock.) */
+static uint64_t deadline_from_now(const struct vcpu_state *state, uint64_t saved_deadline)
+{
+    uint32_t tsc = find_msr(state, MSR_TSC);
+
+    if (saved_deadline == 0 || tsc == state->msr_count)
+        return saved_deadline;
+    uint64_t saved_tsc = state->msr[tsc].data;
+    return __rdtsc() + (saved_deadline > saved_tsc ? saved_deadline - saved_tsc : 0);
+}
+
 /* Sets the MSRs that do, or do not, depend on time, in their saved order. */
-static int load_msrs(int vcpu_fd, const struct vcpu_state *state, bool of_time)
+static int load_msrs(const struct vcpu *vcpu, const struct vcpu_state *state, bool of_time)
 {
     struct msr_batch batch;
 
     batch.head = (struct kvm_msrs){ .nmsrs = 0 };
     for (uint32_t i = 0; i < state->msr_count; i++) {
-        if (depends_on_time(state->msr[i].index) == of_time)
-            batch.entry[batch.head.nmsrs++] = state->msr[i];
+        struct kvm_msr_entry *entry = &batch.entry[batch.head.nmsrs];
+
+        if (depends_on_time(state->msr[i].index) != of_time)
+            continue;
+        *entry = state->msr[i];
+        if (entry->index == MSR_TSC_DEADLINE && vcpu->vm->kvm->software_only)
+            entry->data = deadline_from_now(state, entry->data);
+        batch.head.nmsrs++;
     }
-    int set = ioctl(vcpu_fd, KVM_SET_MSRS, &batch);
+    int set = ioctl(vcpu->fd, KVM_SET_MSRS, &batch);
     if (set < 0)
         return -errno;
     return (uint32_t)set == batch.head.nmsrs ? 0 : -EINVAL;
@@ -271,24 +293,25 @@ static int run_steps(int vcpu_fd, const struct vcpu_step *step, size_t step_coun
     return 0;
 }
 
-static int prepare_vcpu(int vcpu_fd, const struct vcpu_state *state, const char **ret_step)
+static int prepare_vcpu(const struct vcpu *vcpu, const struct vcpu_state *state,
+                        const char **ret_step)
 {
-    int rc = run_steps(vcpu_fd, prepare_steps, ARRAY_LEN(prepare_steps), state, ret_step);
+    int rc = run_steps(vcpu->fd, prepare_steps, ARRAY_LEN(prepare_steps), state, ret_step);
 
     if (rc < 0)
         return rc;
     *ret_step = "KVM_SET_MSRS";
-    rc = load_msrs(vcpu_fd, state, false);
+    rc = load_msrs(vcpu, state, false);
     if (rc < 0)
         return rc;
     *ret_step = "KVM_SET_VCPU_EVENTS";
-    return ioctl(vcpu_fd, KVM_SET_VCPU_EVENTS, &state->events) < 0 ? -errno : 0;
+    return ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &state->events) < 0 ? -errno : 0;
 }
 
 int vm_state_prepare(struct vm *vm, const struct vm_state *state, const char **ret_step)
 {
     for (uint32_t i = 0; i < state->vcpu_count; i++) {
-        int rc = prepare_vcpu(vm->vcpu[i].fd, &state->vcpu[i], ret_step);
+        int rc = prepare_vcpu(&vm->vcpu[i], &state->vcpu[i], ret_step);
         if (rc < 0)
             return rc;
     }
@@ -312,7 +335,7 @@ int vm_state_load_time(struct vm *vm, const struct vm_state *state, const char *
         if (rc < 0)
             return rc;
         *ret_step = "KVM_SET_MSRS";
-        rc = load_msrs(fd, &state->vcpu[i], true);
+        rc = load_msrs(&vm->vcpu[i], &state->vcpu[i], true);
         if (rc < 0)
             return rc;
     }
