@@ -17,6 +17,8 @@
 
 /* A snapshot whose template never gets ready is given up after so many tries. */
 #define TEMPLATE_ATTEMPTS 4
+/* When it told why. That may be a moment's want of fds or memory; damage stays damage. */
+#define TEMPLATE_ATTEMPTS_TOLD 3
 
 struct hosted_pool *hosted_add(struct daemon *daemon, const char *name)
 {
@@ -94,7 +96,8 @@ void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool fina
     if (hosted->deleting || daemon->stopping || hosted->pool.state == POOL_DRAINING)
         return;
     backoff_failure(&hosted->template_backoff, now_ns());
-    if (!was_ready && (final || hosted->template_backoff.failures >= TEMPLATE_ATTEMPTS)) {
+    if (!was_ready && hosted->template_backoff.failures >=
+                          (final ? TEMPLATE_ATTEMPTS_TOLD : TEMPLATE_ATTEMPTS)) {
         hosted_set_state(hosted, POOL_FAILED, detail);
         return;
     }
