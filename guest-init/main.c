@@ -26,6 +26,7 @@
 #include "loop.h"
 #include "modules.h"
 #include "net.h"
+#include "root.h"
 #include "shell.h"
 #include "spawn.h"
 #include "system.h"
@@ -210,10 +211,13 @@ int main(void)
     system_mount();
     console_open();
     modules_load();
+    root_enter();
     boot();
     print_banner();
+    system_stay_on_cpu0(true);
     doorbell = doorbell_open();
     doorbell_banner();
+    system_stay_on_cpu0(false);
     shell_pid = shell_start();
     if (doorbell) {
         lock_memory();
@@ -221,6 +225,7 @@ int main(void)
     } else {
         identity_first();
     }
+    root_hand_over();
     for (;;) {
         loop_turn(more);
         more = agent_run_pending();
