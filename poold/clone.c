@@ -212,23 +212,31 @@ static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint3
     return rc;
 }
 
-/* Makes both socket pairs; poold's ends go to the link, the clone's to ret_ends. */
+static const enum link_channel clone_channels[2] = { LINK_CONTROL, LINK_BELL };
+
+/* Makes both socket pairs; poold's ends go to the link, unwatched yet, the clone's to ret_ends. */
 static int clone_sockets(struct clone *clone, int ret_ends[2])
 {
-    static const enum link_channel channels[2] = { LINK_CONTROL, LINK_BELL };
-
-    for (unsigned i = 0; i < ARRAY_LEN(channels); i++) {
+    for (unsigned i = 0; i < ARRAY_LEN(clone_channels); i++) {
         int pair[2];
         int rc = link_socketpair(pair);
 
         if (rc < 0)
             return rc;
+        clone->link.fds[clone_channels[i]] = pair[0];
         ret_ends[i] = pair[1];
-        rc = link_attach(&clone->link, channels[i], pair[0]);
-        if (rc < 0)
-            return rc;
     }
     return 0;
+}
+
+/* After a failure the clone, if it was asked for, sees its sockets closed and ends. */
+static int clone_watch(struct clone *clone)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < ARRAY_LEN(clone_channels) && rc == 0; i++)
+        rc = link_attach(&clone->link, clone_channels[i], clone->link.fds[clone_channels[i]]);
+    return rc;
 }
 
 static void slot_identify(struct daemon *daemon, struct slot *slot, const struct vm_dir *dir)
@@ -249,6 +257,9 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
         rc = ops_wake(clone->daemon, slot, DOORBELL_OP_RESTORE, wake_flags);
     if (rc == 0)
         rc = hosted->template ? template_clone(hosted->template, clone, ends) : -ENOTCONN;
+    /* libuv takes several calls for each: they run while the template forks. */
+    if (rc == 0)
+        rc = clone_watch(clone);
     close_fd(&ends[0]);
     close_fd(&ends[1]);
     close_fd(&clone->dir.fd);

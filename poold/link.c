@@ -3,7 +3,6 @@
 #include "link.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -117,18 +116,5 @@ void link_kill(struct link *link)
 
 int link_socketpair(int ret_pair[2])
 {
-    int pair[2];
-
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
-    if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0) {
-        int error = errno;
-
-        close(pair[0]);
-        close(pair[1]);
-        return -error;
-    }
-    ret_pair[0] = pair[0];
-    ret_pair[1] = pair[1];
-    return 0;
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_pair) < 0 ? -errno : 0;
 }

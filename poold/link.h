@@ -55,7 +55,8 @@ void link_close(struct link *link);
 /* SIGKILL through the pidfd, if it is there. */
 void link_kill(struct link *link);
 
-/* Makes a pair of connected, close-on-exec SEQPACKET sockets; [0] is non-blocking: poold's. */
+/* Makes a pair of connected, close-on-exec SEQPACKET sockets. link_attach makes poold's end
+ * non-blocking. */
 int link_socketpair(int ret_pair[2]);
 
 #endif
