@@ -129,11 +129,15 @@ int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS
                            .msg_iovlen = 1,
                            .msg_control = ancillary.bytes,
                            .msg_controllen = sizeof ancillary.bytes };
-    ssize_t n;
+    ssize_t n = 0;
 
+    /* A peer that ends with messages unread resets the connection, and the kernel tells so once,
+     * before what the peer itself had still sent: its EXITED. */
+    bool reset_told = false;
     do {
+        reset_told |= n < 0 && errno == ECONNRESET;
         n = recvmsg(socket_fd, &head, MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
+    } while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset_told)));
     if (n < 0)
         return -errno;
     /* An empty datagram looks like the end, but may bring fds. */

@@ -310,8 +310,10 @@ static int serve(struct direct *d, struct err *err)
             polled[CONSOLE].fd = -1;
         if (polled[INPUT].revents && !copy_some(STDIN_FILENO, d->console, &escape))
             polled[INPUT].fd = -1;
-        if (polled[SIGNALS].revents || escape)
+        if (polled[SIGNALS].revents || escape) {
             stop(d);
+            polled[SIGNALS].fd = -1; /* once is enough */
+        }
     }
     /* What the guest printed last. */
     while (rc == 0 && d->console >= 0 && poll(&polled[CONSOLE], 1, 0) == 1 &&
