@@ -263,7 +263,7 @@ static bool serve_control(struct template *t)
     return msg.type != CONTROL_STOP;
 }
 
-static void say_hello(const struct template *t, uint64_t start_ns)
+static int say_hello(const struct template *t, uint64_t start_ns)
 {
     struct control_msg msg = { .type = CONTROL_HELLO };
 
@@ -273,7 +273,7 @@ static void say_hello(const struct template *t, uint64_t start_ns)
     msg.u.hello.setup_ns = now_ns() - start_ns;
     msg.u.hello.landlock_abi = t->status.landlock_abi;
     msg.u.hello.layers = t->status.layers;
-    control_send(t->control_fd, &msg, NULL, 0);
+    return control_send(t->control_fd, &msg, NULL, 0);
 }
 
 static void serve(struct template *t)
@@ -344,7 +344,12 @@ int program_template(struct options *options, struct err *err)
         rc = sandbox_install_filter(&options->sandbox, SANDBOX_THREAD_TEMPLATE, NULL, err);
     if (rc < 0)
         return EXIT_SOFTWARE;
-    say_hello(&t, start_ns);
+    /* Unheard, it would be waited for without end. */
+    rc = say_hello(&t, start_ns);
+    if (rc < 0) {
+        err_set_errno(err, -rc, "telling poold that the template is ready");
+        return EXIT_SOFTWARE;
+    }
     serve(&t);
     return 0;
 }
