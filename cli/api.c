@@ -59,28 +59,43 @@ static int answer_parse(const struct client_response *response, json_t **ret_jso
     return 0;
 }
 
-int api_call(struct api *api, const char *method, const char *path, json_t *body,
-             uint64_t timeout_ms, json_t **ret_json, struct err *err)
+/* What an answer says; takes the response. */
+static int answer_take(struct client_response *response, json_t **ret_json, struct err *err)
 {
-    struct client_response response;
-    _cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_t *json = NULL;
+    int rc;
 
-    if (body && !text)
-        return err_set(err, EINVAL, "an argument is not valid UTF-8");
-    int rc = client_request(&api->client, method, path, text, timeout_ms, &response, err);
-    if (rc < 0)
-        return rc;
-    if (response.status >= 200 && response.status < 300)
-        rc = answer_parse(&response, &json, err);
+    if (response->status >= 200 && response->status < 300)
+        rc = answer_parse(response, &json, err);
     else
-        rc = answer_fail(&response, err);
-    client_response_fini(&response);
+        rc = answer_fail(response, err);
+    client_response_fini(response);
     if (rc == 0 && ret_json)
         *ret_json = json;
     else
         json_decref(json);
     return rc;
+}
+
+int api_upload(struct api *api, const char *path, int fd, uint64_t bytes, uint64_t timeout_ms,
+               json_t **ret_json, struct err *err)
+{
+    struct client_response response;
+    int rc = client_upload(&api->client, path, fd, bytes, timeout_ms, &response, err);
+
+    return rc < 0 ? rc : answer_take(&response, ret_json, err);
+}
+
+int api_call(struct api *api, const char *method, const char *path, json_t *body,
+             uint64_t timeout_ms, json_t **ret_json, struct err *err)
+{
+    struct client_response response;
+    _cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+
+    if (body && !text)
+        return err_set(err, EINVAL, "an argument is not valid UTF-8");
+    int rc = client_request(&api->client, method, path, text, timeout_ms, &response, err);
+    return rc < 0 ? rc : answer_take(&response, ret_json, err);
 }
 
 int api_text(struct api *api, const char *path, char **ret_text, size_t *ret_bytes, struct err *err)

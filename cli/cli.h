@@ -55,6 +55,11 @@ int cmd_pool_drain_run(const struct cli_command *command, int argc, char **argv)
 int cmd_pool_delete_run(const struct cli_command *command, int argc, char **argv);
 int cmd_snapshot_list_run(const struct cli_command *command, int argc, char **argv);
 int cmd_snapshot_inspect_run(const struct cli_command *command, int argc, char **argv);
+int cmd_image_build_run(const struct cli_command *command, int argc, char **argv);
+int cmd_image_list_run(const struct cli_command *command, int argc, char **argv);
+int cmd_image_inspect_run(const struct cli_command *command, int argc, char **argv);
+int cmd_image_verify_run(const struct cli_command *command, int argc, char **argv);
+int cmd_image_delete_run(const struct cli_command *command, int argc, char **argv);
 int cmd_snapshot_verify_run(const struct cli_command *command, int argc, char **argv);
 
 #endif

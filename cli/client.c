@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -222,22 +223,48 @@ static int response_read(int fd, uint64_t deadline_ns, struct reading *reading, 
     return 0;
 }
 
-static int request_send(struct client *client, const char *method, const char *path,
-                        const char *headers, const char *body, struct err *err)
+/* What goes with a request: text, or a file if fd is not negative. */
+struct request_body {
+    const char *text; /* NULL: none */
+    int fd;
+    uint64_t bytes; /* of the file */
+};
+
+static int send_file(int socket_fd, int fd, uint64_t bytes)
 {
+    off_t offset = 0;
+
+    while ((uint64_t)offset < bytes) {
+        ssize_t n = sendfile(socket_fd, fd, &offset, MIN_OF(bytes - (uint64_t)offset, GIB(1)));
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0)
+            return -ENODATA;
+    }
+    return 0;
+}
+
+static int request_send(struct client *client, const char *method, const char *path,
+                        const char *headers, const struct request_body *payload, struct err *err)
+{
+    const char *body = payload->text;
     size_t body_bytes = body ? strlen(body) : 0;
     _cleanup_free_ char *request = malloc(REQUEST_HEAD_BYTES + body_bytes);
 
     if (!request)
         return err_set(err, ENOMEM, "out of memory");
     int n = snprintf(request, REQUEST_HEAD_BYTES,
-                     "%s %s HTTP/1.1\r\nHost: volt\r\n%sContent-Length: %zu\r\n%s\r\n", method,
-                     path, body ? "Content-Type: application/json\r\n" : "", body_bytes, headers);
+                     "%s %s HTTP/1.1\r\nHost: volt\r\n%sContent-Length: %llu\r\n%s\r\n", method,
+                     path, body ? "Content-Type: application/json\r\n" : "",
+                     (unsigned long long)(payload->fd >= 0 ? payload->bytes : body_bytes), headers);
     if (n < 0 || (unsigned)n >= REQUEST_HEAD_BYTES)
         return err_set(err, ENAMETOOLONG, "the request's path is too long");
     if (body)
         memcpy(request + n, body, body_bytes);
     int rc = client_send_all(client->fd, request, (size_t)n + body_bytes);
+    if (rc == 0 && payload->fd >= 0)
+        rc = send_file(client->fd, payload->fd, payload->bytes);
     /* A server that refuses early has answered and closed: the answer says why. */
     if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)
         return err_set_errno(err, -rc, "cannot send the request to poold");
@@ -245,7 +272,7 @@ static int request_send(struct client *client, const char *method, const char *p
 }
 
 static int exchange(struct client *client, const char *method, const char *path,
-                    const char *headers, const char *body, uint64_t timeout_ms,
+                    const char *headers, const struct request_body *body, uint64_t timeout_ms,
                     struct reading *reading, struct client_stream *stream, struct err *err)
 {
     uint8_t buffer[CLIENT_STREAM_BYTES];
@@ -279,8 +306,9 @@ static int exchange(struct client *client, const char *method, const char *path,
     return 0;
 }
 
-int client_request(struct client *client, const char *method, const char *path, const char *body,
-                   uint64_t timeout_ms, struct client_response *ret_response, struct err *err)
+static int request(struct client *client, const char *method, const char *path,
+                   const struct request_body *body, uint64_t timeout_ms,
+                   struct client_response *ret_response, struct err *err)
 {
     struct client_response response = { 0 };
     struct reading reading = { .response = &response };
@@ -302,19 +330,36 @@ int client_request(struct client *client, const char *method, const char *path, 
     return 0;
 }
 
+int client_request(struct client *client, const char *method, const char *path, const char *body,
+                   uint64_t timeout_ms, struct client_response *ret_response, struct err *err)
+{
+    const struct request_body text = { .text = body, .fd = -1 };
+
+    return request(client, method, path, &text, timeout_ms, ret_response, err);
+}
+
+int client_upload(struct client *client, const char *path, int body_fd, uint64_t body_bytes,
+                  uint64_t timeout_ms, struct client_response *ret_response, struct err *err)
+{
+    const struct request_body file = { .fd = body_fd, .bytes = body_bytes };
+
+    return request(client, "POST", path, &file, timeout_ms, ret_response, err);
+}
+
 int client_upgrade(struct client *client, const char *path, const char *protocol,
                    uint64_t timeout_ms, struct client_stream *ret_stream,
                    struct client_response *ret_response, struct err *err)
 {
     struct client_response response = { 0 };
     struct reading reading = { .response = &response };
+    const struct request_body none = { .fd = -1 };
     char headers[128];
     int rc = client->fd < 0 ? client_connect(client, err) : 0;
 
     ret_stream->fd = -1;
     snprintf(headers, sizeof headers, "Connection: Upgrade\r\nUpgrade: %s\r\n", protocol);
     if (rc == 0)
-        rc = exchange(client, "POST", path, headers, NULL, timeout_ms, &reading, ret_stream, err);
+        rc = exchange(client, "POST", path, headers, &none, timeout_ms, &reading, ret_stream, err);
     if (rc < 0) {
         client_response_fini(&response);
         return rc;

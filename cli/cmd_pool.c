@@ -41,6 +41,8 @@ static const struct table_column show_columns[] = {
     { "initrd", "initrd", TABLE_TEXT },
     { "command line", "cmdline", TABLE_TEXT },
     { "warm-up", "warmup", TABLE_TEXT },
+    { "image", "image", TABLE_TEXT },
+    { "disk", "disk", TABLE_TEXT },
     { "snapshot", "snapshot", TABLE_TEXT },
     { "cold boot", "cold_boot_ms", TABLE_MS },
     { "snapshot took", "snapshot_ms", TABLE_MS },
@@ -122,9 +124,9 @@ static int ready_wait(struct api *api, const char *path, json_t **ret_pool, stru
 
 /* What the command line gives; -1 and NULL: not given. */
 struct create_options {
-    const char *kernel, *initrd, *cmdline, *warmup;
-    uint64_t memory_bytes;
-    int64_t vcpus, min, max, shells;
+    const char *kernel, *initrd, *cmdline, *warmup, *image, *disk;
+    uint64_t memory_bytes, disk_bandwidth;
+    int64_t vcpus, min, max, shells, disk_iops;
     bool as_json, no_wait;
 };
 
@@ -149,6 +151,22 @@ static int set_path(json_t *body, const char *key, const char *path, struct err 
     return set_text(body, key, whole, err);
 }
 
+/* "PATH" or "PATH,ro". */
+static int set_disk(json_t *body, const char *disk, struct err *err)
+{
+    char path[PATH_MAX];
+    size_t len = disk ? strlen(disk) : 0;
+    bool read_only = len > 3 && strcmp(disk + len - 3, ",ro") == 0;
+
+    if (!disk)
+        return 0;
+    if (len >= sizeof path)
+        return err_set(err, ENAMETOOLONG, "--disk: the path is too long");
+    snprintf(path, sizeof path, "%.*s", (int)(read_only ? len - 3 : len), disk);
+    json_object_set_new(body, "disk_read_only", json_boolean(read_only));
+    return set_path(body, "disk", path, err);
+}
+
 static void set_number(json_t *body, const char *key, int64_t number)
 {
     if (number >= 0)
@@ -169,10 +187,18 @@ static int create_body(const char *name, const struct create_options *create, js
         rc = set_text(body, "cmdline", create->cmdline, err);
     if (rc == 0)
         rc = set_text(body, "warmup", create->warmup, err);
+    if (rc == 0)
+        rc = set_text(body, "image", create->image, err);
+    if (rc == 0)
+        rc = set_disk(body, create->disk, err);
     if (rc < 0)
         return rc;
     if (create->memory_bytes > 0)
         json_object_set_new(body, "memory_bytes", json_integer((json_int_t)create->memory_bytes));
+    if (create->disk_bandwidth > 0)
+        json_object_set_new(body, "disk_bandwidth",
+                            json_integer((json_int_t)create->disk_bandwidth));
+    set_number(body, "disk_iops", create->disk_iops);
     set_number(body, "vcpus", create->vcpus);
     set_number(body, "min", create->min);
     set_number(body, "max", create->max);
@@ -210,7 +236,9 @@ static int pool_create(const char *name, const struct create_options *create, st
 
 int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct create_options create = { .vcpus = -1, .min = -1, .max = -1, .shells = -1 };
+    struct create_options create = {
+        .vcpus = -1, .min = -1, .max = -1, .shells = -1, .disk_iops = -1
+    };
     const struct option_spec specs[] = {
         { "memory", 'm', OPTION_SIZE, &create.memory_bytes, "SIZE", "RAM of each VM (128M)" },
         { "vcpus", 0, OPTION_NUMBER, &create.vcpus, "N", "virtual CPUs of each VM (1)" },
@@ -220,6 +248,14 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
           "initramfs (the one for the kernel)" },
         { "cmdline", 0, OPTION_STRING, &create.cmdline, "TEXT",
           "added to the kernel command line" },
+        { "image", 0, OPTION_STRING, &create.image, "NAME",
+          "root filesystem (see voltctl image build)" },
+        { "disk", 0, OPTION_STRING, &create.disk, "PATH[,ro]",
+          "disk /dev/vda: a file or block device; VMs write to copies of their own" },
+        { "disk-bandwidth", 0, OPTION_SIZE, &create.disk_bandwidth, "SIZE",
+          "bytes a second to and from each VM's disk (no limit)" },
+        { "disk-iops", 0, OPTION_NUMBER, &create.disk_iops, "N",
+          "operations a second of each VM's disk (no limit)" },
         { "min", 0, OPTION_NUMBER, &create.min, "N", "VMs kept parked (2)" },
         { "max", 0, OPTION_NUMBER, &create.max, "N", "VMs in all (64)" },
         { "shells", 0, OPTION_NUMBER, &create.shells, "N",

@@ -65,6 +65,21 @@ const struct cli_command commands[] = {
     { "snapshot verify", "NAME [--json]", "Check every digest of a snapshot",
       "Exit code 1 when it is damaged.", "voltctl snapshot verify default",
       cmd_snapshot_verify_run },
+    { "image build",
+      "NAME --from-dir DIR | --from-tar FILE | --from-oci DIR[:TAG] [--fs erofs|ext4] [--size "
+      "SIZE]",
+      "Make a root filesystem and store it",
+      "It is built here, by mkfs.erofs or mke2fs and with your rights, and stored by poold in "
+      "chunks\n"
+      "that all images share.",
+      "voltctl image build deb --from-tar deb.tar", cmd_image_build_run },
+    { "image list", "[--json]", "List images", NULL, "voltctl image list", cmd_image_list_run },
+    { "image inspect", "NAME [--json]", "Show an image's size and what it shares with others", NULL,
+      "voltctl image inspect deb", cmd_image_inspect_run },
+    { "image verify", "NAME [--json]", "Check every chunk of an image",
+      "Exit code 1 when it is damaged.", "voltctl image verify deb", cmd_image_verify_run },
+    { "image delete", "NAME", "Delete an image that no pool uses", NULL, "voltctl image delete deb",
+      cmd_image_delete_run },
     { "shutdown", "", "Stop poold and all its VMs", NULL, "voltctl shutdown", cmd_shutdown_run },
 };
 const size_t command_count = ARRAY_LEN(commands);

@@ -41,6 +41,14 @@ void api_snapshots_list(struct http_request *request);
 void api_snapshot_show(struct http_request *request);
 void api_snapshot_verify(struct http_request *request);
 
+/* api_images.c */
+extern const struct http_body_ops api_image_body;
+void api_image_import(struct http_request *request);
+void api_images_list(struct http_request *request);
+void api_image_show(struct http_request *request);
+void api_image_verify(struct http_request *request);
+void api_image_delete(struct http_request *request);
+
 /* api_daemon.c */
 void api_version(struct http_request *request);
 void api_status(struct http_request *request);

@@ -12,6 +12,7 @@
 #include "json_keys.h"
 #include "machine/guest_mem.h"
 #include "machine/vm_state.h"
+#include "pool_disk.h"
 #include "work.h"
 
 #define VMS_MAX 100000
@@ -41,6 +42,11 @@ static const struct json_key create_keys[] = {
     BODY_TEXT(spec.initrd, "initrd", JSON_KEY_AUTO_PATH, false, 1),
     BODY_TEXT(spec.cmdline, "cmdline", JSON_KEY_TEXT, false, 0),
     BODY_TEXT(spec.warmup, "warmup", JSON_KEY_TEXT, false, 0),
+    BODY_TEXT(spec.image, "image", JSON_KEY_NAME, false, 1),
+    BODY_TEXT(spec.disk, "disk", JSON_KEY_PATH, false, 1),
+    BODY_NUMBER(spec.disk_read_only, "disk_read_only", JSON_KEY_BOOL, 0, 0),
+    BODY_NUMBER(spec.disk_bandwidth, "disk_bandwidth", JSON_KEY_SIZE, 512, INT64_MAX),
+    BODY_NUMBER(spec.disk_iops, "disk_iops", JSON_KEY_COUNT, 1, UINT32_MAX),
     BODY_NUMBER(min, "min", JSON_KEY_COUNT, 0, VMS_MAX),
     BODY_NUMBER(max, "max", JSON_KEY_COUNT, 1, VMS_MAX),
     BODY_NUMBER(shells, "shells", JSON_KEY_COUNT, 0, VMS_MAX),
@@ -125,6 +131,14 @@ static json_t *pool_json(const struct hosted_pool *hosted)
         "snapshot_ms", (json_int_t)hosted->snapshot_ms, "snapshot",
         has_snapshot ? json_string(pool->name) : json_null(), "created", hosted->created);
 
+    json_object_set_new(object, "image", text_or_null(spec->image));
+    json_object_set_new(object, "disk", text_or_null(spec->disk));
+    if (pool_disk_wanted(spec)) {
+        json_object_set_new(object, "disk_read_only", json_boolean(spec->disk_read_only));
+        json_object_set_new(object, "disk_bandwidth",
+                            json_integer((json_int_t)spec->disk_bandwidth));
+        json_object_set_new(object, "disk_iops", json_integer(spec->disk_iops));
+    }
     json_object_update(object, figures);
     json_decref(figures);
     return object;
@@ -198,6 +212,12 @@ static void create_run(void *data)
 
     if (image_check(call->body.spec.kernel, "kernel", &call->err) == 0 && call->body.spec.initrd[0])
         image_check(call->body.spec.initrd, "initrd", &call->err);
+    if (!call->err.code) {
+        struct pool_disk disk;
+
+        if (pool_disk_open(call->request->daemon, &call->body.spec, &disk, &call->err) == 0)
+            pool_disk_close(&disk);
+    }
 }
 
 static void reply_pool_exists(struct http_request *request, const char *name)
@@ -259,6 +279,10 @@ static bool create_check(struct http_request *request, const struct pool_body *b
 {
     if (!body_check(request, body))
         return false;
+    if (body->spec.image[0] && body->spec.disk[0]) {
+        http_reply_error(request, API_BAD_REQUEST, "give 'image' or 'disk', not both");
+        return false;
+    }
     if (!body->spec.kernel[0]) {
         http_reply_error(
             request, API_BAD_REQUEST,

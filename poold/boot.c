@@ -507,7 +507,8 @@ void boot_start(struct hosted_pool *hosted)
     hosted->boot = boot;
     boot->hosted = hosted;
     boot->began_ns = now_ns();
-    boot->job.txn = (struct snapshot_txn){ .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1 };
+    boot->job.txn =
+        (struct snapshot_txn){ .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1 };
     boot->disk = POOL_DISK_INIT;
     link_init(&boot->link, &daemon->loop, &boot_link_ops);
     boot->link_open = true;

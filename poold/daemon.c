@@ -76,7 +76,8 @@ static bool daemon_quiet(struct daemon *daemon)
         if (!hosted_idle(hosted))
             return false;
     }
-    return http_open_requests(daemon->http) == 0 && vm_dirs_finish(&daemon->vm_dirs);
+    return http_open_requests(daemon->http) == 0 && daemon->image_works == 0 &&
+           delta_stock_idle(&daemon->deltas) && vm_dirs_finish(&daemon->vm_dirs);
 }
 
 static void on_pump(uv_idle_t *idle)
@@ -143,6 +144,19 @@ static int open_dir(int *ret_fd, const char *path, const char *name, struct err 
     return 0;
 }
 
+static int images_open(struct daemon *daemon, struct err *err)
+{
+    struct err notice;
+    int fd = -1;
+
+    if (open_dir(&fd, daemon->config.state_dir, "images", err) < 0 ||
+        image_store_open(&daemon->images, fd, &notice, err) < 0)
+        return -err->code;
+    if (notice.code)
+        log_warn("image store: %s", notice.msg);
+    return 0;
+}
+
 static int dirs_open(struct daemon *daemon, struct err *err)
 {
     const struct config *config = &daemon->config;
@@ -157,7 +171,8 @@ static int dirs_open(struct daemon *daemon, struct err *err)
         return -err->code;
     cleanup_stale_vms(config->run_dir);
     if (open_dir(&daemon->pools_fd, config->state_dir, "pools", err) < 0 ||
-        open_dir(&daemon->snapshots_fd, config->state_dir, "snapshots", err) < 0)
+        open_dir(&daemon->snapshots_fd, config->state_dir, "snapshots", err) < 0 ||
+        images_open(daemon, err) < 0)
         return -err->code;
     return snapshot_store_clean(daemon->snapshots_fd, NULL, err);
 }
@@ -235,6 +250,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, struct err *
     memset(daemon, 0, sizeof *daemon);
     daemon->config = *config;
     daemon->pools_fd = daemon->snapshots_fd = daemon->lock_fd = daemon->run_lock_fd = -1;
+    daemon->images.dir_fd = daemon->images.packs_fd = -1;
     daemon->vm_dirs.base_fd = -1;
     daemon->vm_dirs.changed = on_vm_dirs_changed;
     daemon->vm_dirs.changed_data = daemon;
@@ -250,6 +266,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, struct err *
     if (access_init(&daemon->access, config->policy, err) < 0 || dirs_open(daemon, err) < 0 ||
         vm_dirs_init(&daemon->vm_dirs, &daemon->loop, config, err) < 0)
         return -err->code;
+    delta_stock_init(&daemon->deltas, &daemon->loop, daemon->snapshots_fd);
     vm_groups_init(&daemon->vm_groups, &daemon->loop, config);
     if (http_create(&daemon->http, daemon, api_routes, api_route_count, err) < 0)
         return -err->code;
@@ -284,6 +301,8 @@ void daemon_fini(struct daemon *daemon)
     vm_dirs_fini(&daemon->vm_dirs);
     vm_groups_fini(&daemon->vm_groups);
     access_fini(&daemon->access);
+    delta_stock_fini(&daemon->deltas);
+    image_store_close(&daemon->images);
     close_fd(&daemon->pools_fd);
     close_fd(&daemon->snapshots_fd);
     close_fd(&daemon->lock_fd);

@@ -13,9 +13,11 @@
 
 #include "access.h"
 #include "config.h"
+#include "delta_stock.h"
 #include "metrics.h"
 #include "pool.h"
 #include "random_stock.h"
+#include "snapshot/image/image_store.h"
 #include "vm_dirs.h"
 #include "vm_groups.h"
 
@@ -34,6 +36,11 @@ struct pool_spec {
     char kernel[PATH_MAX], initrd[PATH_MAX];
     char cmdline[CMDLINE_BYTES]; /* added to volt-vmm's default */
     char warmup[WARMUP_BYTES];   /* "": none */
+    /* Its disk: an image of the store, or a file or block device; "": none. */
+    char image[IMAGE_NAME_BYTES], disk[PATH_MAX];
+    bool disk_read_only;     /* of `disk`; an image's file system decides for itself */
+    uint64_t disk_bandwidth; /* bytes a second for each VM; 0: no limit */
+    uint32_t disk_iops;
 };
 
 struct hosted_pool {
@@ -68,6 +75,9 @@ struct daemon {
     uint32_t pool_count;
     struct vm_dirs vm_dirs;
     struct vm_groups vm_groups;
+    struct image_store images;
+    struct delta_stock deltas;
+    uint32_t image_works; /* on the thread pool, for imports */
     struct http *http;
     int pools_fd, snapshots_fd, lock_fd, run_lock_fd;
     uint64_t started_ns;

@@ -47,6 +47,15 @@ static const struct json_key keys[] = {
     TEXT(created, "created"),
     LONG(cold_boot_ms, "cold_boot_ms", 0, UINT32_MAX),
     LONG(snapshot_ms, "snapshot_ms", 0, UINT32_MAX),
+    /* Not in the files of earlier versions. */
+    JSON_TEXT_KEY(struct saved_pool, spec.image, "image", JSON_KEY_TEXT, false, 0),
+    JSON_TEXT_KEY(struct saved_pool, spec.disk, "disk", JSON_KEY_TEXT, false, 0),
+    JSON_NUMBER_KEY(struct saved_pool, spec.disk_read_only, "disk_read_only", JSON_KEY_BOOL, false,
+                    0, 0),
+    JSON_NUMBER_KEY(struct saved_pool, spec.disk_bandwidth, "disk_bandwidth", JSON_KEY_LONG, false,
+                    0, INT64_MAX),
+    JSON_NUMBER_KEY(struct saved_pool, spec.disk_iops, "disk_iops", JSON_KEY_COUNT, false, 0,
+                    UINT32_MAX),
     COUNT(min, "min", 0, 100000),
     COUNT(max, "max", 1, 100000),
     COUNT(shells, "shells", 0, 100000),
@@ -56,13 +65,16 @@ char *hosted_file_format(const struct hosted_pool *hosted)
 {
     const struct pool_spec *spec = &hosted->spec;
     json_t *root = json_pack(
-        "{s:I, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i}", "memory_bytes",
-        (json_int_t)spec->memory_bytes, "vcpus", (int)spec->vcpus, "cpu_weight",
+        "{s:I, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:s, s:s, s:b, "
+        "s:I, s:I}",
+        "memory_bytes", (json_int_t)spec->memory_bytes, "vcpus", (int)spec->vcpus, "cpu_weight",
         (int)spec->cpu_weight, "cpu_percent", (int)spec->cpu_percent, "kernel", spec->kernel,
         "initrd", spec->initrd, "cmdline", spec->cmdline, "warmup", spec->warmup, "created",
         hosted->created, "cold_boot_ms", (json_int_t)hosted->cold_boot_ms, "snapshot_ms",
         (json_int_t)hosted->snapshot_ms, "min", (int)hosted->pool.min, "max", (int)hosted->pool.max,
-        "shells", (int)hosted->pool.shells);
+        "shells", (int)hosted->pool.shells, "image", spec->image, "disk", spec->disk,
+        "disk_read_only", (int)spec->disk_read_only, "disk_bandwidth",
+        (json_int_t)spec->disk_bandwidth, "disk_iops", (json_int_t)spec->disk_iops);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 
     json_decref(root);

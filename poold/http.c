@@ -33,11 +33,12 @@ static void on_timer(uv_timer_t *timer);
 static void http_run(struct http *http)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
+    unsigned i;
 
     if (http->running)
         return;
     http->running = true;
-    for (unsigned i = 0; i < RUNS_MAX; i++) {
+    for (i = 0; i < RUNS_MAX; i++) {
         http->dirty = false;
         MHD_run(http->mhd);
         if (MHD_get_timeout(http->mhd, &timeout_ms) == MHD_NO) {
@@ -50,6 +51,10 @@ static void http_run(struct http *http)
         }
     }
     http->running = false;
+    /* A long body: the rest of the loop has its turn, but nothing will wake us for what MHD has read
+     * already. */
+    if (i == RUNS_MAX)
+        uv_timer_start(&http->timer, on_timer, 0, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -215,6 +220,32 @@ static bool content_length_too_large(struct MHD_Connection *mhd)
     return length && strtoull(length, NULL, 10) > HTTP_BODY_MAX;
 }
 
+/* The headers of a request are there. */
+static void request_begin(struct http_request *request, const char *path, const char *method)
+{
+    request_route(request, method, path);
+    request->streams = request->refusal == API_ERROR_COUNT && request->route->body;
+    if (request->streams) {
+        request->streams = request->route->body->begin(request);
+    } else if (content_length_too_large(request->mhd)) {
+        /* Said before the body is read; the connection ends with it. */
+        request->refusal = API_TOO_LARGE;
+        request_refuse(request);
+    }
+}
+
+void http_body_pause(struct http_request *request)
+{
+    MHD_suspend_connection(request->mhd);
+}
+
+void http_body_resume(struct http_request *request)
+{
+    MHD_resume_connection(request->mhd);
+    request->http->dirty = true;
+    daemon_schedule(request->daemon);
+}
+
 static enum MHD_Result on_request(void *data, struct MHD_Connection *mhd, const char *path,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_bytes, void **context)
@@ -227,12 +258,11 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *mhd, const 
         if (!request)
             return MHD_NO;
         *context = request;
-        request_route(request, method, path);
-        if (content_length_too_large(mhd)) {
-            /* Said before the body is read; the connection ends with it. */
-            request->refusal = API_TOO_LARGE;
-            request_refuse(request);
-        }
+        request_begin(request, path, method);
+        return MHD_YES;
+    }
+    if (*upload_bytes && request->streams) {
+        *upload_bytes -= request->route->body->take(request, upload, *upload_bytes);
         return MHD_YES;
     }
     if (*upload_bytes) {
@@ -262,6 +292,8 @@ static void on_completed(void *data, struct MHD_Connection *mhd, void **context,
     http_upgrade_end(request);
     if (!request->answered) {
         /* Never dispatched: the client hung up in the middle of its request. */
+        if (request->streams)
+            request->route->body->gone(request);
         list_remove(&request->node);
         request->http->open_count--;
     }
@@ -400,6 +432,8 @@ static int mhd_start(struct http *http, struct err *err)
         MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES_MAX,
+        /* By MHD's own, 128 bytes, a long head would take a turn of the loop for each of them. */
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HEADER_BYTES_MAX / 4,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REQUEST_SECONDS_MAX, MHD_OPTION_END);
     if (!http->mhd)
         return err_set(err, EIO, "can't start the HTTP server");

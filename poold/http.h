@@ -40,10 +40,13 @@ struct route;
     X(API_NO_SUCH_POOL, "no_such_pool", 404)                                                       \
     X(API_NO_SUCH_LEASE, "no_such_lease", 404)                                                     \
     X(API_NO_SUCH_SNAPSHOT, "no_such_snapshot", 404)                                               \
+    X(API_NO_SUCH_IMAGE, "no_such_image", 404)                                                     \
     X(API_NOT_FOUND, "not_found", 404)                                                             \
     X(API_METHOD_NOT_ALLOWED, "method_not_allowed", 405)                                           \
     X(API_POOL_EXISTS, "pool_exists", 409)                                                         \
     X(API_POOL_BUSY, "pool_busy", 409)                                                             \
+    X(API_IMAGE_EXISTS, "image_exists", 409)                                                       \
+    X(API_IMAGE_BUSY, "image_busy", 409)                                                           \
     X(API_POOL_NOT_READY, "pool_not_ready", 409)                                                   \
     X(API_POOL_DRAINING, "pool_draining", 409)                                                     \
     X(API_TOO_LARGE, "too_large", 413)                                                             \
@@ -71,6 +74,18 @@ struct http_connection {
 
 struct http_watch;
 
+/* A route whose body is not JSON in memory but goes on as it comes. The first three are called in
+ * this order, then the route's handle when the body is whole. */
+struct http_body_ops {
+    /* The headers are there. False: it has replied, and the connection ends with that. */
+    bool (*begin)(struct http_request *request);
+    /* Takes up to `bytes` bytes and says how many. Those left over come again, at once or, after
+     * http_body_pause, when http_body_resume was called. */
+    size_t (*take)(struct http_request *request, const char *data, size_t bytes);
+    /* The client hung up before the body was whole: the request is about to be freed. */
+    void (*gone)(struct http_request *request);
+};
+
 struct http_request {
     struct list node;
     struct http *http;
@@ -84,6 +99,7 @@ struct http_request {
     size_t body_bytes, body_room;
     char body_inline[256];
     bool answered, suspended, body_too_large;
+    bool streams;           /* route->body takes it */
     enum api_error refusal; /* API_ERROR_COUNT: none; else found before the body was read */
     struct http_watch *watch;
     void (*upgraded)(void *data, int fd); /* not called yet; else NULL */
@@ -97,6 +113,7 @@ struct route {
     const char *path; /* segments; "{}" stands for one name */
     uint32_t rights;
     void (*handle)(struct http_request *request);
+    const struct http_body_ops *body; /* NULL: at most HTTP_BODY_MAX, kept in request->body */
 };
 
 /* The API's side of it (api.c, api_leases.c): whether the client lacks the route's right, and the
@@ -134,6 +151,10 @@ void http_reply_upgrade(struct http_request *request, const char *protocol,
 const char *http_upgrade_header(const struct http_request *request);
 /* The value of a query parameter, NULL for none. */
 const char *http_query(const struct http_request *request, const char *name);
+
+/* From within http_body_ops.take: no more bytes until http_body_resume. */
+void http_body_pause(struct http_request *request);
+void http_body_resume(struct http_request *request);
 
 /* Tells when the client of an open request hangs up, once. */
 int http_watch(struct http_request *request, void (*gone)(struct http_request *request));

@@ -62,11 +62,18 @@ static const struct key keys[] = {
     KEY("state", "digest", KEY_DIGEST, true, state_digest, 0, 0),
     KEY("memory", "data_bytes", KEY_NUMBER64, true, memory_data_bytes, 0, GUEST_RAM_BYTES_MAX),
     KEY("memory", "digest", KEY_DIGEST, true, memory_digest, 0, 0),
+    KEY("disk", "image", KEY_STRING, false, disk_image, 1, 63),
+    KEY("disk", "id", KEY_DIGEST, false, disk_id, 0, 0),
+    KEY("disk", "path", KEY_STRING, false, disk_path, 1, MANIFEST_PATH_BYTES - 1),
+    KEY("disk", "bytes", KEY_NUMBER64, false, disk_bytes, 512, INT64_MAX),
+    KEY("disk", "modified_ns", KEY_NUMBER64, false, disk_modified_ns, 1, INT64_MAX),
+    KEY("disk", "delta", KEY_DIGEST, false, disk_delta, 0, 0),
     KEY("figures", "cold_boot_ms", KEY_NUMBER64, false, cold_boot_ms, 1, UINT32_MAX),
     KEY("figures", "stopped_us", KEY_NUMBER64, false, stopped_us, 1, UINT32_MAX),
 };
 
-static const char *const groups[] = { "kernel", "initrd", "cpu", "state", "memory", "figures" };
+static const char *const groups[] = { "kernel", "initrd", "cpu",    "state",
+                                      "memory", "disk",   "figures" };
 
 /* "kernel.path", for sentences. */
 static const char *key_name(const struct key *key, char ret_name[64])
@@ -245,6 +252,15 @@ static int check_whole(const struct manifest *m, struct err *err)
     if (m->memory_data_bytes > m->memory_bytes)
         return err_set(err, EINVAL, "manifest.json: memory.data_bytes: expected at most %llu",
                        (unsigned long long)m->memory_bytes);
+    if ((m->disk_image[0] != '\0') == (m->disk_path[0] != '\0') ? m->disk_bytes || m->disk_image[0]
+                                                                : !m->disk_bytes)
+        return err_set(err, EINVAL,
+                       "manifest.json: disk: expected bytes and either image or path, or nothing");
+    if (digest_equal(&m->disk_id, &none) == (m->disk_image[0] != '\0') ||
+        (!m->disk_bytes && !digest_equal(&m->disk_delta, &none)))
+        return err_set(err, EINVAL,
+                       "manifest.json: disk: expected id with image, and a delta only "
+                       "of a disk");
     if (initrd_digest != (m->initrd.path[0] != '\0'))
         return err_set(err, EINVAL, "manifest.json: initrd: expected path and digest, or neither");
     return 0;

@@ -55,6 +55,13 @@ struct manifest {
     struct digest state_digest;            /* (c) of the whole file */
     uint64_t memory_data_bytes;            /* (c) in data extents of memory.img when it was made */
     struct digest memory_digest;           /* (c) of the chunk table: memory_footer.table */
+    /* The disk; all empty: there was none. */
+    char disk_image[64];                 /* for people: its name when the VM booted; "": none */
+    struct digest disk_id;               /* of the image */
+    char disk_path[MANIFEST_PATH_BYTES]; /* or a file or block device */
+    uint64_t disk_bytes;
+    uint64_t disk_modified_ns; /* of a file: its mtime, CLOCK_REALTIME */
+    struct digest disk_delta;  /* (c) of what the VM had written; zero: read-only, no file */
     /* Optional figures. */
     uint64_t cold_boot_ms; /* VM start to banner */
     uint64_t stopped_us;   /* how long the guest was stopped for the snapshot */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "snapshot/disk.h"
 #include "snapshot/file.h"
 #include "snapshot/store_internal.h"
 #include "snapshot/vm_codec.h"
@@ -43,7 +44,7 @@ int snapshot_create_begin(int store_fd, const char *name, struct snapshot_txn *r
                           struct err *err)
 {
     *ret_txn = (struct snapshot_txn){
-        .store_fd = store_fd, .dir_fd = -1, .state_fd = -1, .memory_fd = -1
+        .store_fd = store_fd, .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1
     };
     if (!snapshot_name_valid(name))
         return err_set(err, EINVAL,
@@ -67,8 +68,14 @@ int snapshot_create_begin(int store_fd, const char *name, struct snapshot_txn *r
     return rc;
 }
 
+int snapshot_create_disk(struct snapshot_txn *txn, struct err *err)
+{
+    return create_empty(txn->dir_fd, SNAPSHOT_FILE_DISK, &txn->disk_fd, err);
+}
+
 void snapshot_create_abort(struct snapshot_txn *txn)
 {
+    close_fd(&txn->disk_fd);
     close_fd(&txn->state_fd);
     close_fd(&txn->memory_fd);
     close_fd(&txn->dir_fd);
@@ -149,11 +156,14 @@ static int fill(struct snapshot_txn *txn, struct manifest *m, struct err *err)
     if (rc == 0)
         rc = snapshot_memory_seal(txn->memory_fd, m->memory_bytes, m->id.byte, &m->memory_digest,
                                   &m->memory_data_bytes, err);
+    if (rc == 0 && txn->disk_fd >= 0)
+        rc = snapshot_disk_digest(txn->disk_fd, m->disk_bytes, &m->disk_delta, err);
     if (rc == 0)
         rc = write_manifest(txn, m, err);
     if (rc < 0)
         return rc;
-    if (fsync(txn->state_fd) < 0 || fsync(txn->memory_fd) < 0 || fsync(txn->dir_fd) < 0)
+    if ((txn->disk_fd >= 0 && fsync(txn->disk_fd) < 0) || fsync(txn->state_fd) < 0 ||
+        fsync(txn->memory_fd) < 0 || fsync(txn->dir_fd) < 0)
         return err_set_errno(err, errno, "writing the snapshot to disk");
     return 0;
 }

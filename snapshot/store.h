@@ -38,6 +38,7 @@ struct snapshot_txn {
     int dir_fd;    /* owned, as are the next two */
     int state_fd;  /* empty file, read-write: for CONTROL_SNAPSHOT */
     int memory_fd; /* empty file, read-write */
+    int disk_fd;   /* -1, or the delta that the VM writes: snapshot_create_disk */
     char name[SNAPSHOT_NAME_BYTES];
     char temp_name[SNAPSHOT_TEMP_NAME_BYTES];
 };
@@ -46,6 +47,9 @@ struct snapshot_txn {
  * name. */
 int snapshot_create_begin(int store_fd, const char *name, struct snapshot_txn *ret_txn,
                           struct err *err);
+
+/* Adds an empty file for the delta of a VM that may write its disk; the VM gets it when it boots. */
+int snapshot_create_disk(struct snapshot_txn *txn, struct err *err);
 
 /* The VM must have closed its copies of the fds, or be dead: nothing may change them from here on.
  * Makes the filled files a snapshot called txn->name. `manifest` has everything but the fields

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "snapshot/disk.h"
 #include "snapshot/file.h"
 #include "snapshot/store.h"
 #include "snapshot/template.h"
@@ -45,6 +46,26 @@ static int verify_memory(int dirfd, const struct manifest *m, snapshot_progress_
     return rc;
 }
 
+static int verify_disk(int dirfd, const struct manifest *m, struct snapshot_verify_report *report,
+                       struct err *err)
+{
+    static const struct digest none;
+    struct digest digest;
+    _cleanup_close_ int fd = -1;
+    uint64_t size = 0;
+
+    if (digest_equal(&m->disk_delta, &none))
+        return 0;
+    int rc = snapshot_file_open(dirfd, SNAPSHOT_FILE_DISK, 1, INT64_MAX, &fd, &size, err);
+    if (rc == 0)
+        rc = snapshot_disk_digest(fd, m->disk_bytes, &digest, err);
+    if (rc == 0 && !digest_equal(&digest, &m->disk_delta))
+        rc = err_set(err, EINVAL, "disk: its digest is not the one of manifest.json: altered");
+    if (rc == 0)
+        report->checked_bytes += size;
+    return rc;
+}
+
 static int verify_working_set(int dirfd, const struct manifest *m,
                               struct snapshot_verify_report *report, struct err *err)
 {
@@ -74,6 +95,10 @@ static int verify_files(int dirfd, struct manifest *m, snapshot_progress_fn prog
     if (rc == 0) {
         file = SNAPSHOT_FILE_MEMORY;
         rc = verify_memory(dirfd, m, progress, data, report, err);
+    }
+    if (rc == 0) {
+        file = SNAPSHOT_FILE_DISK;
+        rc = verify_disk(dirfd, m, report, err);
     }
     if (rc == 0) {
         file = SNAPSHOT_FILE_WORKING_SET;

@@ -11,6 +11,7 @@
 #include "boot/cpuid.h"
 #include "default_cmdline.h"
 #include "virtio/virtio_layout.h"
+#include "volt-vmm/disk_source.h"
 #include "volt-vmm/net_source.h"
 #include "volt-vmm/program.h"
 
@@ -151,7 +152,8 @@ static int load_guest(struct vm *vm, const struct options *options, const struct
 }
 
 static int build(struct machine *machine, const struct kvm_host *kvm, const struct options *options,
-                 struct boot_files *files, struct net_source *net, struct err *err)
+                 struct boot_files *files, const struct disk_source *disk,
+                 struct net_source *net, struct err *err)
 {
     struct machine_config config = MACHINE_CONFIG_INIT;
     struct guest_mem mem;
@@ -160,6 +162,7 @@ static int build(struct machine *machine, const struct kvm_host *kvm, const stru
     config.vm.pit = options->pit;
     config.has_balloon = options->balloon;
     config.console_log_fd = take_fd(&files->log_fd);
+    disk_source_configure(disk, &(int){ options->disk_delta_fd }, &config);
     int rc = guest_mem_init(&mem, options->memory_bytes, err);
     if (rc == 0)
         rc = guest_mem_map_new(&mem, err);
@@ -191,6 +194,7 @@ int program_run(struct options *options, struct err *err)
     struct boot_files files = {
         .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1, .cpu_template_fd = -1
     };
+    static struct disk_source disk = DISK_SOURCE_INIT;
     struct net_source net;
     struct sandbox_status status = { 0 };
     struct sandbox_vm jail = { .uid = SANDBOX_KEEP_ID,
@@ -212,14 +216,21 @@ int program_run(struct options *options, struct err *err)
         rc = kvm_host_open(&kvm, err);
     if (rc == 0)
         rc = kvm_host_list_msrs(&kvm, err);
-    int keep[] = { options->control_fd, options->bell_fd, files.kernel_fd,       files.initrd_fd,
-                   files.log_fd,        kvm.fd,           files.cpu_template_fd, net.fd };
     if (rc == 0)
-        rc = sandbox_enter(&options->sandbox, keep, ARRAY_LEN(keep), &status, err);
+        rc = disk_source_open(&disk, options, err);
+    int keep[9 + DISK_SOURCE_FDS_MAX] = { options->control_fd,   options->bell_fd,
+                                          files.kernel_fd,       files.initrd_fd,
+                                          files.log_fd,          kvm.fd,
+                                          files.cpu_template_fd, options->disk_delta_fd,
+                                          net.fd };
+    jail.file_bytes = MAX_OF(jail.file_bytes, disk_source_file_bytes(&disk));
+    if (rc == 0)
+        rc = sandbox_enter(&options->sandbox, keep, 9 + disk_source_fds(&disk, keep + 9), &status,
+                           err);
     if (rc == 0)
         rc = sandbox_enter_vm(&options->sandbox, &jail, &status, err);
     if (rc == 0)
-        rc = build(&machine, &kvm, options, &files, &net, err);
+        rc = build(&machine, &kvm, options, &files, &disk, &net, err);
     if (rc == 0)
         status.layers |= CONTROL_LAYER_CPUID;
     close_files(&files);

@@ -51,7 +51,9 @@ static int build(const struct clone_source *source, const struct control_msg *ms
                                .gid = msg->u.clone.gid,
                                .cgroup_fds = { fds->cgroup },
                                .cgroup_count = fds->cgroup >= 0,
-                               .socket_dir_fd = fds->vsock_dir };
+                               .socket_dir_fd = fds->vsock_dir,
+                               .file_bytes =
+                                   fds->disk >= 0 ? disk_source_file_bytes(source->disk) : 0 };
     struct machine_config config = MACHINE_CONFIG_INIT;
     const struct vm_state *state = &source->image->vm;
     struct guest_mem mem;
@@ -64,6 +66,7 @@ static int build(const struct clone_source *source, const struct control_msg *ms
         rc = guest_mem_map_private(&mem, source->memory_fd, err);
     if (rc < 0)
         return rc;
+    disk_source_configure(source->disk, &fds->disk, &config);
     config.vm.vcpu_count = state->vcpu_count;
     config.vm.pit = source->has_pit;
     config.vsock_dir_fd = take_fd(&fds->vsock_dir);

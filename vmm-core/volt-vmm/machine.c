@@ -55,6 +55,17 @@ static int add_rng(struct machine *m, struct machine_config *config, struct err 
     return rc < 0 ? rc : vm_add_device(&m->vm, dev, err);
 }
 
+static int add_disk(struct machine *m, struct machine_config *config, struct err *err)
+{
+    struct device *dev;
+
+    if (!config->has_disk)
+        return 0;
+    config->has_disk = false; /* its fds are gone with the call */
+    int rc = blk_create(&m->vm, MACHINE_SLOT_DISK, "disk0", &config->disk, &dev, err);
+    return rc < 0 ? rc : vm_add_device(&m->vm, dev, err);
+}
+
 static int add_net(struct machine *m, struct machine_config *config, struct err *err)
 {
     struct device *dev;
@@ -76,7 +87,7 @@ static int add_balloon(struct machine *m, struct machine_config *config, struct 
 
 /* The order of the device array, and so of save and load. */
 static int (*const add_device[])(struct machine *, struct machine_config *, struct err *) = {
-    add_uart, add_i8042, add_vsock, add_rng, add_net, add_balloon,
+    add_uart, add_i8042, add_vsock, add_rng, add_disk, add_net, add_balloon,
 };
 
 int machine_create(struct machine *machine, const struct kvm_host *kvm, struct guest_mem *mem,

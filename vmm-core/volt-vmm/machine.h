@@ -7,6 +7,7 @@
 #include "devices/uart.h"
 #include "machine/vm.h"
 #include "snapshot/sections.h"
+#include "virtio/blk.h"
 #include "virtio/balloon.h"
 #include "virtio/net.h"
 #include "virtio/vsock.h"
@@ -34,6 +35,8 @@ struct machine_config {
     int vsock_dir_fd;    /* transferred; -1: none (vsock.h) */
     int vsock_listen_fd; /* transferred; -1: none */
     int console_log_fd;  /* transferred; -1: none */
+    bool has_disk;
+    struct blk_config disk; /* if it has one; its fds are transferred */
     bool has_net, has_balloon;
     struct net_config net; /* if has_net; its back end is transferred */
 };

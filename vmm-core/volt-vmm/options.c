@@ -34,6 +34,12 @@ static const struct option_row {
     { "--control-fd", OPTION_FD, offsetof(struct options, control_fd) },
     { "--bell-fd", OPTION_FD, offsetof(struct options, bell_fd) },
     { "--snapshot-fd", OPTION_FD, offsetof(struct options, snapshot_fd) },
+    { "--disk-fd", OPTION_FD, offsetof(struct options, disk_fd) },
+    { "--disk-map-fd", OPTION_FD, offsetof(struct options, disk_map_fd) },
+    { "--disk-files", OPTION_U32, offsetof(struct options, disk_files) },
+    { "--disk-delta-fd", OPTION_FD, offsetof(struct options, disk_delta_fd) },
+    { "--disk-bandwidth", OPTION_SIZE, offsetof(struct options, disk_bandwidth) },
+    { "--disk-iops", OPTION_U32, offsetof(struct options, disk_iops) },
 };
 
 static bool parse_u32(const char *text, uint32_t *ret_value)
@@ -93,6 +99,9 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
                                .control_fd = -1,
                                .bell_fd = -1,
                                .snapshot_fd = -1,
+                               .disk_fd = -1,
+                               .disk_map_fd = -1,
+                               .disk_delta_fd = -1,
                                .sandbox = SANDBOX_CONFIG_ALL };
 
     for (int i = 0; i < argc; i++) {

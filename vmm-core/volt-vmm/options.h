@@ -28,6 +28,12 @@ struct options {
     bool console;            /* join the terminal to the serial console */
     /* Sockets and files that poold passes by number; -1: not given. */
     int control_fd, bell_fd, snapshot_fd;
+    /* Its disk: a file or block device, or a disk map with the disk_files fds behind it. */
+    int disk_fd, disk_map_fd;
+    uint32_t disk_files;
+    int disk_delta_fd;       /* of a boot VM: what it writes to; -1: the disk is read-only */
+    uint64_t disk_bandwidth; /* bytes a second; 0: no limit */
+    uint32_t disk_iops;
     struct sandbox_config sandbox;
 };
 

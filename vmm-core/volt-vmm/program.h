@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "snapshot/workingset.h"
+#include "volt-vmm/disk_source.h"
 #include "volt-vmm/machine.h"
 #include "volt-vmm/net_source.h"
 #include "volt-vmm/options.h"
@@ -35,6 +36,7 @@ struct clone_source {
     struct machine_image *image;
     const struct sandbox_status *status;
     int memory_fd;
+    const struct disk_source *disk;
     const struct working_set *working_set; /* what a clone touches until READY; may be empty */
     uint64_t memory_bytes;
     struct net_source net; /* fd: of the one clone of program_restore */

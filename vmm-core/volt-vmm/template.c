@@ -37,6 +37,7 @@ struct template
     struct kvm_host kvm;
     struct machine_image image;
     struct working_set working_set;
+    struct disk_source disk;
     struct digest snapshot_id;
     struct sandbox_status status;
     int control_fd, signal_fd;
@@ -77,6 +78,7 @@ static int decode_image(struct template *t, struct snapshot_template *snapshot, 
     struct guest_mem mem;
 
     config.vm.vcpu_count = snapshot->manifest.vcpus;
+    disk_source_configure(&t->disk, NULL, &config);
     machine_image_devices(&snapshot->state, &t->source.has_net, &t->source.has_balloon);
     config.has_balloon = t->source.has_balloon;
     int rc = guest_mem_init(&mem, snapshot->manifest.memory_bytes, err);
@@ -117,7 +119,11 @@ static int load_snapshot(struct template *t, const struct options *options, stru
 
     if (rc < 0)
         return rc;
-    rc = decode_image(t, &snapshot, err);
+    rc = disk_source_open(&t->disk, options, err);
+    if (rc == 0)
+        rc = disk_source_check(&t->disk, &snapshot.manifest, options->snapshot_fd, err);
+    if (rc == 0)
+        rc = decode_image(t, &snapshot, err);
     if (rc == 0) {
         t->source.memory_bytes = snapshot.manifest.memory_bytes;
         t->source.memory_fd = take_fd(&snapshot.memory_fd);
@@ -296,7 +302,7 @@ static void serve(struct template *t)
 static int template_prepare(struct template *t, struct options *options, const int *keep_fds,
                             unsigned keep_count, struct err *err)
 {
-    int keep[8];
+    int keep[8 + DISK_SOURCE_FDS_MAX];
     unsigned kept = 0;
 
     t->source = (struct clone_source){ .kvm = &t->kvm,
@@ -304,7 +310,8 @@ static int template_prepare(struct template *t, struct options *options, const i
                                        .image = &t->image,
                                        .working_set = &t->working_set,
                                        .status = &t->status,
-                                       .memory_fd = -1 };
+                                       .memory_fd = -1,
+                                       .disk = &t->disk };
     int rc = net_source_parse(options->net, &t->source.net, err);
     if (rc == 0 && !t->source.net.given)
         t->source.net.offloads = true; /* whatever the guest uses: it leads nowhere */
@@ -323,13 +330,14 @@ static int template_prepare(struct template *t, struct options *options, const i
         keep[kept++] = keep_fds[i];
     keep[kept++] = t->kvm.fd;
     keep[kept++] = t->source.memory_fd;
+    kept += disk_source_fds(&t->disk, keep + kept);
     t->status.layers |= CONTROL_LAYER_CPUID; /* what the filter made at boot, checked above */
     return sandbox_enter(&options->sandbox, keep, kept, &t->status, err);
 }
 
 int program_template(struct options *options, struct err *err)
 {
-    static struct template t = { .signal_fd = -1 };
+    static struct template t = { .signal_fd = -1, .disk = DISK_SOURCE_INIT };
     uint64_t start_ns = now_ns();
 
     if (options->control_fd < 0 || options->snapshot_fd < 0) {
@@ -356,7 +364,7 @@ int program_template(struct options *options, struct err *err)
 
 int program_restore(struct options *options, struct err *err)
 {
-    static struct template t = { .signal_fd = -1 };
+    static struct template t = { .signal_fd = -1, .disk = DISK_SOURCE_INIT };
     uint64_t start_ns = now_ns();
     struct control_msg msg = { .type = CONTROL_CLONE };
     int fds[3] = { options->control_fd, options->bell_fd };

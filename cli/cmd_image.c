@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the family of image commands. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api.h"
+#include "base/util.h"
+#include "cli.h"
+#include "image_build.h"
+#include "options.h"
+#include "table.h"
+
+#define IMAGE_TIMEOUT_MS (30u * 60 * 1000) /* writes or reads all of an image */
+
+static const struct table_column list_columns[] = {
+    { "NAME", "name", TABLE_TEXT },
+    { "SIZE", "bytes", TABLE_BYTES },
+    { "STORED", "stored_bytes", TABLE_BYTES },
+    { "UNIQUE", "unique_bytes", TABLE_BYTES },
+    { "FILE SYSTEM", "filesystem", TABLE_TEXT },
+    { "CREATED", "created", TABLE_TEXT },
+    { "ID", "id", TABLE_TEXT },
+};
+
+static const struct table_column inspect_columns[] = {
+    { "name", "name", TABLE_TEXT },
+    { "id", "id", TABLE_TEXT },
+    { "created", "created", TABLE_TEXT },
+    { "file system", "filesystem", TABLE_TEXT },
+    { "size", "bytes", TABLE_BYTES },
+    { "  stored", "stored_bytes", TABLE_BYTES },
+    { "  unique", "unique_bytes", TABLE_BYTES },
+    { "chunks of 2 MiB", "chunks", TABLE_NUMBER },
+    { "  of zeroes, not stored", "zero_chunks", TABLE_NUMBER },
+    { "packs", "packs", TABLE_NUMBER },
+};
+
+static int image_call(const char *method, const char *name, const char *after, json_t **ret_json,
+                      struct err *err)
+{
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    char path[API_PATH_BYTES];
+    int rc = api_path(path, err, "/v1/images/", name, after);
+
+    if (rc == 0)
+        rc = api_init(&api, err);
+    return rc < 0 ? rc : api_call(&api, method, path, NULL, IMAGE_TIMEOUT_MS, ret_json, err);
+}
+
+/* ---- build ---- */
+
+static int build_check(const struct image_source *source, struct err *err)
+{
+    if (!source->dir + !source->tar + !source->oci != 2)
+        return err_set(err, EINVAL, "give one of --from-dir, --from-tar and --from-oci");
+    if (strcmp(source->filesystem, "erofs") != 0 && strcmp(source->filesystem, "ext4") != 0)
+        return err_set(err, EINVAL, "--fs %s: expected erofs or ext4", source->filesystem);
+    if (source->bytes && strcmp(source->filesystem, "ext4") != 0)
+        return err_set(err, EINVAL, "--size goes with --fs ext4: an erofs has no room to write in");
+    return 0;
+}
+
+/* Connects first: building takes long, and is in vain without poold. */
+static int build_and_store(const char *name, const struct image_source *source, json_t **ret_json,
+                           struct err *err)
+{
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_close_ int fd = -1;
+    char path[API_PATH_BYTES];
+    uint64_t bytes;
+    int rc = api_path(path, err, "/v1/images/", name, "");
+
+    if (rc == 0)
+        rc = api_init(&api, err);
+    api_fini(&api);
+    if (rc == 0)
+        rc = image_build(source, &fd, &bytes, err);
+    if (rc == 0)
+        rc = api_init(&api, err);
+    if (rc < 0)
+        return rc;
+    fprintf(stderr, "storing %.1f MiB\n", (double)bytes / (double)MIB(1));
+    return api_upload(&api, path, fd, bytes, IMAGE_TIMEOUT_MS, ret_json, err);
+}
+
+int cmd_image_build_run(const struct cli_command *command, int argc, char **argv)
+{
+    struct image_source source = { .filesystem = "erofs" };
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "from-dir", 0, OPTION_STRING, &source.dir, "DIR", "take what is in a folder" },
+        { "from-tar", 0, OPTION_STRING, &source.tar, "FILE", "unpack a tar file" },
+        { "from-oci", 0, OPTION_STRING, &source.oci, "DIR[:TAG]",
+          "unpack an OCI layout with umoci (tag: latest)" },
+        { "fs", 0, OPTION_STRING, &source.filesystem, "KIND",
+          "erofs: read-only, writes go to the VM's memory; ext4: writable, they go to a private "
+          "file (erofs)" },
+        { "size", 0, OPTION_SIZE, &source.bytes, "SIZE", "of the ext4 (as needed, and 64M)" },
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    _cleanup_json_ json_t *json = NULL;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (build_check(&source, &err) < 0 ||
+        build_and_store(options.positionals[0], &source, &json, &err) < 0) {
+        err_wrap(&err, "image %s", options.positionals[0]);
+        return cli_fail(&err);
+    }
+    if (as_json)
+        return api_print_json(json);
+    _cleanup_json_ json_t *row = json_pack("[O]", json);
+    table_print(row, list_columns, ARRAY_LEN(list_columns));
+    return CLI_EXIT_OK;
+}
+
+/* ---- The others ---- */
+
+int cmd_image_list_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs) };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *json = NULL;
+    json_t *images;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (api_init(&api, &err) < 0 ||
+        api_call(&api, "GET", "/v1/images", NULL, API_TIMEOUT_MS, &json, &err) < 0 ||
+        api_get_array(json, "images", &images, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(json);
+    table_print(images, list_columns, ARRAY_LEN(list_columns));
+    return CLI_EXIT_OK;
+}
+
+int cmd_image_inspect_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    _cleanup_json_ json_t *json = NULL;
+    const char *other;
+    json_t *bytes;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (image_call("GET", options.positionals[0], "", &json, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(json);
+    if (json_object_get(json, "error"))
+        return cli_failf("%s", api_text_of(json, "error.message"));
+    table_print_fields(json, inspect_columns, ARRAY_LEN(inspect_columns));
+    json_object_foreach(json_object_get(json, "shared_bytes"), other, bytes)
+    {
+        printf("shared with %s: %.1f MiB\n", other,
+               (double)json_integer_value(bytes) / (double)MIB(1));
+    }
+    return CLI_EXIT_OK;
+}
+
+int cmd_image_verify_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    _cleanup_json_ json_t *json = NULL;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (image_call("POST", options.positionals[0], "/verify", &json, &err) < 0)
+        return cli_fail(&err);
+    exit_code = CLI_EXIT_OK;
+    bool ok = json_is_true(json_object_get(json, "ok"));
+    if (as_json)
+        exit_code = api_print_json(json);
+    else if (ok)
+        printf("%s: every chunk is right (%" JSON_INTEGER_FORMAT " bytes in %" JSON_INTEGER_FORMAT
+               " ms)\n",
+               options.positionals[0], api_number_of(json, "checked_bytes"),
+               api_number_of(json, "elapsed_ms"));
+    else
+        cli_failf("%s is damaged: %s", options.positionals[0], api_text_of(json, "error.message"));
+    return exit_code == CLI_EXIT_FAILURE ? exit_code : ok ? CLI_EXIT_OK : CLI_EXIT_FINDING;
+}
+
+int cmd_image_delete_run(const struct cli_command *command, int argc, char **argv)
+{
+    struct options options = { .positional_min = 1, .positional_max = 1 };
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (image_call("DELETE", options.positionals[0], "", NULL, &err) < 0)
+        return cli_fail(&err);
+    return CLI_EXIT_OK;
+}

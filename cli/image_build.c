@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the making of root filesystems from folders, tar files and OCI layouts; see image_build.h.
+ *
+ * How it works: everything happens in one temporary folder: what has to be unpacked goes to its
+ * `root`, the file system to its `image`, which is opened, and the folder removed. Without root's
+ * rights, files can't be given to their owners: then the image says that all belong to root. */
+#include "image_build.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/util.h"
+
+#define ARGUMENTS_MAX 24
+#define EXT4_ROOM MIB(64)
+
+struct build {
+    const struct image_source *source;
+    char work[PATH_MAX]; /* the temporary folder */
+    char root[PATH_MAX]; /* what goes into the image */
+    char image[PATH_MAX];
+};
+
+static bool is_root(void)
+{
+    return geteuid() == 0;
+}
+
+/* ---- Programs ---- */
+
+/* Runs a program with stdout on stderr. NULL arguments are left out, up to `count`. */
+static int program_run(const char *package, const char *const *arguments, size_t count,
+                       struct err *err)
+{
+    char *argv[ARGUMENTS_MAX + 1];
+    int status, error = 0, report[2];
+    size_t argc = 0;
+
+    for (size_t i = 0; i < count && argc < ARGUMENTS_MAX; i++) {
+        if (arguments[i])
+            argv[argc++] = (char *)(uintptr_t)arguments[i];
+    }
+    argv[argc] = NULL;
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return err_set_errno(err, errno, "starting %s", argv[0]);
+    _cleanup_close_ int read_end = report[0], write_end = report[1];
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        execvp(argv[0], argv);
+        error = errno;
+        _exit(write(write_end, &error, sizeof error) < 0 ? 126 : 127);
+    }
+    close_fd(&write_end);
+    if (pid < 0)
+        return err_set_errno(err, errno, "starting %s", argv[0]);
+    if (read(read_end, &error, sizeof error) != sizeof error)
+        error = 0; /* the exec closed it */
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (error == ENOENT)
+        return err_set(err, ENOENT,
+                       "%s is not installed; on Debian it comes with: apt-get install %s", argv[0],
+                       package);
+    if (error)
+        return err_set_errno(err, error, "starting %s", argv[0]);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    return err_set(err, EIO, "%s failed (%s %d); what it said is above", argv[0],
+                   WIFSIGNALED(status) ? "signal" : "status",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+#define RUN(package, err, ...)                                                                     \
+    program_run(package, (const char *const[]){ __VA_ARGS__ },                                     \
+                ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })), err)
+
+/* ---- Sources ---- */
+
+static int source_dir(struct build *build, struct err *err)
+{
+    struct stat st;
+
+    if (!realpath(build->source->dir, build->root) || stat(build->root, &st) < 0)
+        return err_set_errno(err, errno, "--from-dir %s", build->source->dir);
+    return S_ISDIR(st.st_mode)
+               ? 0
+               : err_set(err, ENOTDIR, "--from-dir %s: not a folder", build->source->dir);
+}
+
+static int source_tar(struct build *build, struct err *err)
+{
+    if (access(build->source->tar, R_OK) < 0)
+        return err_set_errno(err, errno, "--from-tar %s", build->source->tar);
+    snprintf(build->root, sizeof build->root, "%.*s/root", PATH_MAX - 16, build->work);
+    if (mkdir(build->root, 0755) < 0)
+        return err_set_errno(err, errno, "making %s", build->root);
+    /* Device nodes are root's to make; a guest has its own /dev anyway. */
+    return RUN("tar", err, "tar", "--extract", "--numeric-owner", "--preserve-permissions",
+               "--xattrs", is_root() ? NULL : "--exclude=./dev/*",
+               is_root() ? NULL : "--exclude=dev/*", "--directory", build->root, "--file",
+               build->source->tar);
+}
+
+static int source_oci(struct build *build, struct err *err)
+{
+    char image[PATH_MAX], bundle[PATH_MAX];
+    const char *layout = build->source->oci;
+    const char *colon = strrchr(layout, ':');
+
+    snprintf(image, sizeof image, "%s%s", layout, colon && !strchr(colon, '/') ? "" : ":latest");
+    snprintf(bundle, sizeof bundle, "%.*s/bundle", PATH_MAX - 16, build->work);
+    snprintf(build->root, sizeof build->root, "%.*s/bundle/rootfs", PATH_MAX - 16, build->work);
+    return RUN("umoci", err, "umoci", "unpack", is_root() ? NULL : "--rootless", "--image", image,
+               bundle);
+}
+
+/* ---- File systems ---- */
+
+static int make_erofs(struct build *build, struct err *err)
+{
+    return RUN("erofs-utils", err, "mkfs.erofs", is_root() ? NULL : "--all-root", "--quiet",
+               "--preserve-mtime", "-U00000000-0000-0000-0000-000000000000", build->image,
+               build->root);
+}
+
+static uint64_t tree_bytes;
+
+static int add_bytes(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)path;
+    (void)kind;
+    (void)ftw;
+    tree_bytes += align_up((uint64_t)st->st_size, 4096) + 512;
+    return 0;
+}
+
+static int make_ext4(struct build *build, struct err *err)
+{
+    uint64_t bytes = build->source->bytes;
+    char blocks[24];
+
+    if (!bytes) {
+        tree_bytes = 0;
+        if (nftw(build->root, add_bytes, 32, FTW_PHYS) < 0)
+            return err_set_errno(err, errno, "measuring %s", build->root);
+        bytes = tree_bytes + tree_bytes / 8 + EXT4_ROOM;
+    }
+    snprintf(blocks, sizeof blocks, "%llu", (unsigned long long)(bytes / 4096));
+    /* No journal: what a VM writes is gone with it. */
+    return RUN("e2fsprogs", err, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O",
+               "^has_journal", "-E", "root_owner=0:0,hash_seed=clear", "-U", "clear", "-d",
+               build->root, build->image, blocks);
+}
+
+static const struct {
+    const char *filesystem;
+    int (*make)(struct build *build, struct err *err);
+} makers[] = {
+    { "erofs", make_erofs },
+    { "ext4", make_ext4 },
+};
+
+/* ---- All of it ---- */
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    remove(path);
+    return 0;
+}
+
+static int steps(struct build *build, struct err *err)
+{
+    const struct image_source *source = build->source;
+    int rc = source->dir   ? source_dir(build, err)
+             : source->tar ? source_tar(build, err)
+                           : source_oci(build, err);
+
+    for (size_t i = 0; i < ARRAY_LEN(makers) && rc == 0; i++) {
+        if (strcmp(makers[i].filesystem, source->filesystem) == 0)
+            return makers[i].make(build, err);
+    }
+    return rc < 0 ? rc
+                  : err_set(err, EINVAL, "--fs %s: expected erofs or ext4", source->filesystem);
+}
+
+int image_build(const struct image_source *source, int *ret_fd, uint64_t *ret_bytes,
+                struct err *err)
+{
+    struct build build = { .source = source };
+    const char *tmp = getenv("TMPDIR");
+    struct stat st;
+
+    snprintf(build.work, sizeof build.work, "%s/volt-image.XXXXXX", tmp && *tmp ? tmp : "/var/tmp");
+    if (!mkdtemp(build.work))
+        return err_set_errno(err, errno, "making a temporary folder %s", build.work);
+    snprintf(build.image, sizeof build.image, "%.*s/image", PATH_MAX - 16, build.work);
+    int rc = steps(&build, err);
+    _cleanup_close_ int fd = rc == 0 ? open(build.image, O_RDONLY | O_CLOEXEC) : -1;
+    if (rc == 0 && (fd < 0 || fstat(fd, &st) < 0))
+        rc = err_set_errno(err, errno, "opening the file system");
+    nftw(build.work, remove_one, 32, FTW_PHYS | FTW_DEPTH);
+    if (rc < 0)
+        return rc;
+    *ret_bytes = (uint64_t)st.st_size;
+    *ret_fd = take_fd(&fd);
+    return 0;
+}
