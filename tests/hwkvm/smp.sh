@@ -25,6 +25,11 @@ try_pool()
     local name=$1 cpus=$2 lease round
     shift 2
     check "$name: made" "$voltctl" pool create "$name" --vcpus "$cpus" --min 1 --max 3 --memory 256M "$@"
+    if ! "$voltctl" pool show "$name" --json | grep -q '"state": "ready"'; then
+        tail -n 20 "$VOLT_RUN_DIR/$name.console.log" | sed 's/^/# /'
+        "$voltctl" pool delete "$name" --force
+        return
+    fi
     for round in 1 2; do
         lease=$("$voltctl" acquire "$name" --wait 300s)
         check "$name: clone $round has $cpus CPUs" prints "$cpus" guest "$lease" -- nproc
