@@ -39,7 +39,7 @@ try_pool()
     done
     "$voltctl" pool delete "$name" --force
 }
-for cpus in ${HWKVM_CPUS:-2 4 8}; do
+for cpus in 2 4 8; do
     try_pool "cpus-$cpus" "$cpus"
 done
 spin='for i in 1 2 3; do setsid sh -c "while :; do :; done" </dev/null >/dev/null 2>&1 & done; sleep 1'

@@ -4,7 +4,7 @@
 # that was taken under load.
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
-restores=${HWKVM_RESTORES:-20}
+readonly restores=20
 poold_with_pool
 id=$(acquire)
 
