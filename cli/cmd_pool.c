@@ -78,6 +78,8 @@ static void progress_show(struct progress *progress, json_t *pool)
     if (!json_is_object(json_object_get(pool, "progress")))
         return;
     table_cell(pool, &phase_column, phase);
+    if (json_is_true(json_object_get(json_object_get(pool, "progress"), "overdue")))
+        strncat(phase, ", longer than usual", sizeof phase - strlen(phase) - 1);
     table_cell(pool, &elapsed_column, elapsed);
     if (progress->is_tty)
         fprintf(stderr, "\r\033[K%s  %3d%%  %s", phase, (int)percent, elapsed);

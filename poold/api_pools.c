@@ -81,9 +81,10 @@ static json_t *progress_json(const struct hosted_pool *hosted)
 
     if (!phase)
         return json_null();
-    return json_pack("{s:s, s:i, s:I}", "phase", phase, "percent",
+    return json_pack("{s:s, s:i, s:I, s:b}", "phase", phase, "percent",
                      hosted->boot ? (int)boot_percent(hosted->boot) : 99, "elapsed_ms",
-                     (json_int_t)((now_ns() - hosted->phase_began_ns) / NS_PER_MS));
+                     (json_int_t)((now_ns() - hosted->phase_began_ns) / NS_PER_MS), "overdue",
+                     hosted->boot && boot_overdue(hosted->boot));
 }
 
 static json_t *failures_json(const struct pool *pool)
@@ -353,6 +354,7 @@ void api_pool_drain(struct http_request *request)
     if (!hosted)
         return;
     hosted_set_state(hosted, POOL_DRAINING, NULL);
+    hosted_save(hosted);
     http_reply_json(request, MHD_HTTP_OK, pool_json(hosted));
 }
 

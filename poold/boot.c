@@ -27,7 +27,7 @@
 
 #define SNAPSHOT_TIMEOUT_MS 60000
 #define IMAGE_CMDLINE "volt.root=/dev/vda" /* volt-init goes into it */
-/* For the progress display of a first boot. */
+/* For the progress display, where no boot of this kernel is known. */
 #define BOOT_MS_EXPECTED 12000
 
 struct boot {
@@ -43,6 +43,7 @@ struct boot {
     bool warming;          /* woken for its warm-up, not parked again */
     struct warmup *warmup; /* its command runs */
     uint64_t began_ns, snapshot_began_ns, cold_boot_ms, stopped_ns;
+    uint64_t expected_ms; /* for the boot, by an earlier one */
     int work_rc;
     struct err err;     /* why it failed; code 0: it did not */
     struct err job_err; /* the work's, read when it is done */
@@ -494,6 +495,22 @@ static int boot_spawn(struct boot *boot, struct err *err)
     return 0;
 }
 
+/* How long this kernel took to boot the last time, as far as the pools there are tell. */
+static uint64_t boot_expect_ms(const struct hosted_pool *hosted)
+{
+    uint64_t ms = 0;
+
+    LIST_FOR_EACH(at, &hosted->daemon->pools)
+    {
+        const struct hosted_pool *other = list_entry(at, struct pool, node)->owner;
+
+        /* The later ones are the younger ones. */
+        if (other->cold_boot_ms && strcmp(other->spec.kernel, hosted->spec.kernel) == 0)
+            ms = other->cold_boot_ms;
+    }
+    return ms ? ms : BOOT_MS_EXPECTED;
+}
+
 void boot_start(struct hosted_pool *hosted)
 {
     struct daemon *daemon = hosted->daemon;
@@ -507,6 +524,7 @@ void boot_start(struct hosted_pool *hosted)
     hosted->boot = boot;
     boot->hosted = hosted;
     boot->began_ns = now_ns();
+    boot->expected_ms = boot_expect_ms(hosted);
     boot->job.txn =
         (struct snapshot_txn){ .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1 };
     boot->disk = POOL_DISK_INIT;
@@ -532,7 +550,17 @@ void boot_cancel(struct boot *boot)
 unsigned boot_percent(const struct boot *boot)
 {
     uint64_t elapsed_ms = (now_ns() - boot->began_ns) / NS_PER_MS;
-    uint64_t percent = elapsed_ms * 100 / BOOT_MS_EXPECTED;
+    uint64_t expected_ms = boot->expected_ms;
 
-    return boot->parked ? 99 : (unsigned)MIN_OF(percent, 98);
+    if (boot->parked)
+        return 99;
+    if (elapsed_ms <= expected_ms)
+        return (unsigned)(elapsed_ms * 90 / expected_ms);
+    /* Ever slower, never there: 94 after twice the time. */
+    return 98 - (unsigned)(8 * expected_ms / elapsed_ms);
+}
+
+bool boot_overdue(const struct boot *boot)
+{
+    return !boot->parked && (now_ns() - boot->began_ns) / NS_PER_MS > boot->expected_ms;
 }

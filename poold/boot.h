@@ -5,6 +5,8 @@
 #ifndef VOLT_POOLD_BOOT_H
 #define VOLT_POOLD_BOOT_H
 
+#include <stdbool.h>
+
 struct boot;
 struct hosted_pool;
 
@@ -13,5 +15,7 @@ void boot_start(struct hosted_pool *hosted);
 void boot_cancel(struct boot *boot);
 /* 0 to 99 of the cold boot, by the time the last one took. */
 unsigned boot_percent(const struct boot *boot);
+/* It takes longer than the last one. */
+bool boot_overdue(const struct boot *boot);
 
 #endif

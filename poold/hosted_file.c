@@ -24,6 +24,7 @@ struct saved_pool {
     char created[32];
     uint64_t cold_boot_ms, snapshot_ms;
     uint32_t min, max, shells;
+    bool draining;
 };
 
 #define TEXT(member, name) JSON_TEXT_KEY(struct saved_pool, member, name, JSON_KEY_TEXT, true, 0)
@@ -47,6 +48,7 @@ static const struct json_key keys[] = {
     TEXT(created, "created"),
     LONG(cold_boot_ms, "cold_boot_ms", 0, UINT32_MAX),
     LONG(snapshot_ms, "snapshot_ms", 0, UINT32_MAX),
+    JSON_NUMBER_KEY(struct saved_pool, draining, "draining", JSON_KEY_BOOL, false, 0, 0),
     /* Not in the files of earlier versions. */
     JSON_TEXT_KEY(struct saved_pool, spec.image, "image", JSON_KEY_TEXT, false, 0),
     JSON_TEXT_KEY(struct saved_pool, spec.disk, "disk", JSON_KEY_TEXT, false, 0),
@@ -75,6 +77,8 @@ char *hosted_file_format(const struct hosted_pool *hosted)
         "shells", (int)hosted->pool.shells, "image", spec->image, "disk", spec->disk,
         "disk_read_only", (int)spec->disk_read_only, "disk_bandwidth",
         (json_int_t)spec->disk_bandwidth, "disk_iops", (json_int_t)spec->disk_iops);
+    if (root && hosted->pool.state == POOL_DRAINING)
+        json_object_set_new(root, "draining", json_true());
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 
     json_decref(root);
@@ -145,8 +149,9 @@ static int pool_load(struct daemon *daemon, const char *name, const char *file, 
     hosted->cold_boot_ms = saved.cold_boot_ms;
     hosted->snapshot_ms = saved.snapshot_ms;
     pool_set_limits(&hosted->pool, saved.min, saved.max, saved.shells);
-    hosted_set_state(hosted, POOL_LOADING, NULL);
-    template_start(hosted);
+    hosted_set_state(hosted, saved.draining ? POOL_DRAINING : POOL_LOADING, NULL);
+    if (!saved.draining)
+        template_start(hosted);
     return 0;
 }
 

@@ -271,6 +271,25 @@ START_TEST(bodies_have_a_limit)
 }
 END_TEST
 
+START_TEST(heads_have_a_limit)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    char head[20000], reply[64] = "";
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct pollfd polled = { .fd = fd, .events = POLLIN };
+
+    memset(head, 'a', sizeof head);
+    memcpy(head, "GET /v1/status HTTP/1.1\r\nX: ", 28);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", client_socket);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(send(fd, head, sizeof head, MSG_NOSIGNAL), sizeof head);
+    ck_assert_msg(poll(&polled, 1, 5000) == 1, "it is not told");
+    ck_assert_int_gt(recv(fd, reply, sizeof reply - 1, 0), 12);
+    ck_assert_msg(strncmp(reply, "HTTP/1.1 431 ", 13) == 0, "%s", reply);
+    close(fd);
+}
+END_TEST
+
 START_TEST(leases_expire_and_renew)
 {
     char path[64];
@@ -620,6 +639,12 @@ START_TEST(drain_scale_and_delete)
     client_expect(200, "POST", "/v1/pools/default/drain", NULL);
     client_expect(409, "POST", "/v1/leases", NULL);
     ck_assert_int_eq(slots("leased"), 1);
+    /* It stays so over a restart. */
+    client_expect(202, "POST", "/v1/shutdown", NULL);
+    poold_wait_exit(0);
+    poold_start("--log-level", "info");
+    client_await("/v1/pools/default", "state", "draining");
+    client_expect(409, "POST", "/v1/leases", NULL);
     client_expect(204, "DELETE", "/v1/pools/default?force=1", NULL);
     ck_assert_uint_eq(entries_in("state/pools"), 0);
     ck_assert_uint_eq(entries_in("state/snapshots"), 0);
@@ -702,6 +727,7 @@ int main(int argc, char **argv)
         acquire_and_release,
         bad_requests_get_a_code_and_a_sentence,
         bodies_have_a_limit,
+        heads_have_a_limit,
         leases_expire_and_renew,
         a_full_pool_queues_and_serves_in_order,
         clients_that_hang_up_lose_place_and_bound_lease,
