@@ -434,8 +434,6 @@ static int mhd_start(struct http *http, struct err *err)
         (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES_MAX,
         /* By MHD's own, 128 bytes, a long head would take a turn of the loop for each of them. */
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HEADER_BYTES_MAX / 4,
-        /* By MHD's own, 128 bytes, a long head would take a turn of the loop for each of them. */
-        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HEADER_BYTES_MAX / 4,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REQUEST_SECONDS_MAX, MHD_OPTION_END);
     if (!http->mhd)
         return err_set(err, EIO, "can't start the HTTP server");
