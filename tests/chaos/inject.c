@@ -21,8 +21,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -39,7 +42,7 @@ enum fault_kind {
     FAULT_WRITE,   /* write, pwrite, ftruncate of regular files */
     FAULT_SYNC,    /* fsync, fdatasync */
     FAULT_FORK,    /* fork, pthread_create, pidfd_open */
-    FAULT_SOCKET,  /* socket, socketpair, pipe2, memfd_create, eventfd, signalfd */
+    FAULT_SOCKET,  /* what else makes an fd, but accept */
     FAULT_SENDMSG, /* sendmsg of the control protocol */
     FAULT_RENAME,  /* rename, link, mkdir, and their kin */
 };
@@ -121,6 +124,9 @@ WRAP(FAULT_SOCKET, int, -1, socket, (int domain, int type, int protocol), (domai
 WRAP(FAULT_SOCKET, int, -1, socketpair, (int domain, int type, int protocol, int pair[2]),
      (domain, type, protocol, pair))
 WRAP(FAULT_SOCKET, int, -1, pipe2, (int pair[2], int flags), (pair, flags))
+WRAP(FAULT_SOCKET, int, -1, eventfd, (unsigned value, int flags), (value, flags))
+WRAP(FAULT_SOCKET, int, -1, epoll_create1, (int flags), (flags))
+WRAP(FAULT_SOCKET, int, -1, signalfd, (int fd, const sigset_t *set, int flags), (fd, set, flags))
 WRAP(FAULT_SOCKET, int, -1, memfd_create, (const char *name, unsigned flags), (name, flags))
 WRAP(FAULT_RENAME, int, -1, mkdirat, (int fd, const char *path, mode_t mode), (fd, path, mode))
 WRAP(FAULT_RENAME, int, -1, renameat, (int from, const char *old, int to, const char *new),
