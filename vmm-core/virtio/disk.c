@@ -245,7 +245,7 @@ int disk_write(struct disk *disk, struct iovec *iov, unsigned iov_count, uint64_
 
 static int write_zeroes(int fd, uint64_t offset, uint64_t bytes)
 {
-    static const uint8_t zeroes[65536];
+    static uint8_t zeroes[65536]; /* not const: .bss takes no room in the file */
     int rc = 0;
 
     for (uint64_t n; rc == 0 && bytes > 0; offset += n, bytes -= n) {
