@@ -37,6 +37,9 @@ struct hosted_pool *hosted_add(struct daemon *daemon, const char *name)
 void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error)
 {
     hosted->phase_began_ns = now_ns();
+    if (state == POOL_LOADING)
+        daemon_arm(hosted->daemon, hosted->phase_began_ns +
+                                       hosted->daemon->config.boot_timeout_ms * NS_PER_MS);
     pool_set_state(&hosted->pool, state, error);
     if (error)
         log_error("pool '%s' %s: %s", hosted->pool.name, pool_state_name(state), error);
@@ -106,15 +109,29 @@ void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool fina
     daemon_arm(daemon, hosted->template_backoff.until_ns);
 }
 
+/* A template that says nothing in all the time that a boot may take hangs. */
+static uint64_t loading_tick(struct hosted_pool *hosted, uint64_t now)
+{
+    uint64_t deadline_ns =
+        hosted->phase_began_ns + hosted->daemon->config.boot_timeout_ms * NS_PER_MS;
+
+    if (now < deadline_ns)
+        return deadline_ns;
+    log_error("pool '%s': the template does not answer; it is started again", hosted->pool.name);
+    template_kill(hosted->template);
+    return UINT64_MAX;
+}
+
 uint64_t hosted_tick(struct hosted_pool *hosted, uint64_t now)
 {
-    if (hosted->pool.state != POOL_LOADING || hosted->template || hosted->boot ||
-        hosted->daemon->stopping)
+    if (hosted->pool.state != POOL_LOADING || hosted->boot || hosted->daemon->stopping)
         return UINT64_MAX;
+    if (hosted->template)
+        return loading_tick(hosted, now);
     if (backoff_active(&hosted->template_backoff, now))
         return hosted->template_backoff.until_ns;
     template_start(hosted);
-    return UINT64_MAX;
+    return hosted->template ? loading_tick(hosted, now) : UINT64_MAX;
 }
 
 struct save_job {

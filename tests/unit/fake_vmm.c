@@ -4,7 +4,8 @@
  * the file named by $FAKE_VMM_FAULTS, which is read anew by every process, so that a test can
  * change its mind:
  *
- *   boot_crash boot_hang snapshot_error template_crash    of boot VM and template
+ *   boot_crash boot_hang snapshot_error                   of boot VMs
+ *   template_crash template_hang                          of templates
  *   clone_crash no_awake no_ready bad_ready awake_crash   of clones
  *   slow_ready                                            READY comes 300 ms late
  */
@@ -323,6 +324,8 @@ static int template_vm(int control_fd, int snapshot_fd)
 
     if (fault("template_crash"))
         return 4;
+    if (fault("template_hang"))
+        pause();
     map_memory(snapshot_fd);
     say(control_fd, CONTROL_HELLO);
     while (control_recv(control_fd, &msg, fds, &fd_count) == 0) {

@@ -449,6 +449,21 @@ static const struct {
     { "template_crash", "status 4" },
 };
 
+START_TEST(hung_template_is_started_again)
+{
+    kill(poold_pid, SIGTERM);
+    poold_wait_exit(0);
+    poold_start("--boot-timeout-ms", "1000");
+    set_faults("template_hang");
+    client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\",\"min\":1}");
+    client_await("/v1/pools/default", "state", "loading");
+    usleep(300000); /* it is started by now */
+    set_faults("");
+    client_await("/v1/pools/default", "state", "ready");
+    client_expect(204, "DELETE", "/v1/pools/default", NULL);
+}
+END_TEST
+
 START_TEST(boots_that_fail_say_why)
 {
     json_t *pool;
@@ -761,6 +776,7 @@ int main(int argc, char **argv)
         tcase_add_test(tcase, tests[i]);
     tcase_add_loop_test(tcase, vms_that_misbehave_are_discarded_and_counted, 0,
                         (int)ARRAY_LEN(vm_faults));
+    tcase_add_test(tcase, hung_template_is_started_again);
     tcase_add_loop_test(tcase, boots_that_fail_say_why, 0, (int)ARRAY_LEN(boot_faults));
     suite_add_tcase(suite, tcase);
     return tap_main(suite);
