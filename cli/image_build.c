@@ -156,8 +156,9 @@ static int make_ext4(struct build *build, struct err *err)
     snprintf(blocks, sizeof blocks, "%llu", (unsigned long long)(bytes / 4096));
     /* No journal: what a VM writes is gone with it. */
     return RUN("e2fsprogs", err, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O",
-               "^has_journal", "-E", "root_owner=0:0,hash_seed=clear", "-U", "clear", "-d",
-               build->root, build->image, blocks);
+               "^has_journal", "-E",
+               "root_owner=0:0,hash_seed=00000000-0000-0000-0000-000000000001", "-U",
+               "00000000-0000-0000-0000-000000000000", "-d", build->root, build->image, blocks);
 }
 
 static const struct {

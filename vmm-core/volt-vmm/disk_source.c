@@ -93,6 +93,13 @@ int disk_source_check(struct disk_source *disk, const struct manifest *manifest,
 
 /* ---- For machines ---- */
 
+/* A VM's process has the fds for itself (and its filter has no call to duplicate them); of the
+ * template's, which clones inherit, a machine that never runs gets duplicates. */
+static int shared_fd(int fd, bool for_ever)
+{
+    return for_ever ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
 void disk_source_configure(const struct disk_source *disk, int *delta_fd,
                            struct machine_config *config)
 {
@@ -104,13 +111,13 @@ void disk_source_configure(const struct disk_source *disk, int *delta_fd,
     config->has_disk = true;
     config->disk.limit = disk->limit;
     memcpy(config->disk.id, "volt-disk0", sizeof "volt-disk0");
-    d->base_fd = disk->has_map ? -1 : fcntl(disk->base_fd, F_DUPFD_CLOEXEC, 3);
+    d->base_fd = disk->has_map ? -1 : shared_fd(disk->base_fd, delta_fd);
     d->map = disk->has_map ? &disk->map : NULL;
     d->read_only = !disk->writable;
     if (!disk->writable)
         return;
     if (disk->delta_fd >= 0)
-        d->delta_fd[d->delta_count++] = fcntl(disk->delta_fd, F_DUPFD_CLOEXEC, 3);
+        d->delta_fd[d->delta_count++] = shared_fd(disk->delta_fd, delta_fd);
     if (delta_fd)
         own = take_fd(delta_fd);
     else
