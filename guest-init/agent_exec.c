@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "agent_session.h"
-#include "spawn.h"
+#include "child.h"
 
 #define TERMINATE_GRACE_NS 2000000000ull     /* between SIGTERM and SIGKILL */
 #define CREDIT_STEP (AGENT_STDIN_CREDIT / 4) /* credit is given back in portions */

@@ -21,6 +21,7 @@
 
 #include "agent.h"
 #include "applets.h"
+#include "child.h"
 #include "doorbell.h"
 #include "identity.h"
 #include "loop.h"
@@ -28,7 +29,6 @@
 #include "net.h"
 #include "root.h"
 #include "shell.h"
-#include "spawn.h"
 #include "system.h"
 
 #define STACK_PREFAULT_BYTES 32768

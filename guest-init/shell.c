@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "shell_commands.h"
-#include "spawn.h"
 #include "system.h"
 
 #define LINE_BYTES 4096

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns what happens between fork and exec of a volt-vmm process; see process.h. */
+/* Owns the start of volt-vmm processes; see process.h. */
 #include "process.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -17,69 +18,51 @@
 /* Out of the way of every target number, so that no dup2 overwrites a source. */
 #define HIGH_FD 64
 
-/* The child's side; never returns. What fails goes to the parent as errno through report_fd, which
- * is closed by a successful exec. */
-_Noreturn static void child_exec(char *const argv[], const int *high, unsigned fd_count,
-                                 int report_fd)
+/* Signals as by default, none blocked, and a session of its own: a Ctrl-C meant for poold does not
+ * reach it. 0 or an errno value, as from the functions below. */
+static int attributes_fill(posix_spawnattr_t *attributes)
 {
-    sigset_t none;
-    int error;
+    sigset_t all, none;
+    int rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF |
+                                                      POSIX_SPAWN_SETSIGMASK);
 
+    sigfillset(&all);
     sigemptyset(&none);
-    for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    /* A session of its own: a Ctrl-C meant for poold does not reach it. */
-    setsid();
-    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    bool ready = null_fd >= 0 && dup2(null_fd, STDIN_FILENO) >= 0;
-    for (unsigned i = 0; ready && i < fd_count; i++)
-        ready = dup2(high[i], SPAWN_FIRST_FD + (int)i) >= 0;
-    if (ready)
-        execv(argv[0], argv);
-    error = errno;
-    while (write(report_fd, &error, sizeof error) < 0 && errno == EINTR)
-        ;
-    _exit(127);
+    if (rc == 0)
+        rc = posix_spawnattr_setsigdefault(attributes, &all);
+    return rc ? rc : posix_spawnattr_setsigmask(attributes, &none);
 }
 
-/* Waits for the exec: 0, or the errno of what failed in the child, which is reaped then. */
-static int child_wait_exec(pid_t pid, int report_fd)
+static int actions_fill(posix_spawn_file_actions_t *actions, const int *high, unsigned fd_count)
 {
-    int error = 0;
-    ssize_t n;
+    int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
-    do {
-        n = read(report_fd, &error, sizeof error);
-    } while (n < 0 && errno == EINTR);
-    if (n != sizeof error)
-        return 0;
-    waitpid(pid, NULL, 0);
-    return error;
+    for (unsigned i = 0; i < fd_count && rc == 0; i++)
+        rc = posix_spawn_file_actions_adddup2(actions, high[i], SPAWN_FIRST_FD + (int)i);
+    return rc;
 }
 
-static int fork_exec(char *const argv[], const int *high, unsigned fd_count, pid_t *ret_pid)
+/* A posix_spawn copies no page tables, however large poold is. It waits for the exec, and what fails
+ * up to there is its result: an errno value. */
+static int start(char *const argv[], const int *high, unsigned fd_count, pid_t *ret_pid)
 {
-    int report[2], error;
-    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    int rc = posix_spawnattr_init(&attributes);
 
-    if (pipe2(report, O_CLOEXEC) < 0)
-        return errno;
-    _cleanup_close_ int read_end = report[0];
-    _cleanup_close_ int write_end = fcntl(report[1], F_DUPFD_CLOEXEC, HIGH_FD);
-    close(report[1]);
-    if (write_end < 0)
-        return errno;
-    pid = fork();
-    if (pid < 0)
-        return errno;
-    if (pid == 0)
-        child_exec(argv, high, fd_count, write_end);
-    close_fd(&write_end);
-    error = child_wait_exec(pid, read_end);
-    if (error == 0)
-        *ret_pid = pid;
-    return error;
+    if (rc)
+        return rc;
+    rc = posix_spawn_file_actions_init(&actions);
+    if (rc == 0) {
+        rc = attributes_fill(&attributes);
+        if (rc == 0)
+            rc = actions_fill(&actions, high, fd_count);
+        if (rc == 0)
+            rc = posix_spawn(ret_pid, argv[0], &actions, &attributes, argv, environ);
+        posix_spawn_file_actions_destroy(&actions);
+    }
+    posix_spawnattr_destroy(&attributes);
+    return rc;
 }
 
 int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *ret_pid,
@@ -96,7 +79,7 @@ int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *
             rc = errno;
     }
     if (rc == 0)
-        rc = fork_exec(argv, high, fd_count, &pid);
+        rc = start(argv, high, fd_count, &pid);
     for (unsigned i = 0; i < fd_count; i++)
         close_fd(&high[i]);
     if (rc)

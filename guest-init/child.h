@@ -2,8 +2,8 @@
 /* Starting programs without fork: the address space is shared until the exec, which on a
  * software-only KVM saves tens of milliseconds of page-table work.
  */
-#ifndef GUEST_SPAWN_H
-#define GUEST_SPAWN_H
+#ifndef GUEST_CHILD_H
+#define GUEST_CHILD_H
 
 #include <stdbool.h>
 #include <sys/types.h>

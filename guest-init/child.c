@@ -4,7 +4,7 @@
  * The child runs on a stack of its own in volt-init's memory while volt-init waits, makes nothing
  * but system calls, and tells what failed by writing into the caller's frame.
  */
-#include "spawn.h"
+#include "child.h"
 
 #include <errno.h>
 #include <fcntl.h>
