@@ -25,6 +25,7 @@ struct vsock *make_vsock(struct fixture *f)
     struct vsock *vsock = NULL;
     struct err err = { 0 };
 
+    unlinkat(f->dir_fd, VSOCK_LISTEN_NAME, 0); /* of the one before, where there was one */
     ck_assert_msg(vsock_listen(f->dir_fd, &config.listen_fd, &err) == 0, "%s", err.msg);
     ck_assert_msg(vsock_create(f->vm, 0, &config, &vsock, &err) == 0, "%s", err.msg);
     return vsock;
