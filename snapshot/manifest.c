@@ -241,6 +241,22 @@ static int check_version(json_t *root, struct err *err)
     return 0;
 }
 
+static int check_disk(const struct manifest *m, struct err *err)
+{
+    static const struct digest none;
+    bool image = m->disk_image[0], path = m->disk_path[0];
+
+    if ((image && path) || (m->disk_bytes != 0) != (image || path))
+        return err_set(err, EINVAL,
+                       "manifest.json: disk: expected bytes and either image or path, or nothing");
+    if (image == digest_equal(&m->disk_id, &none))
+        return err_set(err, EINVAL, "manifest.json: disk: expected image and id, or neither");
+    if (!m->disk_bytes && (m->disk_modified_ns || !digest_equal(&m->disk_delta, &none)))
+        return err_set(err, EINVAL,
+                       "manifest.json: disk: expected modified_ns and delta only with bytes");
+    return 0;
+}
+
 /* Relations between fields that a table of ranges can't say. */
 static int check_whole(const struct manifest *m, struct err *err)
 {
@@ -252,15 +268,9 @@ static int check_whole(const struct manifest *m, struct err *err)
     if (m->memory_data_bytes > m->memory_bytes)
         return err_set(err, EINVAL, "manifest.json: memory.data_bytes: expected at most %llu",
                        (unsigned long long)m->memory_bytes);
-    if ((m->disk_image[0] != '\0') == (m->disk_path[0] != '\0') ? m->disk_bytes || m->disk_image[0]
-                                                                : !m->disk_bytes)
-        return err_set(err, EINVAL,
-                       "manifest.json: disk: expected bytes and either image or path, or nothing");
-    if (digest_equal(&m->disk_id, &none) == (m->disk_image[0] != '\0') ||
-        (!m->disk_bytes && !digest_equal(&m->disk_delta, &none)))
-        return err_set(err, EINVAL,
-                       "manifest.json: disk: expected id with image, and a delta only "
-                       "of a disk");
+    int rc = check_disk(m, err);
+    if (rc < 0)
+        return rc;
     if (initrd_digest != (m->initrd.path[0] != '\0'))
         return err_set(err, EINVAL, "manifest.json: initrd: expected path and digest, or neither");
     return 0;

@@ -197,6 +197,61 @@ START_TEST(each_rule)
 }
 END_TEST
 
+START_TEST(disks)
+{
+    static const struct {
+        const char *image, *path;
+        uint64_t bytes, modified_ns;
+        bool id, delta, valid;
+    } cases[] = {
+        { "deb", "", 4096, 0, true, false, true },
+        { "deb", "", 4096, 0, true, true, true },
+        { "", "/d.img", 4096, 7, false, true, true },
+        { "", "/dev/x", 4096, 0, false, false, true },
+        { "deb", "/d.img", 4096, 0, true, false, false },
+        { "deb", "", 0, 0, true, false, false },
+        { "deb", "", 4096, 0, false, false, false },
+        { "", "/d.img", 4096, 7, true, true, false },
+        { "", "", 4096, 0, false, false, false },
+        { "", "", 0, 0, false, true, false },
+        { "", "", 0, 7, false, false, false },
+    };
+    struct manifest *m = calloc(1, sizeof *m), *again = calloc(1, sizeof *again);
+    struct err err = { 0 };
+    size_t len;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *text = NULL;
+
+        test_manifest_fill(m);
+        m->format_version = 1;
+        strcpy(m->created, "2026-11-21T20:00:00Z");
+        m->state_bytes = 4000;
+        strcpy(m->disk_image, cases[i].image);
+        strcpy(m->disk_path, cases[i].path);
+        m->disk_bytes = cases[i].bytes;
+        m->disk_modified_ns = cases[i].modified_ns;
+        memset(&m->disk_id, cases[i].id ? 3 : 0, sizeof m->disk_id);
+        memset(&m->disk_delta, cases[i].delta ? 4 : 0, sizeof m->disk_delta);
+        if (!cases[i].valid) {
+            ck_fails(manifest_format(m, &text, &len, &err), EINVAL, err, "disk: expected");
+            continue;
+        }
+        ck_ok(manifest_format(m, &text, &len, &err), err);
+        ck_ok(manifest_parse(text, len, again, &err), err);
+        ck_assert_str_eq(again->disk_image, m->disk_image);
+        ck_assert_str_eq(again->disk_path, m->disk_path);
+        ck_assert_uint_eq(again->disk_bytes, m->disk_bytes);
+        ck_assert_uint_eq(again->disk_modified_ns, m->disk_modified_ns);
+        ck_assert(digest_equal(&again->disk_id, &m->disk_id));
+        ck_assert(digest_equal(&again->disk_delta, &m->disk_delta));
+        free(text);
+    }
+    free(m);
+    free(again);
+}
+END_TEST
+
 START_TEST(digests_in_hex)
 {
     struct digest d;
@@ -214,8 +269,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = { round_trip,   optional_absent, every_byte_changed,
-                                   every_length, each_rule,       digests_in_hex };
+    const TTest *const tests[] = { round_trip, optional_absent, every_byte_changed, every_length,
+                                   each_rule,  disks,           digests_in_hex };
 
     return test_main("snapshot_manifest", tests, ARRAY_LEN(tests));
 }
