@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "snapshot/disk.h"
 #include "snapshot/image/image_store.h"
 #include "tap_main.h"
 #include "virtio/disk.h"
@@ -202,6 +203,46 @@ START_TEST(a_delta_covers_the_chunks)
 }
 END_TEST
 
+/* A delta over a disk of 8 MiB with these clusters, each filled with its letter, written in the given
+ * order; *ret_digest is what a snapshot would note of it. */
+static int delta_with(const char *letters, const uint64_t *clusters, struct digest *ret_digest)
+{
+    int base = memfd_create("base", MFD_CLOEXEC), fd = memfd_create("delta", MFD_CLOEXEC);
+    struct disk_config config = { .base_fd = base, .delta_fd = { dup(fd) }, .delta_count = 1 };
+    uint8_t bytes[DISK_CLUSTER_BYTES];
+    struct disk disk;
+
+    ck_assert_int_eq(ftruncate(base, MIB(8)), 0);
+    ck_assert_int_eq(disk_open(&disk, &config, &err), 0);
+    for (size_t i = 0; letters[i]; i++) {
+        struct iovec iov = { bytes, sizeof bytes };
+
+        memset(bytes, letters[i], sizeof bytes);
+        ck_assert_int_eq(disk_write(&disk, &iov, 1, clusters[i] * sizeof bytes, sizeof bytes), 0);
+    }
+    disk_close(&disk);
+    ck_assert_int_eq(snapshot_disk_digest(fd, MIB(8), ret_digest, &err), 0);
+    return fd;
+}
+
+START_TEST(a_deltas_digest_is_of_its_contents)
+{
+    struct digest a, b, c, d;
+    int fd = delta_with("xy", (const uint64_t[]){ 5, 2000 }, &a);
+
+    close(delta_with("yx", (const uint64_t[]){ 2000, 5 }, &b));
+    close(delta_with("xy", (const uint64_t[]){ 5, 2001 }, &c));
+    close(delta_with("xz", (const uint64_t[]){ 5, 2000 }, &d));
+    ck_assert(digest_equal(&a, &b));
+    ck_assert(!digest_equal(&a, &c));
+    ck_assert(!digest_equal(&a, &d));
+    ck_assert_int_eq(snapshot_disk_digest(fd, MIB(4), &b, &err), -EINVAL); /* another disk's */
+    ck_assert_int_eq(ftruncate(fd, 4096), 0);
+    ck_assert_int_eq(snapshot_disk_digest(fd, MIB(8), &b, &err), -EINVAL);
+    close(fd);
+}
+END_TEST
+
 START_TEST(what_is_no_filesystem_is_refused)
 {
     struct image_import *import_;
@@ -348,6 +389,7 @@ int main(void)
         equal_images_have_equal_ids,
         a_vm_reads_what_was_put_in,
         a_delta_covers_the_chunks,
+        a_deltas_digest_is_of_its_contents,
         what_is_no_filesystem_is_refused,
         names_and_order_are_kept,
         damage_is_found,
