@@ -37,8 +37,8 @@ int image_boot(struct bench *bench, struct vmm *vmm, uint64_t ram_bytes,
         struct err why = { 0 };
 
         if (vmm_expect(vmm->control, CONTROL_EXITED, 1000, &msg, NULL, &why) == 0)
-            rc = err_set(err, ECHILD, "it ended (%s): %.200s",
-                         control_exit_reason_name(msg.u.exited.reason), msg.u.exited.detail);
+            err_set(err, ECHILD, "it ended (%s): %.200s",
+                    control_exit_reason_name(msg.u.exited.reason), msg.u.exited.detail);
         vmm_end(vmm);
         return err_wrap(err, "booting a guest with %" PRIu64 " MiB", ram_bytes >> 20);
     }

@@ -53,7 +53,7 @@ int image_import_begin(struct image_store *store, const char *name, struct image
 
 /* Adds the next `bytes` bytes of the image, at most IMAGE_CHUNK_BYTES; only the last call brings
  * fewer. `chunk` has room for IMAGE_CHUNK_BYTES and is filled up with zeroes. -EFBIG, -ENOSPC... */
-int image_import_add(struct image_import *import, uint8_t *chunk, size_t bytes, struct err *err);
+int image_import_add(struct image_import *import, uint8_t *bytes, size_t count, struct err *err);
 
 /* Checks that it is an erofs or ext4 file system as large as its superblock says, and gives it its
  * name. -EINVAL what it is not. The import is over either way. */

@@ -67,7 +67,7 @@ static int table_add(scmp_filter_ctx ctx, const struct table *table, const struc
     return 0;
 }
 
-#define INSN "    { 0x%04x, %u, %u, 0x%08x },\n"
+#define INSN "    { 0x%04x, %d, %d, 0x%08x },\n"
 
 /* A thread's hottest ioctl (the table's first row, when it is one with a request number) is decided
  * before libseccomp's own program, which would get to it after all other requests. Anything else
