@@ -36,11 +36,11 @@
 
 #define DOORBELL_PORT_BASE 0x0b00u
 #define DOORBELL_PORT_COUNT 16u
-#define DOORBELL_PORT_PARK 0x0b00u  /* write: park; the value is ignored. read: DOORBELL_MAGIC */
-#define DOORBELL_PORT_AWAKE 0x0b04u /* write: doorbell_ring_value(answer) */
-#define DOORBELL_PORT_READY 0x0b08u /* write: equals mailbox.ready_status */
+#define DOORBELL_PORT_PARK 0x0b00u   /* write: park; the value is ignored. read: DOORBELL_MAGIC */
+#define DOORBELL_PORT_AWAKE 0x0b04u  /* write: doorbell_ring_value(answer) */
+#define DOORBELL_PORT_READY 0x0b08u  /* write: equals mailbox.ready_status */
 #define DOORBELL_PORT_BANNER 0x0b0cu /* write: the banner is printed; the clock of a cold boot */
-#define DOORBELL_MAGIC 0x544c4f56u  /* "VOLT" */
+#define DOORBELL_MAGIC 0x544c4f56u   /* "VOLT" */
 
 /* ---- Mailbox: one page of reserved RAM below the EBDA. ---- */
 
@@ -58,10 +58,12 @@ enum doorbell_op {
 
 /* mailbox.flags */
 #define DOORBELL_FLAG_PARK_AGAIN 0x1u /* park once more when done with the op */
-#define DOORBELL_FLAG_SKIP_KERNEL_WORK 0x2u /* RESTORE, but ask nothing of the guest's kernel:
+#define DOORBELL_FLAG_SKIP_KERNEL_WORK                                                             \
+    0x2u                           /* RESTORE, but ask nothing of the guest's kernel:
                                                for measuring only, clones are NOT unique */
-#define DOORBELL_FLAG_NETWORK 0x4u    /* the net fields are valid: configure eth0 */
-#define DOORBELL_FLAG_PARK_LATER 0x8u /* go live, but a PARK on AGENT_PARK's request is expected: a
+#define DOORBELL_FLAG_NETWORK 0x4u /* the net fields are valid: configure eth0 */
+#define DOORBELL_FLAG_PARK_LATER                                                                   \
+    0x8u /* go live, but a PARK on AGENT_PARK's request is expected: a
                                          boot VM that is warmed up before its snapshot */
 
 /* mailbox.ready_status: what of the RESTORE work failed; 0 is success. */
@@ -78,8 +80,8 @@ struct doorbell_mailbox {
     uint32_t op;      /* enum doorbell_op */
     uint32_t flags;
     uint64_t nonce;
-    uint64_t wall_clock_ns; /* CLOCK_REALTIME of the host at the WAKE */
-    uint8_t generation_id[16]; /* random, new for every clone */
+    uint64_t wall_clock_ns;                  /* CLOCK_REALTIME of the host at the WAKE */
+    uint8_t generation_id[16];               /* random, new for every clone */
     uint8_t entropy[DOORBELL_ENTROPY_BYTES]; /* the guest wipes it after use */
     char hostname[DOORBELL_HOSTNAME_BYTES];  /* NUL-terminated */
     uint8_t mac[6];
@@ -183,10 +185,10 @@ struct agent_winsize {
 };
 
 enum agent_exit_kind {
-    AGENT_EXIT_CODE = 0,    /* value: exit code */
-    AGENT_EXIT_SIGNAL = 1,  /* value: signal */
-    AGENT_EXIT_TIMEOUT = 2, /* value: signal that ended it */
-    AGENT_EXIT_NOT_FOUND = 3, /* value: errno of the exec; 127 in a shell */
+    AGENT_EXIT_CODE = 0,           /* value: exit code */
+    AGENT_EXIT_SIGNAL = 1,         /* value: signal */
+    AGENT_EXIT_TIMEOUT = 2,        /* value: signal that ended it */
+    AGENT_EXIT_NOT_FOUND = 3,      /* value: errno of the exec; 127 in a shell */
     AGENT_EXIT_NOT_EXECUTABLE = 4, /* value: errno of the exec; 126 in a shell */
 };
 

@@ -38,8 +38,8 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
 {
     hosted->phase_began_ns = now_ns();
     if (state == POOL_LOADING)
-        daemon_arm(hosted->daemon, hosted->phase_began_ns +
-                                       hosted->daemon->config.boot_timeout_ms * NS_PER_MS);
+        daemon_arm(hosted->daemon,
+                   hosted->phase_began_ns + hosted->daemon->config.boot_timeout_ms * NS_PER_MS);
     pool_set_state(&hosted->pool, state, error);
     if (error)
         log_error("pool '%s' %s: %s", hosted->pool.name, pool_state_name(state), error);
@@ -99,8 +99,8 @@ void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool fina
     if (hosted->deleting || daemon->stopping || hosted->pool.state == POOL_DRAINING)
         return;
     backoff_failure(&hosted->template_backoff, now_ns());
-    if (!was_ready && hosted->template_backoff.failures >=
-                          (final ? TEMPLATE_ATTEMPTS_TOLD : TEMPLATE_ATTEMPTS)) {
+    if (!was_ready &&
+        hosted->template_backoff.failures >= (final ? TEMPLATE_ATTEMPTS_TOLD : TEMPLATE_ATTEMPTS)) {
         hosted_set_state(hosted, POOL_FAILED, detail);
         return;
     }

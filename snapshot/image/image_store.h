@@ -51,8 +51,8 @@ struct image_import;
 int image_import_begin(struct image_store *store, const char *name, struct image_import **ret,
                        struct err *err);
 
-/* Adds the next `bytes` bytes of the image, at most IMAGE_CHUNK_BYTES; only the last call brings
- * fewer. `chunk` has room for IMAGE_CHUNK_BYTES and is filled up with zeroes. -EFBIG, -ENOSPC... */
+/* Adds the next `count` bytes of the image, at most IMAGE_CHUNK_BYTES; only the last call brings
+ * fewer. `bytes` has room for IMAGE_CHUNK_BYTES and is filled up with zeroes. -EFBIG, -ENOSPC... */
 int image_import_add(struct image_import *import, uint8_t *bytes, size_t count, struct err *err);
 
 /* Checks that it is an erofs or ext4 file system as large as its superblock says, and gives it its

@@ -35,7 +35,9 @@ static void arguments_try(struct fuzz_input *input)
                                .spec_count = ARRAY_LEN(specs),
                                .positional_max = 2,
                                .takes_command = fuzz_u8(input) & 1 };
-    const struct cli_command command = { .name = "fuzz", .args = "[A] [B]", .summary = "a test", .example = "fuzz" };
+    const struct cli_command command = {
+        .name = "fuzz", .args = "[A] [B]", .summary = "a test", .example = "fuzz"
+    };
     char *text = malloc(input->bytes + 1), *argv[ARGS_MAX + 1] = { NULL };
     int argc = 0, exit_code = 0;
 

@@ -20,7 +20,8 @@
 
 #define PACKETS_A_TURN 64u /* then other connections get theirs */
 #define HOST_PORT_FIRST                                                                            \
-    (1u << 30) /* of host-initiated connections, as Firecracker numbers them                       \
+    (1u                                                                                            \
+     << 30) /* of host-initiated connections, as Firecracker numbers them                       \
                 */
 
 /* ---- Table. ---- */

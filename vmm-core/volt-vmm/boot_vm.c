@@ -152,8 +152,8 @@ static int load_guest(struct vm *vm, const struct options *options, const struct
 }
 
 static int build(struct machine *machine, const struct kvm_host *kvm, const struct options *options,
-                 struct boot_files *files, const struct disk_source *disk,
-                 struct net_source *net, struct err *err)
+                 struct boot_files *files, const struct disk_source *disk, struct net_source *net,
+                 struct err *err)
 {
     struct machine_config config = MACHINE_CONFIG_INIT;
     struct guest_mem mem;
@@ -218,11 +218,11 @@ int program_run(struct options *options, struct err *err)
         rc = kvm_host_list_msrs(&kvm, err);
     if (rc == 0)
         rc = disk_source_open(&disk, options, err);
-    int keep[9 + DISK_SOURCE_FDS_MAX] = { options->control_fd,   options->bell_fd,
-                                          files.kernel_fd,       files.initrd_fd,
-                                          files.log_fd,          kvm.fd,
-                                          files.cpu_template_fd, options->disk_delta_fd,
-                                          net.fd };
+    int keep[9 + DISK_SOURCE_FDS_MAX] = {
+        options->control_fd,   options->bell_fd,       files.kernel_fd,
+        files.initrd_fd,       files.log_fd,           kvm.fd,
+        files.cpu_template_fd, options->disk_delta_fd, net.fd
+    };
     jail.file_bytes = MAX_OF(jail.file_bytes, disk_source_file_bytes(&disk));
     if (rc == 0)
         rc = sandbox_enter(&options->sandbox, keep, 9 + disk_source_fds(&disk, keep + 9), &status,

@@ -7,8 +7,8 @@
 #include "devices/uart.h"
 #include "machine/vm.h"
 #include "snapshot/sections.h"
-#include "virtio/blk.h"
 #include "virtio/balloon.h"
+#include "virtio/blk.h"
 #include "virtio/net.h"
 #include "virtio/vsock.h"
 
