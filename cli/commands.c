@@ -46,7 +46,8 @@ const struct cli_command commands[] = {
       "Exit code 1 when something keeps VMs from running.", "voltctl doctor", cmd_doctor_run },
     { "pool create",
       "NAME [--memory 128M] [--vcpus 1] [--kernel F] [--initrd F] [--cmdline S] [--min N] "
-      "[--max N]",
+      "[--max N] "
+      "[--image NAME | --disk PATH[,ro]]",
       "Boot a VM, snapshot it, and keep copies of it ready", NULL,
       "voltctl pool create big --memory 512M --min 4 --max 32", cmd_pool_create_run },
     { "pool list", "[--json]", "List pools", NULL, "voltctl pool list", cmd_pool_list_run },

@@ -101,6 +101,20 @@ static int signals_init(void)
     return signals.fd < 0 ? -errno : loop_add(&signals, EPOLLIN);
 }
 
+/* In the child of PID 1: an epoll that was told of a signalfd by another process tells of
+ * that one's signals. */
+static void signals_renew(void)
+{
+    int status;
+
+    loop_remove(&signals);
+    close(signals.fd);
+    status = signals_init();
+    if (status < 0)
+        complain("can't watch for signals", status);
+    shell_pid = 0; /* the new PID 1's child now */
+}
+
 /* ---- Boot ---- */
 
 static void console_open(void)
@@ -225,7 +239,8 @@ int main(void)
     } else {
         identity_first();
     }
-    root_hand_over();
+    if (root_hand_over())
+        signals_renew();
     for (;;) {
         loop_turn(more);
         more = agent_run_pending();

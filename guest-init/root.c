@@ -111,26 +111,26 @@ int root_enter(void)
     return 0;
 }
 
-void root_hand_over(void)
+bool root_hand_over(void)
 {
     char *const argv[] = { init, NULL };
     sigset_t none;
     pid_t child;
 
     if (!init[0])
-        return;
+        return false;
     if (access(init, X_OK) < 0) {
         complain("can't hand over to", init);
-        return;
+        return false;
     }
     child = fork();
     if (child == 0) {
         prctl(PR_SET_NAME, "volt-agent");
-        return;
+        return true;
     }
     if (child < 0) {
         complain("can't hand over to", init);
-        return;
+        return false;
     }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
