@@ -22,6 +22,8 @@ int lease_acquire(struct api *api, const struct lease_request *request, json_t *
         return err_set(err, EINVAL, "the pool's name is not valid UTF-8");
     if (request->ttl_set)
         json_object_set_new(body, "ttl_ms", json_integer((json_int_t)request->ttl_ms));
+    if (request->publish && json_object_set_new(body, "publish", json_string(request->publish)) < 0)
+        return err_set(err, EINVAL, "--publish is not valid UTF-8");
     if (request->bind)
         json_object_set_new(body, "bind", json_true());
     int rc =
@@ -59,6 +61,8 @@ int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
           "queue for a VM that long (default 0: fail at once)" },
         { "ttl", 0, OPTION_DURATION, &request.ttl_ms, "TIME",
           "the lease ends by itself after that (default 10m; 0: never)" },
+        { "publish", 'p', OPTION_STRING, &request.publish, "HOST:GUEST[,...]",
+          "forward TCP ports of the host to the VM's, in a pool with --net user" },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "print the whole lease, with its timings" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1 };

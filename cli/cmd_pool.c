@@ -43,6 +43,7 @@ static const struct table_column show_columns[] = {
     { "warm-up", "warmup", TABLE_TEXT },
     { "image", "image", TABLE_TEXT },
     { "disk", "disk", TABLE_TEXT },
+    { "network", "net", TABLE_TEXT },
     { "snapshot", "snapshot", TABLE_TEXT },
     { "cold boot", "cold_boot_ms", TABLE_MS },
     { "snapshot took", "snapshot_ms", TABLE_MS },
@@ -126,10 +127,10 @@ static int ready_wait(struct api *api, const char *path, json_t **ret_pool, stru
 
 /* What the command line gives; -1 and NULL: not given. */
 struct create_options {
-    const char *kernel, *initrd, *cmdline, *warmup, *image, *disk;
-    uint64_t memory_bytes, disk_bandwidth;
-    int64_t vcpus, min, max, shells, disk_iops;
-    bool as_json, no_wait;
+    const char *kernel, *initrd, *cmdline, *warmup, *image, *disk, *net, *net_address;
+    uint64_t memory_bytes, disk_bandwidth, net_bandwidth;
+    int64_t vcpus, min, max, shells, disk_iops, net_pps;
+    bool as_json, no_wait, balloon;
 };
 
 static int set_text(json_t *body, const char *key, const char *text, struct err *err)
@@ -192,6 +193,10 @@ static int create_body(const char *name, const struct create_options *create, js
     if (rc == 0)
         rc = set_text(body, "image", create->image, err);
     if (rc == 0)
+        rc = set_text(body, "net", create->net, err);
+    if (rc == 0)
+        rc = set_text(body, "net_address", create->net_address, err);
+    if (rc == 0)
         rc = set_disk(body, create->disk, err);
     if (rc < 0)
         return rc;
@@ -200,6 +205,11 @@ static int create_body(const char *name, const struct create_options *create, js
     if (create->disk_bandwidth > 0)
         json_object_set_new(body, "disk_bandwidth",
                             json_integer((json_int_t)create->disk_bandwidth));
+    if (create->net_bandwidth > 0)
+        json_object_set_new(body, "net_bandwidth", json_integer((json_int_t)create->net_bandwidth));
+    set_number(body, "net_pps", create->net_pps);
+    if (create->balloon)
+        json_object_set_new(body, "balloon", json_true());
     set_number(body, "disk_iops", create->disk_iops);
     set_number(body, "vcpus", create->vcpus);
     set_number(body, "min", create->min);
@@ -239,7 +249,7 @@ static int pool_create(const char *name, const struct create_options *create, st
 int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv)
 {
     struct create_options create = {
-        .vcpus = -1, .min = -1, .max = -1, .shells = -1, .disk_iops = -1
+        .vcpus = -1, .min = -1, .max = -1, .shells = -1, .disk_iops = -1, .net_pps = -1
     };
     const struct option_spec specs[] = {
         { "memory", 'm', OPTION_SIZE, &create.memory_bytes, "SIZE", "RAM of each VM (128M)" },
@@ -258,6 +268,16 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
           "bytes a second to and from each VM's disk (no limit)" },
         { "disk-iops", 0, OPTION_NUMBER, &create.disk_iops, "N",
           "operations a second of each VM's disk (no limit)" },
+        { "net", 0, OPTION_STRING, &create.net, "user|tap|none",
+          "network card eth0: through passt, or a tap in a namespace of its own (none)" },
+        { "net-address", 0, OPTION_STRING, &create.net_address, "NET/BITS",
+          "where VMs' addresses are from (10.86.0.0/16)" },
+        { "net-bandwidth", 0, OPTION_SIZE, &create.net_bandwidth, "SIZE",
+          "bytes a second each way of each VM (no limit)" },
+        { "net-pps", 0, OPTION_NUMBER, &create.net_pps, "N",
+          "frames a second each way of each VM (no limit)" },
+        { "balloon", 0, OPTION_FLAG, &create.balloon, NULL,
+          "memory that a guest frees goes back to the host" },
         { "min", 0, OPTION_NUMBER, &create.min, "N", "VMs kept parked (2)" },
         { "max", 0, OPTION_NUMBER, &create.max, "N", "VMs in all (64)" },
         { "shells", 0, OPTION_NUMBER, &create.shells, "N",

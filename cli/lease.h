@@ -10,7 +10,8 @@ struct lease_request {
     uint64_t wait_ms;
     uint64_t ttl_ms;
     bool ttl_set;
-    bool bind; /* the lease ends with api's connection */
+    const char *publish; /* HOST:GUEST,...; NULL: none */
+    bool bind;           /* the lease ends with api's connection */
 };
 
 /* 0 and the lease's object (owned); err.code API_ERROR_NO_VM when none was free within wait_ms. */

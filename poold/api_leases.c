@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the calls under /v1/leases but the streams. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,8 @@
 #include "api.h"
 #include "json_keys.h"
 #include "lease_text.h"
+#include "log.h"
+#include "template.h"
 
 #define WAIT_MS_MAX (24 * 3600 * 1000ull)
 #define TTL_MS_MAX (365 * 24 * 3600 * 1000ull)
@@ -17,6 +20,7 @@ struct acquire_body {
     char pool[POOL_NAME_BYTES];
     uint64_t wait_ms, ttl_ms;
     bool bind;
+    char publish[POOL_NET_PUBLISH_BYTES];
 };
 
 static const struct json_key acquire_keys[] = {
@@ -24,6 +28,7 @@ static const struct json_key acquire_keys[] = {
     JSON_NUMBER_KEY(struct acquire_body, wait_ms, "wait_ms", JSON_KEY_LONG, false, 0, WAIT_MS_MAX),
     JSON_NUMBER_KEY(struct acquire_body, ttl_ms, "ttl_ms", JSON_KEY_LONG, false, 0, TTL_MS_MAX),
     JSON_NUMBER_KEY(struct acquire_body, bind, "bind", JSON_KEY_BOOL, false, 0, 0),
+    JSON_TEXT_KEY(struct acquire_body, publish, "publish", JSON_KEY_TEXT, false, 0),
 };
 
 struct acquire_call {
@@ -31,6 +36,7 @@ struct acquire_call {
     struct http_request *request;
     struct client *client;
     bool bind;
+    char publish[POOL_NET_PUBLISH_BYTES];
 };
 
 static const enum api_error result_errors[ACQUIRE_RESULT_COUNT] = {
@@ -83,6 +89,9 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
         slot->owner_uid = request->connection->peer.uid;
         slot->owner_connection = call->bind ? request->connection : NULL;
         slot->leased_wall_ns = clock_ns(CLOCK_REALTIME);
+        int rc = clone_net_lease(slot, call->publish);
+        if (rc < 0)
+            log_warn("VM %s has no network: can't start passt: %s", slot->id, strerror(-rc));
         bytes = lease_text(request->daemon, slot, 0, text);
         text[bytes++] = '\n';
         http_reply_text(request, MHD_HTTP_CREATED, "application/json", text, bytes);
@@ -144,6 +153,24 @@ static bool limits_allow(struct http_request *request)
     return true;
 }
 
+/* False: it has replied. */
+static bool publish_allowed(struct http_request *request, const struct hosted_pool *hosted,
+                            const char *publish)
+{
+    struct err err;
+    int rc = 0;
+
+    if (*publish && strcmp(hosted->spec.net.kind, "user") != 0)
+        rc = err_set(&err, EINVAL, "'publish' needs a pool with 'net' user, which '%s' is not",
+                     hosted->pool.name);
+    else
+        rc = vm_net_check_publish(publish, &err);
+    if (rc < 0)
+        http_reply_error(request, rc == -EADDRINUSE ? API_PORT_BUSY : API_BAD_REQUEST, "%s",
+                         err.msg);
+    return rc == 0;
+}
+
 void api_leases_acquire(struct http_request *request)
 {
     struct acquire_body body = { .pool = "default", .ttl_ms = TTL_MS_DEFAULT };
@@ -159,11 +186,14 @@ void api_leases_acquire(struct http_request *request)
         http_reply_error(request, API_FORBIDDEN, "you may not acquire from pool '%s'", body.pool);
         return;
     }
+    if (!publish_allowed(request, hosted, body.publish))
+        return;
     call = calloc(1, sizeof *call);
     if (!call) {
         http_reply_error(request, API_INTERNAL, "out of memory");
         return;
     }
+    memcpy(call->publish, body.publish, sizeof call->publish);
     call->request = request;
     call->bind = body.bind;
     call->client = request->connection->peer.client;

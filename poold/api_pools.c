@@ -46,6 +46,11 @@ static const struct json_key create_keys[] = {
     BODY_TEXT(spec.disk, "disk", JSON_KEY_PATH, false, 1),
     BODY_NUMBER(spec.disk_read_only, "disk_read_only", JSON_KEY_BOOL, 0, 0),
     BODY_NUMBER(spec.disk_bandwidth, "disk_bandwidth", JSON_KEY_SIZE, 512, INT64_MAX),
+    BODY_TEXT(spec.net.kind, "net", JSON_KEY_TEXT, false, 1),
+    BODY_TEXT(spec.net.address, "net_address", JSON_KEY_TEXT, false, 1),
+    BODY_NUMBER(spec.net.bandwidth, "net_bandwidth", JSON_KEY_SIZE, 1024, INT64_MAX),
+    BODY_NUMBER(spec.net.pps, "net_pps", JSON_KEY_COUNT, 1, UINT32_MAX),
+    BODY_NUMBER(spec.balloon, "balloon", JSON_KEY_BOOL, 0, 0),
     BODY_NUMBER(spec.disk_iops, "disk_iops", JSON_KEY_COUNT, 1, UINT32_MAX),
     BODY_NUMBER(min, "min", JSON_KEY_COUNT, 0, VMS_MAX),
     BODY_NUMBER(max, "max", JSON_KEY_COUNT, 1, VMS_MAX),
@@ -133,6 +138,13 @@ static json_t *pool_json(const struct hosted_pool *hosted)
         has_snapshot ? json_string(pool->name) : json_null(), "created", hosted->created);
 
     json_object_set_new(object, "image", text_or_null(spec->image));
+    json_object_set_new(object, "net", text_or_null(spec->net.kind));
+    if (spec->net.kind[0]) {
+        json_object_set_new(object, "net_address", json_string(spec->net.address));
+        json_object_set_new(object, "net_bandwidth", json_integer((json_int_t)spec->net.bandwidth));
+        json_object_set_new(object, "net_pps", json_integer(spec->net.pps));
+    }
+    json_object_set_new(object, "balloon", json_boolean(spec->balloon));
     json_object_set_new(object, "disk", text_or_null(spec->disk));
     if (pool_disk_wanted(spec)) {
         json_object_set_new(object, "disk_read_only", json_boolean(spec->disk_read_only));
@@ -278,8 +290,14 @@ static void choose_images(struct pool_spec *spec, const struct config *config)
 
 static bool create_check(struct http_request *request, const struct pool_body *body)
 {
+    struct err err;
+
     if (!body_check(request, body))
         return false;
+    if (pool_net_check(&body->spec.net, body->max, &err) < 0) {
+        http_reply_error(request, API_BAD_REQUEST, "%s", err.msg);
+        return false;
+    }
     if (body->spec.image[0] && body->spec.disk[0]) {
         http_reply_error(request, API_BAD_REQUEST, "give 'image' or 'disk', not both");
         return false;
@@ -312,10 +330,13 @@ void api_pools_create(struct http_request *request)
     call->body.spec.vcpus = 1;
     call->body.min = 2;
     call->body.max = 64;
+    memcpy(call->body.spec.net.address, POOL_NET_ADDRESS_DEFAULT, sizeof POOL_NET_ADDRESS_DEFAULT);
     if (!http_read_body(request, create_keys, ARRAY_LEN(create_keys), &call->body)) {
         free(call);
         return;
     }
+    if (strcmp(call->body.spec.net.kind, "none") == 0)
+        call->body.spec.net.kind[0] = '\0';
     choose_images(&call->body.spec, &request->daemon->config);
     if (!create_check(request, &call->body)) {
         free(call);

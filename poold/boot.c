@@ -408,9 +408,10 @@ static const struct link_ops boot_link_ops = {
 };
 
 /* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
-#define BOOT_ARGS (20 + POOL_DISK_ARGS_MAX)
+#define BOOT_ARGS (24 + POOL_DISK_ARGS_MAX)
 struct boot_args {
     struct pool_disk_args disk;
+    char net[POOL_NET_OPTION_BYTES];
     char cmdline[CMDLINE_BYTES + 32];
     char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_log[2 * PATH_MAX];
     char *argv[BOOT_ARGS];
@@ -431,14 +432,20 @@ static void args_fill(struct boot_args *args, struct boot *boot)
     snprintf(args->cmdline, sizeof args->cmdline, "%s%s%s", spec->image[0] ? IMAGE_CMDLINE : "",
              spec->image[0] && spec->cmdline[0] ? " " : "", spec->cmdline);
     pool_disk_args(spec, &boot->disk, boot->job.txn.disk_fd, SPAWN_FIRST_FD + 2, &args->disk);
+    pool_net_option(&spec->net, args->net);
     const struct {
         const char *name;
         char *value;
     } rows[] = {
-        { "--control-fd", args->control_fd }, { "--bell-fd", args->bell_fd },
-        { "--kernel", spec->kernel },         { "--memory", args->memory },
-        { "--vcpus", args->vcpus },           { "--console-log", args->console_log },
-        { "--initrd", spec->initrd },         { "--cmdline", args->cmdline },
+        { "--control-fd", args->control_fd },
+        { "--bell-fd", args->bell_fd },
+        { "--kernel", spec->kernel },
+        { "--memory", args->memory },
+        { "--vcpus", args->vcpus },
+        { "--console-log", args->console_log },
+        { "--initrd", spec->initrd },
+        { "--cmdline", args->cmdline },
+        { "--net", args->net },
     };
     args->argv[n++] = hosted->daemon->config.volt_vmm;
     args->argv[n++] = (char *)(uintptr_t) "run";
@@ -448,6 +455,8 @@ static void args_fill(struct boot_args *args, struct boot *boot)
         args->argv[n++] = (char *)(uintptr_t)rows[i].name;
         args->argv[n++] = rows[i].value;
     }
+    if (spec->balloon)
+        args->argv[n++] = (char *)(uintptr_t) "--balloon";
     for (unsigned i = 0; i < args->disk.argc; i++)
         args->argv[n++] = args->disk.argv[i];
     args->argv[n] = NULL;

@@ -196,8 +196,12 @@ static void wake_fill(struct daemon *daemon, const struct slot *slot, enum doorb
     random_stock_take(&daemon->random, &msg->u.wake.nonce, sizeof msg->u.wake.nonce);
     memcpy(msg->u.wake.generation_id, slot->generation_id, sizeof slot->generation_id);
     memcpy(msg->u.wake.hostname, slot->hostname, sizeof slot->hostname);
-    if (op == DOORBELL_OP_RESTORE)
+    if (op == DOORBELL_OP_RESTORE) {
+        const struct clone *clone = slot->vm;
+
         random_stock_take(&daemon->random, msg->u.wake.entropy, sizeof msg->u.wake.entropy);
+        vm_net_fill_wake(&clone->net, msg);
+    }
 }
 
 static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags)
@@ -252,6 +256,8 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     int ends[2] = { -1, -1 };
     int rc = clone_sockets(clone, ends);
 
+    if (rc == 0)
+        rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, slot->generation_id);
     /* The WAKE is in the bell before the clone exists: it needs no second round trip. */
     if (rc == 0 && wake)
         rc = ops_wake(clone->daemon, slot, DOORBELL_OP_RESTORE, wake_flags);
@@ -264,6 +270,8 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     close_fd(&ends[1]);
     close_fd(&clone->dir.fd);
     close_fd(&clone->dir.listen_fd);
+    if (clone->net.on)
+        close_fd(&clone->net.vm_fd);
     return rc;
 }
 
@@ -316,6 +324,7 @@ static void ops_forget(void *context, struct slot *slot)
     list_remove(&clone->unborn);
     trial_abandon(clone->trial);
     vm_dirs_give_back(&daemon->vm_dirs, &clone->dir);
+    vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net);
     clone->slot = NULL;
     slot->vm = NULL;
     link_close(&clone->link);
@@ -371,4 +380,19 @@ int clone_pid(const struct slot *slot)
     const struct clone *clone = slot->vm;
 
     return process_of_pidfd(clone->link.fds[LINK_PIDFD]);
+}
+
+const struct vm_net *clone_net(const struct slot *slot)
+{
+    const struct clone *clone = slot->vm;
+
+    return &clone->net;
+}
+
+int clone_net_lease(struct slot *slot, const char *publish)
+{
+    struct clone *clone = slot->vm;
+    struct daemon *daemon = clone->daemon;
+
+    return vm_net_lease(&clone->net, &daemon->loop, clone->dir.uid, publish, &daemon->passts);
 }

@@ -11,6 +11,7 @@ struct clone {
     struct daemon *daemon;
     struct slot *slot; /* NULL once forgotten */
     struct vm_dir dir;
+    struct vm_net net;
     struct list unborn; /* in its template's list until CLONED comes */
     uint64_t cookie;
     bool kill_wanted;

@@ -77,7 +77,8 @@ static bool daemon_quiet(struct daemon *daemon)
             return false;
     }
     return http_open_requests(daemon->http) == 0 && daemon->image_works == 0 &&
-           delta_stock_idle(&daemon->deltas) && vm_dirs_finish(&daemon->vm_dirs);
+           daemon->passts == 0 && delta_stock_idle(&daemon->deltas) &&
+           vm_dirs_finish(&daemon->vm_dirs);
 }
 
 static void on_pump(uv_idle_t *idle)

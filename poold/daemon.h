@@ -16,6 +16,7 @@
 #include "delta_stock.h"
 #include "metrics.h"
 #include "pool.h"
+#include "pool_net.h"
 #include "random_stock.h"
 #include "snapshot/image/image_store.h"
 #include "vm_dirs.h"
@@ -41,12 +42,15 @@ struct pool_spec {
     bool disk_read_only;     /* of `disk`; an image's file system decides for itself */
     uint64_t disk_bandwidth; /* bytes a second for each VM; 0: no limit */
     uint32_t disk_iops;
+    struct pool_net_spec net;
+    bool balloon;
 };
 
 struct hosted_pool {
     struct pool pool; /* pool.owner is this */
     struct daemon *daemon;
     struct pool_spec spec;
+    struct pool_net net;
     char created[32];
     struct boot *boot;         /* while booting and snapshotting */
     struct template *template; /* from loading on */
@@ -77,6 +81,7 @@ struct daemon {
     struct vm_groups vm_groups;
     struct image_store images;
     struct delta_stock deltas;
+    uint32_t passts;      /* processes */
     uint32_t image_works; /* on the thread pool, for imports */
     struct http *http;
     int pools_fd, snapshots_fd, lock_fd, run_lock_fd;

@@ -241,6 +241,7 @@ static void delete_done(void *data)
     daemon->pool_count--;
     if (hosted->deleted)
         hosted->deleted(hosted->deleted_data);
+    pool_net_fini(&hosted->net);
     free(hosted);
     daemon_schedule(daemon);
 }

@@ -56,6 +56,13 @@ static const struct json_key keys[] = {
                     0, 0),
     JSON_NUMBER_KEY(struct saved_pool, spec.disk_bandwidth, "disk_bandwidth", JSON_KEY_LONG, false,
                     0, INT64_MAX),
+    JSON_TEXT_KEY(struct saved_pool, spec.net.kind, "net", JSON_KEY_TEXT, false, 0),
+    JSON_TEXT_KEY(struct saved_pool, spec.net.address, "net_address", JSON_KEY_TEXT, false, 0),
+    JSON_NUMBER_KEY(struct saved_pool, spec.net.bandwidth, "net_bandwidth", JSON_KEY_LONG, false, 0,
+                    INT64_MAX),
+    JSON_NUMBER_KEY(struct saved_pool, spec.net.pps, "net_pps", JSON_KEY_COUNT, false, 0,
+                    UINT32_MAX),
+    JSON_NUMBER_KEY(struct saved_pool, spec.balloon, "balloon", JSON_KEY_BOOL, false, 0, 0),
     JSON_NUMBER_KEY(struct saved_pool, spec.disk_iops, "disk_iops", JSON_KEY_COUNT, false, 0,
                     UINT32_MAX),
     COUNT(min, "min", 0, 100000),
@@ -77,6 +84,13 @@ char *hosted_file_format(const struct hosted_pool *hosted)
         "shells", (int)hosted->pool.shells, "image", spec->image, "disk", spec->disk,
         "disk_read_only", (int)spec->disk_read_only, "disk_bandwidth",
         (json_int_t)spec->disk_bandwidth, "disk_iops", (json_int_t)spec->disk_iops);
+    if (root && spec->net.kind[0])
+        json_object_update_new(root, json_pack("{s:s, s:s, s:I, s:I}", "net", spec->net.kind,
+                                               "net_address", spec->net.address, "net_bandwidth",
+                                               (json_int_t)spec->net.bandwidth, "net_pps",
+                                               (json_int_t)spec->net.pps));
+    if (root && spec->balloon)
+        json_object_set_new(root, "balloon", json_true());
     if (root && hosted->pool.state == POOL_DRAINING)
         json_object_set_new(root, "draining", json_true());
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;

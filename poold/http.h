@@ -45,6 +45,7 @@ struct route;
     X(API_METHOD_NOT_ALLOWED, "method_not_allowed", 405)                                           \
     X(API_POOL_EXISTS, "pool_exists", 409)                                                         \
     X(API_POOL_BUSY, "pool_busy", 409)                                                             \
+    X(API_PORT_BUSY, "port_busy", 409)                                                             \
     X(API_IMAGE_EXISTS, "image_exists", 409)                                                       \
     X(API_IMAGE_BUSY, "image_busy", 409)                                                           \
     X(API_POOL_NOT_READY, "pool_not_ready", 409)                                                   \

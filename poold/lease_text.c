@@ -3,9 +3,11 @@
  * are checked when they come in. */
 #include "lease_text.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "control.h"
 #include "template.h"
@@ -80,6 +82,25 @@ static void put_identity(struct text *text, const struct slot *slot)
         (unsigned)(slot->leased_wall_ns % NS_PER_S / NS_PER_MS));
 }
 
+static void put_network(struct text *text, const struct vm_net *net)
+{
+    char address[INET_ADDRSTRLEN], gateway[INET_ADDRSTRLEN];
+    const uint8_t *mac = net->mac;
+
+    if (!net->on)
+        return;
+    inet_ntop(AF_INET, &net->address, address, sizeof address);
+    inet_ntop(AF_INET, &net->gateway, gateway, sizeof gateway);
+    put(text,
+        ",\"network\":{\"mac\":\"%02x:%02x:%02x:%02x:%02x:%02x\",\"address\":\"%s/%u\","
+        "\"gateway\":\"%s\",\"netns\":",
+        mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], address, net->prefix_bits, gateway);
+    if (net->netns_fd >= 0)
+        put(text, "\"/proc/%d/fd/%d\"}", (int)getpid(), net->netns_fd);
+    else
+        put(text, "null}");
+}
+
 size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t now,
                   char ret_text[LEASE_TEXT_BYTES])
 {
@@ -94,6 +115,7 @@ size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t
         ",\"ready\":%" PRIu64 ",\"total\":%" PRIu64 "}",
         queue, load, awake, ready, queue + load + awake + ready);
     put_layers(&text, slot);
+    put_network(&text, clone_net(slot));
     put(&text, ",\"vsock\":\"%s/vms/%s/vsock\"", daemon->config.run_dir, slot->id);
     if (now) {
         uint64_t age = (now - slot->leased_ns) / NS_PER_MS;

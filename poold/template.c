@@ -169,8 +169,8 @@ static const struct link_ops template_link_ops = {
 static int template_spawn(struct template *template, struct err *err)
 {
     struct daemon *daemon = template->hosted->daemon;
-    char control_text[16], snapshot_text[16];
-    char *argv[7 + POOL_DISK_ARGS_MAX] = { daemon->config.volt_vmm,     (char[]){ "template" },
+    char net_text[POOL_NET_OPTION_BYTES], control_text[16], snapshot_text[16];
+    char *argv[9 + POOL_DISK_ARGS_MAX] = { daemon->config.volt_vmm,     (char[]){ "template" },
                                            (char[]){ "--control-fd" },  control_text,
                                            (char[]){ "--snapshot-fd" }, snapshot_text };
     int pair[2], fds[2 + POOL_DISK_FDS_MAX], pidfd, rc;
@@ -183,6 +183,11 @@ static int template_spawn(struct template *template, struct err *err)
         return err_set_errno(err, -rc, "can't make a socket pair");
     pool_disk_args(&template->hosted->spec, &template->disk, -1, SPAWN_FIRST_FD + 2, &disk);
     memcpy(argv + 6, disk.argv, disk.argc * sizeof argv[0]);
+    if (template->hosted->spec.net.kind[0]) {
+        pool_net_option(&template->hosted->spec.net, net_text);
+        argv[6 + disk.argc] = (char *)(uintptr_t) "--net";
+        argv[7 + disk.argc] = net_text;
+    }
     fds[0] = pair[1];
     fds[1] = template->snapshot_fd;
     memcpy(fds + 2, disk.fds, disk.fd_count * sizeof fds[0]);
@@ -284,6 +289,11 @@ int template_clone(struct template *template, struct clone *clone, const int end
             return delta_fd;
         msg.u.clone.extra_fds |= CONTROL_CLONE_FD_DISK;
         fds[fd_count++] = delta_fd;
+    }
+    if (clone->net.on) {
+        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_TAP;
+        memcpy(msg.u.clone.mac, clone->net.mac, sizeof msg.u.clone.mac);
+        fds[fd_count++] = clone->net.vm_fd;
     }
     fds[fd_count++] = clone->dir.listen_fd;
     rc = control_send(template->link.fds[LINK_CONTROL], &msg, fds, fd_count);

@@ -29,6 +29,9 @@ void clone_unborn(struct clone *clone, const char *detail);
 /* Hands a client's stream to the VM of a leased slot: CONTROL_VSOCK_CONNECT or CONTROL_CONSOLE. fd
  * stays the caller's. 0 or -errno. */
 int clone_connect(struct slot *slot, struct control_msg *msg, int fd);
+/* A VM's network, and what is done for it once the VM is leased (pool_net.h). */
+const struct vm_net *clone_net(const struct slot *slot);
+int clone_net_lease(struct slot *slot, const char *publish);
 /* The VM's pid in poold's pid namespace; 0 when it is not known. */
 int clone_pid(const struct slot *slot);
 

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns addresses and connections of VMs' networks; see pool_net.h. */
+#include "pool_net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "log.h"
+
+#define PASST "/usr/bin/passt"
+#define HOSTS_MAX 65536u /* of a network, that are made use of */
+#define TAP_NAME "tap0"
+#define FRAMES_BYTES (1 << 20) /* that wait in a socket pair */
+
+struct network {
+    uint32_t base; /* host byte order */
+    uint32_t bits;
+    uint32_t
+        hosts; /* for VMs: all but the network's own, the gateway's and the broadcast address */
+};
+
+static bool network_parse(const char *text, struct network *ret)
+{
+    char address[POOL_NET_ADDRESS_BYTES];
+    const char *slash = strchr(text, '/');
+    struct in_addr in;
+    char *end;
+
+    if (!slash)
+        return false;
+    snprintf(address, sizeof address, "%.*s", (int)(slash - text), text);
+    unsigned long bits = strtoul(slash + 1, &end, 10);
+    if (slash[1] < '0' || slash[1] > '9' || *end || bits < 8 || bits > 29 ||
+        inet_pton(AF_INET, address, &in) != 1)
+        return false;
+    uint32_t size = 1u << (32 - bits);
+    *ret = (struct network){ .base = ntohl(in.s_addr),
+                             .bits = (uint32_t)bits,
+                             .hosts = MIN_OF(size - 3, HOSTS_MAX) };
+    return (ret->base & (size - 1)) == 0;
+}
+
+int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *err)
+{
+    bool tap = strcmp(spec->kind, "tap") == 0, user = strcmp(spec->kind, "user") == 0;
+    struct network network;
+
+    if (!spec->kind[0])
+        return 0;
+    if (!tap && !user)
+        return err_set(err, EINVAL, "'net' is none, user or tap, not '%s'", spec->kind);
+    if (!network_parse(spec->address, &network))
+        return err_set(err, EINVAL,
+                       "'net_address' is a network like " POOL_NET_ADDRESS_DEFAULT
+                       ", of 8 to 29 bits, not '%s'",
+                       spec->address);
+    if (max > network.hosts)
+        return err_set(err, EINVAL, "'net_address' %s has %u addresses for VMs, but 'max' is %u",
+                       spec->address, network.hosts, max);
+    if (user && access(PASST, X_OK) < 0)
+        return err_set(err, ENOENT,
+                       "network 'user' needs " PASST ": install the package passt (apt-get "
+                       "install passt)");
+    if (tap && geteuid() != 0)
+        return err_set(err, EPERM,
+                       "network 'tap' needs a poold that runs as root; 'user' does not");
+    if (tap && access("/dev/net/tun", R_OK | W_OK) < 0)
+        return err_set_errno(err, errno, "network 'tap' needs /dev/net/tun");
+    return 0;
+}
+
+void pool_net_option(const struct pool_net_spec *spec, char ret_text[POOL_NET_OPTION_BYTES])
+{
+    int used = snprintf(ret_text, POOL_NET_OPTION_BYTES, "%s", spec->kind);
+
+    if (spec->bandwidth)
+        used += snprintf(ret_text + used, (size_t)(POOL_NET_OPTION_BYTES - used), ",bandwidth=%llu",
+                         (unsigned long long)spec->bandwidth);
+    if (spec->pps)
+        snprintf(ret_text + used, (size_t)(POOL_NET_OPTION_BYTES - used), ",pps=%u", spec->pps);
+}
+
+/* ---- Addresses ---- */
+
+static int address_take(struct pool_net *pool, uint32_t hosts, uint32_t *ret_number)
+{
+    if (!pool->used)
+        pool->used = calloc(HOSTS_MAX / 64, sizeof *pool->used);
+    if (!pool->used)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < hosts; i++) {
+        uint32_t n = (pool->next + i) % hosts;
+
+        if (!(pool->used[n / 64] & 1ull << n % 64)) {
+            pool->used[n / 64] |= 1ull << n % 64;
+            pool->next = n + 1;
+            *ret_number = n;
+            return 0;
+        }
+    }
+    return -EADDRNOTAVAIL;
+}
+
+/* ---- A tap in a namespace of its own ---- */
+
+static int set_address(int fd, unsigned long what, uint32_t address)
+{
+    struct ifreq request = { .ifr_name = TAP_NAME };
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = address };
+
+    memcpy(&request.ifr_addr, &in, sizeof in);
+    return ioctl(fd, what, &request) < 0 ? -errno : 0;
+}
+
+static int set_up(int fd, const char *name)
+{
+    struct ifreq request = { .ifr_flags = IFF_UP | IFF_RUNNING };
+
+    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
+    return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
+}
+
+/* In the namespace that the thread is in. */
+static int tap_open(const struct vm_net *net, int *ret_fd)
+{
+    struct ifreq request = { .ifr_name = TAP_NAME,
+                             .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+    _cleanup_close_ int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int rc = tun < 0 || fd < 0 || ioctl(tun, TUNSETIFF, &request) < 0 ? -errno : 0;
+
+    if (rc == 0)
+        rc = set_address(fd, SIOCSIFADDR, net->gateway);
+    if (rc == 0)
+        rc = set_address(fd, SIOCSIFNETMASK, htonl(~0u << (32 - net->prefix_bits)));
+    if (rc == 0)
+        rc = set_up(fd, TAP_NAME);
+    if (rc == 0)
+        rc = set_up(fd, "lo");
+    if (rc == 0)
+        *ret_fd = take_fd(&tun);
+    return rc;
+}
+
+static int tap_make(struct vm_net *net)
+{
+    _cleanup_close_ int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    int rc;
+
+    if (own < 0 || unshare(CLONE_NEWNET) < 0)
+        return -errno;
+    net->netns_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    rc = net->netns_fd < 0 ? -errno : tap_open(net, &net->vm_fd);
+    if (setns(own, CLONE_NEWNET) < 0) {
+        log_error("can't go back to the host's network namespace: %s", strerror(errno));
+        abort(); /* whatever it did from here on would be done in a VM's */
+    }
+    return rc;
+}
+
+/* ---- passt ---- */
+
+static int pair_make(struct vm_net *net)
+{
+    int pair[2], bytes = FRAMES_BYTES;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    for (unsigned i = 0; i < 2; i++)
+        setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    net->vm_fd = pair[0];
+    net->peer_fd = pair[1];
+    return 0;
+}
+
+struct passt {
+    uv_process_t process; /* first */
+    struct vm_net *net;   /* NULL: its VM is gone */
+    uint32_t *running;
+};
+
+static void on_passt_closed(uv_handle_t *handle)
+{
+    struct passt *passt = (struct passt *)handle;
+
+    --*passt->running;
+    free(passt);
+}
+
+static void on_passt_exit(uv_process_t *process, int64_t status, int signal)
+{
+    struct passt *passt = (struct passt *)process;
+
+    if (passt->net) {
+        if (status || signal)
+            log_warn("a VM has no network any more: passt ended with %s %lld",
+                     signal ? "signal" : "status", signal ? signal : (long long)status);
+        passt->net->passt = NULL;
+    }
+    uv_close((uv_handle_t *)process, on_passt_closed);
+}
+
+/* Next HOST:GUEST of *text; false at the end, or (*ret_host 0) where it is none. */
+static bool publish_next(const char **text, unsigned *ret_host, unsigned *ret_guest)
+{
+    int used = 0;
+
+    *ret_host = 0;
+    if (!**text)
+        return false;
+    if (sscanf(*text, "%5u:%5u%n", ret_host, ret_guest, &used) != 2 || *ret_host < 1024 ||
+        *ret_host > 65535 || *ret_guest < 1 || *ret_guest > 65535 ||
+        ((*text)[used] && (*text)[used] != ',')) {
+        *ret_host = 0;
+        return true;
+    }
+    *text += used + ((*text)[used] == ',');
+    return true;
+}
+
+static int port_probe(unsigned port)
+{
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    int one = 1;
+
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    return bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 1) < 0 ? -errno : 0;
+}
+
+int vm_net_check_publish(const char *text, struct err *err)
+{
+    unsigned host, guest, count = 0;
+
+    for (const char *at = text; publish_next(&at, &host, &guest); count++) {
+        if (!host || count == POOL_NET_PUBLISH_MAX)
+            return err_set(err, EINVAL,
+                           "'publish' is HOST:GUEST, or up to %d of them with commas between, with "
+                           "HOST from 1024 on; not '%s'",
+                           POOL_NET_PUBLISH_MAX, text);
+        int rc = port_probe(host);
+        if (rc < 0)
+            return err_set_errno(err, -rc, "port %u of the host can't be published", host);
+    }
+    return 0;
+}
+
+static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const char *publish,
+                       uint32_t *running)
+{
+    char address[INET_ADDRSTRLEN], gateway[INET_ADDRSTRLEN], bits[4], ids[24],
+        ports[POOL_NET_PUBLISH_MAX][12];
+    char *argv[24 + 2 * POOL_NET_PUBLISH_MAX] = {
+        (char[]){ PASST },
+        (char[]){ "-f" },
+        (char[]){ "-q" },
+        (char[]){ "-4" },
+        (char[]){ "--fd" },
+        (char[]){ "3" },
+        (char[]){ "-a" },
+        address,
+        (char[]){ "-n" },
+        bits,
+        (char[]){ "-g" },
+        gateway,
+        (char[]){ "--mtu" },
+        (char[]){ "1500" },
+        (char[]){ "--no-map-gw" },
+        (char[]){ "--dns-forward" },
+        gateway,
+    };
+    uv_stdio_container_t stdio[4] = { [3] = { .flags = UV_INHERIT_FD, .data.fd = net->peer_fd } };
+    uv_process_options_t options = { .exit_cb = on_passt_exit,
+                                     .file = PASST,
+                                     .args = argv,
+                                     .stdio = stdio,
+                                     .stdio_count = 4,
+                                     .flags = UV_PROCESS_DETACHED };
+    struct passt *passt = calloc(1, sizeof *passt);
+    unsigned n = 17, host, guest;
+
+    if (!passt)
+        return -ENOMEM;
+    inet_ntop(AF_INET, &net->address, address, sizeof address);
+    inet_ntop(AF_INET, &net->gateway, gateway, sizeof gateway);
+    snprintf(bits, sizeof bits, "%u", net->prefix_bits);
+    if (uid != UINT32_MAX) {
+        snprintf(ids, sizeof ids, "%u:%u", uid, uid);
+        argv[n++] = (char *)(uintptr_t) "--runas";
+        argv[n++] = ids;
+    }
+    for (unsigned i = 0; i < POOL_NET_PUBLISH_MAX && publish_next(&publish, &host, &guest) && host;
+         i++) {
+        snprintf(ports[i], sizeof ports[i], "%u:%u", host, guest);
+        argv[n++] = (char *)(uintptr_t) "-t";
+        argv[n++] = ports[i];
+    }
+    passt->net = net;
+    passt->running = running;
+    ++*running;
+    int rc = uv_spawn(loop, &passt->process, &options);
+    if (rc < 0)
+        uv_close((uv_handle_t *)&passt->process, on_passt_closed);
+    else
+        net->passt = &passt->process;
+    return rc;
+}
+
+/* ---- A VM's network ---- */
+
+int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec,
+                const uint8_t generation_id[16])
+{
+    struct network network;
+    int rc;
+
+    *net = (struct vm_net){ .vm_fd = -1, .peer_fd = -1, .netns_fd = -1 };
+    if (!spec->kind[0] || !network_parse(spec->address, &network))
+        return 0;
+    rc = address_take(pool, network.hosts, &net->number);
+    if (rc < 0)
+        return rc;
+    net->on = true;
+    net->user = strcmp(spec->kind, "user") == 0;
+    net->prefix_bits = (uint8_t)network.bits;
+    net->gateway = htonl(network.base + 1);
+    net->address = htonl(network.base + 2 + net->number);
+    memcpy(net->mac, generation_id, sizeof net->mac);
+    net->mac[0] = (uint8_t)((net->mac[0] & ~1u) | 2u); /* unicast, locally administered */
+    rc = net->user ? pair_make(net) : tap_make(net);
+    if (rc < 0)
+        vm_net_free(net, pool);
+    return rc;
+}
+
+void vm_net_fill_wake(const struct vm_net *net, struct control_msg *msg)
+{
+    if (!net->on)
+        return;
+    msg->u.wake.flags |= DOORBELL_FLAG_NETWORK;
+    memcpy(msg->u.wake.mac, net->mac, sizeof msg->u.wake.mac);
+    msg->u.wake.ipv4_prefix_bits = net->prefix_bits;
+    msg->u.wake.ipv4_address = net->address;
+    msg->u.wake.ipv4_gateway = net->gateway;
+    msg->u.wake.ipv4_dns = net->user ? net->gateway : 0;
+}
+
+int vm_net_lease(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const char *publish,
+                 uint32_t *running)
+{
+    int rc;
+
+    if (!net->on || net->peer_fd < 0)
+        return 0;
+    rc = passt_spawn(net, loop, uid, publish, running);
+    close_fd(&net->peer_fd);
+    return rc;
+}
+
+void vm_net_free(struct vm_net *net, struct pool_net *pool)
+{
+    if (!net->on)
+        return;
+    net->on = false;
+    close_fd(&net->vm_fd);
+    close_fd(&net->peer_fd);
+    close_fd(&net->netns_fd);
+    pool->used[net->number / 64] &= ~(1ull << net->number % 64);
+    if (net->passt) {
+        ((struct passt *)net->passt)->net = NULL;
+        uv_process_kill(net->passt, SIGKILL);
+        net->passt = NULL;
+    }
+}
+
+void pool_net_fini(struct pool_net *pool)
+{
+    free(pool->used);
+    pool->used = NULL;
+}
