@@ -66,6 +66,8 @@ enum doorbell_op {
     0x8u /* go live, but a PARK on AGENT_PARK's request is expected: a
                                          boot VM that is warmed up before its snapshot */
 
+#define DOORBELL_FLAG_HOLD 0x10u /* for the VMM alone: stop after the answer until CONTROL_GO */
+
 /* mailbox.ready_status: what of the RESTORE work failed; 0 is success. */
 #define DOORBELL_READY_FAILED_RNG 0x1u
 #define DOORBELL_READY_FAILED_CLOCK 0x2u

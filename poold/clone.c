@@ -218,6 +218,15 @@ static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint3
 
 static const enum link_channel clone_channels[2] = { LINK_CONTROL, LINK_BELL };
 
+static int ops_go(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+    struct control_msg msg = { .type = CONTROL_GO };
+
+    (void)context;
+    return control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
+}
+
 /* Makes both socket pairs; poold's ends go to the link, unwatched yet, the clone's to ret_ends. */
 static int clone_sockets(struct clone *clone, int ret_ends[2])
 {
@@ -358,6 +367,7 @@ static void ops_arm(void *context, uint64_t deadline_ns)
 const struct vm_ops clone_ops = {
     .clone = ops_clone,
     .wake = ops_wake,
+    .go = ops_go,
     .kill = ops_kill,
     .trial = ops_trial,
     .forget = ops_forget,

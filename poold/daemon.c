@@ -216,9 +216,11 @@ static void env_init(struct daemon *daemon)
         .metrics = &daemon->metrics,
         .refill_max = cpu_count,
         .demand_max = 2 * cpu_count,
+        .readying_max = cpu_count,
         .dying_max = DYING_MAX,
     };
     list_init(&daemon->env.kill_queue);
+    list_init(&daemon->env.held);
 }
 
 static void loop_init(struct daemon *daemon)

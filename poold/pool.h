@@ -10,6 +10,8 @@
  *   2. `min` VMs are kept parked and `shells` as shells. Refilling is bounded (refill_max at once,
  *      in all pools), pauses while an acquire of the pool waits or one of any pool is being woken,
  *      and backs off when it fails.
+ *      VMs that are restored for acquires first all give their answers; what their kernels do to
+ *      get READY, which takes far longer, comes after, readying_max at a time, in order.
  *   3. Parked VMs beyond `min` and shells beyond `shells` are stopped after surplus_ns.
  *   4. A VM that fails in any way is discarded and counted. The acquire that it was meant for is
  *      tried again with another, ACQUIRE_ATTEMPTS times in all, at the head of the queue.
@@ -51,6 +53,8 @@ struct vm_ops {
     int (*clone)(void *context, struct slot *slot, bool wake, uint32_t wake_flags);
     /* 0 or -errno. */
     int (*wake)(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags);
+    /* Lets a VM go on that was woken with DOORBELL_FLAG_HOLD. 0 or -errno. */
+    int (*go)(void *context, struct slot *slot);
     /* Kills it; pool_vm_gone follows. */
     void (*kill)(void *context, struct slot *slot);
     /* A trial VM is READY: do with it what it was made for, then call pool_trial_over. */
@@ -78,11 +82,13 @@ struct pool_env {
     void *context; /* of ops */
     struct pool_timeouts timeouts;
     struct metrics *metrics;
-    uint32_t refill_max; /* VMs being prepared at a time, all pools */
-    uint32_t demand_max; /* VMs on their way to AWAKE for acquires at a time, all pools */
+    uint32_t refill_max;   /* VMs being prepared at a time, all pools */
+    uint32_t demand_max;   /* VMs on their way to AWAKE for acquires at a time, all pools */
+    uint32_t readying_max; /* VMs for acquires between their answer and READY at a time */
     uint32_t dying_max;
 
-    uint32_t refilling, demanded, waking, dying; /* now */
+    uint32_t refilling, demanded, readying, waking, dying; /* now */
+    struct list held; /* slots that answered and wait for their turn to get READY */
     struct list kill_queue;
     bool stopping; /* shutdown: nothing new */
 };

@@ -14,6 +14,7 @@ struct slot *pool_slot_create(struct pool *pool, bool trial)
     if (!slot)
         return NULL;
     list_init(&slot->kill_node);
+    list_init(&slot->held_node);
     slot->pool = pool;
     slot->state = SLOT_PREPARING;
     slot->trial = trial;
@@ -61,6 +62,41 @@ static void demand_end(struct slot *slot)
     }
 }
 
+/* ---- Between answer and READY ---- */
+
+/* A steady stream of new acquires must not hold back those that have answered for longer. */
+#define HELD_NS_MAX (50 * NS_PER_MS)
+
+void pool_held_release(struct pool_env *env)
+{
+    while (!list_empty(&env->held) && env->readying < env->readying_max) {
+        struct slot *slot = list_entry(env->held.next, struct slot, held_node);
+        uint64_t now = pool_now(slot->pool);
+
+        if (env->demanded > 0 && now - slot->awake_ns < HELD_NS_MAX) {
+            env->ops->arm(env->context, slot->awake_ns + HELD_NS_MAX);
+            return;
+        }
+        list_remove(&slot->held_node);
+        slot->phase = SLOT_PHASE_READY;
+        slot->readying = true;
+        env->readying++;
+        pool_slot_deadline(slot, now + env->timeouts.ready_ns);
+        if (env->ops->go(env->context, slot) < 0)
+            pool_slot_fail(slot, FAILURE_CRASHED, "its bell does not take a message");
+    }
+}
+
+/* It is READY, or never will be. */
+static void readying_end(struct slot *slot)
+{
+    list_remove(&slot->held_node);
+    if (slot->readying) {
+        slot->readying = false;
+        slot->pool->env->readying--;
+    }
+}
+
 static void slot_kill(struct slot *slot)
 {
     slot->kill_sent = true;
@@ -85,6 +121,7 @@ void pool_slot_stop(struct slot *slot)
 
     assert(!slot->acquire);
     demand_end(slot);
+    readying_end(slot);
     slot->phase = SLOT_PHASE_NONE;
     pool_slot_move(slot, SLOT_STOPPING);
     if (slot->trial)
@@ -94,6 +131,7 @@ void pool_slot_stop(struct slot *slot)
     else if (!slot->kill_sent)
         list_append(&env->kill_queue, &slot->kill_node);
     pool_kill_queue(env);
+    pool_held_release(env);
     pool_schedule(slot->pool);
 }
 
@@ -157,7 +195,9 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
     slot->tier = TIER_COLD;
     slot->begun_ns = pool_now(pool);
     rc = pool->env->ops->clone(pool->env->context, slot, use != CLONE_SHELL,
-                               acquire || slot->trial ? 0 : DOORBELL_FLAG_PARK_AGAIN);
+                               acquire       ? DOORBELL_FLAG_HOLD
+                               : slot->trial ? 0
+                                             : DOORBELL_FLAG_PARK_AGAIN);
     if (rc < 0) {
         /* No process, so no event will come: it is dead on the spot. */
         slot->acquire = acquire;
@@ -180,7 +220,7 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
 void pool_shell_restore(struct slot *slot, struct acquire *acquire)
 {
     struct pool *pool = slot->pool;
-    uint32_t flags = acquire ? 0 : DOORBELL_FLAG_PARK_AGAIN;
+    uint32_t flags = acquire ? DOORBELL_FLAG_HOLD : DOORBELL_FLAG_PARK_AGAIN;
 
     slot->tier = TIER_SHELL;
     slot->begun_ns = pool_now(pool);
@@ -257,11 +297,18 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
         histogram_add(&metrics->load, t->load_ns);
         histogram_add(&metrics->awake, t->awake_ns);
     }
-    if (slot->demanded)
-        pool_schedule(slot->pool);
+    if (!slot->demanded) {
+        slot->phase = SLOT_PHASE_READY;
+        pool_slot_deadline(slot, now + slot->pool->env->timeouts.ready_ns);
+        return;
+    }
     demand_end(slot);
-    slot->phase = SLOT_PHASE_READY;
-    pool_slot_deadline(slot, now + slot->pool->env->timeouts.ready_ns);
+    slot->phase = SLOT_PHASE_HELD;
+    pool_slot_deadline(slot, 0);
+    list_append(&slot->pool->env->held, &slot->held_node);
+    pool_serve(slot->pool); /* the next ones first: their answers are what this one waits for */
+    pool_held_release(slot->pool->env);
+    pool_schedule(slot->pool);
 }
 
 void pool_vm_ready(struct slot *slot, uint32_t ready_status)
@@ -269,8 +316,11 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status)
     struct pool *pool = slot->pool;
     char detail[96];
 
+    if (slot->phase == SLOT_PHASE_HELD)
+        slot->phase = SLOT_PHASE_READY;
     if (!slot_expects(slot, SLOT_PHASE_READY, "READY"))
         return;
+    readying_end(slot);
     if (ready_status) {
         snprintf(detail, sizeof detail, "the guest could not make itself unique (status 0x%x)",
                  ready_status);
@@ -291,6 +341,7 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status)
         lease_begin(slot, now);
     else
         slot->phase = SLOT_PHASE_PARKING;
+    pool_held_release(pool->env);
 }
 
 void pool_vm_parked(struct slot *slot)

@@ -38,6 +38,9 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
 /* Restores a SHELL: for acquire, or (NULL) to be parked. */
 void pool_shell_restore(struct slot *slot, struct acquire *acquire);
 
+/* Lets held VMs go on, as many as may. */
+void pool_held_release(struct pool_env *env);
+
 void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot);
 /* Puts an acquire whose VM failed back to the head of the queue. */
 void pool_acquire_retry(struct acquire *acquire);

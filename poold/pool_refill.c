@@ -107,6 +107,7 @@ static void slot_expired(struct slot *slot)
     case SLOT_PHASE_PARKING:
         pool_slot_fail(slot, FAILURE_READY_TIMEOUT, "the guest did not get ready in time");
         break;
+    case SLOT_PHASE_HELD: /* has no deadline */
     case SLOT_PHASE_NONE:
         pool_slot_stop(slot); /* a lease's TTL */
         break;
@@ -172,6 +173,7 @@ uint64_t pool_tick(struct pool *pool, uint64_t now)
     }
     if (backoff_active(&pool->backoff, now))
         next = MIN_OF(next, pool->backoff.until_ns);
+    pool_held_release(pool->env);
     pool_schedule(pool);
     return next;
 }

@@ -63,6 +63,7 @@ enum slot_phase {
     SLOT_PHASE_NONE,
     SLOT_PHASE_CLONING, /* HELLO; no WAKE has been sent: it becomes a shell */
     SLOT_PHASE_AWAKE,   /* AWAKE (a HELLO may come before) */
+    SLOT_PHASE_HELD,    /* answered; nothing, until it is told to go on (or READY, if it is rude) */
     SLOT_PHASE_READY,   /* READY */
     SLOT_PHASE_PARKING, /* PARKED */
 };
@@ -88,6 +89,8 @@ struct slot {
     enum tier tier;        /* WAKING, LEASED: what it was served from */
     bool demanded;         /* WAKING, not yet AWAKE, not from PARKED: counts in pool_env.demanded */
     bool trial;            /* made to record the working set; nobody gets it */
+    struct list held_node; /* SLOT_PHASE_HELD: in pool_env.held */
+    bool readying;         /* told to go on, not READY yet: counts in pool_env.readying */
     bool kill_sent;        /* STOPPING: SIGKILL is on its way, the VM counts as dying */
     struct list kill_node; /* STOPPING: in the kill queue */
     uint64_t deadline_ns;  /* when the state's patience or lease ends; 0: never */

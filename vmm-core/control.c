@@ -64,6 +64,7 @@ uint32_t control_msg_bytes(enum control_type type)
         return BODY_BYTES(console);
     case CONTROL_CLONE:
         return BODY_BYTES(clone);
+    case CONTROL_GO:
     case CONTROL_QUERY_STATS:
     case CONTROL_STOP:
     case CONTROL_WORKING_SET:

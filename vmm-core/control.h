@@ -51,6 +51,7 @@ enum control_type {
     CONTROL_CHILD_EXITED,  /* child_exited */
     /* poold to VM or template */
     CONTROL_WAKE = 64,     /* wake; on the bell */
+    CONTROL_GO,            /* on the bell, after AWAKE of a WAKE with DOORBELL_FLAG_HOLD: go on */
     CONTROL_SNAPSHOT,      /* snapshot; fds: [state file, memory file], both empty, read-write */
     CONTROL_VSOCK_CONNECT, /* vsock_connect; fds: [client stream]: "OK <port>\n" is written to it
                               when the guest accepts; it is closed when the guest refuses */

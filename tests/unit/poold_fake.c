@@ -65,6 +65,12 @@ static void op_forget(void *context, struct slot *slot)
         vm->slot = NULL;
 }
 
+static int op_go(void *context, struct slot *slot)
+{
+    ((struct fake_host *)context)->gone_on++;
+    return slot->vm ? 0 : -EPIPE;
+}
+
 static uint64_t op_now(void *context)
 {
     return ((struct fake_host *)context)->now_ns;
@@ -85,6 +91,7 @@ static void op_arm(void *context, uint64_t deadline_ns)
 static const struct vm_ops fake_ops = {
     .clone = op_clone,
     .wake = op_wake,
+    .go = op_go,
     .kill = op_kill,
     .trial = op_trial,
     .forget = op_forget,
@@ -109,9 +116,11 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
         .metrics = &host->metrics,
         .refill_max = 2,
         .demand_max = 4,
+        .readying_max = 2,
         .dying_max = 3,
     };
     list_init(&host->env.kill_queue);
+    list_init(&host->env.held);
     pool_init(&host->pool, &host->env, "test");
     pool_set_limits(&host->pool, min, max, shells);
     pool_set_state(&host->pool, POOL_READY, NULL);

@@ -17,6 +17,7 @@ struct fake_vm {
 };
 
 struct fake_host {
+    unsigned gone_on; /* VMs told to go on after their answer */
     struct pool_env env;
     struct metrics metrics;
     struct pool pool;

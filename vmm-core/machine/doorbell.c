@@ -57,6 +57,7 @@ void doorbell_wake(struct vm *vm, const struct control_msg *wake)
     bell->nonce = wake->u.wake.nonce;
     memcpy(bell->generation_id, wake->u.wake.generation_id, sizeof bell->generation_id);
     bell->answer_due = true;
+    bell->hold = (bell->flags & DOORBELL_FLAG_HOLD) != 0;
     bell->ready_due = bell->op == DOORBELL_OP_RESTORE;
     bell->park_allowed = (bell->flags & (DOORBELL_FLAG_PARK_AGAIN | DOORBELL_FLAG_PARK_LATER)) != 0;
 

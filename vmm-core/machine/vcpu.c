@@ -119,6 +119,30 @@ static void stay_halted(struct vcpu *vcpu)
     pthread_mutex_unlock(&vm->halt_lock);
 }
 
+/* Waits for a message of this type. False when the VM ended meanwhile, or is ended for it. */
+static bool wait_on_bell(struct vm *vm, enum control_type type, struct control_msg *ret_msg)
+{
+    int rc = vm->doorbell.ops->wait(vm, type, ret_msg);
+
+    if (rc == -ENOTCONN)
+        vm_end(vm, EXIT_REASON_POOLD_GONE, "the bell was closed");
+    else if (rc < 0)
+        vm_end(vm, EXIT_REASON_HOST_ERROR, "waiting on the bell: %s", strerror(-rc));
+    return rc == 0 && atomic_load(&vm->end_reason) == EXIT_REASON_NONE;
+}
+
+/* After the answer, if poold wants it so: many guests that answer at once would else compete with
+ * their kernels' work for the time that the rest needs for their answers. */
+static bool stay_held(struct vm *vm)
+{
+    struct control_msg msg;
+
+    if (!vm->doorbell.hold || vm->doorbell.answer_due)
+        return true;
+    vm->doorbell.hold = false;
+    return wait_on_bell(vm, CONTROL_GO, &msg);
+}
+
 /* ---- Exits ---- */
 
 /* What the loop does after an exit. */
@@ -154,6 +178,8 @@ static enum exit_action exit_pio(struct vcpu *vcpu)
             return EXIT_LEAVE;
         }
     }
+    if (!stay_held(vcpu->vm))
+        return EXIT_LEAVE;
     if (vcpu->hold_interrupts && may_release(&vcpu->vm->doorbell)) {
         if (!release_interrupts(vcpu))
             return EXIT_LEAVE;
@@ -303,14 +329,11 @@ static bool complete_exit(struct vcpu *vcpu)
 /* Waits on the bell, run_lock given up by the caller, and takes it back with a WAKE in hand. */
 static bool wait_for_wake(struct vm *vm, struct control_msg *ret_wake)
 {
-    int rc = vm->doorbell.ops->wait(vm, ret_wake);
+    bool woken = wait_on_bell(vm, CONTROL_WAKE, ret_wake);
+
     pthread_mutex_lock(&vm->run_lock);
     vm->doorbell.wake_ns = now_ns();
-    if (rc == -ENOTCONN)
-        vm_end(vm, EXIT_REASON_POOLD_GONE, "the bell was closed");
-    else if (rc < 0)
-        vm_end(vm, EXIT_REASON_HOST_ERROR, "waiting on the bell: %s", strerror(-rc));
-    return rc == 0 && atomic_load(&vm->end_reason) == EXIT_REASON_NONE;
+    return woken;
 }
 
 static bool wake(struct vcpu *vcpu, const struct control_msg *msg)

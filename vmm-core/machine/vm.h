@@ -57,8 +57,8 @@ struct vcpu {
 struct vm_bell_ops {
     /* Whether wait would return at once. */
     bool (*pending)(struct vm *vm);
-    /* Blocks until there is a WAKE. 0, or -errno: the VM ends (-ENOTCONN: poold is gone). */
-    int (*wait)(struct vm *vm, struct control_msg *ret_wake);
+    /* Blocks until there is a message of this type, WAKE or GO. 0, or -errno: the VM ends (-ENOTCONN: poold is gone). */
+    int (*wait)(struct vm *vm, enum control_type type, struct control_msg *ret_msg);
     /* Reports BANNER, PARKED, AWAKE or READY. Must not block. */
     void (*report)(struct vm *vm, struct control_msg *msg);
 };
@@ -71,6 +71,7 @@ struct vm_doorbell {
     uint8_t generation_id[16];
     bool park_allowed; /* a PARK is expected: the first, and after PARK_AGAIN or _LATER */
     bool answer_due, ready_due;
+    bool hold;                             /* wait for CONTROL_GO after the answer */
     uint64_t wake_ns, loaded_ns, awake_ns; /* CLOCK_MONOTONIC */
     atomic_uint_fast64_t ignored;          /* malformed accesses */
 };

@@ -25,16 +25,16 @@ static bool bell_pending(struct vm *vm)
     return poll(&polled, 1, 0) != 0;
 }
 
-static int bell_wait(struct vm *vm, struct control_msg *ret_wake)
+static int bell_wait(struct vm *vm, enum control_type type, struct control_msg *ret_msg)
 {
     int fds[CONTROL_FDS_MAX];
     unsigned fd_count;
-    int rc = control_recv(vm->doorbell.fd, ret_wake, fds, &fd_count);
+    int rc = control_recv(vm->doorbell.fd, ret_msg, fds, &fd_count);
 
     if (rc < 0)
         return rc;
     close_fds(fds, fd_count);
-    return ret_wake->type == CONTROL_WAKE ? 0 : -EPROTO;
+    return ret_msg->type == type ? 0 : -EPROTO;
 }
 
 static void bell_report(struct vm *vm, struct control_msg *msg)
