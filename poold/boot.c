@@ -143,11 +143,13 @@ static void on_timeout(uv_timer_t *timer)
 static void snapshot_send(struct boot *boot)
 {
     struct control_msg msg = { .type = CONTROL_SNAPSHOT };
-    int fds[2] = { boot->job.txn.state_fd, boot->job.txn.memory_fd };
-    int rc;
+    int fds[2], rc;
 
     if (!boot->begun || !boot->parked || boot->ended)
         return;
+    /* Not before `begun`: until then they are the work's. */
+    fds[0] = boot->job.txn.state_fd;
+    fds[1] = boot->job.txn.memory_fd;
     uv_timer_start(&boot->timer, on_timeout, SNAPSHOT_TIMEOUT_MS, 0);
     hosted_set_state(boot->hosted, POOL_SNAPSHOTTING, NULL);
     boot->snapshot_began_ns = now_ns();

@@ -101,9 +101,10 @@ int snapshot_delete(int store_fd, const char *name, struct err *err)
     if (renameat2(store_fd, name, store_fd, temp_name, RENAME_NOREPLACE) < 0)
         return errno == ENOENT ? err_set(err, ENOENT, "there is no snapshot '%s'", name)
                                : err_set_errno(err, errno, "deleting snapshot '%s'", name);
-    if (fsync(store_fd) < 0)
-        return err_set_errno(err, errno, "deleting snapshot '%s'", name);
-    return store_remove(store_fd, temp_name, err);
+    int sync_error = fsync(store_fd) < 0 ? errno : 0;
+    /* Its name is gone: what is left is removed even so. */
+    int rc = store_remove(store_fd, temp_name, err);
+    return sync_error ? err_set_errno(err, sync_error, "deleting snapshot '%s'", name) : rc;
 }
 
 struct cleaning {
