@@ -23,7 +23,7 @@ ip link set up1 up
 ip route add default via 192.0.2.1 dev up0
 links_before=$(ip -o link | cut -d: -f2 | sort)
 
-# serve NAMESPACE-PREFIX... : answers "hello " and what it was sent, on port 7000
+# server: answers "hello " and what it was sent, on port 7000
 server='
 import socket
 s = socket.socket()
@@ -34,13 +34,14 @@ while True:
     c, _ = s.accept()
     c.sendall(b"hello " + c.recv(100))
     c.close()'
-# fetch ADDRESS PORT: what a server sends until it closes; tries for a while
+# fetch ADDRESS PORT: the first line that a server sends; tries for a while
 fetch='
 import socket, sys, time
 for _ in range(60):
     try:
         c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
-        data = c.makefile().read().strip()
+        c.sendall(b"please\n")  # Debian 12's passt finishes the handshake with data only
+        data = c.makefile().readline().strip()
         if data:
             print(data)
             sys.exit(0)
