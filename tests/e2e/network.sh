@@ -40,7 +40,7 @@ import socket, sys, time
 for _ in range(60):
     try:
         c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
-        c.sendall(b"please\n")  # Debian 12's passt finishes the handshake with data only
+        c.sendall(b"please\n")  # with passt of Debian 12 the guest hears of it then
         data = c.makefile().readline().strip()
         if data:
             print(data)
