@@ -91,6 +91,9 @@ int snapshot_list(int store_fd, struct snapshot_info **ret_infos, size_t *ret_co
     return 0;
 }
 
+#define REMOVE_TRIES 4u
+#define REMOVE_WAIT_US 10000u
+
 int snapshot_delete(int store_fd, const char *name, struct err *err)
 {
     char temp_name[SNAPSHOT_TEMP_NAME_BYTES];
@@ -104,6 +107,11 @@ int snapshot_delete(int store_fd, const char *name, struct err *err)
     int sync_error = fsync(store_fd) < 0 ? errno : 0;
     /* Its name is gone: what is left is removed even so. */
     int rc = store_remove(store_fd, temp_name, err);
+    /* What failed for want of an fd or of memory may work a moment later. */
+    for (unsigned i = 0; rc < 0 && i < REMOVE_TRIES; i++) {
+        usleep(REMOVE_WAIT_US);
+        rc = store_remove(store_fd, temp_name, err);
+    }
     return sync_error ? err_set_errno(err, sync_error, "deleting snapshot '%s'", name) : rc;
 }
 
