@@ -135,9 +135,9 @@ if [ -x /usr/bin/passt ]; then
     check "user: and is reached through the published port" prints from-the-guest \
         python3 -c "$fetch" $host 8080
     check "user: a port that is busy is refused" \
-        fails_saying 125 "port 7000 of the host" lease_of users --publish 7000:80
+        fails_saying 125 "port 7000 of the host" "$voltctl" acquire users --publish 7000:80
     check "user: what is no port is refused" \
-        fails_saying 125 "HOST:GUEST" lease_of users --publish eighty
+        fails_saying 125 "HOST:GUEST" "$voltctl" acquire users --publish eighty
     "$voltctl" release --all >/dev/null
     no_passt()
     {
