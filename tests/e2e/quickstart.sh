@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # Its poold is not our child: it is stopped by voltctl.
-trap '"$voltctl" shutdown >/dev/null 2>&1; finish' EXIT
+trap 'quickstart_status=$?; "$voltctl" shutdown >/dev/null 2>&1; (exit $quickstart_status); finish' EXIT
 
 first()
 {
