@@ -16,6 +16,7 @@
  *   clone:   <c HELLO once VM, memslots and vCPU exist (this is a *shell*),
  *            >b WAKE(RESTORE), <b AWAKE, <b READY, and with PARK_AGAIN <b PARKED
  *            >b WAKE(LEASE), <b AWAKE: leased
+ *            with DOORBELL_FLAG_HOLD it waits after <b AWAKE until >b GO
  *   A WAKE may be queued before HELLO: a cold restore is CLONE with its WAKE already in the bell.
  *   any:     <c EXITED with the reason, if it can; then EOF. EOF on control without EXITED is a
  *            crash (the template's CHILD_EXITED tells the wait status). SIGKILL is the normal way

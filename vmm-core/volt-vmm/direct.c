@@ -64,7 +64,7 @@ static int start_child(struct direct *d, struct err *err)
         setsid(); /* Ctrl-C on the terminal is ours */
         int status =
             d->options->restore ? program_restore(d->options, err) : program_run(d->options, err);
-        program_tell_failure(d->options, err);
+        program_report_failure(d->options, err); /* the parent says it */
         _exit(status);
     }
     close(control[1]);

@@ -43,11 +43,10 @@ static const char help[] =
     "Example: volt-vmm --kernel vmlinux --initrd initramfs.cpio --snapshot-to /tmp/booted\n"
     "         volt-vmm --restore /tmp/booted --console\n";
 
-void program_tell_failure(const struct options *options, const struct err *err)
+void program_report_failure(const struct options *options, const struct err *err)
 {
     struct control_msg msg = { .type = CONTROL_EXITED };
 
-    fprintf(stderr, "volt-vmm: %s\n", err->msg);
     if (options->control_fd < 0)
         return;
     msg.u.exited.reason = EXIT_REASON_HOST_ERROR;
@@ -95,7 +94,9 @@ int main(int argc, char **argv)
     }
     sandbox_config_warn(&options.sandbox);
     int status = program->run(&options, &err);
-    if (err.code)
-        program_tell_failure(&options, &err);
+    if (err.code) {
+        fprintf(stderr, "volt-vmm: %s\n", err.msg);
+        program_report_failure(&options, &err);
+    }
     return status;
 }

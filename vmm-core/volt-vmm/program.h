@@ -26,8 +26,8 @@ int program_template(struct options *options, struct err *err);
  * one, driven over --control-fd and --bell-fd. */
 int program_restore(struct options *options, struct err *err);
 
-/* Tells a failure (err->code set) on stderr, and on --control-fd as EXITED. */
-void program_tell_failure(const struct options *options, const struct err *err);
+/* Tells a failure (err->code set) on --control-fd as EXITED, if there is one. */
+void program_report_failure(const struct options *options, const struct err *err);
 
 /* What a clone is made of; everything belongs to the template and is inherited over fork. */
 struct clone_source {
