@@ -139,7 +139,8 @@ static void on_closed(struct link *link, enum link_channel channel, int error)
 {
     (void)channel;
     (void)error;
-    link_kill(link); /* without its socket it is of no use; `exited` follows */
+    /* Without its socket it is of no use; `exited` follows. */
+    template_kill(list_entry(link, struct template, link));
 }
 
 static void on_exited(struct link *link)
@@ -268,8 +269,13 @@ void template_start(struct hosted_pool *hosted)
 
 void template_kill(struct template *template)
 {
+    struct hosted_pool *hosted = template->hosted;
+
     template->killed = true;
     link_kill(&template->link);
+    /* Acquires wait for the next one from now on, not only from when this one's end is seen. */
+    if (hosted->pool.state == POOL_READY)
+        hosted_set_state(hosted, POOL_LOADING, NULL);
 }
 
 int template_clone(struct template *template, struct clone *clone, const int ends[2])
@@ -297,8 +303,11 @@ int template_clone(struct template *template, struct clone *clone, const int end
     }
     fds[fd_count++] = clone->dir.listen_fd;
     rc = control_send(template->link.fds[LINK_CONTROL], &msg, fds, fd_count);
-    if (rc < 0)
+    if (rc < 0) {
+        if (rc == -EPIPE || rc == -ECONNRESET || rc == -ENOTCONN)
+            template_kill(template);
         return rc;
+    }
     clone->cookie = msg.cookie;
     list_append(&template->unborn, &clone->unborn);
     return 0;
