@@ -145,7 +145,7 @@ START_TEST(moved_without_connections_stays_silent)
     int fd;
 
     set_up(&f);
-    open_stream(&f, &fd);
+    uint32_t old_port = open_stream(&f, &fd);
     close(fd);
     expect(&f, VSOCK_OP_RST);
     driver_interrupts(&f.driver);
@@ -153,6 +153,8 @@ START_TEST(moved_without_connections_stays_silent)
     fake_vm_run(f.vm, 100);
     ck_assert(!driver_used(&f.driver, VSOCK_QUEUE_EVENT, &head, &bytes));
     uint32_t port = open_stream(&f, &fd); /* same rings, next indices */
+    ck_assert_uint_ne(port, old_port);    /* of which the guest may still know */
+    guest_send(&f, VSOCK_OP_RST, 5000, old_port);
     guest_send_data(&f, 5000, port, "moved", 5);
     host_expect(&f, fd, "moved");
     close(fd);

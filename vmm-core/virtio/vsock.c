@@ -303,7 +303,9 @@ static void vsock_settle(struct virtio_dev *dev)
     vsock->tx_held = vsock->tx_held_bytes = 0;
 }
 
-/* Whether the guest believes in connections that a restored VM will not have. */
+/* Whether the guest believes in connections that a restored VM will not have; and where port numbers
+ * go on: the guest may hold on to a connection for seconds after its end, and still have packets of it
+ * under way, all of which would hit a new one of the same ports. */
 static void vsock_save(struct virtio_dev *dev, uint64_t *ret_words)
 {
     struct vsock *vsock = (struct vsock *)dev;
@@ -311,6 +313,7 @@ static void vsock_save(struct virtio_dev *dev, uint64_t *ret_words)
 
     ret_words[0] = vsock->guest_cid;
     ret_words[1] = vsock->event_due;
+    ret_words[2] = vsock->next_host_port;
     for (conn = TAILQ_FIRST(&vsock->all); conn; conn = TAILQ_NEXT(conn, all)) {
         if (conn->state == VSOCK_CONNECTING || conn->state == VSOCK_OPEN)
             ret_words[1] = 1;
@@ -325,6 +328,7 @@ static int vsock_load(struct virtio_dev *dev, const uint64_t *words, struct err 
         return err_set(err, EINVAL, "device %s: saved with CID %llu, but this VM's is %u",
                        dev->device.name, (unsigned long long)words[0], vsock->guest_cid);
     vsock->event_due = words[1] != 0;
+    vsock->next_host_port = (uint32_t)words[2];
     const struct virtq *tx = queue_of(vsock, VSOCK_QUEUE_TX);
     vsock->tx_held = (uint16_t)(tx->next_used - tx->published);
     if (virtio_dev_running(dev))
