@@ -379,9 +379,14 @@ void api_pool_drain(struct http_request *request)
     http_reply_json(request, MHD_HTTP_OK, pool_json(hosted));
 }
 
-static void on_deleted(void *data)
+static void on_deleted(void *data, const struct err *err)
 {
-    http_reply_empty(data, MHD_HTTP_NO_CONTENT);
+    if (err)
+        http_reply_error(data, API_INTERNAL,
+                         "the pool is stopped, but not all of it was removed; delete it again: %s",
+                         err->msg);
+    else
+        http_reply_empty(data, MHD_HTTP_NO_CONTENT);
 }
 
 void api_pool_delete(struct http_request *request)

@@ -60,8 +60,10 @@ struct hosted_pool {
     uint32_t works;                     /* on the thread pool */
     bool saving, save_again;            /* pools/NAME.json is being written; and is old already */
     bool deleting;                      /* freed once its last VM and process are gone */
-    void (*deleted)(void *data);        /* told then; may be NULL */
+    /* Told then, or why some of it is still there; may be NULL. */
+    void (*deleted)(void *data, const struct err *err);
     void *deleted_data;
+    struct err delete_err; /* the work's, read when it is done */
 };
 
 struct daemon {

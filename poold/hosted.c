@@ -201,7 +201,8 @@ void hosted_stop_processes(struct hosted_pool *hosted)
         template_kill(hosted->template);
 }
 
-void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data), void *data)
+void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data, const struct err *err),
+                   void *data)
 {
     hosted->deleting = true;
     hosted->deleted = deleted;
@@ -218,14 +219,21 @@ bool hosted_idle(const struct hosted_pool *hosted)
            hosted->works == 0;
 }
 
+/* The pool's file goes last: while it is there, the pool comes back at the next start and can be
+ * deleted again. */
 static void delete_run(void *data)
 {
     struct hosted_pool *hosted = data;
     struct daemon *daemon = hosted->daemon;
+    struct err *err = &hosted->delete_err;
     char console_log[2 * PATH_MAX];
+    int rc = snapshot_delete(daemon->snapshots_fd, hosted->pool.name, err);
 
-    snapshot_delete(daemon->snapshots_fd, hosted->pool.name, NULL);
-    hosted_file_delete(daemon->pools_fd, hosted->pool.name);
+    if (rc == 0 || rc == -ENOENT)
+        rc = hosted_file_delete(daemon->pools_fd, hosted->pool.name, err);
+    if (rc < 0)
+        return;
+    err->code = 0;
     snprintf(console_log, sizeof console_log, "%s/%s.console.log", daemon->config.run_dir,
              hosted->pool.name);
     unlink(console_log);
@@ -235,15 +243,22 @@ static void delete_done(void *data)
 {
     struct hosted_pool *hosted = data;
     struct daemon *daemon = hosted->daemon;
+    const struct err *err = hosted->delete_err.code ? &hosted->delete_err : NULL;
 
+    if (hosted->deleted)
+        hosted->deleted(hosted->deleted_data, err);
+    hosted->works--;
+    daemon_schedule(daemon);
+    if (err) {
+        log_error("pool '%s' was not deleted whole: %s", hosted->pool.name, err->msg);
+        hosted->deleting = false;
+        return;
+    }
     log_info("pool '%s' is deleted", hosted->pool.name);
     list_remove(&hosted->pool.node);
     daemon->pool_count--;
-    if (hosted->deleted)
-        hosted->deleted(hosted->deleted_data);
     pool_net_fini(&hosted->net);
     free(hosted);
-    daemon_schedule(daemon);
 }
 
 void hosted_reap(struct hosted_pool *hosted)

@@ -13,7 +13,8 @@ struct hosted_pool *hosted_create(struct daemon *daemon, const char *name,
                                   const struct pool_spec *spec, uint32_t min, uint32_t max,
                                   uint32_t shells);
 
-/* Adds the pools of an earlier run, whose snapshots are loaded again. Blocks: start-up only. */
+/* Adds the pools of an earlier run, whose snapshots are loaded again, and deletes snapshots that
+ * are no pool's. Blocks: start-up only. */
 void hosted_load_all(struct daemon *daemon);
 
 /* Boot VM and snapshot are done: saves the pool and goes on to its template. */
@@ -30,8 +31,10 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
 /* Writes pools/NAME.json, off the loop. */
 void hosted_save(struct hosted_pool *hosted);
 
-/* Stops its VMs, deletes its snapshot and file; deleted(data) when all is gone. */
-void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data), void *data);
+/* Stops its VMs, deletes its snapshot and file; deleted(data, NULL) when all is gone. What can't be
+ * removed leaves a DRAINING pool that can be deleted again; deleted(data, err) then. */
+void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data, const struct err *err),
+                   void *data);
 /* Kills boot VM and template. */
 void hosted_stop_processes(struct hosted_pool *hosted);
 /* Frees it if it is being deleted and nothing is left of it. */

@@ -9,12 +9,14 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hosted.h"
 #include "json_keys.h"
 #include "log.h"
 #include "machine/guest_mem.h"
+#include "snapshot/store.h"
 #include "template.h"
 
 #define FILE_NAME_BYTES (POOL_NAME_BYTES + 16)
@@ -117,13 +119,16 @@ int hosted_file_write(int dir_fd, const char *name, const char *text, struct err
     return rc < 0 ? err_set_errno(err, -rc, "can't write pools/%s", file) : 0;
 }
 
-void hosted_file_delete(int dir_fd, const char *name)
+int hosted_file_delete(int dir_fd, const char *name, struct err *err)
 {
     char file[FILE_NAME_BYTES];
 
     snprintf(file, sizeof file, "%s.json", name);
-    unlinkat(dir_fd, file, 0);
+    if (unlinkat(dir_fd, file, 0) < 0 && errno != ENOENT)
+        return err_set_errno(err, errno, "can't remove pools/%s", file);
+    /* Should a crash bring it back: a pool without a snapshot fails to load and can be deleted. */
     fsync(dir_fd);
+    return 0;
 }
 
 static json_t *file_parse(int dir_fd, const char *file, struct err *err)
@@ -181,6 +186,33 @@ static bool name_of_file(const char *file, char ret_name[POOL_NAME_BYTES])
     return pool_name_valid(ret_name);
 }
 
+/* A kill between a snapshot's commit and the writing of its pool's file, or in a deletion, leaves a
+ * snapshot that nobody can use or delete. */
+static void orphans_delete(struct daemon *daemon)
+{
+    struct snapshot_info *infos = NULL;
+    size_t count = 0;
+    struct err err = { 0 };
+
+    if (snapshot_list(daemon->snapshots_fd, &infos, &count, &err) < 0)
+        log_warn("snapshots without a pool were not looked for: %s", err.msg);
+    for (size_t i = 0; i < count; i++) {
+        char file[FILE_NAME_BYTES];
+        struct stat st;
+
+        snprintf(file, sizeof file, "%s.json", infos[i].name);
+        if (fstatat(daemon->pools_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+            continue;
+        if (snapshot_delete(daemon->snapshots_fd, infos[i].name, &err) < 0)
+            log_warn("a snapshot without a pool was not deleted: %s", err.msg);
+        else
+            log_warn("snapshot '%s' had no pool and is deleted: an earlier poold was killed while "
+                     "it made or deleted it",
+                     infos[i].name);
+    }
+    free(infos);
+}
+
 void hosted_load_all(struct daemon *daemon)
 {
     int fd = openat(daemon->pools_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -197,4 +229,5 @@ void hosted_load_all(struct daemon *daemon)
         closedir(dir);
     else
         close_fd(&fd);
+    orphans_delete(daemon);
 }

@@ -9,7 +9,8 @@
 char *hosted_file_format(const struct hosted_pool *hosted);
 /* Replaces the file whole, on disk too. Blocks. */
 int hosted_file_write(int dir_fd, const char *name, const char *text, struct err *err);
-void hosted_file_delete(int dir_fd, const char *name);
+/* 0 also when there is none. Blocks. */
+int hosted_file_delete(int dir_fd, const char *name, struct err *err);
 
 /* Adds a pool without starting anything (hosted.c). */
 struct hosted_pool *hosted_add(struct daemon *daemon, const char *name);

@@ -83,10 +83,12 @@ int snapshot_inspect(int store_fd, const char *name, struct snapshot_info *ret_i
 int snapshot_list(int store_fd, struct snapshot_info **ret_infos, size_t *ret_count,
                   struct err *err);
 
-/* Takes the name away in one rename, then removes the files. -ENOENT. */
+/* Takes the name away in one rename, then removes the files; tries again for a moment what fails.
+ * -ENOENT. After any other failure it may be called again. */
 int snapshot_delete(int store_fd, const char *name, struct err *err);
 
-/* Removes what crashes left (invariant 2). *ret_removed may be NULL. Call before any begin. */
+/* Removes what crashes left (invariant 2), as much of it as can be. *ret_removed may be NULL. Call
+ * before any begin. */
 int snapshot_store_clean(int store_fd, unsigned *ret_removed, struct err *err);
 
 struct snapshot_verify_report {

@@ -79,7 +79,7 @@ static int remove_file(void *data, const char *name, struct err *err)
     return 0;
 }
 
-int store_remove(int store_fd, const char *name, struct err *err)
+static int remove_once(int store_fd, const char *name, struct err *err)
 {
     _cleanup_close_ int dirfd =
         openat(store_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -92,6 +92,17 @@ int store_remove(int store_fd, const char *name, struct err *err)
     int rc = store_for_each(dirfd, remove_file, &dirfd, err);
     if (rc == 0 && unlinkat(store_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         rc = err_set_errno(err, errno, "removing '%s'", name);
+    return rc;
+}
+
+int store_remove(int store_fd, const char *name, struct err *err)
+{
+    int rc = remove_once(store_fd, name, err);
+
+    for (unsigned i = 1; rc < 0 && i < STORE_TRIES; i++) {
+        usleep(STORE_WAIT_US);
+        rc = remove_once(store_fd, name, err);
+    }
     return rc;
 }
 

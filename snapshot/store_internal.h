@@ -18,8 +18,13 @@ bool store_temp_name_valid(const char *name);
 int store_for_each(int dirfd, int (*each)(void *data, const char *name, struct err *err),
                    void *data, struct err *err);
 
+/* What fails for want of an fd, of memory or of room may work a moment later: so often, and with
+ * such waits, is tried what would leave something behind. */
+#define STORE_TRIES 5u
+#define STORE_WAIT_US 10000u
+
 /* Removes a snapshot's directory (files only: a directory in it is refused), or whatever file has
- * that name. 0 also when there is nothing. */
+ * that name. 0 also when there is nothing. Tries STORE_TRIES times. */
 int store_remove(int store_fd, const char *name, struct err *err);
 
 #endif

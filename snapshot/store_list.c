@@ -91,8 +91,23 @@ int snapshot_list(int store_fd, struct snapshot_info **ret_infos, size_t *ret_co
     return 0;
 }
 
-#define REMOVE_TRIES 4u
-#define REMOVE_WAIT_US 10000u
+static int name_take_away(int store_fd, const char *name, char temp_name[SNAPSHOT_TEMP_NAME_BYTES],
+                          struct err *err)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < STORE_TRIES; i++) {
+        if (i > 0)
+            usleep(STORE_WAIT_US);
+        store_temp_name(name, temp_name);
+        if (renameat2(store_fd, name, store_fd, temp_name, RENAME_NOREPLACE) == 0)
+            return 0;
+        if (errno == ENOENT)
+            return err_set(err, ENOENT, "there is no snapshot '%s'", name);
+        rc = err_set_errno(err, errno, "deleting snapshot '%s'", name);
+    }
+    return rc;
+}
 
 int snapshot_delete(int store_fd, const char *name, struct err *err)
 {
@@ -100,24 +115,22 @@ int snapshot_delete(int store_fd, const char *name, struct err *err)
 
     if (!snapshot_name_valid(name))
         return err_set(err, EINVAL, "'%s' is no name of a snapshot", name);
-    store_temp_name(name, temp_name);
-    if (renameat2(store_fd, name, store_fd, temp_name, RENAME_NOREPLACE) < 0)
-        return errno == ENOENT ? err_set(err, ENOENT, "there is no snapshot '%s'", name)
-                               : err_set_errno(err, errno, "deleting snapshot '%s'", name);
-    int sync_error = fsync(store_fd) < 0 ? errno : 0;
-    /* Its name is gone: what is left is removed even so. */
-    int rc = store_remove(store_fd, temp_name, err);
-    /* What failed for want of an fd or of memory may work a moment later. */
-    for (unsigned i = 0; rc < 0 && i < REMOVE_TRIES; i++) {
-        usleep(REMOVE_WAIT_US);
-        rc = store_remove(store_fd, temp_name, err);
-    }
-    return sync_error ? err_set_errno(err, sync_error, "deleting snapshot '%s'", name) : rc;
+    int rc = name_take_away(store_fd, name, temp_name, err);
+    if (rc < 0)
+        return rc;
+    /* Before its files go: a crash must not bring the name back without them. Should that fail,
+     * they are removed even so, as the caller is told. */
+    bool synced = fsync(store_fd) == 0;
+    rc = store_remove(store_fd, temp_name, err);
+    if (rc == 0 && !synced && fsync(store_fd) < 0)
+        rc = err_set_errno(err, errno, "deleting snapshot '%s'", name);
+    return rc;
 }
 
 struct cleaning {
     int store_fd;
     unsigned removed;
+    int rc; /* the last failure */
 };
 
 static int clean_one(void *data, const char *name, struct err *err)
@@ -126,8 +139,12 @@ static int clean_one(void *data, const char *name, struct err *err)
 
     if (!store_temp_name_valid(name))
         return 0;
-    cleaning->removed++;
-    return store_remove(cleaning->store_fd, name, err);
+    int rc = store_remove(cleaning->store_fd, name, err);
+    if (rc < 0)
+        cleaning->rc = rc; /* the others go even so */
+    else
+        cleaning->removed++;
+    return 0;
 }
 
 int snapshot_store_clean(int store_fd, unsigned *ret_removed, struct err *err)
@@ -135,6 +152,8 @@ int snapshot_store_clean(int store_fd, unsigned *ret_removed, struct err *err)
     struct cleaning cleaning = { .store_fd = store_fd };
     int rc = store_for_each(store_fd, clean_one, &cleaning, err);
 
+    if (rc == 0)
+        rc = cleaning.rc;
     if (rc == 0 && ret_removed)
         *ret_removed = cleaning.removed;
     return rc;

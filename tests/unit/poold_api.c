@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +39,14 @@ static void write_file(const char *name, const char *text)
     ck_assert_ptr_nonnull(out);
     fputs(text, out);
     fclose(out);
+}
+
+static void directory_make(const char *name)
+{
+    char path[256];
+
+    path_in_dir(name, path);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
 }
 
 /* What VMs started from now on do wrong; see fake_vmm.c. */
@@ -621,7 +630,10 @@ START_TEST(a_restart_keeps_pools_and_clears_leftovers)
         usleep(10000);
     ck_assert_uint_eq(fake_processes(), 0);
     ck_assert_uint_gt(entries_in("run/vms"), 2);
+    directory_make("state/snapshots/nobodys");
+    directory_make("state/snapshots/.default.tmp.abcdef");
     poold_start("--log-level", "info");
+    ck_assert_uint_eq(entries_in("state/snapshots"), 1);
     client_await("/v1/pools/default", "state", "ready");
     await_slots("parked", 2);
     ck_assert_int_eq(slots("leased"), 0);
@@ -663,6 +675,30 @@ START_TEST(drain_scale_and_delete)
     client_expect(204, "DELETE", "/v1/pools/default?force=1", NULL);
     ck_assert_uint_eq(entries_in("state/pools"), 0);
     ck_assert_uint_eq(entries_in("state/snapshots"), 0);
+}
+END_TEST
+
+/* What the store refuses to remove: a directory where files should be. */
+START_TEST(a_deletion_that_fails_is_told_and_repeated)
+{
+    struct client_reply reply;
+
+    pool_create("{\"name\":\"default\",\"min\":1}");
+    await_slots("parked", 1);
+    directory_make("state/snapshots/default/strange");
+    client_call("DELETE", "/v1/pools/default", NULL, &reply);
+    ck_assert_uint_eq(reply.status, 500);
+    ck_assert_ptr_nonnull(strstr(reply.body, "delete it again"));
+    ck_assert_uint_eq(entries_in("state/pools"), 1);
+    client_await("/v1/pools/default", "state", "draining");
+    client_expect(204, "DELETE", "/v1/pools/default", NULL);
+    ck_assert_uint_eq(entries_in("state/pools"), 0);
+    client_expect(404, "GET", "/v1/pools/default", NULL);
+    /* A leftover keeps no poold from starting. */
+    client_expect(202, "POST", "/v1/shutdown", NULL);
+    poold_wait_exit(0);
+    poold_start("--log-level", "info");
+    pool_create("{\"name\":\"default\",\"min\":1}");
 }
 END_TEST
 
@@ -757,6 +793,7 @@ int main(int argc, char **argv)
         a_restart_keeps_pools_and_clears_leftovers,
         one_poold_a_directory,
         drain_scale_and_delete,
+        a_deletion_that_fails_is_told_and_repeated,
         shutdown_ends_everything,
         snapshots_are_listed_and_checked,
         metrics_are_prometheus_text,
