@@ -88,7 +88,7 @@ static int fails(enum fault_kind kind)
     return 1;
 }
 
-/* In a VMM fstat may be none of the calls that its filter allows; there pwrite alone is counted. */
+/* In a VMM fstat may be none of the calls that its filter allows; there write is not counted. */
 static int write_fails(int fd)
 {
     struct stat st;
@@ -199,7 +199,7 @@ EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
 EXPORT int ftruncate64(int fd, off_t bytes)
 {
     NEXT(ftruncate64)
-    return write_fails(fd) ? -1 : next(fd, bytes);
+    return fails(FAULT_WRITE) ? -1 : next(fd, bytes);
 }
 
 EXPORT int ioctl(int fd, unsigned long request, ...)

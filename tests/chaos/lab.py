@@ -179,7 +179,8 @@ class Lab:
 
     def alive(self):
         if self.process.poll() is not None:
-            raise Trouble(f"poold ended with {self.process.returncode}:\n{self.log_tail()}")
+            raise Trouble(f"{self.process.args[0]} ended with {self.process.returncode}:\n"
+                          f"{self.log_tail()}")
 
     def stop(self):
         """SIGTERM: it must end with 0 and leave nothing."""
