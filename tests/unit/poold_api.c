@@ -633,8 +633,8 @@ START_TEST(a_restart_keeps_pools_and_clears_leftovers)
     directory_make("state/snapshots/nobodys");
     directory_make("state/snapshots/.default.tmp.abcdef");
     poold_start("--log-level", "info");
-    ck_assert_uint_eq(entries_in("state/snapshots"), 1);
     client_await("/v1/pools/default", "state", "ready");
+    ck_assert_uint_eq(entries_in("state/snapshots"), 1);
     await_slots("parked", 2);
     ck_assert_int_eq(slots("leased"), 0);
     client_expect(201, "POST", "/v1/leases", NULL);
