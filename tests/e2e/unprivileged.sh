@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: all of the main job as a user without privileges, who can open /dev/kvm and nothing more: boot,
+# snapshot, leases, files, images, networks through passt, the layers of the sandbox.
+# Method: run by root, this script runs itself as nobody, in a mount namespace of its own where
+# /dev/kvm is a node that nobody's group may open, and the repository is reachable.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+readonly nobody=65534
+
+skip_all()
+{
+    echo "ok 1 - without privileges # SKIP $1"
+    echo 1..1
+    exit 0
+}
+# In the namespace: what nobody needs, then this script as nobody.
+become_nobody()
+{
+    local scratch=$1 script=$2 name
+    mount -t tmpfs -o mode=755 tmpfs "$scratch" && mkdir "$scratch"/{repository,build,home} &&
+        mknod -m 660 "$scratch/kvm" c 10 232 && chgrp $nobody "$scratch/kvm" &&
+        mount --bind "$scratch/kvm" /dev/kvm &&
+        mount --bind "$UNPRIVILEGED_ROOT" "$scratch/repository" &&
+        mount --bind "$VOLT_BUILD" "$scratch/build" && chown $nobody "$scratch/home" || exit 1
+    if [ -f "$VOLT_KERNEL" ]; then
+        touch "$scratch/kernel" && mount --bind "$VOLT_KERNEL" "$scratch/kernel" || exit 1
+        VOLT_KERNEL=$scratch/kernel
+    fi
+    unset E2E_SHARED XDG_RUNTIME_DIR XDG_CACHE_HOME
+    export UNPRIVILEGED_INSIDE=1 VOLT_BUILD=$scratch/build VOLT_KERNEL HOME=$scratch/home
+    exec setpriv --reuid=$nobody --regid=$nobody --clear-groups --inh-caps=-all \
+        bash "$scratch/repository/tests/e2e/${script##*/}"
+}
+case ${UNPRIVILEGED_INSIDE:-} in
+'')
+    UNPRIVILEGED_ROOT=$(realpath "$(dirname "$0")/../..")
+    VOLT_BUILD=$(realpath "${VOLT_BUILD:-$UNPRIVILEGED_ROOT/build}")
+    : "${VOLT_KERNEL:=$("$UNPRIVILEGED_ROOT/guest-init/kernel/build-kernel" | tail -n 1)}"
+    export UNPRIVILEGED_ROOT VOLT_BUILD VOLT_KERNEL
+    if [ "$(id -u)" = 0 ]; then
+        reason=$(unshare -m bash -c 'mount -t tmpfs tmpfs /mnt && mknod /mnt/kvm c 10 232 && : <>/mnt/kvm &&
+            setpriv --reuid=65534 --regid=65534 --clear-groups true' 2>&1) ||
+            skip_all "root cannot make /dev/kvm somebody else's here: $reason"
+        scratch=$(mktemp -d /tmp/volt-e2e-XXXXXX) || exit 1
+        trap 'rmdir "$scratch"' EXIT
+        # Not exec: the folder is to go, too.
+        UNPRIVILEGED_INSIDE=mounting unshare -m bash "$0" "$scratch"
+        exit
+    fi ;;
+mounting) become_nobody "$1" "$0" ;;
+esac
+. "$(dirname "$0")/lib.sh"
+
+no_privileges()
+{
+    [ "$(id -u)" != 0 ] && prints 0000000000000000 awk '/^CapEff/ { print $2 }' /proc/self/status
+}
+check 'this is no root, and has no capabilities' no_privileges
+check 'voltctl doctor finds no error' "$voltctl" doctor
+poold_start || { echo 'Bail out! no poold to test with'; exit 1; }
+network=
+[ ! -x "$(command -v passt)" ] || network='--net user'
+# shellcheck disable=SC2086 # several options
+check 'a pool: cold boot and snapshot' "$voltctl" pool create default --min 2 --max 8 $network ${E2E_POOL_OPTIONS:-}
+check 'its snapshot is whole' "$voltctl" snapshot verify default
+id=$(acquire)
+check 'a lease' test -n "$id"
+check 'a command' prints alive guest "$id" -- echo alive
+check 'its exit code' exits 3 guest "$id" -- sh -c 'exit 3'
+there_and_back()
+{
+    head -c 100000 /dev/urandom >"$work/there"
+    "$voltctl" cp "$work/there" "$id:/tmp/file" && "$voltctl" cp "$id:/tmp/file" "$work/back" &&
+        cmp "$work/there" "$work/back"
+}
+check 'files there and back' there_and_back
+check 'run' prints root "$voltctl" run -- id -un
+
+# ---- The sandbox, by what an unprivileged poold can make. ----
+
+pid=$("$voltctl" ps --json | json leases.0.pid)
+has_layers()
+{
+    local layer
+    for layer in seccomp landlock namespaces capabilities; do
+        "$voltctl" ps --json | json leases.0.layers | grep -q "\"$layer" || { echo "no $layer"; return 1; }
+    done
+}
+check 'the lease names its layers' has_layers
+namespaces_are_own()
+{
+    # its links in /proc/PID/ns are nobody's to read, but these tell: a second pid, and a map of uids
+    [ "$(awk '/^NSpid/ { print NF }' "/proc/$pid/status")" = 3 ] || { echo 'no pid namespace'; return 1; }
+    ! cmp -s "/proc/$pid/uid_map" /proc/self/uid_map || { echo 'no user namespace'; return 1; }
+}
+check 'the VM has namespaces of its own' namespaces_are_own
+check 'and no capabilities' prints 0000000000000000 awk '/^CapEff/ { print $2 }' "/proc/$pid/status"
+
+# ---- Networks. ----
+
+if [ -n "$network" ]; then
+    has_its_address()
+    {
+        local told
+        told=$("$voltctl" ps --json | json leases.0.network.address)
+        guest "$id" -- ip addr show eth0 | grep -qF "$told" || { echo "not $told"; return 1; }
+    }
+    check 'the VM has the address that its lease tells' has_its_address
+else
+    skip 'the VM has the address that its lease tells' 'the package passt is not installed'
+fi
+
+# ---- Images. ----
+
+mkdir -p "$work/tree/etc"
+echo small >"$work/tree/etc/name"
+check 'an image is built' "$voltctl" image build small --from-dir "$work/tree"
+check 'and whole' "$voltctl" image verify small
+
+# ---- The end. ----
+
+check 'leases go' "$voltctl" release --all
+mapfile -t vms < <(pgrep -P "$poold_pid")
+check 'there are VMs to stop' test ${#vms[@]} -ge 1
+check 'voltctl shutdown' "$voltctl" shutdown
+check 'ends poold' until_true 10 bash -c "! kill -0 $poold_pid"
+check 'and its VMs' until_true 10 bash -c '! kill -0 "$@" 2>/dev/null' bash "${vms[@]}"
+check 'no socket is left' bash -c "! find '$VOLT_RUN_DIR' -type s 2>/dev/null | grep -q ."
