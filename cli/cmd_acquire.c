@@ -7,6 +7,7 @@
 
 #include "base/util.h"
 #include "cli.h"
+#include "listing.h"
 #include "options.h"
 #include "table.h"
 
@@ -148,28 +149,10 @@ static const struct table_column ps_columns[] = {
     { "PID", "pid", TABLE_NUMBER },           { "AGE", "age_ms", TABLE_MS },
     { "EXPIRES", "expires_in_ms", TABLE_MS }, { "ACQUIRE", "timings_us.total", TABLE_US },
 };
+static const struct listing lease_listing = { "/v1/leases", "leases", ps_columns,
+                                              ARRAY_LEN(ps_columns) };
 
 int cmd_ps_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs) };
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    _cleanup_json_ json_t *json = NULL;
-    json_t *leases;
-    struct err err;
-    int exit_code;
-
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (api_init(&api, &err) < 0 ||
-        api_call(&api, "GET", "/v1/leases", NULL, API_TIMEOUT_MS, &json, &err) < 0 ||
-        api_get_array(json, "leases", &leases, &err) < 0)
-        return cli_fail(&err);
-    if (as_json)
-        return api_print_json(json);
-    table_print(leases, ps_columns, ARRAY_LEN(ps_columns));
-    return CLI_EXIT_OK;
+    return listing_run(&lease_listing, command, argc, argv);
 }

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "cli.h"
 #include "image_build.h"
+#include "listing.h"
 #include "options.h"
 #include "table.h"
 
@@ -23,6 +24,8 @@ static const struct table_column list_columns[] = {
     { "CREATED", "created", TABLE_TEXT },
     { "ID", "id", TABLE_TEXT },
 };
+static const struct listing image_listing = { "/v1/images", "images", list_columns,
+                                              ARRAY_LEN(list_columns) };
 
 static const struct table_column inspect_columns[] = {
     { "name", "name", TABLE_TEXT },
@@ -112,38 +115,14 @@ int cmd_image_build_run(const struct cli_command *command, int argc, char **argv
         err_wrap(&err, "image %s", options.positionals[0]);
         return cli_fail(&err);
     }
-    if (as_json)
-        return api_print_json(json);
-    _cleanup_json_ json_t *row = json_pack("[O]", json);
-    table_print(row, list_columns, ARRAY_LEN(list_columns));
-    return CLI_EXIT_OK;
+    return listing_print_one(&image_listing, json, as_json);
 }
 
 /* ---- The others ---- */
 
 int cmd_image_list_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs) };
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    _cleanup_json_ json_t *json = NULL;
-    json_t *images;
-    struct err err;
-    int exit_code;
-
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (api_init(&api, &err) < 0 ||
-        api_call(&api, "GET", "/v1/images", NULL, API_TIMEOUT_MS, &json, &err) < 0 ||
-        api_get_array(json, "images", &images, &err) < 0)
-        return cli_fail(&err);
-    if (as_json)
-        return api_print_json(json);
-    table_print(images, list_columns, ARRAY_LEN(list_columns));
-    return CLI_EXIT_OK;
+    return listing_run(&image_listing, command, argc, argv);
 }
 
 int cmd_image_inspect_run(const struct cli_command *command, int argc, char **argv)

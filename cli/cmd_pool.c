@@ -9,6 +9,7 @@
 #include "api.h"
 #include "base/util.h"
 #include "cli.h"
+#include "listing.h"
 #include "options.h"
 #include "table.h"
 
@@ -29,6 +30,8 @@ static const struct table_column pool_columns[] = {
     { "BOOT", "cold_boot_ms", TABLE_MS },
     { "SNAPSHOT", "snapshot_ms", TABLE_MS },
 };
+static const struct listing pool_listing = { "/v1/pools", "pools", pool_columns,
+                                             ARRAY_LEN(pool_columns) };
 
 static const struct table_column show_columns[] = {
     { "name", "name", TABLE_TEXT },
@@ -219,7 +222,9 @@ static int create_body(const char *name, const struct create_options *create, js
     return 0;
 }
 
-static int pool_create(const char *name, const struct create_options *create, struct err *err)
+/* *ret_pool is the caller's (json_decref). */
+static int pool_create(const char *name, const struct create_options *create, json_t **ret_pool,
+                       struct err *err)
 {
     _cleanup_api_ struct api api = { .client.fd = -1 };
     _cleanup_json_ json_t *body = NULL;
@@ -238,11 +243,7 @@ static int pool_create(const char *name, const struct create_options *create, st
         rc = ready_wait(&api, path, &ready, err);
     if (rc < 0)
         return rc;
-    json_t *shown = ready ? ready : pool;
-    if (create->as_json)
-        return api_print_json(shown) == CLI_EXIT_OK ? 0 : err_set(err, EIO, "printing");
-    _cleanup_json_ json_t *row = json_pack("[O]", shown);
-    table_print(row, pool_columns, ARRAY_LEN(pool_columns));
+    *ret_pool = json_incref(ready ? ready : pool);
     return 0;
 }
 
@@ -287,43 +288,24 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
         { "json", 0, OPTION_FLAG, &create.as_json, NULL, "print JSON" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    _cleanup_json_ json_t *pool = NULL;
     struct err err;
     int exit_code;
 
     if (!options_parse(&options, command, argc, argv, &exit_code))
         return exit_code;
-    if (pool_create(options.positionals[0], &create, &err) < 0) {
+    if (pool_create(options.positionals[0], &create, &pool, &err) < 0) {
         err_wrap(&err, "pool %s", options.positionals[0]);
         return cli_fail(&err);
     }
-    return CLI_EXIT_OK;
+    return listing_print_one(&pool_listing, pool, create.as_json);
 }
 
 /* ---- The others ---- */
 
 int cmd_pool_list_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs) };
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    _cleanup_json_ json_t *json = NULL;
-    json_t *pools;
-    struct err err;
-    int exit_code;
-
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (api_init(&api, &err) < 0 ||
-        api_call(&api, "GET", "/v1/pools", NULL, API_TIMEOUT_MS, &json, &err) < 0 ||
-        api_get_array(json, "pools", &pools, &err) < 0)
-        return cli_fail(&err);
-    if (as_json)
-        return api_print_json(json);
-    table_print(pools, pool_columns, ARRAY_LEN(pool_columns));
-    return CLI_EXIT_OK;
+    return listing_run(&pool_listing, command, argc, argv);
 }
 
 /* One call on one pool; *ret_json is NULL when the answer has no body. */

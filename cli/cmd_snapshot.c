@@ -6,6 +6,7 @@
 #include "api.h"
 #include "base/util.h"
 #include "cli.h"
+#include "listing.h"
 #include "options.h"
 #include "table.h"
 
@@ -22,6 +23,8 @@ static const struct table_column list_columns[] = {
     { "CREATED", "created", TABLE_TEXT },
     { "KERNEL", "kernel", TABLE_TEXT },
 };
+static const struct listing snapshot_listing = { "/v1/snapshots", "snapshots", list_columns,
+                                                 ARRAY_LEN(list_columns) };
 
 static const struct table_column section_columns[] = {
     { "SECTION", "name", TABLE_TEXT },
@@ -43,27 +46,7 @@ static int snapshot_call(const char *method, const char *name, const char *after
 
 int cmd_snapshot_list_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs) };
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    _cleanup_json_ json_t *json = NULL;
-    json_t *snapshots;
-    struct err err;
-    int exit_code;
-
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (api_init(&api, &err) < 0 ||
-        api_call(&api, "GET", "/v1/snapshots", NULL, API_TIMEOUT_MS, &json, &err) < 0 ||
-        api_get_array(json, "snapshots", &snapshots, &err) < 0)
-        return cli_fail(&err);
-    if (as_json)
-        return api_print_json(json);
-    table_print(snapshots, list_columns, ARRAY_LEN(list_columns));
-    return CLI_EXIT_OK;
+    return listing_run(&snapshot_listing, command, argc, argv);
 }
 
 static void member_print(json_t *object, const char *key, json_t *value)
