@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the poold of a test and its directory: see poold_daemon.h. */
+#include "poold_daemon.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "poold_client.h"
+
+const char *daemon_program;
+char daemon_dir[128];
+pid_t daemon_pid;
+static const char *fake_path;
+
+void daemon_path(const char *name, char ret_path[256])
+{
+    snprintf(ret_path, 256, "%s/%s", daemon_dir, name);
+}
+
+static void write_file(const char *name, const char *text)
+{
+    char path[256];
+    FILE *out;
+
+    daemon_path(name, path);
+    out = fopen(path, "we");
+    ck_assert_ptr_nonnull(out);
+    fputs(text, out);
+    fclose(out);
+}
+
+void daemon_directory_make(const char *name)
+{
+    char path[256];
+
+    daemon_path(name, path);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+}
+
+void daemon_faults_set(const char *words)
+{
+    write_file("faults", words);
+}
+
+unsigned daemon_entries(const char *name)
+{
+    char path[256];
+    unsigned count = 0;
+    DIR *entries;
+
+    daemon_path(name, path);
+    entries = opendir(path);
+    for (struct dirent *e; entries && (e = readdir(entries));)
+        count += e->d_name[0] != '.';
+    if (entries)
+        closedir(entries);
+    return count;
+}
+
+unsigned daemon_vm_processes(void)
+{
+    char path[300], text[512];
+    unsigned count = 0;
+    DIR *proc = opendir("/proc");
+
+    for (struct dirent *e; (e = readdir(proc));) {
+        snprintf(path, sizeof path, "/proc/%s/environ", e->d_name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+
+        close_fd(&fd);
+        if (n <= 0)
+            continue;
+        count += memmem(text, (size_t)n, daemon_dir, strlen(daemon_dir)) != NULL &&
+                 atoi(e->d_name) != daemon_pid;
+    }
+    closedir(proc);
+    return count;
+}
+
+void daemon_start(const char *extra_option, const char *extra_value)
+{
+    char run[256], state[256], kernel[256], log[256], faults[300];
+
+    daemon_path("run", run);
+    daemon_path("state", state);
+    daemon_path("kernel", kernel);
+    daemon_path("log", log);
+    snprintf(faults, sizeof faults, "FAKE_VMM_FAULTS=%s/faults", daemon_dir);
+    daemon_pid = fork();
+    if (daemon_pid == 0) {
+        char *const environment[] = { faults, NULL };
+        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+        dup2(fd, STDOUT_FILENO);
+        dup2(fd, STDERR_FILENO);
+        execle(daemon_program, daemon_program, "--run-dir", run, "--state-dir", state, "--volt-vmm",
+               fake_path, "--kernel", kernel, "--awake-timeout-ms", "300", "--setup-timeout-ms",
+               "500", "--ready-timeout-ms", "1000", "--surplus-ms", "200", extra_option,
+               extra_value, NULL, environment);
+        _exit(127);
+    }
+    daemon_path("run/poold.sock", client_socket);
+    client_wait_for_socket();
+}
+
+void daemon_wait_exit(int expected_status)
+{
+    int status = -1;
+
+    for (unsigned i = 0; i < 500 && waitpid(daemon_pid, &status, WNOHANG) == 0; i++)
+        usleep(10000);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == expected_status, "status 0x%x",
+                  status);
+    daemon_pid = 0;
+}
+
+void daemon_pool_create(const char *body)
+{
+    client_expect(201, "POST", "/v1/pools", body);
+    client_await("/v1/pools/default", "state", "ready");
+}
+
+json_int_t daemon_slots(const char *state)
+{
+    json_t *pool = client_json("GET", "/v1/pools/default", NULL);
+    json_int_t count = json_integer_value(json_object_get(json_object_get(pool, "slots"), state));
+
+    json_decref(pool);
+    return count;
+}
+
+void daemon_slots_await(const char *state, json_int_t count)
+{
+    for (unsigned i = 0; i < 500 && daemon_slots(state) != count; i++)
+        usleep(10000);
+    ck_assert_int_eq(daemon_slots(state), count);
+}
+
+static void setup(void)
+{
+    const char *base = getenv("TMPDIR");
+
+    snprintf(daemon_dir, sizeof daemon_dir, "%s/poold-test-XXXXXX", base ? base : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(daemon_dir));
+    write_file("kernel", "a kernel");
+    daemon_faults_set("");
+    daemon_start("--log-level", "debug");
+}
+
+static void teardown(void)
+{
+    char command[256];
+
+    if (daemon_pid > 0) {
+        kill(daemon_pid, SIGTERM);
+        daemon_wait_exit(0);
+    }
+    for (unsigned i = 0; i < 200 && daemon_vm_processes() > 0; i++)
+        usleep(10000);
+    ck_assert_uint_eq(daemon_vm_processes(), 0);
+    ck_assert_uint_eq(daemon_entries("run/vms"), 0);
+    ck_assert_int_ne(access(client_socket, F_OK), 0);
+    snprintf(command, sizeof command, "rm -rf '%s'", daemon_dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+TCase *daemon_case(const char *name, int argc, char **argv)
+{
+    TCase *tcase = tcase_create(name);
+
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s POOLD FAKE_VMM\n", argv[0]);
+        exit(2);
+    }
+    daemon_program = argv[1];
+    fake_path = argv[2];
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    return tcase;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real poold with fake_vmm in place of volt-vmm, in a directory of its own for each test, which
+ * is found clean of VMs at the end. For programs whose argv is POOLD FAKE_VMM. */
+#ifndef VOLT_TESTS_POOLD_DAEMON_H
+#define VOLT_TESTS_POOLD_DAEMON_H
+
+#include <check.h>
+#include <jansson.h>
+#include <sys/types.h>
+
+extern const char *daemon_program; /* poold */
+extern char daemon_dir[128];       /* run/, state/, log, faults, kernel */
+extern pid_t daemon_pid;           /* 0: ended */
+
+/* A test case whose tests each begin with a poold that runs, and end with it. Ends the program when
+ * argv is wrong. */
+TCase *daemon_case(const char *name, int argc, char **argv);
+
+/* A poold on the directory, with one more option. */
+void daemon_start(const char *extra_option, const char *extra_value);
+void daemon_wait_exit(int expected_status);
+
+/* What is in the directory: a path, a new folder, the number of entries that are not hidden. */
+void daemon_path(const char *name, char ret_path[256]);
+void daemon_directory_make(const char *name);
+unsigned daemon_entries(const char *name);
+
+/* What VMs started from now on do wrong; see fake_vmm.c. */
+void daemon_faults_set(const char *words);
+
+/* Processes other than poold that were started with this test's directory. */
+unsigned daemon_vm_processes(void);
+
+/* Creates the pool `default` from this body, and waits until it is ready. */
+void daemon_pool_create(const char *body);
+
+/* The number of slots of the pool `default` in a state; waits until it is so many. */
+json_int_t daemon_slots(const char *state);
+void daemon_slots_await(const char *state, json_int_t count);
+
+#endif
