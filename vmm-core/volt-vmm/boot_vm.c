@@ -126,9 +126,10 @@ static int load_guest(struct vm *vm, const struct options *options, const struct
             virtio[virtio_count++] =
                 (struct boot_virtio_dev){ .gpa = dev->base, .bytes = dev->bytes, .gsi = dev->gsi };
     }
-    int used = snprintf(cmdline, sizeof cmdline, "%s%s%s%s", DEFAULT_CMDLINE,
+    int used = snprintf(cmdline, sizeof cmdline, "%s%s%s%s%s", DEFAULT_CMDLINE,
                         vm->kvm->software_only ? " " SOFTWARE_ONLY_CMDLINE : "",
-                        options->cmdline ? " " : "", options->cmdline ? options->cmdline : "");
+                        options->balloon ? " " BALLOON_CMDLINE : "", options->cmdline ? " " : "",
+                        options->cmdline ? options->cmdline : "");
     if (used >= (int)sizeof cmdline)
         return err_set(err, EINVAL, "the kernel command line is longer than %zu characters",
                        sizeof cmdline - 1);
