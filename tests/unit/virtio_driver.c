@@ -133,9 +133,8 @@ void driver_offer(struct virtio_driver *driver, unsigned queue, uint16_t head)
     struct driver_queue *q = &driver->queue[queue];
     uint16_t *avail = driver_at(driver, q->avail_gpa);
 
-    avail[2 + q->next_avail % q->num] = head;
-    atomic_thread_fence(memory_order_release);
-    avail[1] = ++q->next_avail;
+    __atomic_store_n(&avail[2 + q->next_avail % q->num], head, __ATOMIC_RELAXED);
+    __atomic_store_n(&avail[1], ++q->next_avail, __ATOMIC_RELEASE);
 }
 
 uint16_t driver_add(struct virtio_driver *driver, unsigned queue,
@@ -172,17 +171,15 @@ bool driver_used(struct virtio_driver *driver, unsigned queue, uint16_t *ret_hea
                  uint32_t *ret_bytes)
 {
     struct driver_queue *q = &driver->queue[queue];
-    const uint8_t *used = driver_at(driver, q->used_gpa);
+    const uint16_t *used = driver_at(driver, q->used_gpa);
     uint16_t *avail = driver_at(driver, q->avail_gpa);
-    uint16_t idx;
     uint32_t elem[2];
 
-    memcpy(&idx, used + 2, 2);
-    if (idx == q->next_used)
+    if (__atomic_load_n(&used[1], __ATOMIC_ACQUIRE) == q->next_used)
         return false;
-    atomic_thread_fence(memory_order_acquire);
-    memcpy(elem, used + 4 + 8u * (q->next_used % q->num), 8);
-    avail[2 + q->num] = ++q->next_used; /* used_event: tell me of the next */
+    memcpy(elem, used + 2 + 4u * (q->next_used % q->num), 8);
+    /* used_event: tell me of the next. */
+    __atomic_store_n(&avail[2 + q->num], ++q->next_used, __ATOMIC_RELAXED);
     *ret_head = (uint16_t)elem[0];
     *ret_bytes = elem[1];
     if (elem[0] >= q->num || q->chain_length[elem[0]] == 0)

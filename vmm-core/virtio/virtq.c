@@ -34,15 +34,17 @@ struct virtq_used_elem {
 static_assert(sizeof(struct virtq_desc) == 16, "descriptor layout");
 static_assert(sizeof(struct virtq_used_elem) == 8, "used element layout");
 
-/* The rings are aligned (virtq_start checks), so these are single accesses. */
+/* The rings are aligned (virtq_start checks), so these are single accesses. What the driver wrote
+ * before it moved an index is there for who reads behind it, and the other way round: elements and
+ * the buffers they stand for are written before the index says so. */
 static uint16_t load16(const uint8_t *at)
 {
-    return *(const volatile uint16_t *)(const void *)at;
+    return __atomic_load_n((const uint16_t *)(const void *)at, __ATOMIC_ACQUIRE);
 }
 
 static void store16(uint8_t *at, uint16_t value)
 {
-    *(volatile uint16_t *)(void *)at = value;
+    __atomic_store_n((uint16_t *)(void *)at, value, __ATOMIC_RELEASE);
 }
 
 static uint32_t avail_bytes(uint16_t num)
@@ -133,8 +135,6 @@ int virtq_pop(struct virtq *vq, struct virtq_chain *ret_chain)
     uint16_t waiting = (uint16_t)(load16(vq->avail + 2) - vq->next_avail);
     if (waiting == 0)
         return 0;
-    /* Reads what the driver wrote before it moved the index. */
-    atomic_thread_fence(memory_order_acquire);
     uint16_t slot = vq->next_avail & (vq->num - 1);
     uint16_t head = load16(vq->avail + AVAIL_RING_OFFSET + 2u * slot);
     if (waiting > vq->num || !chain_walk(vq, head, ret_chain)) {
@@ -166,8 +166,6 @@ bool virtq_flush(struct virtq *vq)
 
     if (!vq->ready || vq->broken || vq->next_used == old)
         return false;
-    /* The elements, and the buffers they stand for, are there before the index says so. */
-    atomic_thread_fence(memory_order_release);
     store16(vq->used + 2, vq->next_used);
     vq->published = vq->next_used;
     /* The index is out before we look whether the driver wants to know: it writes its wish, then
