@@ -42,5 +42,5 @@ try_pool()
 for cpus in 2 4 8; do
     try_pool "cpus-$cpus" "$cpus"
 done
-spin='for i in 1 2 3; do setsid sh -c "while :; do :; done" </dev/null >/dev/null 2>&1 & done; sleep 1'
-try_pool busy-cpus 2 --warmup "$spin"
+spin='for i in 1 2 3 4 5; do setsid sh -c "while :; do :; done" </dev/null >/dev/null 2>&1 & done; sleep 1'
+try_pool busy-cpus 4 --warmup "$spin"

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Goal: Debian's stock kernel, unpatched, is a guest like the project's own: chosen by default on
-# hardware KVM, with all its devices, told of its cloning by VMGenID, and restorable from a snapshot
-# that was taken under load.
+# hardware KVM, with all its devices, and told of its cloning by VMGenID. (load.sh restores it under
+# load.)
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
-readonly restores=20
 poold_with_pool
 id=$(acquire)
 
@@ -54,20 +53,3 @@ clones_differ()
 }
 check 'its clones differ in boot id, random numbers and hostname' clones_differ
 "$voltctl" release "$first" && "$voltctl" release "$second" && "$voltctl" pool delete old --force
-
-# Timers on the way and a busy CPU when the snapshot is taken.
-busy='for i in 1 2 3 4; do setsid sh -c "while :; do usleep 2000; done" </dev/null >/dev/null 2>&1 & done;
- setsid sh -c "while :; do :; done" </dev/null >/dev/null 2>&1 & sleep 1'
-# shellcheck disable=SC2086 # several options
-check 'a pool whose snapshot is taken under timer load' \
-    "$voltctl" pool create busy --min 1 --max 4 ${E2E_POOL_OPTIONS:-} --warmup "${busy//$'\n'/}"
-for ((round = 1; round <= restores; round++)); do
-    restored()
-    {
-        local lease
-        lease=$("$voltctl" acquire busy --wait 300s) &&
-            guest "$lease" --timeout 120s -- sh -c 'read -r a b </proc/uptime; usleep 5000; read -r c d </proc/uptime; [ "$a" != "$c" ]' &&
-            "$voltctl" release "$lease"
-    }
-    check "restore $round under load runs on" restored
-done
