@@ -13,11 +13,12 @@
  *
  * Life of a VM as seen on its sockets (c: control, b: bell; > from poold, < to poold)
  *   boot:    <c HELLO, <b BANNER, <b PARKED, >c SNAPSHOT, <c SNAPSHOT_DONE, then poold closes it
- *   clone:   <c HELLO once VM, memslots and vCPU exist (this is a *shell*),
+ *   clone:   <c HELLO once it waits with all loaded that does not depend on time (a *shell*),
  *            >b WAKE(RESTORE), <b AWAKE, <b READY, and with PARK_AGAIN <b PARKED
  *            >b WAKE(LEASE), <b AWAKE: leased
  *            with DOORBELL_FLAG_HOLD it waits after <b AWAKE until >b GO
  *   A WAKE may be queued before HELLO: a cold restore is CLONE with its WAKE already in the bell.
+ *   Its HELLO follows its AWAKE.
  *   any:     <c EXITED with the reason, if it can; then EOF. EOF on control without EXITED is a
  *            crash (the template's CHILD_EXITED tells the wait status). SIGKILL is the normal way
  *            to end a VM. A VM whose control socket gets EOF (poold is gone) exits at once.

@@ -100,6 +100,7 @@ static enum doorbell_result ring_awake(struct vcpu *vcpu, uint32_t value)
     }
     doorbell_report(vm, CONTROL_AWAKE, bell->awake_ns, bell->loaded_ns - bell->wake_ns,
                     bell->awake_ns - bell->loaded_ns);
+    vm_introduce(vm);
     return DOORBELL_CONTINUE;
 }
 

@@ -380,8 +380,11 @@ static bool start_from_shell(struct vcpu *vcpu)
     if (!complete_exit(vcpu))
         return false;
     atomic_store(&vm->phase, VM_SHELL);
-    if (vm->shell_idle && !vm->doorbell.ops->pending(vm))
-        vm->shell_idle(vm, vm->shell_idle_context);
+    if (!vm->doorbell.ops->pending(vm)) {
+        if (vm->shell_idle)
+            vm->shell_idle(vm, vm->shell_idle_context);
+        vm_introduce(vm);
+    }
     pthread_mutex_unlock(&vm->run_lock);
     if (!wait_for_wake(vm, &msg))
         return false;
@@ -410,6 +413,7 @@ static bool vcpu_start(struct vcpu *vcpu)
     pthread_mutex_lock(&vm->run_lock);
     if (vm->restore_from)
         return start_from_shell(vcpu);
+    vm_introduce(vm);
     vm->first_run_ns = now_ns();
     atomic_store(&vm->phase, VM_RUNNING);
     return true;

@@ -39,7 +39,7 @@ static int set_memslots(struct vm *vm, struct err *err)
     return 0;
 }
 
-static int create_chips(struct vm *vm, const struct vm_config *config, struct err *err)
+static int create_chips(struct vm *vm, struct err *err)
 {
     struct kvm_pit_config pit = { 0 };
 
@@ -47,7 +47,7 @@ static int create_chips(struct vm *vm, const struct vm_config *config, struct er
         return err_set_errno(err, errno, "KVM_SET_TSS_ADDR");
     if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) < 0)
         return err_set_errno(err, errno, "KVM_CREATE_IRQCHIP");
-    if (config->pit && ioctl(vm->fd, KVM_CREATE_PIT2, &pit) < 0)
+    if (vm->has_pit && ioctl(vm->fd, KVM_CREATE_PIT2, &pit) < 0)
         return err_set_errno(err, errno, "KVM_CREATE_PIT2");
     return 0;
 }
@@ -98,32 +98,37 @@ static void init_fields(struct vm *vm, const struct kvm_host *kvm, const struct 
         vm->vcpu[i] = (struct vcpu){ .vm = vm, .index = i, .fd = -1 };
 }
 
-int vm_create(struct vm *vm, const struct kvm_host *kvm, struct guest_mem *mem,
-              const struct vm_config *config, struct err *err)
+int vm_init(struct vm *vm, const struct kvm_host *kvm, struct guest_mem *mem,
+            const struct vm_config *config, struct err *err)
 {
     int rc;
 
     if (config->vcpu_count < 1 || config->vcpu_count > VM_VCPUS_MAX)
         return err_set(err, EINVAL, "%u vCPUs: must be 1 to %u", config->vcpu_count, VM_VCPUS_MAX);
     init_fields(vm, kvm, config);
+    rc = create_loop(vm, err);
+    if (rc < 0) {
+        vm_destroy(vm);
+        return rc;
+    }
     vm->mem = *mem;
-    vm->fd = ioctl(kvm->fd, KVM_CREATE_VM, 0);
+    *mem = (struct guest_mem){ .fd = -1 };
+    return 0;
+}
+
+int vm_make(struct vm *vm, struct err *err)
+{
+    int rc;
+
+    vm->fd = ioctl(vm->kvm->fd, KVM_CREATE_VM, 0);
     rc = vm->fd < 0 ? err_set_errno(err, errno, "KVM_CREATE_VM") : 0;
     if (rc == 0)
         rc = set_memslots(vm, err);
     if (rc == 0)
-        rc = create_chips(vm, config, err);
+        rc = create_chips(vm, err);
     for (uint32_t i = 0; rc == 0 && i < vm->vcpu_count; i++)
         rc = create_vcpu(vm, i, err);
-    if (rc == 0)
-        rc = create_loop(vm, err);
-    if (rc < 0) {
-        vm->mem = (struct guest_mem){ .fd = -1 }; /* stays the caller's */
-        vm_destroy(vm);
-        return rc;
-    }
-    *mem = (struct guest_mem){ .fd = -1 };
-    return 0;
+    return rc;
 }
 
 int vm_add_device(struct vm *vm, struct device *dev, struct err *err)
@@ -279,6 +284,13 @@ enum control_exit_reason vm_loop_run(struct vm *vm)
     while (!atomic_load(&vm->end_ready))
         __builtin_ia32_pause(); /* the ending thread is between two stores */
     return (enum control_exit_reason)atomic_load(&vm->end_reason);
+}
+
+void vm_introduce(struct vm *vm)
+{
+    if (vm->introduce)
+        vm->introduce(vm);
+    vm->introduce = NULL;
 }
 
 /* ---- The end ---- */

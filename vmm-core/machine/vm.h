@@ -8,7 +8,8 @@
  *   vm_bell_ops) itself, so that a WAKE crosses no other thread. The other vCPUs get threads.
  *
  *   States of vCPU 0, and who may do what in each (enum vm_phase, vm->phase):
- *     NEW      vm_create done. Owner: the creating thread. vm_add_device, vm_boot_vcpus.
+ *     NEW      vm_init done. Owner: the creating thread, and of its devices the one that adds
+ *              them. vm_make, vm_add_device.
  *     SHELL    vCPU 0's thread waits on the bell; of `restore_from` everything is loaded but what
  *              depends on time, which the WAKE loads.
  *     RUNNING  in KVM_RUN or handling an exit. run_lock is held by vCPU 0's thread.
@@ -97,6 +98,10 @@ struct vm {
      * NULL: nothing. */
     void (*shell_idle)(struct vm *vm, const void *context);
     const void *shell_idle_context; /* borrowed */
+    /* Runs once, on vCPU 0's thread, when the VM is what it was made to be: a boot before the
+     * guest's first instruction, a shell when it waits for its WAKE, one whose WAKE was there
+     * before right after its answer. NULL: nothing, or done. */
+    void (*introduce)(struct vm *vm);
 
     pthread_mutex_t run_lock; /* held by vCPU 0's thread while RUNNING */
     _Atomic enum vm_phase phase;
@@ -124,11 +129,16 @@ struct vm_config {
     bool pit;            /* an 8254: costs a kernel thread each, and no modern guest needs it */
 };
 
-/* Creates the KVM VM over `mem` (laid out and mapped; moved into the vm), with memslots *before*
- * the interrupt chips (docs/host-kvm.md says why), vCPUs and the device thread's poller. On
- * failure mem stays the caller's. */
-int vm_create(struct vm *vm, const struct kvm_host *kvm, struct guest_mem *mem,
-              const struct vm_config *config, struct err *err);
+/* The VM without KVM's part: its fields, the device thread's poller, and `mem` (laid out and
+ * mapped; moved into the vm). Devices can be added from here on. On failure mem stays the caller's.
+ */
+int vm_init(struct vm *vm, const struct kvm_host *kvm, struct guest_mem *mem,
+            const struct vm_config *config, struct err *err);
+
+/* KVM's part: the VM over its memory, with memslots *before* the interrupt chips
+ * (docs/host-kvm.md says why), and the vCPUs. Touches nothing that devices use before they raise
+ * an interrupt, so that another thread can add and load them meanwhile. */
+int vm_make(struct vm *vm, struct err *err);
 
 /* Gives dev (transferred, also on failure) its window and place. -ENOSPC; -EEXIST when windows
  * overlap. NEW only. */
@@ -176,6 +186,9 @@ int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err);
 void vm_state_fini(struct vm_state *state);
 
 /* ---- vcpu.c, bus.c, doorbell.c: internal to machine/ ---- */
+
+/* Calls vm->introduce, the first time. */
+void vm_introduce(struct vm *vm);
 
 void *vcpu_thread_main(void *vcpu);
 void vm_signal_setup(void);

@@ -238,6 +238,9 @@ int program_run(struct options *options, struct err *err)
     if (rc < 0)
         return EXIT_SOFTWARE;
     machine.vm.created_ns = start_ns;
-    vm_serve(&machine, options->control_fd, options->bell_fd, options, &status, err);
-    return EXIT_SOFTWARE;
+    rc = vm_serve_start(&machine, options->control_fd, options->bell_fd, options, &status, NULL,
+                        NULL, err);
+    if (rc < 0)
+        return EXIT_SOFTWARE;
+    vm_serve_run(&machine, 0, err);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns a clone's making, from the fork to its shell: everything on the way of a cold restore, so
- * nothing here opens, parses or hashes a file. */
+ * nothing here opens, parses or hashes a file, and the two threads share it: KVM's part, the
+ * longest, on vCPU 0's thread, the devices and their thread's filter on the other. */
 #include <stdio.h>
 #include <string.h>
 
@@ -43,9 +44,39 @@ static bool sort_fds(const struct control_msg *msg, const int *fds, unsigned fd_
     return at == fd_count;
 }
 
-static int build(const struct clone_source *source, const struct control_msg *msg,
+/* What the device thread makes the machine's devices of. */
+struct furniture {
+    const struct clone_source *source;
+    struct machine_config config;
+};
+
+static int furnish(struct machine *machine, void *context, struct err *err)
+{
+    struct furniture *furniture = context;
+    int rc = machine_add_devices(machine, &furniture->config, err);
+
+    return rc == 0 ? machine_load_devices(machine, furniture->source->image, err) : rc;
+}
+
+static int configure(const struct clone_source *source, const struct control_msg *msg,
+                     struct clone_fds *fds, struct machine_config *ret_config, struct err *err)
+{
+    *ret_config = MACHINE_CONFIG_INIT;
+    disk_source_configure(source->disk, &fds->disk, ret_config);
+    ret_config->vm.vcpu_count = source->image->vm.vcpu_count;
+    ret_config->vm.pit = source->has_pit;
+    ret_config->vsock_dir_fd = take_fd(&fds->vsock_dir);
+    ret_config->vsock_listen_fd = take_fd(&fds->vsock_listen);
+    ret_config->has_balloon = source->has_balloon;
+    if (!source->has_net)
+        return 0;
+    return net_source_configure(&source->net, &fds->tap, msg->u.clone.mac, ret_config, err);
+}
+
+/* Confines the process and lays out what both of its threads work on. */
+static int begin(const struct clone_source *source, const struct control_msg *msg,
                  struct clone_fds *fds, struct sandbox_status *status, struct machine *machine,
-                 struct err *err)
+                 struct machine_config *ret_config, struct err *err)
 {
     struct sandbox_vm jail = { .uid = msg->u.clone.uid,
                                .gid = msg->u.clone.gid,
@@ -54,8 +85,6 @@ static int build(const struct clone_source *source, const struct control_msg *ms
                                .socket_dir_fd = fds->vsock_dir,
                                .file_bytes =
                                    fds->disk >= 0 ? disk_source_file_bytes(source->disk) : 0 };
-    struct machine_config config = MACHINE_CONFIG_INIT;
-    const struct vm_state *state = &source->image->vm;
     struct guest_mem mem;
     int rc;
 
@@ -64,21 +93,18 @@ static int build(const struct clone_source *source, const struct control_msg *ms
         rc = guest_mem_init(&mem, source->memory_bytes, err);
     if (rc == 0)
         rc = guest_mem_map_private(&mem, source->memory_fd, err);
-    if (rc < 0)
-        return rc;
-    disk_source_configure(source->disk, &fds->disk, &config);
-    config.vm.vcpu_count = state->vcpu_count;
-    config.vm.pit = source->has_pit;
-    config.vsock_dir_fd = take_fd(&fds->vsock_dir);
-    config.vsock_listen_fd = take_fd(&fds->vsock_listen);
-    config.has_balloon = source->has_balloon;
-    if (source->has_net)
-        rc = net_source_configure(&source->net, &fds->tap, msg->u.clone.mac, &config, err);
     if (rc == 0)
-        rc = machine_create(machine, source->kvm, &mem, &config, err);
+        rc = configure(source, msg, fds, ret_config, err);
+    return rc == 0 ? vm_init(&machine->vm, source->kvm, &mem, &ret_config->vm, err) : rc;
+}
+
+static int make(struct vm *vm, const struct vm_state *state, struct err *err)
+{
+    int rc = vm_make(vm, err);
+
     for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++)
-        rc = vm_set_cpuid(&machine->vm, i, state->vcpu[i].cpuid, state->vcpu[i].cpuid_count, err);
-    return rc == 0 ? machine_load_devices(machine, source->image, err) : rc;
+        rc = vm_set_cpuid(vm, i, state->vcpu[i].cpuid, state->vcpu[i].cpuid_count, err);
+    return rc;
 }
 
 /* The recorded working set, mapped in a few calls while nobody waits: fewer faults on the way to
@@ -108,19 +134,26 @@ int clone_main(const struct clone_source *source, const struct control_msg *msg,
                unsigned fd_count, uint64_t start_ns)
 {
     static struct machine machine; /* large, and lives as long as the process */
+    static struct furniture furniture;
     struct sandbox_status status = *source->status;
     struct clone_fds named;
     struct err err = { 0 };
 
     if (!sort_fds(msg, fds, fd_count, &named))
         return EXIT_SOFTWARE;
-    if (build(source, msg, &named, &status, &machine, &err) < 0)
-        return give_up(named.control, &err);
+    furniture.source = source;
+    int rc = begin(source, msg, &named, &status, &machine, &furniture.config, &err);
     close_fd(&named.cgroup);
-    machine.vm.created_ns = start_ns;
-    machine.vm.restore_from = &source->image->vm;
-    machine.vm.shell_idle = map_working_set;
-    machine.vm.shell_idle_context = source->working_set;
-    vm_serve(&machine, named.control, named.bell, source->options, &status, &err);
-    return give_up(named.control, &err);
+    if (rc == 0) {
+        machine.vm.created_ns = start_ns;
+        machine.vm.restore_from = &source->image->vm;
+        machine.vm.shell_idle = map_working_set;
+        machine.vm.shell_idle_context = source->working_set;
+        rc = vm_serve_start(&machine, named.control, named.bell, source->options, &status, furnish,
+                            &furniture, &err);
+    }
+    if (rc < 0)
+        return give_up(named.control, &err);
+    rc = make(&machine.vm, &source->image->vm, &err);
+    vm_serve_run(&machine, rc, &err);
 }

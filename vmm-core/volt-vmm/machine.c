@@ -90,21 +90,28 @@ static int (*const add_device[])(struct machine *, struct machine_config *, stru
     add_uart, add_i8042, add_vsock, add_rng, add_disk, add_net, add_balloon,
 };
 
+int machine_add_devices(struct machine *machine, struct machine_config *config, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(add_device); i++)
+        rc = add_device[i](machine, config, err);
+    return rc;
+}
+
 int machine_create(struct machine *machine, const struct kvm_host *kvm, struct guest_mem *mem,
                    struct machine_config *config, struct err *err)
 {
-    int rc = vm_create(&machine->vm, kvm, mem, &config->vm, err);
+    int rc = vm_init(&machine->vm, kvm, mem, &config->vm, err);
 
     if (rc < 0)
         return rc;
-    for (size_t i = 0; i < ARRAY_LEN(add_device); i++) {
-        rc = add_device[i](machine, config, err);
-        if (rc < 0) {
-            vm_destroy(&machine->vm);
-            return rc;
-        }
-    }
-    return 0;
+    rc = vm_make(&machine->vm, err);
+    if (rc == 0)
+        rc = machine_add_devices(machine, config, err);
+    if (rc < 0)
+        vm_destroy(&machine->vm);
+    return rc;
 }
 
 /* ---- State ---- */

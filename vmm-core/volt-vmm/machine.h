@@ -47,7 +47,12 @@ struct machine_config {
         .vm = { .vcpu_count = 1 }, .vsock_dir_fd = -1, .vsock_listen_fd = -1, .console_log_fd = -1 \
     }
 
-/* Creates VM and devices over mem (moved on success). 0 or -errno. */
+/* Adds the devices to machine->vm, which vm_init has set up. The thread that will be the device
+ * thread, or before there is one. 0 or -errno: what was added stays the vm's. */
+int machine_add_devices(struct machine *machine, struct machine_config *config, struct err *err);
+
+/* Creates VM and devices over mem (moved; on failure it is freed or still the caller's, as mem
+ * tells). 0 or -errno. */
 int machine_create(struct machine *machine, const struct kvm_host *kvm, struct guest_mem *mem,
                    struct machine_config *config, struct err *err);
 

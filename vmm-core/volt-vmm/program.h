@@ -51,10 +51,18 @@ int clone_main(const struct clone_source *source, const struct control_msg *msg,
 /* Once a process, before vm_serve and before clones are forked. 0 or -errno. */
 int vm_serve_prepare(struct err *err);
 
-/* The rest of a VM's life once its machine is made: starts the device thread, which says HELLO and
- * serves poold, and runs vCPU 0 on the calling thread. Ends the process; returns, with -errno, only
- * when it could not begin. */
-int vm_serve(struct machine *machine, int control_fd, int bell_fd, const struct options *options,
-             struct sandbox_status *status, struct err *err);
+/* Work on a machine's devices, on the thread that will serve them. 0 or -errno. */
+typedef int (*vm_furnish)(struct machine *machine, void *context, struct err *err);
+
+/* Starts the device thread of a machine that vm_init has set up: it furnishes the machine (NULL:
+ * that is done), confines itself and waits for vm_serve_run. The caller goes on with KVM's part
+ * meanwhile. -errno only when it could not begin. */
+int vm_serve_start(struct machine *machine, int control_fd, int bell_fd,
+                   const struct options *options, struct sandbox_status *status, vm_furnish furnish,
+                   void *context, struct err *err);
+
+/* The rest of a VM's life: the device thread serves poold, vCPU 0 runs on the calling thread. rc, err: how the caller's part of the making went; a failure of either part is told to
+ * poold. Ends the process. */
+void vm_serve_run(struct machine *machine, int rc, const struct err *err) __attribute__((noreturn));
 
 #endif
