@@ -47,7 +47,13 @@ check 'a pool of a folder' fails_saying 125 'neither a regular file' "$voltctl" 
 
 create()
 {
-    "$voltctl" pool create "$@" --min 1 --max 4 >"$1.created" 2>&1
+    # shellcheck disable=SC2086 # several options
+    "$voltctl" pool create "$@" --min 1 --max 4 ${E2E_POOL_OPTIONS:-} >"$1.created" 2>&1
+}
+# created NAME STATUS: for check, with what was said if it was not
+created()
+{
+    [ "$2" = 0 ] || { cat "$1.created"; return 1; }
 }
 
 create small --image small --memory 64M --warmup 'echo warmed >/warm' &
@@ -70,7 +76,7 @@ fi
 # check runs in a subshell, which can't wait for our jobs
 wait "$small_job"; small_made=$?
 wait "$raw_job"; raw_made=$?
-check 'a pool of an image' test "$small_made" = 0
+check 'a pool of an image' created small "$small_made"
 one=$(acquire small) two=$(acquire small)
 check 'its root is the image' prints small guest "$one" -- cat /etc/name
 check 'with what the warm-up wrote' prints warmed guest "$two" -- cat /warm
@@ -83,7 +89,7 @@ check 'an image in use stays' fails_saying 125 "pool 'small' uses" image delete 
 check 'one that is not goes' image delete again
 check 'without harm to the others' image verify small
 
-check 'a pool of a file' test "$raw_made" = 0
+check 'a pool of a file' created raw "$raw_made"
 one=$(acquire raw) two=$(acquire raw)
 first_bytes="busybox dd if=/dev/vda bs=4096 count=8 2>/dev/null | busybox md5sum"
 wanted=$(head -c 32768 disk.img | md5sum)
@@ -97,7 +103,7 @@ check 'leases go' "$voltctl" release --all
 
 if [ -n "$debian_job" ]; then
     wait "$debian_job"
-    check 'a pool of a Debian' test $? = 0
+    check 'a pool of a Debian' created deb $?
     check 'apt-get runs' bash -c "'$voltctl' run deb -- apt-get --version | grep -q '^apt '"
     check 'and its root can be written' prints changed "$voltctl" run deb -- sh -c 'echo changed >/etc/motd; cat /etc/motd'
 else

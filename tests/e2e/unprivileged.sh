@@ -37,7 +37,7 @@ case ${UNPRIVILEGED_INSIDE:-} in
     : "${VOLT_KERNEL:=$("$UNPRIVILEGED_ROOT/guest-init/kernel/build-kernel" | tail -n 1)}"
     export UNPRIVILEGED_ROOT VOLT_BUILD VOLT_KERNEL
     if [ "$(id -u)" = 0 ]; then
-        reason=$(unshare -m bash -c 'mount -t tmpfs tmpfs /mnt && mknod /mnt/kvm c 10 232 && : <>/mnt/kvm &&
+        reason=$(unshare -m bash -c 'mount -t tmpfs tmpfs /tmp && mknod /tmp/kvm c 10 232 && : <>/tmp/kvm &&
             setpriv --reuid=65534 --regid=65534 --clear-groups true' 2>&1) ||
             skip_all "root cannot make /dev/kvm somebody else's here: $reason"
         scratch=$(mktemp -d /tmp/volt-e2e-XXXXXX) || exit 1
