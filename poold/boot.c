@@ -15,18 +15,17 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "boot_process.h"
 #include "daemon.h"
 #include "hosted.h"
 #include "link.h"
 #include "log.h"
 #include "pool_disk.h"
-#include "process.h"
 #include "snapstore.h"
 #include "warmup.h"
 #include "work.h"
 
 #define SNAPSHOT_TIMEOUT_MS 60000
-#define IMAGE_CMDLINE "volt.root=/dev/vda" /* volt-init goes into it */
 /* For the progress display, where no boot of this kernel is known. */
 #define BOOT_MS_EXPECTED 12000
 
@@ -35,6 +34,8 @@ struct boot {
     struct hosted_pool *hosted;
     struct snapstore_job job;
     struct pool_disk disk; /* until the VM has it */
+    struct vm_dir dir;     /* whose uid and id (for its control group) are the VM's */
+    bool dir_taken;
     uv_timer_t timer;
     pid_t pid;                      /* 0: not running */
     bool begun, parked, committing; /* transaction open; VM parked; SNAPSHOT_DONE came */
@@ -56,6 +57,10 @@ static void boot_maybe_free(struct boot *boot)
     if (!boot->ended || boot->work_out || boot->timer_open || boot->link_open)
         return;
     hosted->boot = NULL;
+    if (boot->dir_taken) { /* with it go the uid and the control group */
+        vm_dirs_give_back(&hosted->daemon->vm_dirs, &boot->dir);
+        vm_dirs_pump(&hosted->daemon->vm_dirs);
+    }
     if (!boot->cancelled) {
         if (boot->err.code)
             hosted_boot_failed(hosted, boot->err.msg);
@@ -409,94 +414,23 @@ static const struct link_ops boot_link_ops = {
     .released = on_released,
 };
 
-/* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
-#define BOOT_ARGS (24 + POOL_DISK_ARGS_MAX)
-struct boot_args {
-    struct pool_disk_args disk;
-    char net[POOL_NET_OPTION_BYTES];
-    char cmdline[CMDLINE_BYTES + 32];
-    char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_log[2 * PATH_MAX];
-    char *argv[BOOT_ARGS];
-};
-
-static void args_fill(struct boot_args *args, struct boot *boot)
-{
-    struct hosted_pool *hosted = boot->hosted;
-    struct pool_spec *spec = &hosted->spec;
-    unsigned n = 0;
-
-    snprintf(args->memory, sizeof args->memory, "%llu", (unsigned long long)spec->memory_bytes);
-    snprintf(args->vcpus, sizeof args->vcpus, "%u", spec->vcpus);
-    snprintf(args->control_fd, sizeof args->control_fd, "%d", SPAWN_FIRST_FD);
-    snprintf(args->bell_fd, sizeof args->bell_fd, "%d", SPAWN_FIRST_FD + 1);
-    snprintf(args->console_log, sizeof args->console_log, "%s/%s.console.log",
-             hosted->daemon->config.run_dir, hosted->pool.name);
-    snprintf(args->cmdline, sizeof args->cmdline, "%s%s%s", spec->image[0] ? IMAGE_CMDLINE : "",
-             spec->image[0] && spec->cmdline[0] ? " " : "", spec->cmdline);
-    pool_disk_args(spec, &boot->disk, boot->job.txn.disk_fd, SPAWN_FIRST_FD + 2, &args->disk);
-    pool_net_option(&spec->net, args->net);
-    const struct {
-        const char *name;
-        char *value;
-    } rows[] = {
-        { "--control-fd", args->control_fd },
-        { "--bell-fd", args->bell_fd },
-        { "--kernel", spec->kernel },
-        { "--memory", args->memory },
-        { "--vcpus", args->vcpus },
-        { "--console-log", args->console_log },
-        { "--initrd", spec->initrd },
-        { "--cmdline", args->cmdline },
-        { "--net", args->net },
-    };
-    args->argv[n++] = hosted->daemon->config.volt_vmm;
-    args->argv[n++] = (char *)(uintptr_t) "run";
-    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
-        if (!*rows[i].value)
-            continue;
-        args->argv[n++] = (char *)(uintptr_t)rows[i].name;
-        args->argv[n++] = rows[i].value;
-    }
-    if (spec->balloon)
-        args->argv[n++] = (char *)(uintptr_t) "--balloon";
-    for (unsigned i = 0; i < args->disk.argc; i++)
-        args->argv[n++] = args->disk.argv[i];
-    args->argv[n] = NULL;
-}
-
 static int boot_spawn(struct boot *boot, struct err *err)
 {
-    _cleanup_free_ struct boot_args *args = malloc(sizeof *args);
-    int control[2], bell[2] = { -1, -1 }, fds[2 + POOL_DISK_FDS_MAX], pidfd, rc;
+    struct boot_process process;
+    int rc = vm_dirs_take(&boot->hosted->daemon->vm_dirs, &boot->dir);
 
-    if (!args)
-        return err_set(err, ENOMEM, "out of memory");
-    args_fill(args, boot);
-    rc = link_socketpair(control);
     if (rc < 0)
-        return err_set_errno(err, -rc, "can't make a socket pair");
-    rc = link_socketpair(bell);
-    if (rc < 0) {
-        close(control[0]);
-        close(control[1]);
-        return err_set_errno(err, -rc, "can't make a socket pair");
-    }
-    fds[0] = control[1];
-    fds[1] = bell[1];
-    memcpy(fds + 2, args->disk.fds, args->disk.fd_count * sizeof fds[0]);
-    rc = spawn_process(args->argv, fds, 2 + args->disk.fd_count, &boot->pid, &pidfd, err);
-    close(control[1]);
-    close(bell[1]);
-    if (rc < 0) {
-        boot->pid = 0;
-        close(control[0]);
-        close(bell[0]);
+        return err_set_errno(err, -rc, "can't make a folder for the boot VM");
+    boot->dir_taken = true;
+    rc = boot_process_start(boot->hosted, &boot->disk, boot->job.txn.disk_fd, &boot->dir, &process,
+                            err);
+    if (rc < 0)
         return rc;
-    }
+    boot->pid = process.pid;
     /* All three, as the link takes over what it is given even when it fails. */
-    bool attached = link_attach(&boot->link, LINK_CONTROL, control[0]) == 0;
-    attached &= link_attach(&boot->link, LINK_BELL, bell[0]) == 0;
-    attached &= link_attach(&boot->link, LINK_PIDFD, pidfd) == 0;
+    bool attached = link_attach(&boot->link, LINK_CONTROL, process.control_fd) == 0;
+    attached &= link_attach(&boot->link, LINK_BELL, process.bell_fd) == 0;
+    attached &= link_attach(&boot->link, LINK_PIDFD, process.pidfd) == 0;
     if (!attached) {
         kill(boot->pid, SIGKILL);
         waitpid(boot->pid, NULL, 0);

@@ -119,6 +119,26 @@ struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, in
     return job;
 }
 
+unsigned vm_groups_make(struct vm_groups *groups, const char *id,
+                        const struct cgroup_limits *limits, int ret_fds[CGROUP_HIERARCHIES_MAX])
+{
+    struct err err = { 0 };
+    unsigned count = 0;
+    int rc;
+
+    if (groups->host.hierarchy_count == 0)
+        return 0;
+    rc = cgroup_group_create(&groups->host, id, limits, &err);
+    if (rc == 0) {
+        rc = cgroup_group_open(&groups->host, id, ret_fds, &count, &err);
+        if (rc < 0)
+            cgroup_group_remove(&groups->host, id);
+    }
+    if (rc < 0)
+        log_warn("VM %s has no control group: %s", id, err.msg);
+    return rc < 0 ? 0 : count;
+}
+
 void vm_groups_abandon(struct vm_group_job *job)
 {
     if (job)

@@ -33,6 +33,11 @@ void vm_groups_fini(struct vm_groups *groups);
 struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, int pidfd,
                                     const struct cgroup_limits *limits,
                                     void (*done)(void *data, bool joined), void *data);
+/* Makes group `id` with these limits for a process that is yet to be started, which joins by
+ * writing "0" to each of ret_fds (the caller's). Their number; 0 where there are no groups or one
+ * can't be made, which is logged. Takes about 0.1 ms. */
+unsigned vm_groups_make(struct vm_groups *groups, const char *id,
+                        const struct cgroup_limits *limits, int ret_fds[CGROUP_HIERARCHIES_MAX]);
 /* `data` is going away: done will not be called. NULL is fine. */
 void vm_groups_abandon(struct vm_group_job *job);
 

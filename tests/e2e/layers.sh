@@ -88,6 +88,28 @@ killed_vm_dies_alone()
         guest "$two" true
 }
 
+# The VM that boots to be snapshotted: the process behind the one that poold started, which is pid 1
+# of its namespace. Nobody waits for the end of its boot.
+boot_pid()
+{
+    pgrep -P "$(pgrep -f -- "volt-vmm run .*$VOLT_RUN_DIR/boots.console.log" | head -n 1)"
+}
+boot_uid()
+{
+    sed -n 's/^Uid:[ \t]*\([0-9]*\).*/\1/p' "/proc/$(boot_pid)/status"
+}
+boot_runs_with_own_uid()
+{
+    local uid
+    uid=$(boot_uid) && [ -n "$uid" ] && [ "$uid" != 0 ] &&
+        [ "$uid" != "$(threads_status Uid | cut -f 1)" ] || { echo "uid '$uid'"; return 1; }
+}
+boot_in_own_group()
+{
+    grep -q "memory.*/volt-[0-9a-f]*/[0-9a-f]\{16\}$" "/proc/$(boot_pid)/cgroup" ||
+        grep -q "^0::.*/volt-[0-9a-f]*/[0-9a-f]\{16\}$" "/proc/$(boot_pid)/cgroup"
+}
+
 for layer in seccomp capabilities landlock namespaces; do
     check "the lease says: $layer" has_layer $layer
 done
@@ -96,6 +118,18 @@ if grep -q 'control groups of VMs: .*no memory controller' "$log"; then
 else
     check 'a control group of its own' until_true 5 in_own_group
 fi
+check 'a pool begins to boot' "$voltctl" pool create boots --memory 64M --no-wait
+if grep -q 'control groups of VMs: .*no memory controller' "$log"; then
+    skip 'the VM that boots has a control group of its own' 'cgroups are not writable here'
+else
+    check 'the VM that boots has a control group of its own' until_true 5 boot_in_own_group
+fi
+if [ "$(id -u)" = 0 ]; then
+    check 'the VM that boots has a uid of its own' until_true 5 boot_runs_with_own_uid
+else
+    skip 'the VM that boots has a uid of its own' 'needs root'
+fi
+check 'the pool is deleted while it boots' "$voltctl" pool delete boots
 check 'capabilities: none in any set' capabilities_are_empty
 check 'no_new_privs on every thread' prints 1 threads_status NoNewPrivs
 check 'seccomp: filters on every thread' filters_are_two

@@ -30,6 +30,7 @@
 
 #include "base/err.h"
 
+#define SANDBOX_CGROUPS_MAX 8u
 #define SANDBOX_KEEP_ID ((uint32_t)-1) /* uid, gid: do not switch */
 
 /* Which layers to set up. All are on by default; switching one off is for debugging and measuring,
@@ -71,7 +72,8 @@ int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsi
 /* What one VM gets of its own. */
 struct sandbox_vm {
     uint32_t uid, gid; /* SANDBOX_KEEP_ID: keep. Needs a sandbox_enter as root */
-    int cgroup_fds[8]; /* cgroup.procs files open for writing, one a hierarchy; borrowed */
+    /* cgroup.procs files open for writing, one a hierarchy; borrowed. */
+    int cgroup_fds[SANDBOX_CGROUPS_MAX];
     unsigned cgroup_count;
     int socket_dir_fd;   /* directory (O_PATH will do) that becomes the VM's root directory, in
                             which it may connect to sockets, and no more;

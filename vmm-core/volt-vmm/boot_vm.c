@@ -15,6 +15,9 @@
 #include "volt-vmm/net_source.h"
 #include "volt-vmm/program.h"
 
+/* Those of program_run beside the disk's and the control group's. */
+#define BOOT_FDS 9u
+
 struct boot_files {
     int kernel_fd, initrd_fd, log_fd, cpu_template_fd;
 };
@@ -198,8 +201,9 @@ int program_run(struct options *options, struct err *err)
     static struct disk_source disk = DISK_SOURCE_INIT;
     struct net_source net;
     struct sandbox_status status = { 0 };
-    struct sandbox_vm jail = { .uid = SANDBOX_KEEP_ID,
-                               .gid = SANDBOX_KEEP_ID,
+    struct sandbox_vm jail = { .uid = options->uid,
+                               .gid = options->uid,
+                               .cgroup_count = options->cgroup_fds,
                                .socket_dir_fd = -1,
                                .file_bytes = GUEST_RAM_BYTES_MAX };
     uint64_t start_ns = now_ns();
@@ -219,17 +223,22 @@ int program_run(struct options *options, struct err *err)
         rc = kvm_host_list_msrs(&kvm, err);
     if (rc == 0)
         rc = disk_source_open(&disk, options, err);
-    int keep[9 + DISK_SOURCE_FDS_MAX] = {
+    int keep[BOOT_FDS + SANDBOX_CGROUPS_MAX + DISK_SOURCE_FDS_MAX] = {
         options->control_fd,   options->bell_fd,       files.kernel_fd,
         files.initrd_fd,       files.log_fd,           kvm.fd,
         files.cpu_template_fd, options->disk_delta_fd, net.fd
     };
+    unsigned keep_count = BOOT_FDS;
+    for (unsigned i = 0; i < options->cgroup_fds; i++)
+        keep[keep_count++] = jail.cgroup_fds[i] = options->cgroup_fd + (int)i;
+    keep_count += disk_source_fds(&disk, keep + keep_count);
     jail.file_bytes = MAX_OF(jail.file_bytes, disk_source_file_bytes(&disk));
     if (rc == 0)
-        rc = sandbox_enter(&options->sandbox, keep, 9 + disk_source_fds(&disk, keep + 9), &status,
-                           err);
+        rc = sandbox_enter(&options->sandbox, keep, keep_count, &status, err);
     if (rc == 0)
         rc = sandbox_enter_vm(&options->sandbox, &jail, &status, err);
+    for (unsigned i = 0; i < options->cgroup_fds; i++)
+        close(jail.cgroup_fds[i]);
     if (rc == 0)
         rc = build(&machine, &kvm, options, &files, &disk, &net, err);
     if (rc == 0)

@@ -38,6 +38,9 @@ static const struct option_row {
     { "--disk-map-fd", OPTION_FD, offsetof(struct options, disk_map_fd) },
     { "--disk-files", OPTION_U32, offsetof(struct options, disk_files) },
     { "--disk-delta-fd", OPTION_FD, offsetof(struct options, disk_delta_fd) },
+    { "--uid", OPTION_U32, offsetof(struct options, uid) },
+    { "--cgroup-fd", OPTION_FD, offsetof(struct options, cgroup_fd) },
+    { "--cgroup-fds", OPTION_U32, offsetof(struct options, cgroup_fds) },
     { "--disk-bandwidth", OPTION_SIZE, offsetof(struct options, disk_bandwidth) },
     { "--disk-iops", OPTION_U32, offsetof(struct options, disk_iops) },
 };
@@ -102,6 +105,8 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
                                .disk_fd = -1,
                                .disk_map_fd = -1,
                                .disk_delta_fd = -1,
+                               .uid = SANDBOX_KEEP_ID,
+                               .cgroup_fd = -1,
                                .sandbox = SANDBOX_CONFIG_ALL };
 
     for (int i = 0; i < argc; i++) {
@@ -129,6 +134,9 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
     if (options.vcpu_count < 1 || options.vcpu_count > VM_VCPUS_MAX)
         return err_set(err, EINVAL, "--vcpus %u: must be 1 to %u", options.vcpu_count,
                        VM_VCPUS_MAX);
+    if (options.cgroup_fds > SANDBOX_CGROUPS_MAX || (options.cgroup_fds && options.cgroup_fd < 0))
+        return err_set(err, EINVAL, "--cgroup-fds %u: at most %u, with --cgroup-fd",
+                       options.cgroup_fds, SANDBOX_CGROUPS_MAX);
     *ret_options = options;
     return 0;
 }

@@ -34,6 +34,11 @@ struct options {
     int disk_delta_fd;       /* of a boot VM: what it writes to; -1: the disk is read-only */
     uint64_t disk_bandwidth; /* bytes a second; 0: no limit */
     uint32_t disk_iops;
+    /* Of a boot VM under poold: uid and gid to run as, SANDBOX_KEEP_ID: keep; cgroup.procs files
+     * to join by, cgroup_fds of them from cgroup_fd on. */
+    uint32_t uid;
+    int cgroup_fd;
+    uint32_t cgroup_fds;
     struct sandbox_config sandbox;
 };
 

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the start of a boot VM's process; see boot_process.h. */
+#include "boot_process.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "link.h"
+#include "process.h"
+#include "vm_groups.h"
+
+#define IMAGE_CMDLINE "volt.root=/dev/vda" /* volt-init goes into it */
+
+/* control and bell, then the disk's, then those of the control group. */
+#define BOOT_FDS_MAX (2 + POOL_DISK_FDS_MAX + CGROUP_HIERARCHIES_MAX)
+static_assert(BOOT_FDS_MAX <= SPAWN_FDS_MAX, "spawn_process takes them");
+
+/* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
+#define BOOT_ARGS_MAX (32 + POOL_DISK_ARGS_MAX)
+struct boot_args {
+    char *argv[BOOT_ARGS_MAX];
+    int fds[BOOT_FDS_MAX]; /* SPAWN_FIRST_FD and up in the process; borrowed */
+    unsigned fd_count;
+    int group_fds[CGROUP_HIERARCHIES_MAX];
+    unsigned group_count;
+    struct pool_disk_args disk;
+    char net[POOL_NET_OPTION_BYTES];
+    char cmdline[CMDLINE_BYTES + 32];
+    char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_log[2 * PATH_MAX];
+    char uid[12], cgroup_fd[8], cgroup_fds[8];
+};
+
+static void number_put(char *text, size_t bytes, unsigned number)
+{
+    snprintf(text, bytes, "%u", number);
+}
+
+static void texts_fill(struct boot_args *args, const struct hosted_pool *hosted,
+                       const struct vm_dir *dir)
+{
+    const struct pool_spec *spec = &hosted->spec;
+
+    snprintf(args->memory, sizeof args->memory, "%llu", (unsigned long long)spec->memory_bytes);
+    number_put(args->vcpus, sizeof args->vcpus, spec->vcpus);
+    number_put(args->control_fd, sizeof args->control_fd, SPAWN_FIRST_FD);
+    number_put(args->bell_fd, sizeof args->bell_fd, SPAWN_FIRST_FD + 1);
+    snprintf(args->console_log, sizeof args->console_log, "%s/%s.console.log",
+             hosted->daemon->config.run_dir, hosted->pool.name);
+    snprintf(args->cmdline, sizeof args->cmdline, "%s%s%s", spec->image[0] ? IMAGE_CMDLINE : "",
+             spec->image[0] && spec->cmdline[0] ? " " : "", spec->cmdline);
+    pool_net_option(&spec->net, args->net);
+    if (dir->uid != UINT32_MAX)
+        number_put(args->uid, sizeof args->uid, dir->uid);
+    if (args->group_count) {
+        number_put(args->cgroup_fd, sizeof args->cgroup_fd,
+                   SPAWN_FIRST_FD + args->fd_count - args->group_count);
+        number_put(args->cgroup_fds, sizeof args->cgroup_fds, args->group_count);
+    }
+}
+
+static void argv_fill(struct boot_args *args, struct hosted_pool *hosted)
+{
+    struct pool_spec *spec = &hosted->spec;
+    unsigned n = 0;
+    const struct {
+        const char *name;
+        char *value; /* "": left out */
+    } rows[] = {
+        { "--control-fd", args->control_fd },
+        { "--bell-fd", args->bell_fd },
+        { "--kernel", spec->kernel },
+        { "--memory", args->memory },
+        { "--vcpus", args->vcpus },
+        { "--console-log", args->console_log },
+        { "--initrd", spec->initrd },
+        { "--cmdline", args->cmdline },
+        { "--net", args->net },
+        { "--uid", args->uid },
+        { "--cgroup-fd", args->cgroup_fd },
+        { "--cgroup-fds", args->cgroup_fds },
+    };
+    static_assert(2 + 2 * ARRAY_LEN(rows) + 1 + POOL_DISK_ARGS_MAX + 1 <= BOOT_ARGS_MAX,
+                  "program and subcommand, rows, --balloon, the disk's, NULL");
+
+    args->argv[n++] = hosted->daemon->config.volt_vmm;
+    args->argv[n++] = (char *)(uintptr_t) "run";
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!*rows[i].value)
+            continue;
+        args->argv[n++] = (char *)(uintptr_t)rows[i].name;
+        args->argv[n++] = rows[i].value;
+    }
+    if (spec->balloon)
+        args->argv[n++] = (char *)(uintptr_t) "--balloon";
+    for (unsigned i = 0; i < args->disk.argc; i++)
+        args->argv[n++] = args->disk.argv[i];
+    args->argv[n] = NULL;
+}
+
+/* It counts what it writes into its snapshot, too: up to all of its memory, until that is on disk.
+ */
+static void group_make(struct boot_args *args, const struct hosted_pool *hosted,
+                       const struct vm_dir *dir)
+{
+    const struct pool_spec *spec = &hosted->spec;
+    const struct cgroup_limits limits = {
+        .memory_bytes = 2 * spec->memory_bytes + VM_GROUP_EXTRA_BYTES,
+        .pids = spec->vcpus + VM_GROUP_EXTRA_PIDS,
+        .cpu_weight = spec->cpu_weight,
+        .cpu_percent = spec->cpu_percent,
+    };
+
+    args->group_count =
+        vm_groups_make(&hosted->daemon->vm_groups, dir->id, &limits, args->group_fds);
+}
+
+static void fds_fill(struct boot_args *args, int control_fd, int bell_fd)
+{
+    args->fds[args->fd_count++] = control_fd;
+    args->fds[args->fd_count++] = bell_fd;
+    for (unsigned i = 0; i < args->disk.fd_count; i++)
+        args->fds[args->fd_count++] = args->disk.fds[i];
+    for (unsigned i = 0; i < args->group_count; i++)
+        args->fds[args->fd_count++] = args->group_fds[i];
+}
+
+static int sockets_make(int control[2], int bell[2], struct err *err)
+{
+    int rc = link_socketpair(control);
+
+    if (rc == 0) {
+        rc = link_socketpair(bell);
+        if (rc < 0) {
+            close(control[0]);
+            close(control[1]);
+        }
+    }
+    return rc < 0 ? err_set_errno(err, -rc, "can't make a socket pair") : 0;
+}
+
+int boot_process_start(struct hosted_pool *hosted, const struct pool_disk *disk, int delta_fd,
+                       const struct vm_dir *dir, struct boot_process *ret_process, struct err *err)
+{
+    _cleanup_free_ struct boot_args *args = calloc(1, sizeof *args);
+    int control[2], bell[2], rc;
+
+    if (!args)
+        return err_set(err, ENOMEM, "out of memory");
+    rc = sockets_make(control, bell, err);
+    if (rc < 0)
+        return rc;
+    pool_disk_args(&hosted->spec, disk, delta_fd, SPAWN_FIRST_FD + 2, &args->disk);
+    group_make(args, hosted, dir);
+    fds_fill(args, control[1], bell[1]);
+    texts_fill(args, hosted, dir);
+    argv_fill(args, hosted);
+    *ret_process = (struct boot_process){ .control_fd = control[0], .bell_fd = bell[0] };
+    rc = spawn_process(args->argv, args->fds, args->fd_count, &ret_process->pid,
+                       &ret_process->pidfd, err);
+    close(control[1]);
+    close(bell[1]);
+    for (unsigned i = 0; i < args->group_count; i++)
+        close(args->group_fds[i]);
+    if (rc < 0) {
+        close(control[0]);
+        close(bell[0]);
+    }
+    return rc;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The process of a boot VM: its arguments, sockets, ids and control group. Loop thread only. */
+#ifndef VOLT_POOLD_BOOT_PROCESS_H
+#define VOLT_POOLD_BOOT_PROCESS_H
+
+#include <sys/types.h>
+
+#include "daemon.h"
+#include "pool_disk.h"
+
+struct boot_process {
+    pid_t pid;
+    int pidfd, control_fd, bell_fd; /* the caller's */
+};
+
+/* Starts `volt-vmm run` for the pool's kernel, with dir's uid as its own and in a control group by
+ * dir's id, which goes when dir is given back (vm_dirs.h). disk and delta_fd as for pool_disk_args;
+ * all stay the caller's. 0 or -errno with a sentence; then nothing runs. */
+int boot_process_start(struct hosted_pool *hosted, const struct pool_disk *disk, int delta_fd,
+                       const struct vm_dir *dir, struct boot_process *ret_process, struct err *err);
+
+#endif
