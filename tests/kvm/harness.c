@@ -153,7 +153,7 @@ void harness_create_smp(struct harness *h, const char *name, uint32_t vcpu_count
 
     open_kvm(h);
     ck_assert_int_eq(guest_mem_init(&mem, HARNESS_RAM_BYTES, &err), 0);
-    ck_assert_int_eq(guest_mem_map_new(&mem, &err), 0);
+    ck_assert_int_eq(guest_mem_map_new(&mem, false, &err), 0);
     write_page_tables(&mem);
     load_program(&mem, name);
     create_machine(h, &mem, vcpu_count);

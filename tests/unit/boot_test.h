@@ -30,7 +30,7 @@ static inline void test_memory(struct guest_mem *mem, uint64_t ram_bytes)
     struct err err;
 
     ck_assert_msg(guest_mem_init(mem, ram_bytes, &err) == 0, "%s", err.msg);
-    ck_assert_msg(guest_mem_map_new(mem, &err) == 0, "%s", err.msg);
+    ck_assert_msg(guest_mem_map_new(mem, false, &err) == 0, "%s", err.msg);
 }
 
 /* A vmlinux in small: two load segments, a PVH note, entries in the first one. */

@@ -25,7 +25,7 @@ struct vm *fake_vm_create(void)
 
     must(vm != NULL, "memory");
     must(guest_mem_init(&vm->mem, GUEST_RAM_BYTES_MIN, &err) == 0, "guest memory");
-    must(guest_mem_map_new(&vm->mem, &err) == 0, "mapping guest memory");
+    must(guest_mem_map_new(&vm->mem, false, &err) == 0, "mapping guest memory");
     vm->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     must(vm->epoll_fd >= 0, "epoll");
     return vm;

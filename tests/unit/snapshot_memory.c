@@ -28,7 +28,7 @@ static void mem_make(struct guest_mem *mem, uint64_t bytes)
     struct err err = { 0 };
 
     ck_ok(guest_mem_init(mem, bytes, &err), err);
-    ck_ok(guest_mem_map_new(mem, &err), err);
+    ck_ok(guest_mem_map_new(mem, false, &err), err);
 }
 
 static struct snapshot_memory_expect seal(int fd, uint64_t ram_bytes)

@@ -41,8 +41,9 @@ struct guest_mem {
  * a multiple of 2 MiB. */
 int guest_mem_init(struct guest_mem *mem, uint64_t ram_bytes, struct err *err);
 
-/* Maps a new, zeroed memfd, shared: for a VM that boots. */
-int guest_mem_map_new(struct guest_mem *mem, struct err *err);
+/* Maps a new, zeroed memfd, shared: for a VM that boots. With huge_pages it is of 2 MiB pages, all
+ * taken from those that the host has reserved (hugetlbfs); -ENOSPC: it has too few. */
+int guest_mem_map_new(struct guest_mem *mem, bool huge_pages, struct err *err);
 
 /* Maps file_fd (borrowed; at least ram_bytes long) MAP_PRIVATE: for a restored VM. Page faults read
  * just their page of the file, as the way to the first answer touches few pages, far apart, until

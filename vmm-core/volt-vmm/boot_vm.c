@@ -169,7 +169,7 @@ static int build(struct machine *machine, const struct kvm_host *kvm, const stru
     disk_source_configure(disk, &(int){ options->disk_delta_fd }, &config);
     int rc = guest_mem_init(&mem, options->memory_bytes, err);
     if (rc == 0)
-        rc = guest_mem_map_new(&mem, err);
+        rc = guest_mem_map_new(&mem, options->huge_pages, err);
     if (rc == 0 && net->given)
         rc = net_source_configure(net, &net->fd, NULL, &config, err);
     if (rc == 0)

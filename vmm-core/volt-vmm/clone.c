@@ -85,9 +85,12 @@ static int begin(const struct clone_source *source, const struct control_msg *ms
                                .socket_dir_fd = fds->vsock_dir,
                                .file_bytes =
                                    fds->disk >= 0 ? disk_source_file_bytes(source->disk) : 0 };
+    /* It may be asked for snapshots. */
+    const uint64_t snapshot_bytes = source->options->api_socket ? GUEST_RAM_BYTES_MAX : 0;
     struct guest_mem mem;
     int rc;
 
+    jail.file_bytes = MAX_OF(jail.file_bytes, snapshot_bytes);
     rc = sandbox_enter_vm(&source->options->sandbox, &jail, status, err);
     if (rc == 0)
         rc = guest_mem_init(&mem, source->memory_bytes, err);

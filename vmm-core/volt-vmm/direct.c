@@ -4,44 +4,26 @@
  * How it works
  *   The VM is a child process with the same two sockets that poold gives it, so everything about it
  *   is the same: sandbox, doorbell, snapshot. This process keeps what the VM must not have: the
- *   terminal, the snapshot's directory, the right to open files. Its states follow the messages:
- *   first PARKED -> snapshot (if asked for) -> WAKE -> AWAKE -> READY -> live, until EXITED or EOF.
+ *   terminal, the API socket, the snapshot's directory, the right to open files. Its states follow
+ *   the messages: first PARKED -> snapshot (if asked for) -> WAKE -> AWAKE -> READY -> live, then
+ *   for each snapshot over the API PARKED -> snapshot -> WAKE, until EXITED or EOF.
  */
 #include "volt-vmm/direct.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <termios.h>
 
 #include "base/util.h"
-#include "snapshot/host.h"
-#include "snapshot/store.h"
+#include "volt-vmm/direct_internal.h"
+#include "volt-vmm/program.h"
 
 #define CONSOLE_ESCAPE 0x1d /* Ctrl-] */
-
-struct direct {
-    struct options *options;
-    struct net_source net;
-    pid_t child;
-    int control, bell, console, signals; /* console -1: none */
-    struct termios terminal;             /* as it was before */
-    bool terminal_raw;
-    bool ended;
-    int status; /* exit status once ended */
-    int store_fd;
-    bool snapshotting;
-    struct snapshot_txn txn;
-    struct manifest manifest;
-    uint64_t start_ns;
-};
 
 /* ---- The VM's process ---- */
 
@@ -61,7 +43,7 @@ static int start_child(struct direct *d, struct err *err)
         d->options->bell_fd = bell[1];
         close(control[0]);
         close(bell[0]);
-        setsid(); /* Ctrl-C on the terminal is ours */
+        setsid(); /* Ctrl-C on the terminal is ours; and all its processes can be stopped */
         int status =
             d->options->restore ? program_restore(d->options, err) : program_run(d->options, err);
         program_report_failure(d->options, err); /* the parent says it */
@@ -74,12 +56,20 @@ static int start_child(struct direct *d, struct err *err)
     return 0;
 }
 
-static int send_wake(struct direct *d, struct err *err)
+int direct_send(int socket_fd, struct control_msg *msg, int fd, const char *doing, struct err *err)
+{
+    int rc = control_send(socket_fd, msg, &fd, fd >= 0);
+
+    return rc < 0 ? err_set_errno(err, -rc, "%s", doing) : 0;
+}
+
+int direct_wake(struct direct *d, enum doorbell_op op, struct err *err)
 {
     struct control_msg msg = { .type = CONTROL_WAKE };
     uint8_t id[16];
 
-    msg.u.wake.op = DOORBELL_OP_RESTORE;
+    msg.u.wake.op = op;
+    msg.u.wake.flags = d->options->api_socket ? DOORBELL_FLAG_PARK_LATER : 0;
     random_bytes(&msg.u.wake.nonce, sizeof msg.u.wake.nonce);
     random_bytes(id, sizeof id);
     memcpy(msg.u.wake.generation_id, id, sizeof id);
@@ -87,67 +77,15 @@ static int send_wake(struct direct *d, struct err *err)
     snprintf(msg.u.wake.hostname, sizeof msg.u.wake.hostname, "volt-%02x%02x%02x%02x", id[0], id[1],
              id[2], id[3]);
     net_source_fill_wake(&d->net, &msg);
-    int rc = control_send(d->bell, &msg, NULL, 0);
-    return rc < 0 ? err_set_errno(err, -rc, "waking the VM") : 0;
+    return direct_send(d->bell, &msg, -1, "waking the VM", err);
 }
 
-/* ---- Snapshot ---- */
-
-static int begin_snapshot(struct direct *d, struct err *err)
+/* The whole group: what runs the VM is not the child itself where it has a pid namespace. */
+void direct_pause(struct direct *d, bool pause)
 {
-    char parent[MANIFEST_PATH_BYTES], name[MANIFEST_PATH_BYTES];
-    const struct options *o = d->options;
-    struct manifest *m = &d->manifest;
-    int rc;
-
-    snprintf(parent, sizeof parent, "%s", o->snapshot_to);
-    snprintf(name, sizeof name, "%s", o->snapshot_to);
-    d->store_fd = open(dirname(parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (d->store_fd < 0)
-        return err_set_errno(err, errno, "opening the directory of '%s'", o->snapshot_to);
-    snprintf(m->volt_version, sizeof m->volt_version, "%s", VOLT_VERSION);
-    snprintf(m->cmdline, sizeof m->cmdline, "%s", o->cmdline ? o->cmdline : "");
-    m->memory_bytes = o->memory_bytes;
-    m->vcpus = o->vcpu_count;
-    host_cpu_detect(&m->cpu);
-    rc = manifest_blob_fill(&m->kernel, o->kernel, err);
-    if (rc == 0 && o->initrd)
-        rc = manifest_blob_fill(&m->initrd, o->initrd, err);
-    return rc < 0 ? rc : snapshot_create_begin(d->store_fd, basename(name), &d->txn, err);
-}
-
-static int ask_snapshot(struct direct *d, struct err *err)
-{
-    struct control_msg msg = { .type = CONTROL_SNAPSHOT };
-    int rc = begin_snapshot(d, err);
-
-    if (rc < 0)
-        return rc;
-    int fds[] = { d->txn.state_fd, d->txn.memory_fd };
-    d->snapshotting = true;
-    rc = control_send(d->control, &msg, fds, ARRAY_LEN(fds));
-    return rc < 0 ? err_set_errno(err, -rc, "asking for the snapshot") : 0;
-}
-
-static int on_snapshot_done(struct direct *d, const struct control_msg *msg, struct err *err)
-{
-    if (msg->u.snapshot_done.error) {
-        snapshot_create_abort(&d->txn);
-        return err_set(err, msg->u.snapshot_done.error, "snapshot: %.*s",
-                       (int)sizeof msg->u.snapshot_done.detail, msg->u.snapshot_done.detail);
-    }
-    d->manifest.stopped_us = msg->u.snapshot_done.stopped_ns / NS_PER_US;
-    int rc = snapshot_create_commit(&d->txn, &d->manifest, err);
-    if (rc < 0)
-        return rc;
-    fprintf(stderr, "volt-vmm: snapshot '%s': %.1f MiB of memory, guest stopped %.1f ms\n",
-            d->options->snapshot_to, (double)msg->u.snapshot_done.memory_data_bytes / 1048576.0,
-            (double)msg->u.snapshot_done.stopped_ns / 1e6);
-    d->options->snapshot_to = NULL;
-    if (d->options->console)
-        return send_wake(d, err);
-    d->ended = true;
-    return 0;
+    if (d->child > 0 && d->paused != pause)
+        kill(-d->child, pause ? SIGSTOP : SIGCONT);
+    d->paused = pause;
 }
 
 /* ---- Messages ---- */
@@ -169,20 +107,42 @@ static int on_bell(struct direct *d, const struct control_msg *msg, struct err *
         return 0;
     case CONTROL_READY:
         print_progress(d, "ready", msg);
+        d->ready = true;
         return 0;
     case CONTROL_PARKED:
-        return d->options->snapshot_to ? ask_snapshot(d, err) : send_wake(d, err);
+        return d->snapshot_to[0] ? direct_snapshot_ask(d, err)
+                                 : direct_wake(d, DOORBELL_OP_RESTORE, err);
     default:
         return 0;
     }
+}
+
+/* A snapshot that was asked for over the API may fail: the VM goes on. */
+static int on_snapshot_done(struct direct *d, const struct control_msg *msg, struct err *err)
+{
+    int rc = direct_snapshot_done(d, msg, err);
+
+    if (d->ready) {
+        direct_api_snapshot(d, msg, rc < 0 ? err : NULL);
+        err->code = 0;
+        return direct_wake(d, DOORBELL_OP_LEASE, err);
+    }
+    if (rc < 0)
+        return rc;
+    if (d->options->console || d->options->api_socket)
+        return direct_wake(d, DOORBELL_OP_RESTORE, err);
+    d->ended = true;
+    return 0;
 }
 
 static int on_control(struct direct *d, const struct control_msg *msg, struct err *err)
 {
     if (msg->type == CONTROL_SNAPSHOT_DONE)
         return on_snapshot_done(d, msg, err);
+    if (msg->type == CONTROL_STATS)
+        direct_api_stats(d, msg);
     if (msg->type == CONTROL_HELLO && d->options->restore)
-        return send_wake(d, err);
+        return direct_wake(d, DOORBELL_OP_RESTORE, err);
     if (msg->type == CONTROL_EXITED) {
         enum control_exit_reason reason = (enum control_exit_reason)msg->u.exited.reason;
 
@@ -228,11 +188,11 @@ static int attach_console(struct direct *d, struct err *err)
         return 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return err_set_errno(err, errno, "creating the console's socket");
-    int rc = control_send(d->control, &msg, &pair[1], 1);
+    int rc = direct_send(d->control, &msg, pair[1], "attaching the console", err);
     close(pair[1]);
     d->console = pair[0];
     if (rc < 0)
-        return err_set_errno(err, -rc, "attaching the console");
+        return rc;
     if (tcgetattr(STDIN_FILENO, &d->terminal) == 0) {
         struct termios raw = d->terminal;
 
@@ -243,7 +203,7 @@ static int attach_console(struct direct *d, struct err *err)
     return 0;
 }
 
-static void stop(struct direct *d)
+void direct_stop(struct direct *d)
 {
     struct control_msg msg = { .type = CONTROL_STOP };
 
@@ -284,36 +244,63 @@ static int watch_signals(struct direct *d, struct err *err)
     return d->signals < 0 ? err_set_errno(err, errno, "watching signals") : 0;
 }
 
+enum polled { CONTROL, BELL, SIGNALS, CONSOLE, INPUT, AGENT, POLLED_COUNT };
+
+/* The agent's failures are the snapshot's, not the VM's. */
+static void serve_agent(struct direct *d)
+{
+    struct err err = { 0 };
+
+    if (direct_snapshot_agent(d, &err) < 0) {
+        direct_snapshot_abort(d);
+        direct_api_snapshot(d, NULL, &err);
+    }
+}
+
+static int serve_ready(struct direct *d, struct pollfd *polled, struct err *err)
+{
+    bool escape = false;
+    int rc = polled[BELL].revents ? receive(d, d->bell, err) : 0;
+
+    if (rc == 0 && polled[BELL].revents & POLLHUP)
+        polled[BELL].fd = -1;
+    if (rc == 0 && polled[CONTROL].revents)
+        rc = receive(d, d->control, err);
+    if (polled[CONSOLE].revents && !copy_some(d->console, STDOUT_FILENO, NULL))
+        polled[CONSOLE].fd = -1;
+    if (polled[INPUT].revents && !copy_some(STDIN_FILENO, d->console, &escape))
+        polled[INPUT].fd = -1;
+    if (polled[AGENT].revents)
+        serve_agent(d);
+    if (polled[SIGNALS].revents || escape) {
+        direct_pause(d, false); /* or it would not hear of it */
+        direct_stop(d);
+        polled[SIGNALS].fd = -1; /* once is enough */
+    }
+    return rc;
+}
+
 static int serve(struct direct *d, struct err *err)
 {
-    enum { CONTROL, BELL, SIGNALS, CONSOLE, INPUT };
-    struct pollfd polled[] = { [CONTROL] = { .fd = d->control, .events = POLLIN },
-                               [BELL] = { .fd = d->bell, .events = POLLIN },
-                               [SIGNALS] = { .fd = d->signals, .events = POLLIN },
-                               [CONSOLE] = { .fd = d->console, .events = POLLIN },
-                               [INPUT] = { .fd = d->console >= 0 ? STDIN_FILENO : -1,
-                                           .events = POLLIN } };
+    struct pollfd polled[POLLED_COUNT + DIRECT_API_CONNECTIONS + 1] = {
+        [CONTROL] = { .fd = d->control, .events = POLLIN },
+        [BELL] = { .fd = d->bell, .events = POLLIN },
+        [SIGNALS] = { .fd = d->signals, .events = POLLIN },
+        [CONSOLE] = { .fd = d->console, .events = POLLIN },
+        [INPUT] = { .fd = d->console >= 0 ? STDIN_FILENO : -1, .events = POLLIN },
+        [AGENT] = { .events = POLLIN },
+    };
     int rc = 0;
 
     while (rc == 0 && !d->ended) {
-        bool escape = false;
+        unsigned api = direct_api_poll(&d->api, polled + POLLED_COUNT);
 
-        if (poll(polled, ARRAY_LEN(polled), -1) < 0)
+        polled[AGENT].fd = d->agent_fd;
+        if (poll(polled, POLLED_COUNT + api, -1) < 0)
             continue;
-        if (polled[BELL].revents)
-            rc = receive(d, d->bell, err);
-        if (rc == 0 && polled[BELL].revents & POLLHUP)
-            polled[BELL].fd = -1;
-        if (rc == 0 && polled[CONTROL].revents)
-            rc = receive(d, d->control, err);
-        if (polled[CONSOLE].revents && !copy_some(d->console, STDOUT_FILENO, NULL))
-            polled[CONSOLE].fd = -1;
-        if (polled[INPUT].revents && !copy_some(STDIN_FILENO, d->console, &escape))
-            polled[INPUT].fd = -1;
-        if (polled[SIGNALS].revents || escape) {
-            stop(d);
-            polled[SIGNALS].fd = -1; /* once is enough */
-        }
+        rc = serve_ready(d, polled, err);
+        if (rc == 0)
+            direct_api_serve(d, polled + POLLED_COUNT, api);
     }
     /* What the guest printed last. */
     while (rc == 0 && d->console >= 0 && poll(&polled[CONSOLE], 1, 0) == 1 &&
@@ -326,10 +313,55 @@ static void finish(struct direct *d)
 {
     if (d->terminal_raw)
         tcsetattr(STDIN_FILENO, TCSANOW, &d->terminal);
+    direct_api_close(d);
     if (d->child > 0) {
+        direct_pause(d, false);
         close_fd(&d->control); /* tells it to end, if it has not */
         waitpid(d->child, NULL, 0);
     }
+    direct_snapshot_abort(d);
+}
+
+static int check_options(const struct options *o, struct err *err)
+{
+    if (!o->kernel == !o->restore)
+        return err_set(err, EINVAL, "give either --kernel FILE or --restore DIR");
+    if (o->restore && o->snapshot_to)
+        return err_set(err, EINVAL,
+                       "--snapshot-to goes with --kernel; of a restored VM, "
+                       "--api-socket takes snapshots");
+    if (o->restore && o->huge_pages)
+        return err_set(err, EINVAL,
+                       "--huge-pages goes with --kernel: a restored VM maps the "
+                       "file of its snapshot, which has small pages");
+    return 0;
+}
+
+/* What must be there before the VM's process. */
+static int prepare(struct direct *d, struct err *err)
+{
+    struct options *o = d->options;
+    int rc = direct_manifest_fill(d, err);
+
+    if (rc == 0 && d->net.link[0]) {
+        rc = net_source_resolve(&d->net, o->net, d->net_text, err);
+        o->net = d->net_text;
+    }
+    if (rc == 0 && o->snapshot_to)
+        rc = direct_snapshot_begin(d, o->snapshot_to, err);
+    if (rc == 0 && o->snapshot_to && o->disk)
+        rc = snapshot_create_disk(&d->txn, err);
+    if (rc == 0)
+        rc = direct_disk_open(o, &d->manifest, o->snapshot_to ? &d->txn : NULL, err);
+    if (rc == 0 && o->disk_delta_fd < 0)
+        close_fd(&d->txn.disk_fd);
+    if (rc == 0 && o->snapshot_to && o->disk_delta_fd >= 0 && (o->console || o->api_socket))
+        rc = err_set(err, EINVAL,
+                     "with a disk that it writes to, the VM ends with --snapshot-to: without "
+                     "--console and --api-socket, or with --disk FILE,ro");
+    if (rc == 0 && o->api_socket)
+        rc = direct_api_open(d, o->api_socket, err);
+    return rc;
 }
 
 int program_direct(struct options *options, struct err *err)
@@ -337,20 +369,22 @@ int program_direct(struct options *options, struct err *err)
     static struct direct d; /* its manifest is large */
     int rc;
 
-    d = (struct direct){
-        .options = options, .control = -1, .bell = -1, .console = -1, .signals = -1, .store_fd = -1
-    };
-    if (!options->kernel == !options->restore) {
-        err_set(err, EINVAL, "give either --kernel FILE or --restore DIR");
+    d = (struct direct){ .options = options,
+                         .control = -1,
+                         .bell = -1,
+                         .console = -1,
+                         .signals = -1,
+                         .store_fd = -1,
+                         .agent_fd = -1,
+                         .txn = { .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1 },
+                         .api.listen_fd = -1 };
+    for (unsigned i = 0; i < DIRECT_API_CONNECTIONS; i++)
+        d.api.call[i].fd = -1;
+    if (check_options(options, err) < 0 || net_source_parse(options->net, &d.net, err) < 0)
         return EXIT_BAD_USAGE;
-    }
-    if (options->restore && options->snapshot_to) {
-        err_set(err, EINVAL, "--snapshot-to goes with --kernel");
-        return EXIT_BAD_USAGE;
-    }
-    if (net_source_parse(options->net, &d.net, err) < 0)
-        return EXIT_BAD_USAGE;
-    rc = start_child(&d, err);
+    rc = prepare(&d, err);
+    if (rc == 0)
+        rc = start_child(&d, err);
     if (rc == 0)
         rc = watch_signals(&d, err);
     if (rc == 0)

@@ -37,7 +37,8 @@ int disk_source_open(struct disk_source *disk, const struct options *options, st
 {
     disk->limit = (struct rate_limit_config){ .bytes = { .per_s = options->disk_bandwidth },
                                               .ops = { .per_s = options->disk_iops } };
-    disk->writable = options->disk_delta_fd >= 0;
+    disk->in_place = options->disk_in_place;
+    disk->writable = disk->in_place || options->disk_delta_fd >= 0;
     if (!disk_given(options))
         return 0;
     if (options->disk_map_fd >= 0)
@@ -114,7 +115,7 @@ void disk_source_configure(const struct disk_source *disk, int *delta_fd,
     d->base_fd = disk->has_map ? -1 : shared_fd(disk->base_fd, delta_fd);
     d->map = disk->has_map ? &disk->map : NULL;
     d->read_only = !disk->writable;
-    if (!disk->writable)
+    if (!disk->writable || disk->in_place)
         return;
     if (disk->delta_fd >= 0)
         d->delta_fd[d->delta_count++] = shared_fd(disk->delta_fd, delta_fd);

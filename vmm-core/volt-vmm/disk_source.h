@@ -16,6 +16,7 @@ struct disk_source {
     struct disk_map map;
     bool has_map;
     bool writable;
+    bool in_place;  /* writes go to the base: of a VM that boots without a snapshot */
     uint64_t bytes; /* 0: there is no disk */
     struct rate_limit_config limit;
 };

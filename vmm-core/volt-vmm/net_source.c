@@ -5,12 +5,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/util.h"
 
-#define NET_TEXT_BYTES 256u
 #define MTU_MIN 68u
 
 /* Seen by a boot VM's guest, and until volt-init gives it its own. */
@@ -123,6 +125,25 @@ static int set_key(struct net_source *net, const char *word, struct err *err)
                    word);
 }
 
+static const char kind_expected[] = "expected tap, user, tap=LINK or macvtap=LINK";
+
+static int set_kind(struct net_source *net, char *kind, struct err *err)
+{
+    char *link = strchr(kind, '=');
+
+    if (link)
+        *link++ = '\0';
+    net->macvtap = strcmp(kind, "macvtap") == 0;
+    net->offloads = net->macvtap || strcmp(kind, "tap") == 0;
+    if ((!net->offloads && strcmp(kind, "user") != 0) || (link && !net->offloads) ||
+        (!link && net->macvtap))
+        return err_set(err, EINVAL, "--net: '%s': %s", kind, kind_expected);
+    if (link && (!*link || strlen(link) >= sizeof net->link || strchr(link, '/')))
+        return err_set(err, EINVAL, "--net: '%s': no name of a network link", link);
+    snprintf(net->link, sizeof net->link, "%s", link ? link : "");
+    return 0;
+}
+
 int net_source_parse(const char *text, struct net_source *ret_net, struct err *err)
 {
     struct net_source net = { .given = text != NULL, .fd = -1 };
@@ -134,15 +155,82 @@ int net_source_parse(const char *text, struct net_source *ret_net, struct err *e
     if (text && strlen(text) >= sizeof words)
         return err_set(err, EINVAL, "--net: longer than %zu characters", sizeof words - 1);
     snprintf(words, sizeof words, "%s", text ? text : "");
-    const char *kind = text ? strsep(&rest, ",") : NULL;
-    if (kind && strcmp(kind, "tap") != 0 && strcmp(kind, "user") != 0)
-        return err_set(err, EINVAL, "--net: '%s': expected tap or user", kind);
-    net.offloads = kind && strcmp(kind, "tap") == 0;
-    while (kind && rest && rc == 0)
+    if (text)
+        rc = set_kind(&net, strsep(&rest, ","), err);
+    while (text && rest && rc == 0)
         rc = set_key(&net, strsep(&rest, ","), err);
+    if (rc == 0 && net.link[0] && net.fd >= 0)
+        rc = err_set(err, EINVAL, "--net: give 'fd' or the name of a link, not both");
     if (rc == 0)
         *ret_net = net;
     return rc;
+}
+
+/* ---- Links by name ---- */
+
+static int open_tap(struct net_source *net, unsigned flags, struct err *err)
+{
+    struct ifreq request = { .ifr_flags = (short)flags };
+    _cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        return err_set_errno(err, errno, "--net: /dev/net/tun");
+    memcpy(request.ifr_name, net->link, sizeof net->link);
+    if (ioctl(fd, TUNSETIFF, &request) < 0)
+        return err_set_errno(err, errno,
+                             errno == EBUSY ? "--net: another program has the tap '%s'"
+                             : errno == EINVAL
+                                 ? "--net: '%s' is no tap with one queue (ip tuntap add mode tap)"
+                                 : "--net: the tap '%s'",
+                             net->link);
+    net->fd = take_fd(&fd);
+    return 0;
+}
+
+/* The node of a macvtap is /dev/tapINDEX; frames for it are those to its own MAC. */
+static int open_macvtap(struct net_source *net, unsigned flags, struct err *err)
+{
+    struct ifreq request = { .ifr_flags = (short)flags }, mac = { 0 };
+    _cleanup_close_ int fd = -1;
+    char path[32];
+
+    snprintf(path, sizeof path, "/dev/tap%u", if_nametoindex(net->link));
+    fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_set_errno(err, errno,
+                             errno == EBUSY ? "--net: another program has the macvtap '%s' (%s)"
+                                            : "--net: '%s' is no macvtap with a node %s",
+                             net->link, path);
+    memcpy(mac.ifr_name, net->link, sizeof net->link);
+    if (ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, SIOCGIFHWADDR, &mac) < 0)
+        return err_set_errno(err, errno, "--net: the macvtap '%s'", net->link);
+    if (memcmp(net->mac, default_mac, sizeof net->mac) != 0 &&
+        memcmp(net->mac, mac.ifr_hwaddr.sa_data, sizeof net->mac) != 0)
+        return err_set(err, EINVAL, "--net: the macvtap '%s' has a MAC already: leave 'mac' out",
+                       net->link);
+    memcpy(net->mac, mac.ifr_hwaddr.sa_data, sizeof net->mac);
+    net->fd = take_fd(&fd);
+    return 0;
+}
+
+int net_source_resolve(struct net_source *net, const char *text, char ret_text[NET_TEXT_BYTES],
+                       struct err *err)
+{
+    const unsigned flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+    const char *rest = strchr(text, ',');
+    const uint8_t *mac = net->mac;
+
+    /* TUNSETIFF would make one that goes with the VM. */
+    if (if_nametoindex(net->link) == 0)
+        return err_set(err, ENODEV, "--net: there is no link '%s'", net->link);
+    int rc = net->macvtap ? open_macvtap(net, flags, err) : open_tap(net, flags, err);
+    if (rc < 0)
+        return rc;
+    if (snprintf(ret_text, NET_TEXT_BYTES, "tap,fd=%d%s,mac=%02x:%02x:%02x:%02x:%02x:%02x", net->fd,
+                 rest ? rest : "", mac[0], mac[1], mac[2], mac[3], mac[4],
+                 mac[5]) >= (int)NET_TEXT_BYTES)
+        return err_set(err, EINVAL, "--net: longer than %u characters", NET_TEXT_BYTES - 1);
+    return 0;
 }
 
 int net_source_configure(const struct net_source *net, int *fd, const uint8_t *mac,

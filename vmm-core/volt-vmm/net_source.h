@@ -9,10 +9,14 @@
 #include "control.h"
 #include "volt-vmm/machine.h"
 
+#define NET_TEXT_BYTES 256u
+
 struct net_source {
     bool given;
     bool offloads; /* what a card without a back end offers: a tap's, or a stream's */
     int fd;        /* borrowed; -1: none */
+    char link[16]; /* of a tap or macvtap that the kind names; "": none */
+    bool macvtap;
     uint8_t mac[6];
     uint16_t mtu; /* 0: not told to the guest */
     struct rate_limit_config limit;
@@ -21,9 +25,16 @@ struct net_source {
     uint8_t ipv4_prefix_bits;
 };
 
-/* Parses KIND[,KEY=VALUE]...; KIND is tap or user. text NULL: none is given. -EINVAL with a
- * sentence. */
+/* Parses KIND[,KEY=VALUE]...; KIND is tap, user, tap=LINK or macvtap=LINK. text NULL: none is given.
+ * -EINVAL with a sentence. */
 int net_source_parse(const char *text, struct net_source *ret_net, struct err *err);
+
+/* Opens the tap or macvtap that `text` (parsed into *net) names, if it names one, and writes a text
+ * with its fd instead, which stays open for the process's life. A macvtap has the MAC of its link.
+ * Needs the rights to (CAP_NET_ADMIN, or to be the link's owner). 0; -EBUSY: another program has
+ * it; or another -errno with a sentence. */
+int net_source_resolve(struct net_source *net, const char *text, char ret_text[NET_TEXT_BYTES],
+                       struct err *err);
 
 /* Describes the card to `config` (has_net). *fd (taken) is its back end, -1: it leads nowhere. mac
  * NULL: the source's. 0 or -errno with a sentence. */

@@ -22,9 +22,12 @@ struct options {
     const char *console_log;
     const char *net; /* net_source.h; NULL: no network */
     bool balloon;
+    bool huge_pages; /* memory in pages of 2 MiB */
     /* Without a daemon. */
     const char *restore;     /* directory of a snapshot to restore instead of booting */
     const char *snapshot_to; /* directory to snapshot to at the first PARK */
+    const char *disk;        /* FILE[,ro|,rw] */
+    const char *api_socket;  /* where to listen */
     bool console;            /* join the terminal to the serial console */
     /* Sockets and files that poold passes by number; -1: not given. */
     int control_fd, bell_fd, snapshot_fd;
@@ -32,6 +35,7 @@ struct options {
     int disk_fd, disk_map_fd;
     uint32_t disk_files;
     int disk_delta_fd;       /* of a boot VM: what it writes to; -1: the disk is read-only */
+    bool disk_in_place;      /* without a delta, writes go to disk_fd itself */
     uint64_t disk_bandwidth; /* bytes a second; 0: no limit */
     uint32_t disk_iops;
     /* Of a boot VM under poold: uid and gid to run as, SANDBOX_KEEP_ID: keep; cgroup.procs files

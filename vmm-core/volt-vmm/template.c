@@ -367,7 +367,7 @@ int program_restore(struct options *options, struct err *err)
     static struct template t = { .signal_fd = -1, .disk = DISK_SOURCE_INIT };
     uint64_t start_ns = now_ns();
     struct control_msg msg = { .type = CONTROL_CLONE };
-    int fds[3] = { options->control_fd, options->bell_fd };
+    int fds[4] = { options->control_fd, options->bell_fd };
     unsigned fd_count = 2;
 
     msg.u.clone.uid = msg.u.clone.gid = SANDBOX_KEEP_ID;
@@ -379,8 +379,12 @@ int program_restore(struct options *options, struct err *err)
     if (net_source_parse(options->net, &t.source.net, err) < 0)
         return EXIT_BAD_USAGE;
     memcpy(msg.u.clone.mac, t.source.net.mac, sizeof msg.u.clone.mac);
+    if (options->disk_delta_fd >= 0) { /* in the order of their bits */
+        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_DISK;
+        fds[fd_count++] = options->disk_delta_fd;
+    }
     if (t.source.net.fd >= 0) {
-        msg.u.clone.extra_fds = CONTROL_CLONE_FD_TAP;
+        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_TAP;
         fds[fd_count++] = t.source.net.fd;
     }
     if (template_prepare(&t, options, fds, fd_count, err) < 0)

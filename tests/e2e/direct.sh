@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: volt-vmm without a daemon: a VM with a disk booted, snapshotted and restored, its API socket,
+# and what it says when it is used wrongly.
+# Method: one boot with a disk and --snapshot-to; restores of that with the console, and with the
+# API, which snapshots, pauses, resumes and shuts down.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+vmm=$VOLT_BUILD/vmm-core/volt-vmm/volt-vmm
+initrd=$VOLT_BUILD/guest-init/initramfs.cpio
+snapshots=$work/snapshots
+disk=$work/disk.img
+socket=$work/api.sock
+mkdir "$snapshots"
+{ echo on-the-disk; head -c 1048576 /dev/zero; } >"$disk"
+truncate -s 2M "$disk"
+
+# ---- What is refused ----
+refused()
+{
+    fails_saying "$@" </dev/null
+}
+check "neither --kernel nor --restore is refused" refused 64 "give either" "$vmm" --console
+check "a disk that is not there is told" \
+    refused 70 "the disk '/nowhere'" "$vmm" --kernel "$VOLT_KERNEL" --disk /nowhere
+check "a disk that is none is told" \
+    refused 70 "neither a regular file nor a block device" "$vmm" --kernel "$VOLT_KERNEL" --disk /dev/null
+check "a snapshot's disk is not written to" \
+    refused 70 "must stay as it is" "$vmm" --kernel "$VOLT_KERNEL" --disk "$disk,rw" \
+    --snapshot-to "$snapshots/no"
+check "huge pages of a snapshot are refused" \
+    refused 64 "goes with --kernel" "$vmm" --restore "$snapshots/no" --huge-pages
+if [ "$(awk '/^HugePages_Free/ { print $2 }' /proc/meminfo)" = 0 ]; then
+    check "a host without huge pages is told what to do" \
+        refused 75 "vm.nr_hugepages" "$vmm" --kernel "$VOLT_KERNEL" --huge-pages
+fi
+check "nothing of it is left" prints "" ls -A "$snapshots"
+
+# ---- A boot, into a snapshot ----
+[ "$VOLT_KERNEL" != auto ] || {
+    skip "a boot" "volt-vmm by itself needs the path of a kernel"
+    exit 0
+}
+boot()
+{
+    timeout $((120 * ${E2E_PATIENCE:-1})) "$vmm" --kernel "$VOLT_KERNEL" --initrd "$initrd" --memory 128M "$@"
+}
+check "a VM with a disk boots into a snapshot" \
+    boot --disk "$disk" --snapshot-to "$snapshots/one" --balloon
+check "the snapshot has what was written to the disk" test -s "$snapshots/one/disk"
+check "a disk that changed since is refused" \
+    refused 75 "was changed after" bash -c 'cp "$1" "$2" && "$3" --restore "$4" --disk "$2"' - \
+    "$disk" "$work/other.img" "$vmm" "$snapshots/one"
+
+# ---- On the console ----
+# on_console LINE VOLT-VMM-OPTION...: into $work/console, what the console shows for it
+on_console()
+{
+    local line=$1
+    shift
+    : >"$work/console"
+    { until_true 120 grep -q 'ready after' "$work/console" >&2; echo "$line"; sleep 4; printf '\035'; } |
+        timeout $((180 * ${E2E_PATIENCE:-1})) "$vmm" "$@" --console >"$work/console" 2>&1
+}
+reads_disk()
+{
+    on_console 'head -n 1 /dev/vda' --restore "$snapshots/one"
+    grep -q '^on-the-disk' "$work/console" || { cat "$work/console"; return 1; }
+}
+check "a restored VM reads its disk" reads_disk
+writes_disk()
+{
+    on_console 'dd if=/proc/version of=/dev/vda conv=fsync' "$@"
+    grep -q '0+1 records out' "$work/console" || { cat "$work/console"; return 1; }
+}
+writes_delta()
+{
+    writes_disk --restore "$snapshots/one" && prints on-the-disk head -n 1 "$disk"
+}
+check "what it writes is not in the file" writes_delta
+cp "$disk" "$work/own.img"
+writes_file()
+{
+    writes_disk --kernel "$VOLT_KERNEL" --initrd "$initrd" --disk "$work/own.img,rw" &&
+        prints Linux head -c 5 "$work/own.img"
+}
+check "with ,rw it is" writes_file
+in_use()
+{
+    (flock -x 9 && refused 70 "in use by another VM" "$vmm" --kernel "$VOLT_KERNEL" --disk "$disk") 9<"$disk"
+}
+check "a disk that another VM writes to is refused" in_use
+
+# ---- The API ----
+api()
+{
+    curl -sS --max-time $((60 * ${E2E_PATIENCE:-1})) --unix-socket "$socket" "$@"
+}
+state_is()
+{
+    [ "$(api http://vm/ | json state)" = "$1" ]
+}
+answers()
+{
+    local status=$1 got
+    shift
+    got=$(api -o "$work/body" -w '%{http_code}' "$@") || return 1
+    [ "$got" = "$status" ] || { echo "$got: $(cat "$work/body")"; return 1; }
+}
+check "a VM with a disk, read-only, boots with an API" \
+    boot --disk "$disk,ro" --snapshot-to "$snapshots/plain"
+"$vmm" --restore "$snapshots/plain" --api-socket "$socket" </dev/null >"$work/vmm" 2>&1 &
+vmm_pid=$!
+check "the API says that the VM runs" until_true 20 state_is running
+check "its socket is its owner's alone" prints 600 stat -c %a "$socket"
+check "it tells the VM's figures" answers 200 http://vm/metrics
+exits_grow()
+{
+    [ "$(api http://vm/metrics | json exits)" -gt 0 ]
+}
+check "which are counted" exits_grow
+check "an unknown path is told" answers 404 http://vm/nowhere
+check "a wrong method is told" answers 405 -X PUT http://vm/metrics
+check "what is no JSON is told" answers 400 -X PUT -d nonsense http://vm/snapshot
+check "a request that is too large is told" \
+    bash -c 'head -c 9000 /dev/zero | tr "\0" x | curl -s --unix-socket "$1" -T - -H Expect: http://vm/snapshot -o /dev/null -w "%{http_code}" | grep -q 4' - "$socket"
+check "the VM is paused" answers 204 -X PUT http://vm/pause
+check "and says so" state_is paused
+stands_still()
+{
+    local pid state
+    for pid in $(pgrep -g "$(api http://vm/ | json pid)"); do
+        state=$(awk '/^State/ { print $2 }' "/proc/$pid/status")
+        [ "$state" = T ] || { echo "$pid: $state"; return 1; }
+    done
+}
+check "its processes stand still" stands_still
+check "a paused VM takes no snapshot" answers 409 -X PUT -d '{"path": "x"}' http://vm/snapshot
+check "it is resumed" answers 204 -X PUT http://vm/resume
+check "a running VM takes a snapshot" \
+    answers 200 -X PUT -d "{\"path\": \"$snapshots/two\"}" http://vm/snapshot
+check "and runs on" until_true 20 state_is running
+check "a snapshot to nowhere is told" \
+    answers 400 -X PUT -d '{"path": "/nowhere/x"}' http://vm/snapshot
+check "it takes a second one" \
+    answers 200 -X PUT -d "{\"path\": \"$snapshots/three\"}" http://vm/snapshot
+check "it is shut down" answers 204 -X PUT http://vm/shutdown
+wait $vmm_pid
+check "and ends well" exits 0 bash -c "exit $?"
+check "its socket is gone" test ! -e "$socket"
+restored_from_live()
+{
+    on_console 'echo alive' --restore "$snapshots/three"
+    grep -q '^alive' "$work/console" || { cat "$work/console"; return 1; }
+}
+check "the snapshot of a running VM is restored" restored_from_live
