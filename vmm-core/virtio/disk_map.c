@@ -23,12 +23,13 @@ static int read_header(struct disk_map *map, int map_fd, uint32_t file_count, st
     if (header.file_count != file_count || file_count > DISK_MAP_FILES_MAX)
         return err_set(err, EINVAL, "disk map: for %u files, but %u came with it",
                        header.file_count, file_count);
-    uint64_t chunks = (header.disk_bytes + DISK_MAP_CHUNK_BYTES - 1) / DISK_MAP_CHUNK_BYTES;
-    if (header.disk_bytes == 0 || header.disk_bytes % 512 || chunks > DISK_MAP_CHUNKS_MAX)
+    /* Before it is rounded up, which must not overflow. */
+    if (header.disk_bytes == 0 || header.disk_bytes % 512 ||
+        header.disk_bytes > (uint64_t)DISK_MAP_CHUNKS_MAX * DISK_MAP_CHUNK_BYTES)
         return err_set(err, EINVAL, "disk map: for a disk of %llu bytes, expected up to 64 GiB",
                        (unsigned long long)header.disk_bytes);
     map->disk_bytes = header.disk_bytes;
-    map->chunk_count = (uint32_t)chunks;
+    map->chunk_count = (uint32_t)((header.disk_bytes - 1) / DISK_MAP_CHUNK_BYTES + 1);
     for (unsigned i = 0; i < sizeof map->id; i++)
         map->id[i] = header.id[i];
     return 0;
