@@ -125,12 +125,26 @@ static void set_cpuid(struct harness *h, uint32_t index)
                   "%s", err.msg);
 }
 
-static void create_machine(struct harness *h, struct guest_mem *mem, uint32_t vcpu_count)
+static void describe_devices(const struct harness_devices *devices, struct machine_config *config)
+{
+    struct err err = { 0 };
+
+    config->has_disk = config->has_net = config->has_balloon = true;
+    config->disk.disk = devices->disk;
+    config->disk.limit.ops.per_s = HARNESS_DISK_OPS_PER_S;
+    config->disk.limit.ops.burst = 1;
+    ck_assert_msg(net_stream_open(devices->net_fd, &config->net.backend, &err) == 0, "%s", err.msg);
+}
+
+static void create_machine(struct harness *h, struct guest_mem *mem, uint32_t vcpu_count,
+                           const struct harness_devices *devices)
 {
     struct machine_config config = MACHINE_CONFIG_INIT;
     struct err err = { 0 };
 
     config.vm.vcpu_count = vcpu_count;
+    if (devices)
+        describe_devices(devices, &config);
     ck_assert_msg(machine_create(&h->machine, &h->kvm, mem, &config, &err) == 0, "%s", err.msg);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, h->bell), 0);
     h->machine.vm.doorbell.ops = &server_bell_ops;
@@ -146,7 +160,8 @@ static void open_kvm(struct harness *h)
     ck_assert_msg(kvm_host_list_msrs(&h->kvm, &err) == 0, "%s", err.msg);
 }
 
-void harness_create_smp(struct harness *h, const char *name, uint32_t vcpu_count)
+static void create(struct harness *h, const char *name, uint32_t vcpu_count,
+                   const struct harness_devices *devices)
 {
     struct guest_mem mem;
     struct err err;
@@ -156,19 +171,37 @@ void harness_create_smp(struct harness *h, const char *name, uint32_t vcpu_count
     ck_assert_int_eq(guest_mem_map_new(&mem, false, &err), 0);
     write_page_tables(&mem);
     load_program(&mem, name);
-    create_machine(h, &mem, vcpu_count);
+    create_machine(h, &mem, vcpu_count, devices);
     for (uint32_t i = 0; i < vcpu_count; i++) {
         set_cpuid(h, i);
         set_registers(h->machine.vm.vcpu[i].fd, i);
     }
 }
 
+void harness_create_smp(struct harness *h, const char *name, uint32_t vcpu_count)
+{
+    create(h, name, vcpu_count, NULL);
+}
+
 void harness_create(struct harness *h, const char *name)
 {
-    harness_create_smp(h, name, 1);
+    create(h, name, 1, NULL);
+}
+
+void harness_create_devices(struct harness *h, const char *name,
+                            const struct harness_devices *devices)
+{
+    create(h, name, 1, devices);
 }
 
 void harness_create_clone(struct harness *h, int memory_fd, const struct machine_image *image)
+{
+    harness_create_clone_devices(h, memory_fd, image, NULL);
+}
+
+void harness_create_clone_devices(struct harness *h, int memory_fd,
+                                  const struct machine_image *image,
+                                  const struct harness_devices *devices)
 {
     struct guest_mem mem;
     struct err err = { 0 };
@@ -176,7 +209,7 @@ void harness_create_clone(struct harness *h, int memory_fd, const struct machine
     open_kvm(h);
     ck_assert_int_eq(guest_mem_init(&mem, HARNESS_RAM_BYTES, &err), 0);
     ck_assert_int_eq(guest_mem_map_private(&mem, memory_fd, &err), 0);
-    create_machine(h, &mem, image->vm.vcpu_count);
+    create_machine(h, &mem, image->vm.vcpu_count, devices);
     for (uint32_t i = 0; i < image->vm.vcpu_count; i++)
         ck_assert_int_eq(vm_set_cpuid(&h->machine.vm, i, image->vm.vcpu[i].cpuid,
                                       image->vm.vcpu[i].cpuid_count, &err),

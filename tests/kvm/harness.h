@@ -21,6 +21,15 @@ struct harness {
     enum control_exit_reason reason; /* of the loop's end */
 };
 
+/* Devices that not every machine has; all of them, and their fds (transferred). */
+struct harness_devices {
+    struct disk_config disk;
+    int net_fd; /* a stream socket */
+};
+
+/* Of the disk: a second request at once waits for a quarter of a second. */
+#define HARNESS_DISK_OPS_PER_S 4u
+
 /* Exits the test program with a TAP skip when /dev/kvm can't be used, naming why. */
 void harness_require_kvm(void);
 
@@ -31,8 +40,15 @@ void harness_create(struct harness *h, const char *name);
  * of their own: no INIT and SIPI, for which a guest needs ring 0. */
 void harness_create_smp(struct harness *h, const char *name, uint32_t vcpu_count);
 
+/* The same with a disk, a network card and a balloon. */
+void harness_create_devices(struct harness *h, const char *name,
+                            const struct harness_devices *devices);
+
 /* Makes a machine over a private mapping of memory_fd, to be started from `image`. */
 void harness_create_clone(struct harness *h, int memory_fd, const struct machine_image *image);
+void harness_create_clone_devices(struct harness *h, int memory_fd,
+                                  const struct machine_image *image,
+                                  const struct harness_devices *devices);
 
 void harness_start(struct harness *h);
 
