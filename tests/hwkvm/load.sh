@@ -4,7 +4,7 @@
 # program load.c, brought into the guest by the pool's disk and started by its warm-up.
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
-readonly restores=${HWKVM_RESTORES:-100}
+readonly restores=${HWKVM_RESTORES:-100} # tests/hwkvm/run hands it on
 poold_start || exit 1
 
 # The program, and from 2 MiB on room for what it writes.
