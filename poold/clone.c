@@ -266,7 +266,8 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     int rc = clone_sockets(clone, ends);
 
     if (rc == 0)
-        rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, slot->generation_id);
+        rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, slot->generation_id,
+                         &clone->daemon->nets);
     /* The WAKE is in the bell before the clone exists: it needs no second round trip. */
     if (rc == 0 && wake)
         rc = ops_wake(clone->daemon, slot, DOORBELL_OP_RESTORE, wake_flags);

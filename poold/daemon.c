@@ -78,7 +78,7 @@ static bool daemon_quiet(struct daemon *daemon)
     }
     return http_open_requests(daemon->http) == 0 && daemon->image_works == 0 &&
            daemon->passts == 0 && delta_stock_idle(&daemon->deltas) &&
-           vm_dirs_finish(&daemon->vm_dirs);
+           net_stock_idle(&daemon->nets) && vm_dirs_finish(&daemon->vm_dirs);
 }
 
 static void on_pump(uv_idle_t *idle)
@@ -273,6 +273,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, struct err *
         vm_dirs_init(&daemon->vm_dirs, &daemon->loop, config, err) < 0)
         return -err->code;
     delta_stock_init(&daemon->deltas, &daemon->loop, daemon->snapshots_fd);
+    net_stock_init(&daemon->nets, &daemon->loop);
     vm_groups_init(&daemon->vm_groups, &daemon->loop, config);
     if (http_create(&daemon->http, daemon, api_routes, api_route_count, err) < 0)
         return -err->code;
@@ -308,6 +309,7 @@ void daemon_fini(struct daemon *daemon)
     vm_groups_fini(&daemon->vm_groups);
     access_fini(&daemon->access);
     delta_stock_fini(&daemon->deltas);
+    net_stock_fini(&daemon->nets);
     image_store_close(&daemon->images);
     close_fd(&daemon->pools_fd);
     close_fd(&daemon->snapshots_fd);

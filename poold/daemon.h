@@ -83,6 +83,7 @@ struct daemon {
     struct vm_groups vm_groups;
     struct image_store images;
     struct delta_stock deltas;
+    struct net_stock nets;
     uint32_t passts;      /* processes */
     uint32_t image_works; /* on the thread pool, for imports */
     struct http *http;

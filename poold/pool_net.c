@@ -4,15 +4,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,8 +15,7 @@
 #include "log.h"
 
 #define PASST "/usr/bin/passt"
-#define HOSTS_MAX 65536u /* of a network, that are made use of */
-#define TAP_NAME "tap0"
+#define HOSTS_MAX 65536u       /* of a network, that are made use of */
 #define FRAMES_BYTES (1 << 20) /* that wait in a socket pair */
 
 struct network {
@@ -115,58 +109,19 @@ static int address_take(struct pool_net *pool, uint32_t hosts, uint32_t *ret_num
 
 /* ---- A tap in a namespace of its own ---- */
 
-static int set_address(int fd, unsigned long what, uint32_t address)
+static int tap_make(struct vm_net *net, struct net_stock *stock)
 {
-    struct ifreq request = { .ifr_name = TAP_NAME };
-    struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = address };
+    struct net_tap tap;
+    int rc = net_stock_take(stock, &tap);
 
-    memcpy(&request.ifr_addr, &in, sizeof in);
-    return ioctl(fd, what, &request) < 0 ? -errno : 0;
-}
-
-static int set_up(int fd, const char *name)
-{
-    struct ifreq request = { .ifr_flags = IFF_UP | IFF_RUNNING };
-
-    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
-    return ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
-}
-
-/* In the namespace that the thread is in. */
-static int tap_open(const struct vm_net *net, int *ret_fd)
-{
-    struct ifreq request = { .ifr_name = TAP_NAME,
-                             .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-    _cleanup_close_ int tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int rc = tun < 0 || fd < 0 || ioctl(tun, TUNSETIFF, &request) < 0 ? -errno : 0;
-
-    if (rc == 0)
-        rc = set_address(fd, SIOCSIFADDR, net->gateway);
-    if (rc == 0)
-        rc = set_address(fd, SIOCSIFNETMASK, htonl(~0u << (32 - net->prefix_bits)));
-    if (rc == 0)
-        rc = set_up(fd, TAP_NAME);
-    if (rc == 0)
-        rc = set_up(fd, "lo");
-    if (rc == 0)
-        *ret_fd = take_fd(&tun);
-    return rc;
-}
-
-static int tap_make(struct vm_net *net)
-{
-    _cleanup_close_ int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    int rc;
-
-    if (own < 0 || unshare(CLONE_NEWNET) < 0)
-        return -errno;
-    net->netns_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    rc = net->netns_fd < 0 ? -errno : tap_open(net, &net->vm_fd);
-    if (setns(own, CLONE_NEWNET) < 0) {
-        log_error("can't go back to the host's network namespace: %s", strerror(errno));
-        abort(); /* whatever it did from here on would be done in a VM's */
+    if (rc < 0)
+        return rc;
+    rc = net_tap_configure(&tap, net->gateway, net->prefix_bits);
+    if (rc == 0) {
+        net->vm_fd = take_fd(&tap.tap_fd);
+        net->netns_fd = take_fd(&tap.netns_fd);
     }
+    net_tap_close(&tap);
     return rc;
 }
 
@@ -212,49 +167,63 @@ static void on_passt_exit(uv_process_t *process, int64_t status, int signal)
     uv_close((uv_handle_t *)process, on_passt_closed);
 }
 
-/* Next HOST:GUEST of *text; false at the end, or (*ret_host 0) where it is none. */
-static bool publish_next(const char **text, unsigned *ret_host, unsigned *ret_guest)
+struct publish {
+    unsigned host, guest; /* host 0: what was written is none */
+    bool udp;
+};
+
+/* Next HOST:GUEST[/udp] of *text; false at the end. */
+static bool publish_next(const char **text, struct publish *ret)
 {
+    struct publish publish = { 0 };
     int used = 0;
 
-    *ret_host = 0;
+    *ret = publish;
     if (!**text)
         return false;
-    if (sscanf(*text, "%5u:%5u%n", ret_host, ret_guest, &used) != 2 || *ret_host < 1024 ||
-        *ret_host > 65535 || *ret_guest < 1 || *ret_guest > 65535 ||
-        ((*text)[used] && (*text)[used] != ',')) {
-        *ret_host = 0;
+    if (sscanf(*text, "%5u:%5u%n", &publish.host, &publish.guest, &used) != 2)
         return true;
-    }
+    publish.udp = strncmp(*text + used, "/udp", 4) == 0;
+    used += publish.udp ? 4 : 0;
+    if (publish.host < 1024 || publish.host > 65535 || publish.guest < 1 || publish.guest > 65535 ||
+        ((*text)[used] && (*text)[used] != ','))
+        return true;
     *text += used + ((*text)[used] == ',');
+    *ret = publish;
     return true;
 }
 
-static int port_probe(unsigned port)
+static int port_probe(const struct publish *publish)
 {
-    _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    _cleanup_close_ int fd =
+        socket(AF_INET, (publish->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+    struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)publish->host) };
     int one = 1;
 
     if (fd < 0)
         return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    return bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 1) < 0 ? -errno : 0;
+    if (!publish->udp) /* of UDP it would let two have the port */
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0)
+        return -errno;
+    return !publish->udp && listen(fd, 1) < 0 ? -errno : 0;
 }
 
 int vm_net_check_publish(const char *text, struct err *err)
 {
-    unsigned host, guest, count = 0;
+    struct publish publish;
+    unsigned count = 0;
 
-    for (const char *at = text; publish_next(&at, &host, &guest); count++) {
-        if (!host || count == POOL_NET_PUBLISH_MAX)
+    for (const char *at = text; publish_next(&at, &publish); count++) {
+        if (!publish.host || count == POOL_NET_PUBLISH_MAX)
             return err_set(err, EINVAL,
-                           "'publish' is HOST:GUEST, or up to %d of them with commas between, with "
-                           "HOST from 1024 on; not '%s'",
+                           "'publish' is HOST:GUEST, HOST:GUEST/udp, or up to %d of them with "
+                           "commas between, with HOST from 1024 on; not '%s'",
                            POOL_NET_PUBLISH_MAX, text);
-        int rc = port_probe(host);
+        int rc = port_probe(&publish);
         if (rc < 0)
-            return err_set_errno(err, -rc, "port %u of the host can't be published", host);
+            return err_set_errno(err, -rc, "%s port %u of the host can't be published",
+                                 publish.udp ? "UDP" : "TCP", publish.host);
     }
     return 0;
 }
@@ -291,7 +260,8 @@ static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const 
                                      .stdio_count = 4,
                                      .flags = UV_PROCESS_DETACHED };
     struct passt *passt = calloc(1, sizeof *passt);
-    unsigned n = 17, host, guest;
+    struct publish port;
+    unsigned n = 17;
 
     if (!passt)
         return -ENOMEM;
@@ -303,10 +273,10 @@ static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const 
         argv[n++] = (char *)(uintptr_t) "--runas";
         argv[n++] = ids;
     }
-    for (unsigned i = 0; i < POOL_NET_PUBLISH_MAX && publish_next(&publish, &host, &guest) && host;
+    for (unsigned i = 0; i < POOL_NET_PUBLISH_MAX && publish_next(&publish, &port) && port.host;
          i++) {
-        snprintf(ports[i], sizeof ports[i], "%u:%u", host, guest);
-        argv[n++] = (char *)(uintptr_t) "-t";
+        snprintf(ports[i], sizeof ports[i], "%u:%u", port.host, port.guest);
+        argv[n++] = (char *)(uintptr_t)(port.udp ? "-u" : "-t");
         argv[n++] = ports[i];
     }
     passt->net = net;
@@ -323,7 +293,7 @@ static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const 
 /* ---- A VM's network ---- */
 
 int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec,
-                const uint8_t generation_id[16])
+                const uint8_t generation_id[16], struct net_stock *stock)
 {
     struct network network;
     int rc;
@@ -341,7 +311,7 @@ int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net
     net->address = htonl(network.base + 2 + net->number);
     memcpy(net->mac, generation_id, sizeof net->mac);
     net->mac[0] = (uint8_t)((net->mac[0] & ~1u) | 2u); /* unicast, locally administered */
-    rc = net->user ? pair_make(net) : tap_make(net);
+    rc = net->user ? pair_make(net) : tap_make(net, stock);
     if (rc < 0)
         vm_net_free(net, pool);
     return rc;

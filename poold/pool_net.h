@@ -20,12 +20,13 @@
 
 #include "base/err.h"
 #include "control.h"
+#include "net_stock.h"
 
 #define POOL_NET_KIND_BYTES 8
 #define POOL_NET_ADDRESS_BYTES 24
 #define POOL_NET_ADDRESS_DEFAULT "10.86.0.0/16"
 #define POOL_NET_OPTION_BYTES 96
-#define POOL_NET_PUBLISH_BYTES 256 /* HOST:GUEST, with commas between */
+#define POOL_NET_PUBLISH_BYTES 256 /* HOST:GUEST[/udp], with commas between */
 #define POOL_NET_PUBLISH_MAX 16
 
 struct pool_net_spec {
@@ -63,7 +64,7 @@ void pool_net_option(const struct pool_net_spec *spec, char ret_text[POOL_NET_OP
 
 /* Connects a VM; net->on stays false for a pool without a network. 0 or -errno. */
 int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec,
-                const uint8_t generation_id[16]);
+                const uint8_t generation_id[16], struct net_stock *stock);
 void vm_net_fill_wake(const struct vm_net *net, struct control_msg *msg);
 
 /* Whether text (pool_net.h's PUBLISH) can be published now: 0; -EINVAL: it is none; -EADDRINUSE;

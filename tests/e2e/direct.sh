@@ -16,9 +16,12 @@ mkdir "$snapshots"
 truncate -s 2M "$disk"
 
 # ---- What is refused ----
+# refused STATUS TEXT COMMAND...: fails in time, saying that
 refused()
 {
-    fails_saying "$@" </dev/null
+    local status=$1 text=$2
+    shift 2
+    fails_saying "$status" "$text" timeout $((60 * ${E2E_PATIENCE:-1})) "$@" </dev/null
 }
 check "neither --kernel nor --restore is refused" refused 64 "give either" "$vmm" --console
 check "a disk that is not there is told" \

@@ -138,6 +138,33 @@ if [ -x /usr/bin/passt ]; then
         fails_saying 125 "port 7000 of the host" "$voltctl" acquire users --publish 7000:80
     check "user: what is no port is refused" \
         fails_saying 125 "HOST:GUEST" "$voltctl" acquire users --publish eighty
+    check "user: a UDP port that is busy is refused" \
+        fails_saying 125 "UDP port 7001 of the host" python3 -c '
+import socket, subprocess, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 7001))
+sys.exit(subprocess.call(sys.argv[1:]))' "$voltctl" acquire users --publish 7001:53/udp
+    # No program of the guest serves UDP: its kernel counts what comes to a port that nobody has.
+    udp_arrives()
+    {
+        local client status=0
+        python3 -c '
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    try:
+        s.sendto(b"x", (sys.argv[1], 7002))
+    except OSError:
+        pass
+    time.sleep(0.1)' $host &
+        client=$!
+        prints came "$voltctl" run users --wait 60s --publish 7002:53/udp --timeout 40s -- sh -c '
+            until awk "/^Udp: [0-9]/ { exit !(\$3 > 0) }" /proc/net/snmp; do sleep 0.2; done
+            echo came' || status=1
+        kill $client
+        return $status
+    }
+    check "user: a datagram to a published UDP port arrives, with run" udp_arrives
     "$voltctl" release --all >/dev/null
     no_passt()
     {
@@ -149,5 +176,66 @@ else
 fi
 kill $server_pid
 poold_stop
+
+# ---- Links by name, without a daemon ----
+vmm=$VOLT_BUILD/vmm-core/volt-vmm/volt-vmm
+# with_vm TEXT COMMAND...: a restored VM with that --net, and the command once it is ready
+with_vm()
+{
+    local net=$1 status=0
+    shift
+    timeout $((60 * ${E2E_PATIENCE:-1})) "$vmm" --restore "$work/snapshots/nets" --net "$net" \
+        --api-socket "$work/vm.sock" </dev/null >"$work/vm.log" 2>&1 &
+    until_true 20 grep -q 'ready after' "$work/vm.log" || { cat "$work/vm.log"; return 1; }
+    "$@" || { status=1; cat "$work/vm.log"; }
+    curl -sS --unix-socket "$work/vm.sock" -X PUT http://vm/shutdown
+    wait $!
+    return $status
+}
+reaches()
+{
+    until_true 20 ping -c 1 -W 1 "$1"
+}
+if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] && [ "$VOLT_KERNEL" != auto ]; then
+    ip tuntap add vmtap mode tap
+    ip addr add 10.99.0.1/24 dev vmtap
+    ip link set vmtap up
+    mkdir "$work/snapshots"
+    check "links: a snapshot of a VM with a network" timeout $((120 * ${E2E_PATIENCE:-1})) "$vmm" \
+        --kernel "$VOLT_KERNEL" --initrd "$VOLT_BUILD/guest-init/initramfs.cpio" --net tap \
+        --snapshot-to "$work/snapshots/nets"
+    restore="timeout $((60 * ${E2E_PATIENCE:-1})) $vmm --restore $work/snapshots/nets"
+    check "links: a VM on a given tap is reached" \
+        with_vm tap=vmtap,address=10.99.0.2/24,gateway=10.99.0.1 reaches 10.99.0.2
+    check "links: one that is not there is told" \
+        fails_saying 70 "there is no link 'nothing'" $restore --net tap=nothing
+    check "links: one that is no tap is told" \
+        fails_saying 70 "is no tap" $restore --net tap=up0
+    check "links: one that is no macvtap is told" \
+        fails_saying 70 "is no macvtap" $restore --net macvtap=up0
+    check "links: another kind is told" \
+        fails_saying 64 "expected tap, user" $restore --net bridge=up0
+    tap_is_busy()
+    {
+        fails_saying 70 "another program has the tap 'vmtap'" $restore --net tap=vmtap
+    }
+    check "links: a tap that a VM has is refused" \
+        with_vm tap=vmtap,address=10.99.0.2/24,gateway=10.99.0.1 tap_is_busy
+    ip link del vmtap
+    # A macvtap on the other end of the host's veth.
+    if ip link add link up1 name vmmac type macvtap mode bridge 2>/dev/null &&
+        ip link set vmmac up && node=/dev/tap$(cat "/sys/class/net/vmmac/ifindex" 2>/dev/null ||
+            ip -o link show vmmac | cut -d: -f1) && [ -w "$node" ]; then
+        check "links: a VM on a macvtap is reached" \
+            with_vm macvtap=vmmac,address=192.0.2.77/24 reaches 192.0.2.77
+        check "links: a macvtap has its own MAC" fails_saying 70 "has a MAC already" \
+            $restore --net macvtap=vmmac,mac=02:00:00:00:00:01
+    else
+        skip "links: a VM on a macvtap" "no macvtap can be made here, or it has no node in /dev"
+    fi
+    ip link del vmmac 2>/dev/null
+else
+    skip "links by name" "this needs root, /dev/net/tun and a kernel by its path"
+fi
 check "the host's links are as before" prints "$links_before" \
     bash -c 'ip -o link | cut -d: -f2 | sort'
