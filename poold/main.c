@@ -11,6 +11,7 @@
 #include "config.h"
 #include "daemon.h"
 #include "log.h"
+#include "process.h"
 
 #define EXIT_USAGE 2
 
@@ -50,6 +51,7 @@ static int run(const struct config *config)
     }
     log_info("poold %s listens on %s, state in %s", VOLT_VERSION, config->socket,
              config->state_dir);
+    process_run_promptly();
     notify("READY=1");
     daemon_run(daemon);
     notify("STOPPING=1");

@@ -217,6 +217,7 @@ void pool_acquire(struct pool *pool, struct acquire *acquire)
 {
     enum acquire_result refusal = acquire_refusal(pool, acquire);
 
+    pool->env->acquired_ns = acquire->asked_ns;
     acquire->pool = pool;
     acquire->slot = NULL;
     acquire->attempts = 0;

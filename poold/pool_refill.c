@@ -10,6 +10,22 @@ static bool refill_allowed(const struct pool *pool, uint64_t now)
            env->refilling < env->refill_max && !backoff_active(&pool->backoff, now);
 }
 
+/* While acquires come, a stock that is still half full is left alone: making a VM takes the CPU that
+ * their answers need. */
+#define CALM_NS (10 * NS_PER_MS)
+
+static bool refill_can_wait(const struct pool *pool, uint64_t now)
+{
+    const struct pool_env *env = pool->env;
+
+    if (env->acquired_ns == 0 || now >= env->acquired_ns + CALM_NS ||
+        pool->counts[SLOT_PARKED] < (pool->min + 1) / 2 ||
+        pool->counts[SLOT_SHELL] < (pool->shells + 1) / 2)
+        return false;
+    env->ops->arm(env->context, env->acquired_ns + CALM_NS);
+    return true;
+}
+
 static uint32_t shells_on_the_way(const struct pool *pool)
 {
     uint32_t count = 0;
@@ -23,6 +39,8 @@ static void pool_refill(struct pool *pool)
 {
     uint64_t now = pool_now(pool);
 
+    if (refill_can_wait(pool, now))
+        return;
     /* Each round starts one VM or ends the loop; refill_max bounds it. */
     while (pool_live_count(pool) < pool->max && refill_allowed(pool, now)) {
         uint32_t shells_coming = shells_on_the_way(pool);

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -110,4 +111,11 @@ pid_t process_of_pidfd(int pidfd)
         ;
     fclose(info);
     return pid > 0 ? pid : 0;
+}
+
+void process_run_promptly(void)
+{
+    const struct sched_param lowest = { .sched_priority = sched_get_priority_min(SCHED_RR) };
+
+    sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &lowest);
 }

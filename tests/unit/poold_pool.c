@@ -52,6 +52,39 @@ START_TEST(refill_keeps_min_and_shells)
 }
 END_TEST
 
+START_TEST(a_half_full_stock_waits_for_calm)
+{
+    struct fake_acquire acquires[3];
+
+    fake_host_init(&host, 4, 10, 0);
+    fake_host_run(&host);
+    host.now_ns += NS_PER_S;
+    for (unsigned i = 0; i < 2; i++) {
+        fake_acquire_start(&host, &acquires[i], 0);
+        fake_host_settle(&host);
+        pool_vm_awake(acquires[i].acquire.slot, 0);
+        fake_host_settle(&host);
+    }
+    ck_assert_uint_eq(COUNT(&host, SLOT_PARKED), 2);
+    ck_assert_uint_eq(host.env.refilling, 0);
+    fake_host_pass(&host, 5 * NS_PER_MS);
+    ck_assert_uint_eq(host.env.refilling, 0);
+    fake_host_pass(&host, 6 * NS_PER_MS);
+    ck_assert_uint_gt(host.env.refilling, 0);
+    fake_host_run(&host);
+    ck_assert_uint_eq(COUNT(&host, SLOT_PARKED), 4);
+    /* Below the half nothing waits. */
+    for (unsigned i = 0; i < 3; i++) {
+        fake_acquire_start(&host, &acquires[i], 0);
+        pool_vm_awake(acquires[i].acquire.slot, 0);
+    }
+    fake_host_settle(&host);
+    ck_assert_uint_gt(host.env.refilling, 0);
+    fake_host_run(&host);
+    fake_host_fini(&host);
+}
+END_TEST
+
 START_TEST(best_tier_first)
 {
     static const enum tier tiers[] = { TIER_PARKED, TIER_SHELL, TIER_COLD };
@@ -564,6 +597,7 @@ int main(void)
     const TTest *const tests[] = {
         moves_are_those_of_the_diagram,
         refill_keeps_min_and_shells,
+        a_half_full_stock_waits_for_calm,
         best_tier_first,
         timings_are_disjoint_and_add_up,
         queue_is_fair_at_max,
