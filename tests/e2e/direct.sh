@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Goal: volt-vmm without a daemon: a VM with a disk booted, snapshotted and restored, its API socket,
 # and what it says when it is used wrongly.
-# Method: one boot with a disk and --snapshot-to; restores of that with the console, and with the
-# API, which snapshots, pauses, resumes and shuts down.
+# Method: three boots with a disk, two of them into snapshots; restores of those with the console, and
+# with the API, which snapshots, pauses, resumes and shuts down.
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -11,6 +11,7 @@ initrd=$VOLT_BUILD/guest-init/initramfs.cpio
 snapshots=$work/snapshots
 disk=$work/disk.img
 socket=$work/api.sock
+console=$work/console
 mkdir "$snapshots"
 { echo on-the-disk; head -c 1048576 /dev/zero; } >"$disk"
 truncate -s 2M "$disk"
@@ -44,50 +45,59 @@ check "nothing of it is left" prints "" ls -A "$snapshots"
     skip "a boot" "volt-vmm by itself needs the path of a kernel"
     exit 0
 }
+# on_console LINE VOLT-VMM-OPTION...: into $console, what the console shows for it
+on_console()
+{
+    local line=$1
+    shift
+    : >"$console"
+    { until_true 120 grep -q 'ready after' "$console" >&2; echo "$line"; sleep 4; printf '\035'; } |
+        timeout $((180 * ${E2E_PATIENCE:-1})) "$vmm" "$@" --console >"$console" 2>&1
+}
+# well STATUS OUTPUT: for what ran in the background
+well()
+{
+    cat "$2"
+    return "$1"
+}
 boot()
 {
     timeout $((120 * ${E2E_PATIENCE:-1})) "$vmm" --kernel "$VOLT_KERNEL" --initrd "$initrd" --memory 128M "$@"
 }
-check "a VM with a disk boots into a snapshot" \
-    boot --disk "$disk" --snapshot-to "$snapshots/one" --balloon
+cp "$disk" "$work/own.img"
+# Side by side; the third one is looked at below.
+boot --disk "$disk" --snapshot-to "$snapshots/one" --balloon >"$work/one" 2>&1 &
+one_pid=$!
+boot --disk "$disk,ro" --snapshot-to "$snapshots/plain" >"$work/plain" 2>&1 &
+plain_pid=$!
+console=$work/own-console on_console 'dd if=/proc/version of=/dev/vda conv=fsync' \
+    --kernel "$VOLT_KERNEL" --initrd "$initrd" --disk "$work/own.img,rw" &
+own_pid=$!
+wait $one_pid
+check "a VM with a disk boots into a snapshot" well $? "$work/one"
+wait $plain_pid
+check "so does one that can only read it" well $? "$work/plain"
+wait $own_pid
+check "a VM writes to the file itself with ,rw" prints Linux head -c 5 "$work/own.img"
 check "the snapshot has what was written to the disk" test -s "$snapshots/one/disk"
 check "a disk that changed since is refused" \
     refused 75 "was changed after" bash -c 'cp "$1" "$2" && "$3" --restore "$4" --disk "$2"' - \
     "$disk" "$work/other.img" "$vmm" "$snapshots/one"
 
 # ---- On the console ----
-# on_console LINE VOLT-VMM-OPTION...: into $work/console, what the console shows for it
-on_console()
-{
-    local line=$1
-    shift
-    : >"$work/console"
-    { until_true 120 grep -q 'ready after' "$work/console" >&2; echo "$line"; sleep 4; printf '\035'; } |
-        timeout $((180 * ${E2E_PATIENCE:-1})) "$vmm" "$@" --console >"$work/console" 2>&1
-}
 reads_disk()
 {
     on_console 'head -n 1 /dev/vda' --restore "$snapshots/one"
-    grep -q '^on-the-disk' "$work/console" || { cat "$work/console"; return 1; }
+    grep -q '^on-the-disk' "$console" || { cat "$console"; return 1; }
 }
 check "a restored VM reads its disk" reads_disk
-writes_disk()
-{
-    on_console 'dd if=/proc/version of=/dev/vda conv=fsync' "$@"
-    grep -q '0+1 records out' "$work/console" || { cat "$work/console"; return 1; }
-}
 writes_delta()
 {
-    writes_disk --restore "$snapshots/one" && prints on-the-disk head -n 1 "$disk"
+    on_console 'dd if=/proc/version of=/dev/vda conv=fsync' --restore "$snapshots/one"
+    grep -q '0+1 records out' "$console" || { cat "$console"; return 1; }
+    prints on-the-disk head -n 1 "$disk"
 }
 check "what it writes is not in the file" writes_delta
-cp "$disk" "$work/own.img"
-writes_file()
-{
-    writes_disk --kernel "$VOLT_KERNEL" --initrd "$initrd" --disk "$work/own.img,rw" &&
-        prints Linux head -c 5 "$work/own.img"
-}
-check "with ,rw it is" writes_file
 in_use()
 {
     (flock -x 9 && refused 70 "in use by another VM" "$vmm" --kernel "$VOLT_KERNEL" --disk "$disk") 9<"$disk"
@@ -110,8 +120,6 @@ answers()
     got=$(api -o "$work/body" -w '%{http_code}' "$@") || return 1
     [ "$got" = "$status" ] || { echo "$got: $(cat "$work/body")"; return 1; }
 }
-check "a VM with a disk, read-only, boots with an API" \
-    boot --disk "$disk,ro" --snapshot-to "$snapshots/plain"
 "$vmm" --restore "$snapshots/plain" --api-socket "$socket" </dev/null >"$work/vmm" 2>&1 &
 vmm_pid=$!
 check "the API says that the VM runs" until_true 20 state_is running
@@ -154,6 +162,6 @@ check "its socket is gone" test ! -e "$socket"
 restored_from_live()
 {
     on_console 'echo alive' --restore "$snapshots/three"
-    grep -q '^alive' "$work/console" || { cat "$work/console"; return 1; }
+    grep -q '^alive' "$console" || { cat "$console"; return 1; }
 }
 check "the snapshot of a running VM is restored" restored_from_live
