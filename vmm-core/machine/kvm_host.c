@@ -90,7 +90,6 @@ int kvm_host_open(struct kvm_host *kvm, struct err *err)
     kvm->software_only = access("/sys/module/kvm_pvm", F_OK) == 0;
     kvm->simulated_cpu = is_simulated_cpu();
     kvm->sync_regs = (ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & KVM_SYNC_X86_REGS) != 0;
-    kvm->kvmclock_ctrl = ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_KVMCLOCK_CTRL) > 0;
     kvm->fd = take_fd(&fd);
     return 0;
 }

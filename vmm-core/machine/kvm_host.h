@@ -17,7 +17,6 @@ struct kvm_host {
     bool software_only;   /* PVM: no VT-x or SVM underneath, see docs/host-kvm.md */
     bool simulated_cpu;   /* KVM runs on QEMU's software CPU (TCG): see vm_state_prune_msrs */
     bool sync_regs;       /* KVM_CAP_SYNC_REGS offers the general registers */
-    bool kvmclock_ctrl;   /* KVM_CAP_KVMCLOCK_CTRL */
     uint32_t msr_count;
     uint32_t msr_index[VM_MSRS_MAX]; /* KVM_GET_MSR_INDEX_LIST; filled by kvm_host_list_msrs */
 };
