@@ -282,7 +282,7 @@ static void join_others(struct vm *vm)
     pthread_cond_broadcast(&vm->halt_cond);
     pthread_mutex_unlock(&vm->halt_lock);
     for (uint32_t i = 1; i < vm->vcpu_count; i++) {
-        vm->vcpu[i].run->immediate_exit = 1;
+        __atomic_store_n(&vm->vcpu[i].run->immediate_exit, 1, __ATOMIC_RELAXED);
         pthread_kill(vm->vcpu[i].thread, SIGUSR1);
         pthread_join(vm->vcpu[i].thread, NULL);
     }
@@ -303,7 +303,7 @@ enum control_exit_reason harness_join(struct harness *h)
 
 static void kick(struct harness *h)
 {
-    h->machine.vm.vcpu[0].run->immediate_exit = 1;
+    __atomic_store_n(&h->machine.vm.vcpu[0].run->immediate_exit, 1, __ATOMIC_RELAXED);
     pthread_kill(h->vcpu, SIGUSR1);
 }
 

@@ -77,6 +77,12 @@ static bool release_interrupts(struct vcpu *vcpu)
     return rc == 0;
 }
 
+/* Has KVM_RUN return before it enters the guest. Of another vCPU, whose thread sets it too. */
+static void exit_at_once(struct vcpu *vcpu, bool on)
+{
+    __atomic_store_n(&vcpu->run->immediate_exit, on, __ATOMIC_RELAXED);
+}
+
 /* ---- Stopping and waking the other vCPUs ---- */
 
 static void halt_others(struct vm *vm)
@@ -86,7 +92,7 @@ static void halt_others(struct vm *vm)
     pthread_mutex_lock(&vm->halt_lock);
     atomic_store(&vm->halt_others, true);
     for (uint32_t i = 1; i < vm->vcpu_count; i++) {
-        vm->vcpu[i].run->immediate_exit = 1;
+        exit_at_once(&vm->vcpu[i], true);
         pthread_kill(vm->vcpu[i].thread, KICK_SIGNAL);
     }
     while (vm->others_stopped < vm->vcpu_count - 1)
@@ -115,7 +121,7 @@ static void stay_halted(struct vcpu *vcpu)
     while (atomic_load(&vm->halt_others))
         pthread_cond_wait(&vm->halt_cond, &vm->halt_lock);
     vm->others_stopped--;
-    vcpu->run->immediate_exit = 0;
+    exit_at_once(vcpu, false);
     pthread_mutex_unlock(&vm->halt_lock);
 }
 
@@ -292,7 +298,7 @@ static bool settle(struct vcpu *vcpu)
     int rc;
 
     do {
-        vcpu->run->immediate_exit = 1;
+        exit_at_once(vcpu, true);
         rc = ioctl(vcpu->fd, KVM_RUN, 0);
         if (rc == 0)
             action = handle_exit(vcpu);
@@ -315,9 +321,9 @@ static bool complete_exit(struct vcpu *vcpu)
     int rc;
 
     vcpu->run->kvm_valid_regs = vcpu->vm->kvm->sync_regs ? KVM_SYNC_X86_REGS : 0;
-    vcpu->run->immediate_exit = 1;
+    exit_at_once(vcpu, true);
     rc = ioctl(vcpu->fd, KVM_RUN, 0);
-    vcpu->run->immediate_exit = 0;
+    exit_at_once(vcpu, false);
     if (rc == 0 || errno != EINTR) {
         vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "vCPU %u: completing an exit: %s", vcpu->index,
                rc == 0 ? "it ran on" : strerror(errno));
