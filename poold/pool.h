@@ -8,9 +8,9 @@
  *   1. An acquire takes the best there is: parked, shell, then a cold clone while the pool has
  *      fewer than `max` VMs; else it waits. Acquires are served strictly first come, first served.
  *   2. `min` VMs are kept parked and `shells` as shells. Refilling is bounded (refill_max at once,
- *      in all pools), pauses while an acquire of the pool waits or one of any pool is being woken, waits for 10 ms
- *      without an acquire while the stock is half full,
- *      and backs off when it fails.
+ *      in all pools), pauses while an acquire of the pool waits or one of any pool is being woken,
+ *      waits for 10 ms without an acquire while the stock is half full, and backs off when it
+ *      fails.
  *      VMs that are restored for acquires first all give their answers; what their kernels do to
  *      get READY, which takes far longer, comes after, readying_max at a time, in order.
  *   3. Parked VMs beyond `min` and shells beyond `shells` are stopped after surplus_ns.

@@ -212,6 +212,11 @@ static void set_half(uint64_t *word, bool high, uint32_t value)
     *word = high ? (*word & UINT32_MAX) | (uint64_t)value << 32 : (*word & ~0xffffffffull) | value;
 }
 
+static uint32_t queue_num_max(const struct virtio_dev *dev)
+{
+    return dev->ops->queue_num_max ? dev->ops->queue_num_max : VIRTQ_NUM_MAX;
+}
+
 static void write_queue(struct virtio_dev *dev, uint64_t offset, uint32_t value)
 {
     if (dev->queue_sel >= dev->ops->queue_count)
@@ -225,7 +230,7 @@ static void write_queue(struct virtio_dev *dev, uint64_t offset, uint32_t value)
         return; /* section 4.2.2.2: not while the queue is in use */
     switch (offset) {
     case REG_QUEUE_NUM:
-        vq->num = value <= VIRTQ_NUM_MAX ? (uint16_t)value : 0; /* 0 fails at QueueReady */
+        vq->num = value <= queue_num_max(dev) ? (uint16_t)value : 0; /* 0 fails at QueueReady */
         break;
     case REG_QUEUE_DESC_LOW:
     case REG_QUEUE_DESC_HIGH:
@@ -285,7 +290,7 @@ static uint32_t read_register(const struct virtio_dev *dev, uint64_t offset)
     case REG_DEVICE_FEATURES:
         return dev->features_sel < 2 ? (uint32_t)(dev->features >> (32 * dev->features_sel)) : 0;
     case REG_QUEUE_NUM_MAX:
-        return queue_exists ? VIRTQ_NUM_MAX : 0;
+        return queue_exists ? queue_num_max(dev) : 0;
     case REG_QUEUE_READY:
         return queue_exists && dev->queue[dev->queue_sel].ready;
     case REG_STATUS:

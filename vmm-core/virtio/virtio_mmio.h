@@ -41,6 +41,7 @@ struct virtio_dev;
 struct virtio_dev_ops {
     uint32_t device_id; /* virtio 1.2 section 5 */
     unsigned queue_count;
+    uint16_t queue_num_max; /* longest queue that is offered; 0: VIRTQ_NUM_MAX */
     /* The driver has added chains to the queue (perhaps: spurious calls are possible). */
     void (*notify)(struct virtio_dev *dev, unsigned queue);
     /* The driver resets the device: no request in flight may touch guest memory afterwards. vCPU's

@@ -352,6 +352,7 @@ static void vsock_destroy(struct virtio_dev *dev)
 static const struct virtio_dev_ops vsock_ops = {
     .device_id = VSOCK_DEVICE_ID,
     .queue_count = VSOCK_QUEUE_COUNT,
+    .queue_num_max = VSOCK_QUEUE_NUM_MAX,
     .notify = vsock_notify,
     .settle = vsock_settle,
     .save = vsock_save,
