@@ -14,7 +14,7 @@ def iperf(path, key="bits_per_second"):
     if key == "packets":
         received = total["packets"] - total.get("lost_packets", 0)
         return received / total["seconds"]
-    return total[key] / 1e9
+    return total[key] / 1e6
 
 
 def ping(path, percent):
@@ -32,10 +32,10 @@ def member(path, key):
 
 # name, unit, file, how to read it, whether more is better
 ROWS = [
-    ("TCP, 1 stream", "Gbit/s", "tcp", iperf, True),
-    ("TCP, 8 streams", "Gbit/s", "tcp8", iperf, True),
-    ("TCP, reverse", "Gbit/s", "tcp-reverse", iperf, True),
-    ("UDP", "Gbit/s", "udp", iperf, True),
+    ("TCP, 1 stream", "Mbit/s", "tcp", iperf, True),
+    ("TCP, 8 streams", "Mbit/s", "tcp8", iperf, True),
+    ("TCP, reverse", "Mbit/s", "tcp-reverse", iperf, True),
+    ("UDP", "Mbit/s", "udp", iperf, True),
     *[(f"UDP frames of {b}", "1/s", f"pps-{b}", lambda p: iperf(p, "packets"), True)
       for b in (64, 128, 256, 512)],
     *[(f"ping p{n}", "us", "ping", lambda p, n=n: ping(p, n), False) for n in (50, 95, 99)],

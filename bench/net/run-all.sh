@@ -81,7 +81,7 @@ measure()
     fi
     printf '  %-16s' "$name"
     # shellcheck disable=SC2086 # a command with arguments
-    if timeout $((seconds * 2 + 60)) $via "$@" >"$out/$name.txt" 2>"$out/$name.err"; then
+    if timeout $((seconds * 4 + 120)) $via "$@" >"$out/$name.txt" 2>"$out/$name.err"; then
         rm -f "$out/$name.err"
         echo done
     else

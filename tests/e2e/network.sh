@@ -192,6 +192,10 @@ with_vm()
     wait $!
     return $status
 }
+restore()
+{
+    timeout $((60 * ${E2E_PATIENCE:-1})) "$vmm" --restore "$work/snapshots/nets" "$@"
+}
 reaches()
 {
     until_true 20 ping -c 1 -W 1 "$1"
@@ -204,20 +208,19 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] && [ "$VOLT_KERNEL" != auto ]; then
     check "links: a snapshot of a VM with a network" timeout $((120 * ${E2E_PATIENCE:-1})) "$vmm" \
         --kernel "$VOLT_KERNEL" --initrd "$VOLT_BUILD/guest-init/initramfs.cpio" --net tap \
         --snapshot-to "$work/snapshots/nets"
-    restore="timeout $((60 * ${E2E_PATIENCE:-1})) $vmm --restore $work/snapshots/nets"
     check "links: a VM on a given tap is reached" \
         with_vm tap=vmtap,address=10.99.0.2/24,gateway=10.99.0.1 reaches 10.99.0.2
     check "links: one that is not there is told" \
-        fails_saying 70 "there is no link 'nothing'" $restore --net tap=nothing
+        fails_saying 70 "there is no link 'nothing'" restore --net tap=nothing
     check "links: one that is no tap is told" \
-        fails_saying 70 "is no tap" $restore --net tap=up0
+        fails_saying 70 "is no tap" restore --net tap=up0
     check "links: one that is no macvtap is told" \
-        fails_saying 70 "is no macvtap" $restore --net macvtap=up0
+        fails_saying 70 "is no macvtap" restore --net macvtap=up0
     check "links: another kind is told" \
-        fails_saying 64 "expected tap, user" $restore --net bridge=up0
+        fails_saying 64 "expected tap, user" restore --net bridge=up0
     tap_is_busy()
     {
-        fails_saying 70 "another program has the tap 'vmtap'" $restore --net tap=vmtap
+        fails_saying 70 "another program has the tap 'vmtap'" restore --net tap=vmtap
     }
     check "links: a tap that a VM has is refused" \
         with_vm tap=vmtap,address=10.99.0.2/24,gateway=10.99.0.1 tap_is_busy
@@ -229,7 +232,7 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] && [ "$VOLT_KERNEL" != auto ]; then
         check "links: a VM on a macvtap is reached" \
             with_vm macvtap=vmmac,address=192.0.2.77/24 reaches 192.0.2.77
         check "links: a macvtap has its own MAC" fails_saying 70 "has a MAC already" \
-            $restore --net macvtap=vmmac,mac=02:00:00:00:00:01
+            restore --net macvtap=vmmac,mac=02:00:00:00:00:01
     else
         skip "links: a VM on a macvtap" "no macvtap can be made here, or it has no node in /dev"
     fi
