@@ -101,6 +101,15 @@ static int wait_pool_ready(struct daemon *daemon, struct err *err)
     return err_set(err, ETIMEDOUT, "the pool was not ready in time");
 }
 
+/* A poold that was started anew on its state brings its pool along. */
+static bool pool_is_there(struct daemon *daemon)
+{
+    _cleanup_json_ json_t *pool = NULL;
+
+    return api_call(&daemon->api, "GET", POOL_PATH, NULL, API_TIMEOUT_MS, &pool,
+                    &(struct err){ 0 }) == 0;
+}
+
 static int create_pool(struct daemon *daemon, struct err *err)
 {
     _cleanup_json_ json_t *body =
@@ -145,7 +154,9 @@ int daemon_get(struct bench *bench, enum daemon_work work, struct daemon **ret_d
     if (rc == 0)
         rc = connect_first(daemon, err);
     if (rc == 0)
-        rc = create_pool(daemon, err);
+        rc = pool_is_there(daemon) ? wait_pool_ready(daemon, err) : create_pool(daemon, err);
+    if (rc == 0)
+        rc = daemon_empty(daemon, err);
     progress_clear();
     if (rc < 0) {
         daemon_free(bench);
