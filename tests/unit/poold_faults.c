@@ -34,9 +34,14 @@ START_TEST(vms_that_misbehave_are_discarded_and_counted)
     ck_assert_msg(reply.status == vm_faults[_i].status, "%u: %s", reply.status, reply.body);
     if (vm_faults[_i].reason) {
         json_t *pool = client_json("GET", "/v1/pools/default", NULL);
-        json_t *failures = json_object_get(pool, "failures");
+        json_t *failures = json_object_get(pool, "failures"), *count;
+        json_int_t all = 0;
+        const char *reason;
 
-        ck_assert_int_ge(json_integer_value(json_object_get(failures, vm_faults[_i].reason)), 3);
+        /* On a machine that is busy one of the three tries may be late before it goes wrong. */
+        json_object_foreach(failures, reason, count) all += json_integer_value(count);
+        ck_assert_int_ge(all, 3);
+        ck_assert_int_ge(json_integer_value(json_object_get(failures, vm_faults[_i].reason)), 1);
         json_decref(pool);
     }
     daemon_faults_set("");
