@@ -113,8 +113,9 @@ static bool pool_is_there(struct daemon *daemon)
 static int create_pool(struct daemon *daemon, struct err *err)
 {
     _cleanup_json_ json_t *body =
-        json_pack("{s:s, s:s, s:i, s:i, s:i}", "name", DAEMON_POOL, "memory", "128M", "min", 0,
-                  "max", (int)DAEMON_VMS_MAX, "shells", 0);
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "name", DAEMON_POOL, "memory", "128M", "warmup",
+                  "true", /* as voltctl does */
+                  "min", 0, "max", (int)DAEMON_VMS_MAX, "shells", 0);
     _cleanup_json_ json_t *answer = NULL;
     int rc = api_call(&daemon->api, "POST", "/v1/pools", body, API_TIMEOUT_MS, &answer, err);
 
