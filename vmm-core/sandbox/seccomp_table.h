@@ -166,7 +166,8 @@ static const struct seccomp_entry seccomp_device[] = {
     IOCTL(TUNSETOFFLOAD, "the guest's driver chose its network offloads"),
     IF_EQ(tgkill, 0, SECCOMP_OWN_PID, "abort(); not in e2e: nothing aborts"),
     ANY(getpid, "abort(); not in e2e: nothing aborts"),
-    ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel"),
+    ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel; not in e2e: it "
+                       "seldom has to"),
     ANY(getrandom, "virtio-rng"),
     ANY(rt_sigprocmask, "abort(); not in e2e: nothing aborts"),
     IF_EQ(fcntl, 1, F_GETFL, "make a passed stream non-blocking"),
