@@ -118,7 +118,8 @@ if grep -q 'control groups of VMs: .*no memory controller' "$log"; then
 else
     check 'a control group of its own' until_true 5 in_own_group
 fi
-check 'a pool begins to boot' "$voltctl" pool create boots --memory 64M --no-wait
+# shellcheck disable=SC2086 # several options
+check 'a pool begins to boot' "$voltctl" pool create boots --memory 64M ${E2E_POOL_OPTIONS:-} --no-wait
 if grep -q 'control groups of VMs: .*no memory controller' "$log"; then
     skip 'the VM that boots has a control group of its own' 'cgroups are not writable here'
 else
