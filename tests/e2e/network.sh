@@ -79,8 +79,9 @@ eth0_is_as_told()
 guest_reaches()
 {
     local id=$1 address=$2
-    prints "hello guest" "$voltctl" exec "$id" --timeout 60s -- \
-        sh -c "echo guest | nc -w 30 $address 7000"
+    # the server may still be starting
+    prints "hello guest" "$voltctl" exec "$id" --timeout 300s -- \
+        sh -c "for i in 1 2 3 4 5 6 7 8; do echo guest | nc -w 30 $address 7000 && exit; sleep 1; done; exit 1"
 }
 guest_serves()
 {
