@@ -16,6 +16,7 @@
 #include "hosted.h"
 #include "http.h"
 #include "log.h"
+#include "process.h"
 #include "snapshot/host.h"
 #include "snapshot/store.h"
 #include "template.h"
@@ -96,6 +97,8 @@ static void on_pump(uv_idle_t *idle)
     }
     vm_dirs_pump(&daemon->vm_dirs);
     http_flush(daemon->http);
+    /* With VMs on their way to acquires it would take their CPU, an event at a time. */
+    process_run_promptly(daemon->env.demanded == 0);
     if (daemon->stopping && daemon_quiet(daemon))
         uv_stop(&daemon->loop);
 }

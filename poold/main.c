@@ -51,7 +51,7 @@ static int run(const struct config *config)
     }
     log_info("poold %s listens on %s, state in %s", VOLT_VERSION, config->socket,
              config->state_dir);
-    process_run_promptly();
+    process_run_promptly(true);
     notify("READY=1");
     daemon_run(daemon);
     notify("STOPPING=1");

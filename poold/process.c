@@ -113,9 +113,14 @@ pid_t process_of_pidfd(int pidfd)
     return pid > 0 ? pid : 0;
 }
 
-void process_run_promptly(void)
+void process_run_promptly(bool promptly)
 {
-    const struct sched_param lowest = { .sched_priority = sched_get_priority_min(SCHED_RR) };
+    static bool is_prompt;
+    const int policy = promptly ? SCHED_RR : SCHED_OTHER;
+    const struct sched_param lowest = { .sched_priority = sched_get_priority_min(policy) };
 
-    sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &lowest);
+    if (promptly == is_prompt)
+        return;
+    is_prompt = promptly; /* refused once, it would be again */
+    sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &lowest);
 }

@@ -4,6 +4,7 @@
 #ifndef VOLT_POOLD_PROCESS_H
 #define VOLT_POOLD_PROCESS_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -20,10 +21,10 @@ int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *
 /* The process's id in this pid namespace; 0 when it is gone. Any thread; reads /proc. */
 pid_t process_of_pidfd(int pidfd);
 
-/* Real-time scheduling for the caller's thread, poold's loop, whose work is short: it runs as soon
- * as a request or an answer is there, instead of at the next tick, milliseconds later, where VMs are
- * being made or run beside it. What it starts does not inherit that. A hint: without the privilege
- * nothing happens. */
-void process_run_promptly(void);
+/* Real-time scheduling for poold's loop, whose work is short: it runs as soon as a request or an
+ * answer is there, instead of at the next tick, milliseconds later, where VMs are being made or run
+ * beside it. What it starts does not inherit that. A hint: without the privilege nothing happens.
+ * Cheap when nothing changes. Loop thread. */
+void process_run_promptly(bool promptly);
 
 #endif
