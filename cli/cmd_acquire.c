@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "cli.h"
 #include "listing.h"
+#include "named.h"
 #include "options.h"
 #include "table.h"
 
@@ -127,20 +128,16 @@ int cmd_renew_run(const struct cli_command *command, int argc, char **argv)
           "from now on (default 10m; 0: never ends by itself)" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
-    _cleanup_api_ struct api api = { .client.fd = -1 };
     _cleanup_json_ json_t *body = NULL;
-    char path[API_PATH_BYTES];
     struct err err;
     int exit_code;
 
     if (!options_parse(&options, command, argc, argv, &exit_code))
         return exit_code;
     body = json_pack("{s:I}", "ttl_ms", (json_int_t)ttl_ms);
-    if (api_path(path, &err, "/v1/leases/", options.positionals[0], "/renew") < 0 ||
-        api_init(&api, &err) < 0 ||
-        api_call(&api, "POST", path, body, API_TIMEOUT_MS, NULL, &err) < 0)
-        return cli_fail(&err);
-    return CLI_EXIT_OK;
+    const struct named_request request = { "POST", "/v1/leases/", "/renew", .body = body };
+    return named_call(&request, options.positionals[0], NULL, &err) < 0 ? cli_fail(&err)
+                                                                        : CLI_EXIT_OK;
 }
 
 static const struct table_column ps_columns[] = {

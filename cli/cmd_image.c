@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the family of image commands. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,9 +9,11 @@
 #include "cli.h"
 #include "image_build.h"
 #include "listing.h"
+#include "named.h"
 #include "options.h"
 #include "table.h"
 
+#define IMAGES "/v1/images/"
 #define IMAGE_TIMEOUT_MS (30u * 60 * 1000) /* writes or reads all of an image */
 
 static const struct table_column list_columns[] = {
@@ -40,18 +41,6 @@ static const struct table_column inspect_columns[] = {
     { "packs", "packs", TABLE_NUMBER },
 };
 
-static int image_call(const char *method, const char *name, const char *after, json_t **ret_json,
-                      struct err *err)
-{
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    char path[API_PATH_BYTES];
-    int rc = api_path(path, err, "/v1/images/", name, after);
-
-    if (rc == 0)
-        rc = api_init(&api, err);
-    return rc < 0 ? rc : api_call(&api, method, path, NULL, IMAGE_TIMEOUT_MS, ret_json, err);
-}
-
 /* ---- build ---- */
 
 static int build_check(const struct image_source *source, struct err *err)
@@ -73,7 +62,7 @@ static int build_and_store(const char *name, const struct image_source *source, 
     _cleanup_close_ int fd = -1;
     char path[API_PATH_BYTES];
     uint64_t bytes;
-    int rc = api_path(path, err, "/v1/images/", name, "");
+    int rc = api_path(path, err, IMAGES, name, "");
 
     if (rc == 0)
         rc = api_init(&api, err);
@@ -127,23 +116,14 @@ int cmd_image_list_run(const struct cli_command *command, int argc, char **argv)
 
 int cmd_image_inspect_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    const struct named_request request = { "GET", IMAGES, "", .timeout_ms = IMAGE_TIMEOUT_MS };
     _cleanup_json_ json_t *json = NULL;
     const char *other;
     json_t *bytes;
-    struct err err;
     int exit_code;
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
+    if (!named_ask(&request, command, argc, argv, &json, &exit_code))
         return exit_code;
-    if (image_call("GET", options.positionals[0], "", &json, &err) < 0)
-        return cli_fail(&err);
-    if (as_json)
-        return api_print_json(json);
     if (json_object_get(json, "error"))
         return cli_failf("%s", api_text_of(json, "error.message"));
     table_print_fields(json, inspect_columns, ARRAY_LEN(inspect_columns));
@@ -155,44 +135,22 @@ int cmd_image_inspect_run(const struct cli_command *command, int argc, char **ar
     return CLI_EXIT_OK;
 }
 
+static void damage_print(const char *name, json_t *json)
+{
+    cli_failf("%s is damaged: %s", name, api_text_of(json, "error.message"));
+}
+
 int cmd_image_verify_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
-    _cleanup_json_ json_t *json = NULL;
-    struct err err;
-    int exit_code;
+    const struct named_request request = { "POST", IMAGES, "/verify",
+                                           .timeout_ms = IMAGE_TIMEOUT_MS };
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (image_call("POST", options.positionals[0], "/verify", &json, &err) < 0)
-        return cli_fail(&err);
-    exit_code = CLI_EXIT_OK;
-    bool ok = json_is_true(json_object_get(json, "ok"));
-    if (as_json)
-        exit_code = api_print_json(json);
-    else if (ok)
-        printf("%s: every chunk is right (%" JSON_INTEGER_FORMAT " bytes in %" JSON_INTEGER_FORMAT
-               " ms)\n",
-               options.positionals[0], api_number_of(json, "checked_bytes"),
-               api_number_of(json, "elapsed_ms"));
-    else
-        cli_failf("%s is damaged: %s", options.positionals[0], api_text_of(json, "error.message"));
-    return exit_code == CLI_EXIT_FAILURE ? exit_code : ok ? CLI_EXIT_OK : CLI_EXIT_FINDING;
+    return named_verify(&request, command, argc, argv, "chunk", damage_print);
 }
 
 int cmd_image_delete_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct options options = { .positional_min = 1, .positional_max = 1 };
-    struct err err;
-    int exit_code;
+    const struct named_request request = { "DELETE", IMAGES, "", .timeout_ms = IMAGE_TIMEOUT_MS };
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (image_call("DELETE", options.positionals[0], "", NULL, &err) < 0)
-        return cli_fail(&err);
-    return CLI_EXIT_OK;
+    return named_run(&request, command, argc, argv);
 }

@@ -10,9 +10,11 @@
 #include "base/util.h"
 #include "cli.h"
 #include "listing.h"
+#include "named.h"
 #include "options.h"
 #include "table.h"
 
+#define POOLS "/v1/pools/"
 #define POLL_EVERY_MS 100u
 #define CREATE_TIMEOUT_MS (30u * 60 * 1000) /* a stock kernel on a simulated CPU takes minutes */
 
@@ -194,23 +196,24 @@ static const char *warmup_command(const struct create_options *create)
 static int create_body(const char *name, const struct create_options *create, json_t **ret_body,
                        struct err *err)
 {
+    const struct {
+        int (*set)(json_t *body, const char *key, const char *text, struct err *err);
+        const char *key, *text;
+    } texts[] = {
+        { set_text, "name", name },
+        { set_path, "kernel", create->kernel },
+        { set_path, "initrd", create->initrd },
+        { set_text, "cmdline", create->cmdline },
+        { set_text, "warmup", warmup_command(create) },
+        { set_text, "image", create->image },
+        { set_text, "net", create->net },
+        { set_text, "net_address", create->net_address },
+    };
     _cleanup_json_ json_t *body = json_object();
-    int rc = set_text(body, "name", name, err);
+    int rc = 0;
 
-    if (rc == 0)
-        rc = set_path(body, "kernel", create->kernel, err);
-    if (rc == 0)
-        rc = set_path(body, "initrd", create->initrd, err);
-    if (rc == 0)
-        rc = set_text(body, "cmdline", create->cmdline, err);
-    if (rc == 0)
-        rc = set_text(body, "warmup", warmup_command(create), err);
-    if (rc == 0)
-        rc = set_text(body, "image", create->image, err);
-    if (rc == 0)
-        rc = set_text(body, "net", create->net, err);
-    if (rc == 0)
-        rc = set_text(body, "net_address", create->net_address, err);
+    for (unsigned i = 0; rc == 0 && i < ARRAY_LEN(texts); i++)
+        rc = texts[i].set(body, texts[i].key, texts[i].text, err);
     if (rc == 0)
         rc = set_disk(body, create->disk, err);
     if (rc < 0)
@@ -248,7 +251,7 @@ static int pool_create(const char *name, const struct create_options *create, js
     if (rc == 0)
         rc = api_init(&api, err);
     if (rc == 0)
-        rc = api_path(path, err, "/v1/pools/", name, "");
+        rc = api_path(path, err, POOLS, name, "");
     if (rc == 0)
         rc = api_call(&api, "POST", "/v1/pools", body, API_TIMEOUT_MS, &pool, err);
     if (rc == 0 && !create->no_wait)
@@ -322,19 +325,6 @@ int cmd_pool_list_run(const struct cli_command *command, int argc, char **argv)
     return listing_run(&pool_listing, command, argc, argv);
 }
 
-/* One call on one pool; *ret_json is NULL when the answer has no body. */
-static int pool_call(const char *method, const char *name, const char *after, json_t *body,
-                     json_t **ret_json, struct err *err)
-{
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    char path[API_PATH_BYTES];
-    int rc = api_path(path, err, "/v1/pools/", name, after);
-
-    if (rc == 0)
-        rc = api_init(&api, err);
-    return rc < 0 ? rc : api_call(&api, method, path, body, API_TIMEOUT_MS, ret_json, err);
-}
-
 static void failures_print(json_t *pool)
 {
     const char *reason;
@@ -349,21 +339,12 @@ static void failures_print(json_t *pool)
 
 int cmd_pool_show_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    const struct named_request request = { "GET", POOLS, "" };
     _cleanup_json_ json_t *pool = NULL;
-    struct err err;
     int exit_code;
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
+    if (!named_ask(&request, command, argc, argv, &pool, &exit_code))
         return exit_code;
-    if (pool_call("GET", options.positionals[0], "", NULL, &pool, &err) < 0)
-        return cli_fail(&err);
-    if (as_json)
-        return api_print_json(pool);
     table_print_fields(pool, show_columns, ARRAY_LEN(show_columns));
     failures_print(pool);
     return CLI_EXIT_OK;
@@ -389,22 +370,16 @@ int cmd_pool_scale_run(const struct cli_command *command, int argc, char **argv)
     set_number(body, "min", min);
     set_number(body, "max", max);
     set_number(body, "shells", shells);
-    if (pool_call("PATCH", options.positionals[0], "", body, NULL, &err) < 0)
-        return cli_fail(&err);
-    return CLI_EXIT_OK;
+    const struct named_request request = { "PATCH", POOLS, "", .body = body };
+    return named_call(&request, options.positionals[0], NULL, &err) < 0 ? cli_fail(&err)
+                                                                        : CLI_EXIT_OK;
 }
 
 int cmd_pool_drain_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct options options = { .positional_min = 1, .positional_max = 1 };
-    struct err err;
-    int exit_code;
+    const struct named_request request = { "POST", POOLS, "/drain" };
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (pool_call("POST", options.positionals[0], "/drain", NULL, NULL, &err) < 0)
-        return cli_fail(&err);
-    return CLI_EXIT_OK;
+    return named_run(&request, command, argc, argv);
 }
 
 int cmd_pool_delete_run(const struct cli_command *command, int argc, char **argv)
@@ -419,7 +394,7 @@ int cmd_pool_delete_run(const struct cli_command *command, int argc, char **argv
 
     if (!options_parse(&options, command, argc, argv, &exit_code))
         return exit_code;
-    if (pool_call("DELETE", options.positionals[0], force ? "?force=1" : "", NULL, NULL, &err) < 0)
-        return cli_fail(&err);
-    return CLI_EXIT_OK;
+    const struct named_request request = { "DELETE", POOLS, force ? "?force=1" : "" };
+    return named_call(&request, options.positionals[0], NULL, &err) < 0 ? cli_fail(&err)
+                                                                        : CLI_EXIT_OK;
 }

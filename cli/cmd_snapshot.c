@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the family of snapshot commands. */
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "api.h"
 #include "base/util.h"
 #include "cli.h"
 #include "listing.h"
-#include "options.h"
+#include "named.h"
 #include "table.h"
 
+#define SNAPSHOTS "/v1/snapshots/"
 #define VERIFY_TIMEOUT_MS (10u * 60 * 1000) /* reads all of the memory image */
 
 static const struct table_column list_columns[] = {
@@ -31,18 +31,6 @@ static const struct table_column section_columns[] = {
     { "VERSION", "version", TABLE_NUMBER },
     { "SIZE", "bytes", TABLE_BYTES },
 };
-
-static int snapshot_call(const char *method, const char *name, const char *after,
-                         uint64_t timeout_ms, json_t **ret_json, struct err *err)
-{
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    char path[API_PATH_BYTES];
-    int rc = api_path(path, err, "/v1/snapshots/", name, after);
-
-    if (rc == 0)
-        rc = api_init(&api, err);
-    return rc < 0 ? rc : api_call(&api, method, path, NULL, timeout_ms, ret_json, err);
-}
 
 int cmd_snapshot_list_run(const struct cli_command *command, int argc, char **argv)
 {
@@ -86,21 +74,12 @@ static void members_print(json_t *manifest)
 
 int cmd_snapshot_inspect_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
+    const struct named_request request = { "GET", SNAPSHOTS, "" };
     _cleanup_json_ json_t *json = NULL;
-    struct err err;
     int exit_code;
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
+    if (!named_ask(&request, command, argc, argv, &json, &exit_code))
         return exit_code;
-    if (snapshot_call("GET", options.positionals[0], "", API_TIMEOUT_MS, &json, &err) < 0)
-        return cli_fail(&err);
-    if (as_json)
-        return api_print_json(json);
     json_t *manifest = json_object_get(json, "manifest");
     members_print(manifest ? manifest : json);
     json_t *sections = json_object_get(json, "sections");
@@ -111,33 +90,16 @@ int cmd_snapshot_inspect_run(const struct cli_command *command, int argc, char *
     return CLI_EXIT_OK;
 }
 
+static void damage_print(const char *name, json_t *json)
+{
+    cli_failf("%s is damaged: %s, section %s: %s", name, api_text_of(json, "error.file"),
+              api_text_of(json, "error.section"), api_text_of(json, "error.message"));
+}
+
 int cmd_snapshot_verify_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool as_json = false;
-    const struct option_spec specs[] = {
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
-    const char *name;
-    _cleanup_json_ json_t *json = NULL;
-    struct err err;
-    int exit_code;
+    const struct named_request request = { "POST", SNAPSHOTS, "/verify",
+                                           .timeout_ms = VERIFY_TIMEOUT_MS };
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    name = options.positionals[0];
-    if (snapshot_call("POST", name, "/verify", VERIFY_TIMEOUT_MS, &json, &err) < 0)
-        return cli_fail(&err);
-    exit_code = CLI_EXIT_OK;
-    bool ok = json_is_true(json_object_get(json, "ok"));
-    if (as_json)
-        exit_code = api_print_json(json);
-    else if (ok)
-        printf("%s: every digest is right (%" JSON_INTEGER_FORMAT " bytes in %" JSON_INTEGER_FORMAT
-               " ms)\n",
-               name, api_number_of(json, "checked_bytes"), api_number_of(json, "elapsed_ms"));
-    else
-        cli_failf("%s is damaged: %s, section %s: %s", name, api_text_of(json, "error.file"),
-                  api_text_of(json, "error.section"), api_text_of(json, "error.message"));
-    return exit_code == CLI_EXIT_FAILURE ? exit_code : ok ? CLI_EXIT_OK : CLI_EXIT_FINDING;
+    return named_verify(&request, command, argc, argv, "digest", damage_print);
 }
