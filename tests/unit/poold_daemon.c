@@ -128,20 +128,35 @@ void daemon_pool_create(const char *body)
     client_await("/v1/pools/default", "state", "ready");
 }
 
-json_int_t daemon_slots(const char *state)
+json_int_t daemon_pool_count(const char *object, const char *key)
 {
     json_t *pool = client_json("GET", "/v1/pools/default", NULL);
-    json_int_t count = json_integer_value(json_object_get(json_object_get(pool, "slots"), state));
+    json_int_t count =
+        json_integer_value(json_object_get(object ? json_object_get(pool, object) : pool, key));
 
     json_decref(pool);
     return count;
 }
 
+json_int_t daemon_slots(const char *state)
+{
+    return daemon_pool_count("slots", state);
+}
+
+void daemon_pool_await(const char *object, const char *key, json_int_t least, json_int_t most)
+{
+    json_int_t found = daemon_pool_count(object, key);
+
+    for (unsigned i = 0; i < 1000 && (found < least || found > most); i++) {
+        usleep(10000);
+        found = daemon_pool_count(object, key);
+    }
+    ck_assert_msg(found >= least && found <= most, "%s is %" JSON_INTEGER_FORMAT, key, found);
+}
+
 void daemon_slots_await(const char *state, json_int_t count)
 {
-    for (unsigned i = 0; i < 500 && daemon_slots(state) != count; i++)
-        usleep(10000);
-    ck_assert_int_eq(daemon_slots(state), count);
+    daemon_pool_await("slots", state, count, count);
 }
 
 static void setup(void)

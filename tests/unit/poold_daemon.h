@@ -34,6 +34,11 @@ unsigned daemon_vm_processes(void);
 /* Creates the pool `default` from this body, and waits until it is ready. */
 void daemon_pool_create(const char *body);
 
+/* A count the pool `default` shows, in an object of its own (NULL: at the top); waits until it is
+ * least to most. */
+json_int_t daemon_pool_count(const char *object, const char *key);
+void daemon_pool_await(const char *object, const char *key, json_int_t least, json_int_t most);
+
 /* The number of slots of the pool `default` in a state; waits until it is so many. */
 json_int_t daemon_slots(const char *state);
 void daemon_slots_await(const char *state, json_int_t count);
