@@ -13,20 +13,28 @@
 
 #define NUMBER_MAX 1000000
 
+/* "-m, --memory SIZE" */
+static int left_print(const struct option_spec *spec, char *ret_left, size_t bytes)
+{
+    return snprintf(ret_left, bytes, "%c%c%s--%s%s%s", spec->letter ? '-' : ' ',
+                    spec->letter ? spec->letter : ' ', spec->letter ? ", " : "  ", spec->name,
+                    spec->arg ? " " : "", spec->arg ? spec->arg : "");
+}
+
 static void help_print(const struct options *options, const struct cli_command *command)
 {
+    char left[64];
+    int width = 0;
+
     printf("Usage: voltctl %s%s%s\n%s.\n\nOptions:\n", command->name, *command->args ? " " : "",
            command->args, command->summary);
+    for (size_t i = 0; i < options->spec_count; i++)
+        width = MAX_OF(width, left_print(&options->specs[i], left, sizeof left));
     for (size_t i = 0; i < options->spec_count; i++) {
-        const struct option_spec *spec = &options->specs[i];
-        char left[64];
-
-        snprintf(left, sizeof left, "%c%c%s--%s%s%s", spec->letter ? '-' : ' ',
-                 spec->letter ? spec->letter : ' ', spec->letter ? ", " : "  ", spec->name,
-                 spec->arg ? " " : "", spec->arg ? spec->arg : "");
-        printf("  %-24s %s\n", left, spec->help);
+        left_print(&options->specs[i], left, sizeof left);
+        printf("  %-*s  %s\n", width, left, options->specs[i].help);
     }
-    printf("  %-24s %s\n", "-h, --help", "print this");
+    printf("  %-*s  %s\n", width, "-h, --help", "print this");
     if (command->details)
         printf("\n%s\n", command->details);
     printf("\nExample:\n  %s\n", command->example);

@@ -267,7 +267,7 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
 
     if (rc == 0)
         rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, slot->generation_id,
-                         &clone->daemon->nets);
+                         &clone->daemon->taps);
     /* The WAKE is in the bell before the clone exists: it needs no second round trip. */
     if (rc == 0 && wake)
         rc = ops_wake(clone->daemon, slot, DOORBELL_OP_RESTORE, wake_flags);

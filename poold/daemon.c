@@ -16,6 +16,8 @@
 #include "hosted.h"
 #include "http.h"
 #include "log.h"
+#include "net_tap.h"
+#include "pool_disk.h"
 #include "process.h"
 #include "snapshot/host.h"
 #include "snapshot/store.h"
@@ -78,8 +80,8 @@ static bool daemon_quiet(struct daemon *daemon)
             return false;
     }
     return http_open_requests(daemon->http) == 0 && daemon->image_works == 0 &&
-           daemon->passts == 0 && delta_stock_idle(&daemon->deltas) &&
-           net_stock_idle(&daemon->nets) && vm_dirs_finish(&daemon->vm_dirs);
+           daemon->passts == 0 && stock_idle(&daemon->deltas) && stock_idle(&daemon->taps) &&
+           vm_dirs_finish(&daemon->vm_dirs);
 }
 
 static void on_pump(uv_idle_t *idle)
@@ -275,8 +277,8 @@ int daemon_init(struct daemon *daemon, const struct config *config, struct err *
     if (access_init(&daemon->access, config->policy, err) < 0 || dirs_open(daemon, err) < 0 ||
         vm_dirs_init(&daemon->vm_dirs, &daemon->loop, config, err) < 0)
         return -err->code;
-    delta_stock_init(&daemon->deltas, &daemon->loop, daemon->snapshots_fd);
-    net_stock_init(&daemon->nets, &daemon->loop);
+    stock_init(&daemon->deltas, &daemon->loop, pool_disk_delta_make, daemon->snapshots_fd);
+    stock_init(&daemon->taps, &daemon->loop, net_tap_make, -1);
     vm_groups_init(&daemon->vm_groups, &daemon->loop, config);
     if (http_create(&daemon->http, daemon, api_routes, api_route_count, err) < 0)
         return -err->code;
@@ -311,8 +313,8 @@ void daemon_fini(struct daemon *daemon)
     vm_dirs_fini(&daemon->vm_dirs);
     vm_groups_fini(&daemon->vm_groups);
     access_fini(&daemon->access);
-    delta_stock_fini(&daemon->deltas);
-    net_stock_fini(&daemon->nets);
+    stock_fini(&daemon->deltas);
+    stock_fini(&daemon->taps);
     image_store_close(&daemon->images);
     close_fd(&daemon->pools_fd);
     close_fd(&daemon->snapshots_fd);

@@ -13,12 +13,12 @@
 
 #include "access.h"
 #include "config.h"
-#include "delta_stock.h"
 #include "metrics.h"
 #include "pool.h"
 #include "pool_net.h"
 #include "random_stock.h"
 #include "snapshot/image/image_store.h"
+#include "stock.h"
 #include "vm_dirs.h"
 #include "vm_groups.h"
 
@@ -82,8 +82,8 @@ struct daemon {
     struct vm_dirs vm_dirs;
     struct vm_groups vm_groups;
     struct image_store images;
-    struct delta_stock deltas;
-    struct net_stock nets;
+    struct stock deltas; /* what clones write to their disks */
+    struct stock taps;
     uint32_t passts;      /* processes */
     uint32_t image_works; /* on the thread pool, for imports */
     struct http *http;

@@ -42,6 +42,12 @@ void pool_disk_close(struct pool_disk *disk)
     image_files_close(&disk->image);
 }
 
+int pool_disk_delta_make(int dir_fd, struct stock_item *ret_delta)
+{
+    ret_delta->fds[0] = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+    return ret_delta->fds[0] < 0 ? -errno : 0;
+}
+
 bool pool_disk_writable(const struct pool_spec *spec, const struct pool_disk *disk)
 {
     if (spec->image[0])

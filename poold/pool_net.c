@@ -13,6 +13,7 @@
 
 #include "base/util.h"
 #include "log.h"
+#include "net_tap.h"
 
 #define PASST "/usr/bin/passt"
 #define HOSTS_MAX 65536u       /* of a network, that are made use of */
@@ -109,19 +110,19 @@ static int address_take(struct pool_net *pool, uint32_t hosts, uint32_t *ret_num
 
 /* ---- A tap in a namespace of its own ---- */
 
-static int tap_make(struct vm_net *net, struct net_stock *stock)
+static int tap_make(struct vm_net *net, struct stock *stock)
 {
-    struct net_tap tap;
-    int rc = net_stock_take(stock, &tap);
+    struct stock_item tap;
+    int rc = stock_take(stock, &tap);
 
     if (rc < 0)
         return rc;
     rc = net_tap_configure(&tap, net->gateway, net->prefix_bits);
     if (rc == 0) {
-        net->vm_fd = take_fd(&tap.tap_fd);
-        net->netns_fd = take_fd(&tap.netns_fd);
+        net->vm_fd = take_fd(&tap.fds[NET_TAP_FD]);
+        net->netns_fd = take_fd(&tap.fds[NET_NETNS_FD]);
     }
-    net_tap_close(&tap);
+    stock_item_close(&tap);
     return rc;
 }
 
@@ -293,7 +294,7 @@ static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const 
 /* ---- A VM's network ---- */
 
 int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec,
-                const uint8_t generation_id[16], struct net_stock *stock)
+                const uint8_t generation_id[16], struct stock *stock)
 {
     struct network network;
     int rc;

@@ -20,7 +20,7 @@
 
 #include "base/err.h"
 #include "control.h"
-#include "net_stock.h"
+#include "stock.h"
 
 #define POOL_NET_KIND_BYTES 8
 #define POOL_NET_ADDRESS_BYTES 24
@@ -64,7 +64,7 @@ void pool_net_option(const struct pool_net_spec *spec, char ret_text[POOL_NET_OP
 
 /* Connects a VM; net->on stays false for a pool without a network. 0 or -errno. */
 int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec,
-                const uint8_t generation_id[16], struct net_stock *stock);
+                const uint8_t generation_id[16], struct stock *stock);
 void vm_net_fill_wake(const struct vm_net *net, struct control_msg *msg);
 
 /* Whether text (pool_net.h's PUBLISH) can be published now: 0; -EINVAL: it is none; -EADDRINUSE;

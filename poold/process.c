@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the start of volt-vmm processes; see process.h. */
+/* Starts volt-vmm processes, schedules poold; see process.h. */
 #include "process.h"
 
 #include <assert.h>
@@ -121,6 +121,6 @@ void process_run_promptly(bool promptly)
 
     if (promptly == is_prompt)
         return;
-    is_prompt = promptly; /* refused once, it would be again */
+    is_prompt = promptly; /* also when it is refused: asked for at the next change only */
     sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &lowest);
 }

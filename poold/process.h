@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Starts a volt-vmm process with chosen fds. For boot VMs and templates only: clones are forked by
- * their template, so that nothing of the size of poold is forked for a VM. Loop thread. */
+/* Processes: starts a volt-vmm with chosen fds, and sets how promptly poold itself is run. Only boot
+ * VMs and templates are started here: clones are forked by their template, so that nothing of the
+ * size of poold is forked for a VM. Loop thread. */
 #ifndef VOLT_POOLD_PROCESS_H
 #define VOLT_POOLD_PROCESS_H
 

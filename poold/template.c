@@ -290,9 +290,12 @@ int template_clone(struct template *template, struct clone *clone, const int end
     msg.u.clone.uid = msg.u.clone.gid = clone->dir.uid;
     msg.u.clone.extra_fds = CONTROL_CLONE_FD_VSOCK_DIR | CONTROL_CLONE_FD_VSOCK_LISTEN;
     if (template->disk_writable) {
-        delta_fd = delta_stock_take(&template->hosted->daemon->deltas);
-        if (delta_fd < 0)
-            return delta_fd;
+        struct stock_item delta;
+
+        rc = stock_take(&template->hosted->daemon->deltas, &delta);
+        if (rc < 0)
+            return rc;
+        delta_fd = delta.fds[0];
         msg.u.clone.extra_fds |= CONTROL_CLONE_FD_DISK;
         fds[fd_count++] = delta_fd;
     }
