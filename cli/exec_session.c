@@ -332,16 +332,16 @@ int exec_session_run(struct agent *agent, const struct exec_request *request, in
         .credit = AGENT_STDIN_CREDIT,
         .stdin_open = request->interactive,
     };
-    int rc = request_send(agent, request, err);
+    /* Signals first: from when the command may run, they are the command's. */
+    int rc = tty_signals_init(&session.signals, err);
 
-    if (rc == 0)
-        rc = tty_signals_init(&session.signals, err);
     if (rc < 0)
         return rc;
+    rc = request_send(agent, request, err);
     if (request->timeout_ms > 0)
         session.deadline_ns =
             now_ns() + ((uint64_t)request->timeout_ms + KILL_GRACE_MS) * NS_PER_MS;
-    if (request->tty && request->interactive)
+    if (rc == 0 && request->tty && request->interactive)
         rc = tty_raw_enter(&session.raw, STDIN_FILENO, err);
     if (rc == 0)
         rc = messages_take(&session, err);

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "guests/devices.h"
 #include "harness.h"
+#include "tap_main.h"
 
 #define DISK_BYTES (1u << 20)
 #define SECTOR_BYTES 512u
@@ -192,27 +193,15 @@ START_TEST(a_clone_is_saved_in_the_middle_again)
 }
 END_TEST
 
-static Suite *suite(void)
+int main(void)
 {
-    Suite *s = suite_create("devices");
-    TCase *tc = tcase_create("devices");
+    Suite *suite = suite_create("devices");
+    TCase *tc = tap_case(suite, "devices");
 
+    harness_require_kvm();
     tcase_add_checked_fixture(tc, setup, NULL);
-    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, devices_work_without_a_snapshot);
     tcase_add_test(tc, requests_under_way_are_done_in_every_clone);
     tcase_add_test(tc, a_clone_is_saved_in_the_middle_again);
-    suite_add_tcase(s, tc);
-    return s;
-}
-
-int main(void)
-{
-    harness_require_kvm();
-    SRunner *runner = srunner_create(suite());
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return tap_main(suite);
 }

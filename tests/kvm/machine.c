@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "harness.h"
+#include "tap_main.h"
 
 static struct harness h;
 
@@ -254,13 +255,13 @@ START_TEST(interrupt_raised_by_a_loading_device_is_not_lost)
 }
 END_TEST
 
-static Suite *suite(void)
+int main(void)
 {
-    Suite *s = suite_create("machine");
-    TCase *tc = tcase_create("machine");
+    Suite *suite = suite_create("machine");
+    TCase *tc = tap_case(suite, "machine");
 
+    harness_require_kvm();
     tcase_add_checked_fixture(tc, NULL, teardown);
-    tcase_set_timeout(tc, 60);
     tcase_add_test(tc, unknown_ports_are_counted_and_read_as_ones);
     tcase_add_test(tc, mmio_reaches_devices_and_the_gap_reads_as_ones);
     tcase_add_test(tc, uart_prints_and_takes_input);
@@ -274,17 +275,5 @@ static Suite *suite(void)
     tcase_add_test(tc, clones_write_to_their_own_memory);
     tcase_add_test(tc, pending_interrupt_and_chips_survive_a_snapshot);
     tcase_add_test(tc, interrupt_raised_by_a_loading_device_is_not_lost);
-    suite_add_tcase(s, tc);
-    return s;
-}
-
-int main(void)
-{
-    harness_require_kvm();
-    SRunner *runner = srunner_create(suite());
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return tap_main(suite);
 }

@@ -10,6 +10,7 @@
 
 #include "base/util.h"
 #include "harness.h"
+#include "tap_main.h"
 #define RUDE_HOST_SIDE
 #include "guests/rude.h"
 
@@ -217,13 +218,13 @@ START_TEST(wrong_answer_ends_the_guest_alone)
 }
 END_TEST
 
-static Suite *suite(void)
+int main(void)
 {
-    Suite *s = suite_create("rude");
-    TCase *tc = tcase_create("rude");
+    Suite *suite = suite_create("rude");
+    TCase *tc = tap_case(suite, "rude");
 
+    harness_require_kvm();
     tcase_add_checked_fixture(tc, NULL, teardown);
-    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, every_broken_rule_of_the_queues_breaks_only_the_device);
     tcase_add_loop_test(tc, random_registers_and_ports, 0, 4);
     tcase_add_test(tc, descriptors_that_change_while_they_are_read);
@@ -232,17 +233,5 @@ static Suite *suite(void)
     tcase_add_test(tc, guest_that_never_answers_can_be_ended);
     tcase_add_test(tc, doorbell_flood_does_not_reach_the_neighbour);
     tcase_add_test(tc, wrong_answer_ends_the_guest_alone);
-    suite_add_tcase(s, tc);
-    return s;
-}
-
-int main(void)
-{
-    harness_require_kvm();
-    SRunner *runner = srunner_create(suite());
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return tap_main(suite);
 }

@@ -9,6 +9,7 @@
 
 #include "guests/smp.h"
 #include "harness.h"
+#include "tap_main.h"
 
 #define VCPUS 3
 #define ROUNDS 20
@@ -127,26 +128,14 @@ static void teardown(void)
     harness_destroy(&h);
 }
 
-static Suite *suite(void)
-{
-    Suite *s = suite_create("smp");
-    TCase *tc = tcase_create("smp");
-
-    tcase_add_checked_fixture(tc, NULL, teardown);
-    tcase_set_timeout(tc, 120);
-    tcase_add_test(tc, park_stops_all_and_awake_lets_them_go);
-    tcase_add_test(tc, clones_go_on_with_all_vcpus);
-    suite_add_tcase(s, tc);
-    return s;
-}
-
 int main(void)
 {
+    Suite *suite = suite_create("smp");
+    TCase *tc = tap_case(suite, "smp");
+
     harness_require_kvm();
-    SRunner *runner = srunner_create(suite());
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    tcase_add_checked_fixture(tc, NULL, teardown);
+    tcase_add_test(tc, park_stops_all_and_awake_lets_them_go);
+    tcase_add_test(tc, clones_go_on_with_all_vcpus);
+    return tap_main(suite);
 }

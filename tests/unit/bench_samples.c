@@ -165,7 +165,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("bench_samples");
-    TCase *tests = tcase_create("samples");
+    TCase *tests = tap_case(suite, "samples");
 
     tcase_add_test(tests, percentiles_are_nearest_rank);
     tcase_add_test(tests, percentiles_of_few_and_of_none);
@@ -174,6 +174,5 @@ int main(void)
     tcase_add_test(tests, due_times_do_not_drift);
     tcase_add_test(tests, goals_at_their_limits);
     tcase_add_test(tests, report_reads_back);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

@@ -305,7 +305,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("boot_cpuid");
-    TCase *tests = tcase_create("cpuid");
+    TCase *tests = tap_case(suite, "cpuid");
 
     tcase_add_test(tests, dangerous_features_are_hidden);
     tcase_add_test(tests, what_kvm_emulates_is_shown);
@@ -318,6 +318,5 @@ int main(void)
     tcase_add_loop_test(tests, bad_templates_are_refused, 0, ARRAY_LEN(bad_templates));
     tcase_add_test(tests, too_many_registers_are_refused);
     tcase_add_test(tests, restore_needs_every_feature);
-    suite_add_tcase(suite, tests);
-    return test_run(suite);
+    return tap_main(suite);
 }

@@ -363,9 +363,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("boot_kernel");
-    TCase *tests = tcase_create("kernel");
+    TCase *tests = tap_case(suite, "kernel");
 
-    tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, elf_is_loaded_at_its_physical_addresses);
     tcase_add_test(tests, elf_without_a_64_bit_entry_is_entered_by_pvh);
@@ -381,6 +380,5 @@ int main(void)
     tcase_add_test(tests, kernel_loads_without_a_memory_file);
     tcase_add_test(tests, odd_files_are_refused);
     tcase_add_test(tests, flipped_headers_are_harmless);
-    suite_add_tcase(suite, tests);
-    return test_run(suite);
+    return tap_main(suite);
 }

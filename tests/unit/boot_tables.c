@@ -389,7 +389,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("boot_tables");
-    TCase *tests = tcase_create("tables");
+    TCase *tests = tap_case(suite, "tables");
 
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, memory_map_keeps_what_the_guest_must_not_use);
@@ -403,6 +403,5 @@ int main(void)
     tcase_add_test(tests, pvh_start_info_points_at_everything);
     tcase_add_test(tests, cmdline_names_virtio_windows);
     tcase_add_test(tests, long_cmdline_is_refused);
-    suite_add_tcase(suite, tests);
-    return test_run(suite);
+    return tap_main(suite);
 }

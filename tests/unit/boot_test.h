@@ -14,6 +14,7 @@
 
 #include "base/util.h"
 #include "boot/boot.h"
+#include "tap_main.h"
 
 /* A file with these bytes; the caller closes it. */
 static inline int test_file(const void *bytes, size_t count)
@@ -117,18 +118,6 @@ static inline struct boot_config test_config(int kernel_fd)
     return (struct boot_config){
         .kernel_fd = kernel_fd, .initrd_fd = -1, .cmdline = "console=ttyS0", .vcpu_count = 1
     };
-}
-
-/* Runs a suite of one case and reports in TAP. */
-static inline int test_run(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
 }
 
 #endif

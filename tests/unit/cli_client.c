@@ -15,6 +15,8 @@
 #include "cli_fake.h"
 #include "tap_main.h"
 
+#define PATIENCE_MS 60000
+
 static void api_connect(struct api *api, const struct fake *fake)
 {
     struct err err;
@@ -53,17 +55,17 @@ START_TEST(a_connection_serves_many_requests)
 
     fake_start(&fake, serve_pools, NULL, 1);
     api_connect(&api, &fake);
-    ck_assert_int_eq(api_call(&api, "GET", "/v1/pools", NULL, 5000, &json, &err), 0);
+    ck_assert_int_eq(api_call(&api, "GET", "/v1/pools", NULL, PATIENCE_MS, &json, &err), 0);
     ck_assert_int_eq(api_get_array(json, "pools", &pools, &err), 0);
     ck_assert_int_eq(api_get_array(json, "leases", &pools, &err), -EPROTO);
     json_decref(json);
     json_t *body = json_pack("{s:i}", "wait_ms", 7);
-    ck_assert_int_eq(api_call(&api, "POST", "/v1/leases", body, 5000, &json, &err), 0);
+    ck_assert_int_eq(api_call(&api, "POST", "/v1/leases", body, PATIENCE_MS, &json, &err), 0);
     ck_assert_int_eq(api_get_string(json, "lease", &lease, &err), 0);
     ck_assert_str_eq(lease, "ab");
     json_decref(json);
     json_decref(body);
-    ck_assert_int_eq(api_call(&api, "DELETE", "/v1/leases/ab", NULL, 5000, &json, &err), 0);
+    ck_assert_int_eq(api_call(&api, "DELETE", "/v1/leases/ab", NULL, PATIENCE_MS, &json, &err), 0);
     ck_assert_ptr_null(json);
     api_fini(&api);
     fake_stop(&fake);
@@ -90,7 +92,7 @@ START_TEST(a_get_is_sent_again_when_the_connection_was_closed)
     fake_start(&fake, serve_one_each, NULL, 2);
     api_connect(&api, &fake);
     for (int i = 0; i < 2; i++) {
-        ck_assert_int_eq(api_call(&api, "GET", "/v1/status", NULL, 5000, &json, &err), 0);
+        ck_assert_int_eq(api_call(&api, "GET", "/v1/status", NULL, PATIENCE_MS, &json, &err), 0);
         json_decref(json);
     }
     api_fini(&api);
@@ -106,8 +108,8 @@ START_TEST(a_post_is_never_sent_twice)
 
     fake_start(&fake, serve_one_each, NULL, 1);
     api_connect(&api, &fake);
-    ck_assert_int_eq(api_call(&api, "POST", "/v1/leases", NULL, 5000, NULL, &err), 0);
-    ck_assert_int_lt(api_call(&api, "POST", "/v1/leases", NULL, 5000, NULL, &err), 0);
+    ck_assert_int_eq(api_call(&api, "POST", "/v1/leases", NULL, PATIENCE_MS, NULL, &err), 0);
+    ck_assert_int_lt(api_call(&api, "POST", "/v1/leases", NULL, PATIENCE_MS, NULL, &err), 0);
     api_fini(&api);
     fake_stop(&fake);
 }
@@ -193,7 +195,7 @@ START_TEST(a_wrong_answer_is_a_clear_error)
 
     fake_start(&fake, serve_text, wrong[_i].answer, 1);
     api_connect(&api, &fake);
-    int rc = api_call(&api, "POST", "/v1/x", NULL, 5000, &json, &err);
+    int rc = api_call(&api, "POST", "/v1/x", NULL, PATIENCE_MS, &json, &err);
     ck_assert_msg(rc == wrong[_i].rc, "rc %d, wanted %d: %s", rc, wrong[_i].rc, err.msg);
     ck_assert_ptr_null(json);
     if (wrong[_i].says)
@@ -223,7 +225,7 @@ START_TEST(an_endless_body_is_refused)
 
     fake_start(&fake, serve_endless, NULL, 1);
     api_connect(&api, &fake);
-    ck_assert_int_eq(api_call(&api, "GET", "/v1/x", NULL, 20000, NULL, &err), -EPROTO);
+    ck_assert_int_eq(api_call(&api, "GET", "/v1/x", NULL, PATIENCE_MS, NULL, &err), -EPROTO);
     ck_assert_ptr_nonnull(strstr(err.msg, "larger than 16 MiB"));
     api_fini(&api);
     fake_stop(&fake);
@@ -287,7 +289,7 @@ START_TEST(an_answer_cut_or_altered_anywhere_does_no_harm)
 
         err.msg[0] = '\0';
         api_connect(&api, &fake);
-        int rc = api_call(&api, "POST", "/v1/x", NULL, 5000, &json, &err);
+        int rc = api_call(&api, "POST", "/v1/x", NULL, PATIENCE_MS, &json, &err);
         if (i < bytes)
             ck_assert_msg(rc < 0, "an answer cut at byte %u of %u was taken", i, bytes);
         ck_assert_msg(rc == 0 || err.msg[0], "no sentence for case %u", i);
@@ -344,9 +346,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("cli_client");
-    TCase *tests = tcase_create("client");
+    TCase *tests = tap_case(suite, "client");
 
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_connection_serves_many_requests);
     tcase_add_test(tests, a_get_is_sent_again_when_the_connection_was_closed);
     tcase_add_test(tests, a_post_is_never_sent_twice);
@@ -358,6 +359,5 @@ int main(void)
     tcase_add_test(tests, a_missing_poold_is_told_with_its_socket);
     tcase_add_test(tests, the_socket_is_looked_for_in_the_documented_order);
     tcase_add_test(tests, names_are_encoded_in_paths);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tap_main.h"
+
 void fake_check_at(int holds, const char *text, const char *file, int line)
 {
     if (!holds) {
@@ -37,7 +39,7 @@ void fake_start(struct fake *fake, fake_serve serve, const void *context, unsign
     ck_assert_int_ge(fake->pid, 0);
     if (fake->pid == 0) {
         signal(SIGPIPE, SIG_IGN);
-        alarm(60);
+        alarm(TAP_TIMEOUT_S);
         for (unsigned n = 0; n < connections; n++) {
             int fd = accept(listener, NULL, NULL);
 

@@ -163,11 +163,10 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("cli_options");
-    TCase *tests = tcase_create("options");
+    TCase *tests = tap_case(suite, "options");
 
     tcase_add_loop_test(tests, command_lines, 0, ARRAY_LEN(lines));
     tcase_add_test(tests, a_missing_argument_is_refused);
     tcase_add_test(tests, durations);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

@@ -223,9 +223,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("cli_tar");
-    TCase *tests = tcase_create("tar");
+    TCase *tests = tap_case(suite, "tar");
 
-    tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, base_make, base_remove);
     tcase_add_test(tests, folders_and_files_keep_or_change_their_names);
     tcase_add_test(tests, a_name_that_is_not_there_is_an_error);
@@ -233,6 +232,5 @@ int main(void)
     tcase_add_test(tests, an_unpacker_makes_no_device_nodes);
     tcase_add_test(tests, the_streams_head_tells_what_comes);
     tcase_add_test(tests, a_head_that_is_none_is_refused);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

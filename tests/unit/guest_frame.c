@@ -175,12 +175,11 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("guest-frame");
-    TCase *tcase = tcase_create("frame");
+    TCase *tcase = tap_case(suite, "frame");
 
     tcase_add_test(tcase, every_cut_gives_the_same_frames);
     tcase_add_test(tcase, bad_headers_are_refused);
     tcase_add_test(tcase, exec_is_taken_apart);
     tcase_add_test(tcase, malformed_exec_is_refused);
-    suite_add_tcase(suite, tcase);
     return tap_main(suite);
 }

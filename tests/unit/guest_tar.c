@@ -322,9 +322,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("guest-tar");
-    TCase *tcase = tcase_create("tar");
+    TCase *tcase = tap_case(suite, "tar");
 
-    tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, base_make, base_remove);
     tcase_add_test(tcase, unpacks_what_gnu_tar_packs);
     tcase_add_test(tcase, gnu_tar_unpacks_what_is_packed_here);
@@ -332,6 +331,5 @@ int main(void)
     tcase_add_test(tcase, a_link_in_the_way_is_replaced);
     tcase_add_test(tcase, damaged_streams_do_no_harm);
     tcase_add_test(tcase, numbers);
-    suite_add_tcase(suite, tcase);
     return tap_main(suite);
 }

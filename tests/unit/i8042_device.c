@@ -117,12 +117,11 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("i8042_device");
-    TCase *tests = tcase_create("i8042");
+    TCase *tests = tap_case(suite, "i8042");
 
     tcase_add_test(tests, reset_command);
     tcase_add_test(tests, only_even_pulses_reset);
     tcase_add_loop_test(tests, probes_are_answered, 0, ARRAY_LEN(probes));
     tcase_add_test(tests, config_byte_survives_a_move);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

@@ -409,12 +409,10 @@ int main(void)
         what_a_crash_left_goes_at_the_next_start,
     };
     Suite *suite = suite_create("image-store");
-    TCase *tcase = tcase_create("store");
+    TCase *tcase = tap_case(suite, "store");
 
-    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, setup, teardown);
     for (size_t i = 0; i < ARRAY_LEN(tests); i++)
         tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
     return tap_main(suite);
 }

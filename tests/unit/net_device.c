@@ -354,7 +354,7 @@ START_TEST(limits_hold_in_both_directions)
         guest_send(&f, frame, sizeof(frame));
     }
     unsigned in = 0, out = 0;
-    while ((in < 6 || out < 6) && now_ns() - start_ns < 10 * NS_PER_S) {
+    while ((in < 6 || out < 6) && now_ns() - start_ns < 60 * NS_PER_S) {
         in += guest_receive(&f, got) == sizeof(frame);
         out += read(f.peer, got, sizeof(got)) == (ssize_t)sizeof(frame);
         usleep(1000);
@@ -508,7 +508,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("net_device");
-    TCase *tests = tcase_create("net");
+    TCase *tests = tap_case(suite, "net");
 
     tcase_add_loop_test(tests, frames_both_ways, 0, 2);
     tcase_add_test(tests, large_frame_in_many_buffers);
@@ -522,7 +522,5 @@ int main(void)
     tcase_add_test(tests, reset_forgets_buffers);
     tcase_add_test(tests, real_tap);
     tcase_add_test(tests, fds_that_are_no_taps);
-    tcase_set_timeout(tests, 30);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

@@ -99,12 +99,11 @@ END_TEST
 static Suite *suite(void)
 {
     Suite *s = suite_create("net_source");
-    TCase *tc = tcase_create("net_source");
+    TCase *tc = tap_case(s, "net_source");
 
     tcase_add_loop_test(tc, text_is_taken_or_refused, 0, sizeof texts / sizeof texts[0]);
     tcase_add_test(tc, no_text_is_no_network);
     tcase_add_test(tc, link_that_can_not_be_had_is_told);
-    suite_add_tcase(s, tc);
     return s;
 }
 

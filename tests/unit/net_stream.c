@@ -150,7 +150,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("net-stream");
-    TCase *tests = tcase_create("stream");
+    TCase *tests = tap_case(suite, "stream");
 
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_loop_test(tests, receive_in_pieces, 0, 110);
@@ -159,6 +159,5 @@ int main(void)
     tcase_add_test(tests, end_is_told);
     tcase_add_test(tests, frames_stay_whole);
     tcase_add_test(tests, no_frame_is_refused);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

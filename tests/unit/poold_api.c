@@ -129,27 +129,39 @@ START_TEST(heads_have_a_limit)
     snprintf(address.sun_path, sizeof address.sun_path, "%s", client_socket);
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     ck_assert_int_eq(send(fd, head, sizeof head, MSG_NOSIGNAL), sizeof head);
-    ck_assert_msg(poll(&polled, 1, 5000) == 1, "it is not told");
+    ck_assert_msg(poll(&polled, 1, CLIENT_WAIT_MS) == 1, "it is not told");
     ck_assert_int_gt(recv(fd, reply, sizeof reply - 1, 0), 12);
     ck_assert_msg(strncmp(reply, "HTTP/1.1 431 ", 13) == 0, "%s", reply);
     close(fd);
 }
 END_TEST
 
+static void lease_expect_left(const char *path, json_int_t least_ms, json_int_t most_ms)
+{
+    json_t *object = client_json("GET", path, NULL);
+    json_int_t left_ms = json_integer_value(json_object_get(object, "expires_in_ms"));
+
+    ck_assert_msg(left_ms >= least_ms && left_ms <= most_ms, "%" JSON_INTEGER_FORMAT " ms are left",
+                  left_ms);
+    json_decref(object);
+}
+
 START_TEST(leases_expire_and_renew)
 {
-    char path[64];
+    char lease[64], renewal[96];
     json_t *object;
 
     daemon_pool_create("{\"name\":\"default\",\"min\":1}");
-    object = client_json("POST", "/v1/leases", "{\"ttl_ms\":2000}");
-    snprintf(path, sizeof path, "/v1/leases/%s/renew",
+    object = client_json("POST", "/v1/leases", "{\"ttl_ms\":600000}");
+    snprintf(lease, sizeof lease, "/v1/leases/%s",
              json_string_value(json_object_get(object, "lease")));
+    snprintf(renewal, sizeof renewal, "%s/renew", lease);
     json_decref(object);
-    client_expect(200, "POST", path, "{\"ttl_ms\":60000}");
-    usleep(2200000);
+    lease_expect_left(lease, 1, 600000);
+    client_expect(200, "POST", renewal, "{\"ttl_ms\":1200000}");
+    lease_expect_left(lease, 600001, 1200000);
     ck_assert_int_eq(daemon_slots("leased"), 1);
-    client_expect(200, "POST", path, "{\"ttl_ms\":100}");
+    client_expect(200, "POST", renewal, "{\"ttl_ms\":100}");
     daemon_slots_await("leased", 0);
 }
 END_TEST
@@ -162,9 +174,9 @@ START_TEST(a_full_pool_queues_and_serves_in_order)
     daemon_pool_create("{\"name\":\"default\",\"min\":0,\"max\":1}");
     client_expect(201, "POST", "/v1/leases", NULL);
     client_expect(503, "POST", "/v1/leases", NULL);
-    first = client_send("POST", "/v1/leases", "{\"wait_ms\":10000}");
+    first = client_send("POST", "/v1/leases", "{\"wait_ms\":60000}");
     daemon_pool_await(NULL, "waiting", 1, 1);
-    second = client_send("POST", "/v1/leases", "{\"wait_ms\":10000}");
+    second = client_send("POST", "/v1/leases", "{\"wait_ms\":60000}");
     daemon_pool_await(NULL, "waiting", 2, 2);
     ck_assert(!client_readable(first) && !client_readable(second));
     client_expect(200, "DELETE", "/v1/leases", NULL);
@@ -300,7 +312,7 @@ START_TEST(drain_scale_and_delete)
     /* It stays so over a restart. */
     client_expect(202, "POST", "/v1/shutdown", NULL);
     daemon_wait_exit(0);
-    daemon_start("--log-level", "info");
+    daemon_start("--log-level info");
     client_await("/v1/pools/default", "state", "draining");
     client_expect(409, "POST", "/v1/leases", NULL);
     client_expect(204, "DELETE", "/v1/pools/default?force=1", NULL);
@@ -379,11 +391,10 @@ int main(int argc, char **argv)
         snapshots_are_listed_and_checked,
         metrics_are_prometheus_text,
     };
-    TCase *tcase = daemon_case("poold-api", argc, argv);
+    Suite *suite = suite_create("poold-api");
+    TCase *tcase = daemon_case(suite, argc, argv);
 
     for (unsigned i = 0; i < ARRAY_LEN(tests); i++)
         tcase_add_test(tcase, tests[i]);
-    Suite *suite = suite_create("poold-api");
-    suite_add_tcase(suite, tcase);
     return tap_main(suite);
 }

@@ -11,8 +11,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define WAIT_MS 10000
-
 char client_socket[256];
 
 static int try_connect(void)
@@ -36,14 +34,14 @@ static int client_connect(void)
 
 void client_wait_for_socket(void)
 {
-    for (unsigned i = 0; i < WAIT_MS / 10; i++) {
+    for (unsigned i = 0; i < CLIENT_LOOKS; i++) {
         int fd = try_connect();
 
         if (fd >= 0) {
             close(fd);
             return;
         }
-        usleep(10000);
+        usleep(CLIENT_LOOK_US);
     }
     ck_abort_msg("poold did not start");
 }
@@ -88,7 +86,7 @@ static void receive_head(int fd, char *head, size_t room)
     while (bytes < 4 || memcmp(head + bytes - 4, "\r\n\r\n", 4) != 0) {
         struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 
-        ck_assert_msg(poll(&poll_fd, 1, WAIT_MS) == 1, "no reply in %d ms", WAIT_MS);
+        ck_assert_msg(poll(&poll_fd, 1, CLIENT_WAIT_MS) == 1, "no reply in %d ms", CLIENT_WAIT_MS);
         ck_assert_uint_lt(bytes, room - 1);
         ssize_t n = read(fd, head + bytes, 1);
         ck_assert_msg(n == 1, "the connection ended in the head of a reply");
@@ -152,7 +150,7 @@ void client_await(const char *path, const char *key, const char *value)
 {
     char last[128] = "";
 
-    for (unsigned i = 0; i < WAIT_MS / 10; i++) {
+    for (unsigned i = 0; i < CLIENT_LOOKS; i++) {
         json_t *object = client_json("GET", path, NULL);
         bool there = strcmp(json_string_value(json_object_get(object, key)), value) == 0;
 
@@ -160,7 +158,7 @@ void client_await(const char *path, const char *key, const char *value)
         json_decref(object);
         if (there)
             return;
-        usleep(10000);
+        usleep(CLIENT_LOOK_US);
     }
     ck_abort_msg("%s of %s stays %s", key, path, last);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "poold_client.h"
+#include "tap_main.h"
 
 const char *daemon_program;
 char daemon_dir[128];
@@ -85,10 +86,32 @@ unsigned daemon_vm_processes(void)
     return count;
 }
 
-void daemon_start(const char *extra_option, const char *extra_value)
+void daemon_vm_processes_await(unsigned least, unsigned most)
 {
-    char run[256], state[256], kernel[256], log[256], faults[300];
+    unsigned found = daemon_vm_processes();
 
+    for (unsigned i = 0; i < CLIENT_LOOKS && (found < least || found > most); i++) {
+        usleep(CLIENT_LOOK_US);
+        found = daemon_vm_processes();
+    }
+    ck_assert_msg(found >= least && found <= most, "there are %u VMs' processes", found);
+}
+
+void daemon_start(const char *options)
+{
+    char run[256], state[256], kernel[256], log[256], faults[300], words[256], *rest = words;
+    const char *argv[32] = { daemon_program, "--run-dir",          run,       "--state-dir",
+                             state,          "--volt-vmm",         fake_path, "--kernel",
+                             kernel,         "--setup-timeout-ms", "60000",   "--awake-timeout-ms",
+                             "60000",        "--ready-timeout-ms", "60000",   "--surplus-ms",
+                             "200" };
+    unsigned argc = 0;
+
+    while (argv[argc])
+        argc++;
+    snprintf(words, sizeof words, "%s", options);
+    while (argc + 1 < ARRAY_LEN(argv) && (argv[argc] = strsep(&rest, " ")))
+        argc++;
     daemon_path("run", run);
     daemon_path("state", state);
     daemon_path("kernel", kernel);
@@ -101,10 +124,7 @@ void daemon_start(const char *extra_option, const char *extra_value)
 
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
-        execle(daemon_program, daemon_program, "--run-dir", run, "--state-dir", state, "--volt-vmm",
-               fake_path, "--kernel", kernel, "--awake-timeout-ms", "300", "--setup-timeout-ms",
-               "500", "--ready-timeout-ms", "1000", "--surplus-ms", "200", extra_option,
-               extra_value, NULL, environment);
+        execve(daemon_program, (char *const *)(uintptr_t)argv, environment);
         _exit(127);
     }
     daemon_path("run/poold.sock", client_socket);
@@ -115,11 +135,18 @@ void daemon_wait_exit(int expected_status)
 {
     int status = -1;
 
-    for (unsigned i = 0; i < 500 && waitpid(daemon_pid, &status, WNOHANG) == 0; i++)
-        usleep(10000);
+    for (unsigned i = 0; i < CLIENT_LOOKS && waitpid(daemon_pid, &status, WNOHANG) == 0; i++)
+        usleep(CLIENT_LOOK_US);
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == expected_status, "status 0x%x",
                   status);
     daemon_pid = 0;
+}
+
+void daemon_restart(const char *options)
+{
+    kill(daemon_pid, SIGTERM);
+    daemon_wait_exit(0);
+    daemon_start(options);
 }
 
 void daemon_pool_create(const char *body)
@@ -147,8 +174,8 @@ void daemon_pool_await(const char *object, const char *key, json_int_t least, js
 {
     json_int_t found = daemon_pool_count(object, key);
 
-    for (unsigned i = 0; i < 1000 && (found < least || found > most); i++) {
-        usleep(10000);
+    for (unsigned i = 0; i < CLIENT_LOOKS && (found < least || found > most); i++) {
+        usleep(CLIENT_LOOK_US);
         found = daemon_pool_count(object, key);
     }
     ck_assert_msg(found >= least && found <= most, "%s is %" JSON_INTEGER_FORMAT, key, found);
@@ -167,7 +194,7 @@ static void setup(void)
     ck_assert_ptr_nonnull(mkdtemp(daemon_dir));
     write_file("kernel", "a kernel");
     daemon_faults_set("");
-    daemon_start("--log-level", "debug");
+    daemon_start("--log-level debug");
 }
 
 static void teardown(void)
@@ -178,18 +205,16 @@ static void teardown(void)
         kill(daemon_pid, SIGTERM);
         daemon_wait_exit(0);
     }
-    for (unsigned i = 0; i < 200 && daemon_vm_processes() > 0; i++)
-        usleep(10000);
-    ck_assert_uint_eq(daemon_vm_processes(), 0);
+    daemon_vm_processes_await(0, 0);
     ck_assert_uint_eq(daemon_entries("run/vms"), 0);
     ck_assert_int_ne(access(client_socket, F_OK), 0);
     snprintf(command, sizeof command, "rm -rf '%s'", daemon_dir);
     ck_assert_int_eq(system(command), 0);
 }
 
-TCase *daemon_case(const char *name, int argc, char **argv)
+TCase *daemon_case(Suite *suite, int argc, char **argv)
 {
-    TCase *tcase = tcase_create(name);
+    TCase *tcase = tap_case(suite, "poold");
 
     if (argc != 3) {
         fprintf(stderr, "usage: %s POOLD FAKE_VMM\n", argv[0]);
@@ -197,7 +222,6 @@ TCase *daemon_case(const char *name, int argc, char **argv)
     }
     daemon_program = argv[1];
     fake_path = argv[2];
-    tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, setup, teardown);
     return tcase;
 }

@@ -12,13 +12,16 @@ extern const char *daemon_program; /* poold */
 extern char daemon_dir[128];       /* run/, state/, log, faults, kernel */
 extern pid_t daemon_pid;           /* 0: ended */
 
-/* A test case whose tests each begin with a poold that runs, and end with it. Ends the program when
- * argv is wrong. */
-TCase *daemon_case(const char *name, int argc, char **argv);
+/* A case of the suite whose tests each begin with a poold that runs, and end with it. Ends the
+ * program when argv is wrong. */
+TCase *daemon_case(Suite *suite, int argc, char **argv);
 
-/* A poold on the directory, with one more option. */
-void daemon_start(const char *extra_option, const char *extra_value);
+/* A poold on the directory, with more options, separated by blanks. It is patient with VMs: a test
+ * of a VM that is late sets a time of its own. */
+void daemon_start(const char *options);
 void daemon_wait_exit(int expected_status);
+/* Ends it and starts it anew, with other options. */
+void daemon_restart(const char *options);
 
 /* What is in the directory: a path, a new folder, the number of entries that are not hidden. */
 void daemon_path(const char *name, char ret_path[256]);
@@ -30,6 +33,8 @@ void daemon_faults_set(const char *words);
 
 /* Processes other than poold that were started with this test's directory. */
 unsigned daemon_vm_processes(void);
+/* Waits until they are so many. */
+void daemon_vm_processes_await(unsigned least, unsigned most);
 
 /* Creates the pool `default` from this body, and waits until it is ready. */
 void daemon_pool_create(const char *body);

@@ -169,7 +169,7 @@ static bool vm_speak(struct fake_host *host, struct fake_vm *vm)
     return true;
 }
 
-static void host_run(struct fake_host *host, bool bury)
+void fake_host_run(struct fake_host *host)
 {
     bool busy = true;
 
@@ -183,23 +183,13 @@ static void host_run(struct fake_host *host, bool bury)
                 continue;
             if (!vm->killed)
                 busy |= vm_speak(host, vm);
-            else if (bury)
+            else
                 pool_vm_gone(vm->slot);
-            busy |= vm->killed && bury;
+            busy |= vm->killed;
         }
         busy |= host->scheduled;
         fake_host_settle(host);
     }
-}
-
-void fake_host_run(struct fake_host *host)
-{
-    host_run(host, true);
-}
-
-void fake_host_run_living(struct fake_host *host)
-{
-    host_run(host, false);
 }
 
 void fake_host_fini(struct fake_host *host)

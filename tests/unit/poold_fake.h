@@ -7,6 +7,7 @@
 #include "pool.h"
 
 #define FAKE_VMS_MAX 256
+#define COUNT(host, state) ((host)->pool.counts[state])
 
 struct fake_vm {
     struct slot *slot; /* NULL: gone */
@@ -50,8 +51,6 @@ void fake_host_pass(struct fake_host *host, uint64_t ns);
 /* Every living VM says what is expected of it, until there is nothing more to say; killed ones go.
  */
 void fake_host_run(struct fake_host *host);
-/* The same, but killed ones stay. */
-void fake_host_run_living(struct fake_host *host);
 
 void fake_acquire_start(struct fake_host *host, struct fake_acquire *acquire, uint64_t wait_ms);
 

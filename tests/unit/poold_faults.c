@@ -18,16 +18,22 @@
 static const struct {
     const char *fault, *reason;
     unsigned status;
+    const char *limits; /* options that end its silence */
 } vm_faults[] = {
-    { "clone_crash", "crashed", 500 },    { "awake_crash", "crashed", 500 },
-    { "no_awake", "awake_timeout", 500 }, { "no_ready", "ready_timeout", 500 },
-    { "bad_ready", "not_unique", 500 },   { "slow_ready", NULL, 201 },
+    { "clone_crash", "crashed", 500, NULL },
+    { "awake_crash", "crashed", 500, NULL },
+    { "no_awake", "awake_timeout", 500, "--setup-timeout-ms 500 --awake-timeout-ms 500" },
+    { "no_ready", "ready_timeout", 500, "--ready-timeout-ms 1000" },
+    { "bad_ready", "not_unique", 500, NULL },
+    { "slow_ready", NULL, 201, NULL },
 };
 
 START_TEST(vms_that_misbehave_are_discarded_and_counted)
 {
     struct client_reply reply;
 
+    if (vm_faults[_i].limits)
+        daemon_restart(vm_faults[_i].limits);
     daemon_pool_create("{\"name\":\"default\",\"min\":0}");
     daemon_faults_set(vm_faults[_i].fault);
     client_call("POST", "/v1/leases", NULL, &reply);
@@ -58,7 +64,7 @@ START_TEST(failing_refills_back_off_and_recover)
     usleep(1000000);
     ck_assert_int_le(daemon_pool_count("failures", "crashed"), 12);
     daemon_pool_await("failures", "crashed", 2, 100);
-    ck_assert_int_gt(daemon_pool_count(NULL, "backoff_ms"), 0);
+    daemon_pool_await(NULL, "backoff_ms", 1, 60000); /* 0 while one is tried */
     daemon_faults_set("");
     daemon_slots_await("parked", 1);
 }
@@ -72,15 +78,33 @@ static const struct {
     { "template_crash", "status 4" },
 };
 
+/* Waits until the log has `text` count times. */
+static void await_log(const char *text, unsigned count)
+{
+    char path[256], log[65536];
+    unsigned found = 0;
+
+    daemon_path("log", path);
+    for (unsigned i = 0; i < CLIENT_LOOKS && found < count; i++) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = read(fd, log, sizeof log - 1);
+
+        log[n > 0 ? n : 0] = '\0';
+        found = 0;
+        for (const char *at = log; (at = strstr(at, text)); at++)
+            found++;
+        usleep(CLIENT_LOOK_US);
+    }
+    ck_assert_msg(found >= count, "'%s' is %u times in the log", text, found);
+}
+
 START_TEST(hung_template_is_started_again)
 {
-    kill(daemon_pid, SIGTERM);
-    daemon_wait_exit(0);
-    daemon_start("--boot-timeout-ms", "1000");
+    daemon_restart("--boot-timeout-ms 5000");
     daemon_faults_set("template_hang");
     client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\",\"min\":1}");
     client_await("/v1/pools/default", "state", "loading");
-    usleep(300000); /* it is started by now */
+    await_log("the template does not answer", 1);
     daemon_faults_set("");
     client_await("/v1/pools/default", "state", "ready");
     client_expect(204, "DELETE", "/v1/pools/default", NULL);
@@ -104,26 +128,6 @@ START_TEST(boots_that_fail_say_why)
 }
 END_TEST
 
-/* Waits until the log has `text` count times. */
-static void await_log(const char *text, unsigned count)
-{
-    char path[256], log[65536];
-    unsigned found = 0;
-
-    daemon_path("log", path);
-    for (unsigned i = 0; i < 500 && found < count; i++) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = read(fd, log, sizeof log - 1);
-
-        log[n > 0 ? n : 0] = '\0';
-        found = 0;
-        for (const char *at = log; (at = strstr(at, text)); at++)
-            found++;
-        usleep(10000);
-    }
-    ck_assert_msg(found >= count, "'%s' is %u times in the log", text, found);
-}
-
 START_TEST(a_trial_records_the_working_set)
 {
     json_t *object;
@@ -137,13 +141,12 @@ START_TEST(a_trial_records_the_working_set)
     object = client_json("GET", "/v1/pools/default", NULL);
     ck_assert_int_eq(json_integer_value(json_object_get(object, "restores")), 1);
     json_decref(object);
-    for (unsigned i = 0; i < 200 && daemon_slots("stopping") > 0; i++)
-        usleep(10000);
-    ck_assert_int_eq(daemon_slots("preparing") + daemon_slots("stopping"), 0);
+    daemon_slots_await("stopping", 0); /* the trial's */
+    ck_assert_int_eq(daemon_slots("preparing"), 0);
     /* It is recorded once. */
     client_expect(202, "POST", "/v1/shutdown", NULL);
     daemon_wait_exit(0);
-    daemon_start("--log-level", "info");
+    daemon_start("--log-level info");
     client_await("/v1/pools/default", "state", "ready");
     daemon_slots_await("parked", 1);
     usleep(100000);
@@ -158,7 +161,7 @@ START_TEST(a_trial_that_fails_harms_nobody)
     client_expect(204, "DELETE", "/v1/pools/default", NULL);
     daemon_faults_set("no_ready");
     daemon_pool_create("{\"name\":\"default\",\"min\":0,\"max\":2}");
-    usleep(50000);
+    daemon_vm_processes_await(2, 2); /* the template, and the trial, which says nothing */
     client_expect(204, "DELETE", "/v1/pools/default", NULL);
     ck_assert_uint_eq(daemon_entries("state/snapshots"), 0);
     ck_assert_uint_eq(daemon_vm_processes(), 0);
@@ -175,8 +178,8 @@ START_TEST(a_template_that_dies_is_started_again)
     snprintf(command, sizeof command, "kill -9 $(cat /proc/%d/task/%d/children | cut -d' ' -f1)",
              (int)daemon_pid, (int)daemon_pid);
     ck_assert_int_eq(system(command), 0);
-    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":5000}");
-    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":5000}");
+    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
     client_await("/v1/pools/default", "state", "ready");
 }
 END_TEST
@@ -189,13 +192,11 @@ START_TEST(a_restart_keeps_pools_and_clears_leftovers)
     kill(daemon_pid, SIGKILL);
     waitpid(daemon_pid, NULL, 0);
     daemon_pid = 0;
-    for (unsigned i = 0; i < 200 && daemon_vm_processes() > 0; i++)
-        usleep(10000);
-    ck_assert_uint_eq(daemon_vm_processes(), 0);
+    daemon_vm_processes_await(0, 0);
     ck_assert_uint_gt(daemon_entries("run/vms"), 2);
     daemon_directory_make("state/snapshots/nobodys");
     daemon_directory_make("state/snapshots/.default.tmp.abcdef");
-    daemon_start("--log-level", "info");
+    daemon_start("--log-level info");
     client_await("/v1/pools/default", "state", "ready");
     ck_assert_uint_eq(daemon_entries("state/snapshots"), 1);
     daemon_slots_await("parked", 2);
@@ -236,7 +237,7 @@ START_TEST(a_deletion_that_fails_is_told_and_repeated)
     /* A leftover keeps no poold from starting. */
     client_expect(202, "POST", "/v1/shutdown", NULL);
     daemon_wait_exit(0);
-    daemon_start("--log-level", "info");
+    daemon_start("--log-level info");
     daemon_pool_create("{\"name\":\"default\",\"min\":1}");
 }
 END_TEST
@@ -272,14 +273,13 @@ int main(int argc, char **argv)
         a_deletion_that_fails_is_told_and_repeated,
         shutdown_ends_everything,
     };
-    TCase *tcase = daemon_case("poold-faults", argc, argv);
+    Suite *suite = suite_create("poold-faults");
+    TCase *tcase = daemon_case(suite, argc, argv);
 
     for (unsigned i = 0; i < ARRAY_LEN(tests); i++)
         tcase_add_test(tcase, tests[i]);
     tcase_add_loop_test(tcase, vms_that_misbehave_are_discarded_and_counted, 0,
                         (int)ARRAY_LEN(vm_faults));
     tcase_add_loop_test(tcase, boots_that_fail_say_why, 0, (int)ARRAY_LEN(boot_faults));
-    Suite *suite = suite_create("poold-faults");
-    suite_add_tcase(suite, tcase);
     return tap_main(suite);
 }

@@ -247,10 +247,9 @@ int main(void)
         histograms_count_every_value_once,
     };
     Suite *suite = suite_create("poold-parts");
-    TCase *tcase = tcase_create("parts");
+    TCase *tcase = tap_case(suite, "parts");
 
     for (unsigned i = 0; i < ARRAY_LEN(tests); i++)
         tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
     return tap_main(suite);
 }

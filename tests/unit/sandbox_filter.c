@@ -267,13 +267,12 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("sandbox_filter");
-    TCase *tests = tcase_create("filter");
+    TCase *tests = tap_case(suite, "filter");
 
     tcase_add_loop_test(tests, rows_are_allowed_and_have_reasons, 0, SANDBOX_THREAD_COUNT);
     tcase_add_loop_test(tests, wrong_arguments_are_killed, 0, SANDBOX_THREAD_COUNT);
     tcase_add_loop_test(tests, other_calls_are_killed, 0, SANDBOX_THREAD_COUNT);
     tcase_add_test(tests, hot_calls_are_decided_in_few_instructions);
     tcase_add_test(tests, the_dangerous_are_absent);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

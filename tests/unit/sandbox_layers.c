@@ -484,7 +484,7 @@ START_TEST(death_of_the_outer_process)
     jail_start(&jail, &config);
     ck_assert_int_eq(kill(jail.outer, SIGKILL), 0);
     done = (struct pollfd){ .fd = jail.done_fd, .events = POLLIN };
-    ck_assert_int_eq(poll(&done, 1, 5000), 1);
+    ck_assert_int_eq(poll(&done, 1, TAP_TIMEOUT_S * 1000), 1);
     ck_assert_int_eq(read(jail.done_fd, &byte, 1), 0);
     ck_assert_int_eq(waitpid(jail.outer, NULL, 0), jail.outer);
     close(jail.done_fd);
@@ -525,9 +525,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("sandbox_layers");
-    TCase *tests = tcase_create("layers");
+    TCase *tests = tap_case(suite, "layers");
 
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, all_layers_as_root);
     tcase_add_test(tests, template_as_root);
     tcase_add_test(tests, all_layers_as_user);
@@ -535,6 +534,5 @@ int main(void)
     tcase_add_test(tests, no_layers);
     tcase_add_test(tests, death_of_the_outer_process);
     tcase_add_test(tests, fds_are_closed);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

@@ -15,6 +15,7 @@
 #include "snapshot/file.h"
 #include "snapshot/host.h"
 #include "snapshot/store.h"
+#include "tap_main.h"
 
 #define TEST_RAM_BYTES MIB(32)
 
@@ -135,18 +136,11 @@ static inline int test_snapshot_make(int store_fd, const char *name, uint8_t mar
 static inline int test_main(const char *name, const TTest *const *tests, size_t count)
 {
     Suite *suite = suite_create(name);
-    TCase *tcase = tcase_create(name);
+    TCase *tcase = tap_case(suite, name);
 
-    tcase_set_timeout(tcase, 120);
     for (size_t i = 0; i < count; i++)
         tcase_add_test(tcase, tests[i]);
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return tap_main(suite);
 }
 
 /* A TAP comment: how much was tried. */

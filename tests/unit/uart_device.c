@@ -512,7 +512,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("uart_device");
-    TCase *tests = tcase_create("uart");
+    TCase *tests = tap_case(suite, "uart");
 
     tcase_add_test(tests, output_wakes_nobody_unless_somebody_reads);
     tcase_add_test(tests, backlog_keeps_the_newest);
@@ -532,7 +532,5 @@ int main(void)
     tcase_add_test(tests, moved_at_rest_stays_quiet_and_keeps_input);
     tcase_add_test(tests, bad_state_is_refused);
     tcase_add_test(tests, random_accesses_do_no_harm);
-    tcase_set_timeout(tests, 30);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

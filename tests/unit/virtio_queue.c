@@ -413,7 +413,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("virtio_queue");
-    TCase *tests = tcase_create("virtq");
+    TCase *tests = tap_case(suite, "virtq");
 
     tcase_add_test(tests, chain_comes_out_as_it_went_in);
     tcase_add_test(tests, unpop_gives_the_chain_again);
@@ -425,7 +425,5 @@ int main(void)
     tcase_add_test(tests, event_index_decides);
     tcase_add_test(tests, want_notify_sees_what_came_before);
     tcase_add_test(tests, iov_copies_any_slice);
-    tcase_set_timeout(tests, 30);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

@@ -125,10 +125,8 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("virtio_threads");
-    TCase *tests = tcase_create("threads");
+    TCase *tests = tap_case(suite, "threads");
 
     tcase_add_test(tests, two_threads_on_one_machine);
-    tcase_set_timeout(tests, 60);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

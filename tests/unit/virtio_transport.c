@@ -359,7 +359,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("virtio_transport");
-    TCase *tests = tcase_create("transport");
+    TCase *tests = tap_case(suite, "transport");
 
     tcase_add_loop_test(tests, random_bytes_arrive, 0, 2);
     tcase_add_test(tests, batch_is_one_interrupt);
@@ -374,7 +374,5 @@ int main(void)
     tcase_add_test(tests, wrong_state_is_refused_or_harmless);
     tcase_add_test(tests, random_accesses_do_no_harm);
     tcase_add_test(tests, no_slot_beyond_the_last);
-    tcase_set_timeout(tests, 30);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

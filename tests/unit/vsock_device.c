@@ -542,9 +542,9 @@ START_TEST(one_interrupt_a_batch)
 }
 END_TEST
 
-static TCase *connecting(void)
+static void connecting_add(Suite *suite)
 {
-    TCase *tests = tcase_create("connecting");
+    TCase *tests = tap_case(suite, "connecting");
 
     tcase_add_test(tests, config_space_has_the_cid);
     tcase_add_test(tests, host_connects_and_talks);
@@ -557,12 +557,11 @@ static TCase *connecting(void)
     tcase_add_test(tests, guest_connects);
     tcase_add_test(tests, nobody_listens);
     tcase_add_test(tests, limit_of_connections);
-    return tests;
 }
 
-static TCase *streams(void)
+static void streams_add(Suite *suite)
 {
-    TCase *tests = tcase_create("streams");
+    TCase *tests = tap_case(suite, "streams");
 
     tcase_add_test(tests, large_transfer_to_guest);
     tcase_add_test(tests, guest_credit_is_respected);
@@ -574,17 +573,13 @@ static TCase *streams(void)
     tcase_add_test(tests, guest_closes_with_data_under_way);
     tcase_add_test(tests, client_hangs_up_while_waiting_for_credit);
     tcase_add_test(tests, one_interrupt_a_batch);
-    return tests;
 }
 
 int main(void)
 {
     Suite *suite = suite_create("vsock_device");
-    TCase *cases[] = { connecting(), streams() };
 
-    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
-        tcase_set_timeout(cases[i], 30);
-        suite_add_tcase(suite, cases[i]);
-    }
+    connecting_add(suite);
+    streams_add(suite);
     return tap_main(suite);
 }

@@ -226,37 +226,32 @@ START_TEST(bad_state_is_refused)
 }
 END_TEST
 
-static TCase *hostile(void)
+static void hostile_add(Suite *suite)
 {
-    TCase *tests = tcase_create("hostile");
+    TCase *tests = tap_case(suite, "hostile");
 
     tcase_add_loop_test(tests, bad_packet_is_answered, 0, ARRAY_LEN(bad_packets));
     tcase_add_test(tests, short_packet_is_ignored);
     tcase_add_test(tests, rx_buffer_too_small_breaks_the_device);
     tcase_add_test(tests, reset_drops_connections);
     tcase_add_test(tests, flood_of_refusals_is_bounded);
-    return tests;
 }
 
-static TCase *moved(void)
+static void moved_add(Suite *suite)
 {
-    TCase *tests = tcase_create("moved");
+    TCase *tests = tap_case(suite, "moved");
 
     tcase_add_test(tests, moved_without_connections_stays_silent);
     tcase_add_test(tests, moved_with_tx_chains_held);
     tcase_add_test(tests, moved_with_a_connection_tells_the_guest);
     tcase_add_test(tests, bad_state_is_refused);
-    return tests;
 }
 
 int main(void)
 {
     Suite *suite = suite_create("vsock_hostile");
-    TCase *cases[] = { hostile(), moved() };
 
-    for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
-        tcase_set_timeout(cases[i], 30);
-        suite_add_tcase(suite, cases[i]);
-    }
+    hostile_add(suite);
+    moved_add(suite);
     return tap_main(suite);
 }
