@@ -10,7 +10,7 @@
 #include "volt-vmm/machine.h"
 
 #define HARNESS_RAM_BYTES (32ull << 20)
-#define HARNESS_TIMEOUT_MS 20000
+#define HARNESS_TIMEOUT_MS 60000
 
 struct harness {
     struct kvm_host kvm;

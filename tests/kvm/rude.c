@@ -15,13 +15,16 @@
 #include "guests/rude.h"
 
 /* What the process may grow by, beyond the pages that the guests write. */
-#define ROUNDS_ENOUGH 1000u
 #define GROWTH_MAX_BYTES MIB(4)
+/* An attack may be long on a machine that is busy; a random one is told to stop then. */
+#define ATTACK_MAX_NS (100 * NS_PER_S)
+#define ROUNDS_ENOUGH 1000u
+/* Of the quickest answer: single ones may have waited for a CPU. */
 #define NEIGHBOUR_PATIENCE_NS (2 * NS_PER_S)
 #define RACE_NS (3 * NS_PER_S)
 
 static struct harness rude, neighbour;
-static uint64_t resident_before, neighbour_answers;
+static uint64_t resident_before, neighbour_answers, neighbour_quickest_ns;
 
 /* Anonymous memory only: the guest's own memory is a file's. */
 static uint64_t resident_bytes(void)
@@ -51,7 +54,7 @@ static void neighbour_answers_in_time(void)
     harness_wake(&neighbour, DOORBELL_OP_LEASE, DOORBELL_FLAG_PARK_AGAIN);
     harness_expect(&neighbour, CONTROL_AWAKE);
     harness_expect(&neighbour, CONTROL_PARKED);
-    ck_assert_uint_lt(now_ns() - start, NEIGHBOUR_PATIENCE_NS);
+    neighbour_quickest_ns = MIN_OF(neighbour_quickest_ns, now_ns() - start);
     neighbour_answers++;
 }
 
@@ -62,6 +65,7 @@ static void begin(const char *guest)
     harness_expect(&neighbour, CONTROL_PARKED);
     harness_create(&rude, guest);
     neighbour_answers_in_time();
+    neighbour_quickest_ns = UINT64_MAX; /* from here on */
     resident_before = resident_bytes();
 }
 
@@ -76,12 +80,23 @@ static bool attack_ends_within(uint64_t ns)
 {
     uint64_t end = now_ns() + ns;
 
-    while (atomic_load(&rude.machine.vm.end_reason) == EXIT_REASON_NONE && now_ns() < end) {
+    do {
         neighbour_answers_in_time();
         usleep(10000);
-    }
-    ck_assert_uint_gt(neighbour_answers, 1);
+    } while (atomic_load(&rude.machine.vm.end_reason) == EXIT_REASON_NONE && now_ns() < end);
+    ck_assert_uint_lt(neighbour_quickest_ns, NEIGHBOUR_PATIENCE_NS);
     return atomic_load(&rude.machine.vm.end_reason) != EXIT_REASON_NONE;
+}
+
+/* Its guest gets on, from where it is. */
+static void attack_runs_on(void)
+{
+    uint64_t start = now_ns(), rounds = report()->rounds;
+
+    while (report()->rounds == rounds) {
+        ck_assert_uint_lt(now_ns() - start, ATTACK_MAX_NS);
+        ck_assert(!attack_ends_within(NS_PER_S / 10));
+    }
 }
 
 static void memory_is_flat(void)
@@ -97,7 +112,7 @@ START_TEST(every_broken_rule_of_the_queues_breaks_only_the_device)
 {
     begin("rude_queues");
     harness_start(&rude);
-    ck_assert(attack_ends_within(60 * NS_PER_S));
+    ck_assert(attack_ends_within(ATTACK_MAX_NS));
     ck_assert_int_eq(harness_join(&rude), EXIT_REASON_GUEST_POWEROFF);
     ck_assert_uint_eq(report()->rounds, 2 * (16 + 11)); /* cases, rings of two queues */
     ck_assert_msg(report()->failed == 0, "cases that went wrong: 0x%llx",
@@ -116,13 +131,14 @@ START_TEST(random_registers_and_ports)
     printf("# seed %d: 0x%llx\n", _i, (unsigned long long)seed);
     fflush(stdout);
     harness_start(&rude);
-    bool ended = attack_ends_within(60 * NS_PER_S);
-    /* A device that it set up by chance may have written over its program: then it falls. On a busy
-     * machine it may not come to its end; so many rounds without harm will do. */
+    bool ended = attack_ends_within(ATTACK_MAX_NS);
+    report()->stop = 1;
+    ended = ended || (report()->rounds >= ROUNDS_ENOUGH && attack_ends_within(ATTACK_MAX_NS));
+    /* A device that it set up by chance may have written over its program: then it falls. */
     enum control_exit_reason reason = atomic_load(&rude.machine.vm.end_reason);
-    ck_assert_msg((!ended && report()->rounds >= ROUNDS_ENOUGH) ||
-                      reason == EXIT_REASON_GUEST_POWEROFF || reason == EXIT_REASON_TRIPLE_FAULT ||
-                      reason == EXIT_REASON_INTERNAL_ERROR,
+    ck_assert_msg(ended &&
+                      (reason == EXIT_REASON_GUEST_POWEROFF || reason == EXIT_REASON_TRIPLE_FAULT ||
+                       reason == EXIT_REASON_INTERNAL_ERROR),
                   "after %llu rounds, ended by %s: %s", (unsigned long long)report()->rounds,
                   control_exit_reason_name(reason), rude.machine.vm.end_detail);
     memory_is_flat();
@@ -134,22 +150,23 @@ START_TEST(descriptors_that_change_while_they_are_read)
 {
     static const uint64_t values[] = { 0x103000, 0,          1ull << 63, 0x1fffff0,
                                        ~0ull,    0xd0000000, 64,         0x0000000300000040 };
-    uint64_t end = now_ns() + RACE_NS, writes = 0;
+    uint64_t start, writes = 0;
 
     begin("rude_race");
     volatile uint64_t *desc = guest_mem_at(&rude.machine.vm.mem, 0x100000, 48);
     harness_start(&rude);
-    for (; now_ns() < end; writes++) {
+    /* Until some were served in spite of it, and some were not. */
+    for (start = now_ns();
+         now_ns() - start < RACE_NS || !report()->broken || report()->rounds <= report()->broken;
+         writes++) {
         desc[writes * 5 % 6] = values[writes * 7 / 6 % ARRAY_LEN(values)];
-        if (writes % 65536 == 0)
+        if (writes % 65536 == 0) {
             neighbour_answers_in_time();
+            ck_assert_uint_lt(now_ns() - start, ATTACK_MAX_NS);
+        }
     }
     ck_assert_int_eq(atomic_load(&rude.machine.vm.end_reason), EXIT_REASON_NONE);
-    uint64_t rounds = report()->rounds;
-    ck_assert_uint_gt(report()->broken, 0);
-    ck_assert_uint_gt(rounds, report()->broken); /* some were served in spite of it */
-    attack_ends_within(NS_PER_S / 2);
-    ck_assert_uint_gt(report()->rounds, rounds); /* it runs on */
+    attack_runs_on();
     memory_is_flat();
 }
 END_TEST
@@ -163,7 +180,7 @@ START_TEST(console_flood_into_a_client_that_never_reads)
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     ck_assert_int_eq(uart_attach(rude.machine.uart, pair[1], false, &err), 0);
     harness_start(&rude);
-    attack_ends_within(60 * NS_PER_S);
+    ck_assert(attack_ends_within(ATTACK_MAX_NS));
     ck_assert_int_eq(harness_join(&rude), EXIT_REASON_GUEST_POWEROFF);
     ck_assert_uint_eq(report()->rounds, 24);
     ck_assert_uint_eq(uart_dropped_bytes(rude.machine.uart), KIB(96) - UART_BACKLOG_BYTES);
@@ -176,7 +193,7 @@ START_TEST(interrupt_storm)
 {
     begin("rude_storm");
     harness_start(&rude);
-    attack_ends_within(60 * NS_PER_S);
+    ck_assert(attack_ends_within(ATTACK_MAX_NS));
     ck_assert_int_eq(harness_join(&rude), EXIT_REASON_GUEST_POWEROFF);
     ck_assert_uint_eq(report()->rounds, 10000);
     memory_is_flat();
@@ -190,7 +207,7 @@ START_TEST(guest_that_never_answers_can_be_ended)
     harness_expect(&rude, CONTROL_PARKED);
     harness_wake(&rude, DOORBELL_OP_LEASE, 0);
     ck_assert(!attack_ends_within(NS_PER_S));
-    ck_assert_uint_gt(report()->rounds, 0);
+    attack_runs_on();
     harness_destroy(&rude);
     neighbour_answers_in_time();
     harness_create(&rude, "park"); /* for the teardown */
@@ -201,7 +218,7 @@ START_TEST(doorbell_flood_does_not_reach_the_neighbour)
 {
     begin("flood");
     harness_start(&rude);
-    ck_assert(attack_ends_within(60 * NS_PER_S));
+    ck_assert(attack_ends_within(ATTACK_MAX_NS));
     ck_assert_int_eq(harness_join(&rude), EXIT_REASON_GUEST_POWEROFF);
     memory_is_flat();
 }

@@ -11,7 +11,7 @@
 #define RX 0u
 #define TX 1u
 #define EVENT 2u
-#define PATIENCE 400000u /* register reads */
+#define PATIENCE 4000000u /* register reads */
 #define BALLOON_PAGE_GPA 0x1c0000u
 #define BALLOON_PAGES 8u
 #define NET_HEADER_BYTES 12u

@@ -6,7 +6,7 @@
 
 #include "guest.h"
 
-/* The test writes `seed` before the start and reads the rest at any time. */
+/* The test writes `seed` before the start and `stop` at any time, and reads the rest. */
 #define RUDE_REPORT_GPA 0x90000u
 
 struct rude_report {
@@ -14,6 +14,7 @@ struct rude_report {
     uint64_t rounds; /* how far it has come */
     uint64_t failed; /* one bit for each case that did not go as the guest expects */
     uint64_t broken; /* how often a device asked for a reset */
+    uint64_t stop;   /* it has been long enough */
 };
 
 #ifndef RUDE_HOST_SIDE

@@ -5,7 +5,7 @@
 
 #define GUEST_RAM_END (32ull << 20)
 /* The device thread has its own pace. */
-#define PATIENCE 20000u
+#define PATIENCE 2000000u
 
 struct rude_case {
     struct desc desc[3];

@@ -83,7 +83,7 @@ GUEST_MAIN
 {
     uint64_t state = report()->seed | 1;
 
-    for (uint32_t i = 0; i < ROUNDS; i++) {
+    for (uint32_t i = 0; i < ROUNDS && !report()->stop; i++) {
         uint64_t word = random_next(&state);
 
         if (word >> 63)
