@@ -10,7 +10,7 @@
 
 #include "base/util.h"
 
-#define START_TIMEOUT_NS (10 * NS_PER_S)
+#define START_TIMEOUT_NS (60 * NS_PER_S)
 #define POOL_TIMEOUT_NS (300 * NS_PER_S)
 #define ACQUIRE_WAIT_MS 120000u
 #define POOL_PATH "/v1/pools/" DAEMON_POOL
@@ -29,26 +29,17 @@ static int start(struct bench *bench, struct daemon *daemon, struct err *err)
 {
     const struct bench_options *options = &bench->options;
     char run[512], state[512], log[512];
-    const char *argv[24] = { options->poold,
-                             "--run-dir",
-                             run,
-                             "--state-dir",
-                             state,
-                             "--socket",
-                             daemon->socket,
-                             "--volt-vmm",
-                             options->volt_vmm,
-                             "--kernel",
-                             options->kernel,
-                             "--client-leases",
-                             "100000",
-                             "--client-acquires",
-                             "100000",
-                             "--client-connections",
-                             "10000",
-                             "--surplus-ms",
-                             "3600000" };
-    unsigned count = 19;
+    const char *argv[32] = { options->poold, "--run-dir", run, "--state-dir", state, "--socket",
+                             daemon->socket, "--volt-vmm", options->volt_vmm, "--kernel",
+                             options->kernel, "--client-leases", "100000", "--client-acquires",
+                             "100000", "--client-connections", "10000", "--surplus-ms", "3600000",
+                             /* A VM that is late is a figure, not a failure. */
+                             "--setup-timeout-ms", "60000", "--awake-timeout-ms", "60000",
+                             "--ready-timeout-ms", "120000" };
+    unsigned count = 0;
+
+    while (argv[count])
+        count++;
 
     snprintf(run, sizeof run, "%s/run", options->work_dir);
     snprintf(state, sizeof state, "%s/state%d", options->work_dir, daemon->work);

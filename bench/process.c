@@ -12,7 +12,7 @@
 
 #include "base/util.h"
 
-#define END_TIMEOUT_NS (5 * NS_PER_S)
+#define END_TIMEOUT_NS (60 * NS_PER_S)
 
 static void become(const char *const *argv, const int *keep_fds, unsigned keep_count, int stdout_fd,
                    const char *log_path)

@@ -8,7 +8,7 @@
 #include "control.h"
 #include "process.h"
 
-#define VMM_ANSWER_TIMEOUT_MS 20000u
+#define VMM_ANSWER_TIMEOUT_MS 120000u
 #define VMM_BOOT_TIMEOUT_MS 300000u
 #define VMM_EXTRA_ARGS_MAX 8u
 

@@ -85,7 +85,7 @@ def rounds(name, default):
 
 def wait_until(seconds, function, what):
     """Waits for a truthy result and returns it."""
-    end = time.monotonic() + seconds * float(os.environ.get("E2E_PATIENCE") or 1)
+    end = time.monotonic() + seconds * float(os.environ.get("E2E_PATIENCE") or 5)
     while True:
         result = function()
         if result:

@@ -26,9 +26,14 @@ print(next(s["data_bytes"] for s in json.load(sys.stdin)["snapshots"] if s["name
 }
 
 poold_with_pool
-# The pause is the kernel's: it gathers what was freed for 2 s before it reports it.
-check "a pool whose warm-up frees memory again" "$voltctl" pool create light --balloon --min 0 \
-    --max 2 --warmup "yes | head -c $((warmup_kib * 1000)) >/tmp/x; rm /tmp/x; sleep 6"
+# pool_make PAUSE: the pause is the guest kernel's, which gathers what was freed for 2 s before it
+# reports it, and nobody can see that it has.
+pool_make()
+{
+    "$voltctl" pool create light --balloon --min 0 --max 2 \
+        --warmup "yes | head -c $((warmup_kib * 1000)) >/tmp/x; rm /tmp/x; sleep $1"
+}
+check "a pool whose warm-up frees memory again" pool_make 6
 snapshot_is_smaller()
 {
     local plain with
@@ -36,9 +41,14 @@ snapshot_is_smaller()
     echo "$with bytes, without a warm-up $plain"
     [ "$with" -lt $((plain + warmup_kib * 1000 / 2)) ]
 }
-check "its snapshot is without what was freed" snapshot_is_smaller
+# On a machine that is busy it may take longer: then once more.
+snapshot_becomes_smaller()
+{
+    snapshot_is_smaller || { "$voltctl" pool delete light && pool_make 60 && snapshot_is_smaller; }
+}
+check "its snapshot is without what was freed" snapshot_becomes_smaller
 
-id=$("$voltctl" acquire light --wait 60s)
+id=$("$voltctl" acquire light --wait 300s)
 pid=$("$voltctl" ps --json | json leases.0.pid)
 head -c $((copied_kib * 1000)) /dev/urandom >"$work/blob"
 check "a file is copied into a clone" "$voltctl" cp "$work/blob" "$id:/tmp/x"

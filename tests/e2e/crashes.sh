@@ -19,13 +19,13 @@ print(next(l["pid"] for l in json.load(sys.stdin)["leases"] if l["lease"] == sys
 victim=$(acquire)
 other=$(acquire)
 victim_pid=$(vm_pid "$victim")
-"$voltctl" exec "$victim" -- sleep 60 2>"$work/said" &
+"$voltctl" exec "$victim" -- sh -c 'echo started; exec sleep 600' >"$work/out" 2>"$work/said" &
 exec_pid=$!
-sleep 1
+until_true 60 grep -q started "$work/out"
 kill -9 "$victim_pid"
 vm_exec_ends()
 {
-    timeout 10 tail --pid=$exec_pid -f /dev/null || { echo 'the exec hangs'; return 1; }
+    timeout $((10 * E2E_PATIENCE)) tail --pid=$exec_pid -f /dev/null || { echo 'the exec hangs'; return 1; }
 }
 check 'a killed VM ends its exec' vm_exec_ends
 wait $exec_pid
@@ -51,24 +51,20 @@ check 'a killed exec client: its command is ended' until_true 30 no_sleep
 check 'its lease lives on, it was not bound' prints alive guest "$id" -- echo alive
 "$voltctl" release "$id"
 
-"$voltctl" run --wait 10s -- sh -c 'echo started; exec sleep 321' >"$work/out" &
+"$voltctl" run --wait 100s -- sh -c 'echo started; exec sleep 321' >"$work/out" &
 client=$!
 until_true 60 grep -q started "$work/out"
 kill -9 $client
 wait $client 2>/dev/null
-no_lease()
-{
-    [ "$("$voltctl" ps --json | json leases)" = '[]' ]
-}
 check 'a killed run client: its VM is taken back' until_true 10 no_lease
 
 # A client that dies while it queues must not be given a VM.
 "$voltctl" pool scale default --min 0 --max 1
-until_true 60 bash -c "[ \$('$voltctl' status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"vms\"])') -le 1 ]"
+until_true 60 vms_at_most 1
 id=$(acquire)
-"$voltctl" run --wait 30s -- true &
+"$voltctl" run --wait 300s -- true &
 client=$!
-sleep 0.5
+until_true 60 waiting_are 1
 kill -9 $client
 wait $client 2>/dev/null
 "$voltctl" release "$id"
@@ -89,7 +85,7 @@ all_gone()
 {
     local pid
     for pid in "${vms[@]}"; do
-        ! kill -0 "$pid" 2>/dev/null || return 1
+        process_gone "$pid" || return 1
     done
 }
 check 'kill -9 of poold: its VMs end' until_true 10 all_gone
@@ -108,7 +104,7 @@ leftovers()
 check 'nothing of the old VMs is left over' leftovers
 second_poold()
 {
-    fails_saying 1 '' timeout 10 "$VOLT_BUILD/poold/poold"
+    fails_saying 1 '' timeout $((10 * E2E_PATIENCE)) "$VOLT_BUILD/poold/poold"
 }
 check 'a second poold on the same directories is refused' second_poold
 check 'and did no harm to the first' prints alive guest "$id" -- echo alive

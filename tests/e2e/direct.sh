@@ -25,7 +25,7 @@ refused()
 {
     local status=$1 text=$2
     shift 2
-    fails_saying "$status" "$text" timeout $((60 * ${E2E_PATIENCE:-1})) "$@" </dev/null
+    fails_saying "$status" "$text" timeout $((60 * E2E_PATIENCE)) "$@" </dev/null
 }
 check "neither --kernel nor --restore is refused" refused 64 "give either" "$vmm" --console
 check "a disk that is not there is told" \
@@ -48,14 +48,16 @@ check "nothing of it is left" prints "" ls -A "$snapshots"
     skip "a boot" "stock kernels are booted by poold, in all other scenarios"
     exit 0
 }
-# on_console LINE VOLT-VMM-OPTION...: into $console, what the console shows for it
+# on_console LINE TEXT VOLT-VMM-OPTION...: what the console shows for the line, into $console; it is
+# waited for until it shows TEXT at the beginning of a line
 on_console()
 {
-    local line=$1
-    shift
+    local line=$1 text=$2
+    shift 2
     : >"$console"
-    { until_true 120 grep -q 'ready after' "$console" >&2; echo "$line"; sleep 4; printf '\035'; } |
-        timeout $((180 * ${E2E_PATIENCE:-1})) "$vmm" "$@" --console >"$console" 2>&1
+    { until_true 60 grep -q 'ready after' "$console" && echo "$line" >&3 &&
+        until_true 20 grep -q "^$text" "$console"; printf '\035' >&3; } 3>&1 >&2 |
+        timeout $((180 * E2E_PATIENCE)) "$vmm" "$@" --console >"$console" 2>&1
 }
 # well STATUS OUTPUT: for what ran in the background
 well()
@@ -65,7 +67,7 @@ well()
 }
 boot()
 {
-    timeout $((120 * ${E2E_PATIENCE:-1})) "$vmm" --kernel "$VOLT_KERNEL" --initrd "$initrd" --memory 128M "$@"
+    timeout $((120 * E2E_PATIENCE)) "$vmm" --kernel "$VOLT_KERNEL" --initrd "$initrd" --memory 128M "$@"
 }
 cp "$disk" "$work/own.img"
 # Side by side; the third one is looked at below.
@@ -74,7 +76,7 @@ one_pid=$!
 boot --disk "$disk,ro" --snapshot-to "$snapshots/plain" >"$work/plain" 2>&1 &
 plain_pid=$!
 console=$work/own-console on_console 'dd if=/proc/version of=/dev/vda conv=fsync' \
-    --kernel "$VOLT_KERNEL" --initrd "$initrd" --disk "$work/own.img,rw" &
+    '0+1 records out' --kernel "$VOLT_KERNEL" --initrd "$initrd" --disk "$work/own.img,rw" &
 own_pid=$!
 wait $one_pid
 check "a VM with a disk boots into a snapshot" well $? "$work/one"
@@ -90,13 +92,13 @@ check "a disk that changed since is refused" \
 # ---- On the console ----
 reads_disk()
 {
-    on_console 'head -n 1 /dev/vda' --restore "$snapshots/one"
+    on_console 'head -n 1 /dev/vda' on-the-disk --restore "$snapshots/one"
     grep -q '^on-the-disk' "$console" || { cat "$console"; return 1; }
 }
 check "a restored VM reads its disk" reads_disk
 writes_delta()
 {
-    on_console 'dd if=/proc/version of=/dev/vda conv=fsync' --restore "$snapshots/one"
+    on_console 'dd if=/proc/version of=/dev/vda conv=fsync' '0+1 records out' --restore "$snapshots/one"
     grep -q '0+1 records out' "$console" || { cat "$console"; return 1; }
     prints on-the-disk head -n 1 "$disk"
 }
@@ -110,7 +112,7 @@ check "a disk that another VM writes to is refused" in_use
 # ---- The API ----
 api()
 {
-    curl -sS --max-time $((60 * ${E2E_PATIENCE:-1})) --unix-socket "$socket" "$@"
+    curl -sS --max-time $((60 * E2E_PATIENCE)) --unix-socket "$socket" "$@"
 }
 state_is()
 {
@@ -148,7 +150,7 @@ stands_still()
         [ "$state" = T ] || { echo "$pid: $state"; return 1; }
     done
 }
-check "its processes stand still" stands_still
+check "its processes stand still" until_true 10 stands_still
 check "a paused VM takes no snapshot" answers 409 -X PUT -d '{"path": "x"}' http://vm/snapshot
 check "it is resumed" answers 204 -X PUT http://vm/resume
 check "a running VM takes a snapshot" \
@@ -164,7 +166,7 @@ check "and ends well" exits 0 bash -c "exit $?"
 check "its socket is gone" test ! -e "$socket"
 restored_from_live()
 {
-    on_console 'echo alive' --restore "$snapshots/three"
+    on_console 'echo alive' alive --restore "$snapshots/three"
     grep -q '^alive' "$console" || { cat "$console"; return 1; }
 }
 check "the snapshot of a running VM is restored" restored_from_live

@@ -52,22 +52,29 @@ held_kib()
 {
     awk '/^RssAnon/ { sum += $2 } END { print sum }' "/proc/$1/status" "/proc/$2/status"
 }
+stays_small()
+{
+    local early late
+    early=$(held_kib "$@")
+    sleep 4
+    late=$(held_kib "$@")
+    echo "from $early to $late KiB in 4 s"
+    [ $((late - early)) -lt 2048 ]
+}
 endless_output()
 {
-    local vmm client early late
+    local vmm client grows=1
     vmm=$("$voltctl" ps --json | json leases.0.pid)
     mkfifo "$work/stuck"
     "$voltctl" exec "$id" -- yes >"$work/stuck" &
     client=$!
     exec 8<"$work/stuck"
     head -c 1 <&8 | grep -q y || return 1
-    sleep 1
-    early=$(held_kib "$vmm" "$client")
-    sleep 4
-    late=$(held_kib "$vmm" "$client")
+    # Not at once: on a machine that is busy the guest still touches the memory that it works with.
+    until_true 30 stays_small "$vmm" "$client" && grows=0
     exec 8<&-
     wait $client
-    [ $((late - early)) -lt 2048 ] || { echo "grew from $early to $late KiB"; return 1; }
+    return $grows
 }
 check 'output that nobody reads is held nowhere' endless_output
 broken_pipe()
@@ -121,7 +128,10 @@ check 'arguments that are too long' too_long
 
 console_help()
 {
-    printf 'help\nsysinfo\n' | "$voltctl" console "$id" >"$work/console" || return 1
+    : >"$work/console"
+    # its input does not end before what it is to show is there
+    { printf 'help\nsysinfo\n'; until_true 60 grep -q 'kernel *Linux' "$work/console" >&2; } |
+        "$voltctl" console "$id" >"$work/console" || return 1
     grep -q 'kernel *Linux' "$work/console" || { head -c 2000 "$work/console"; return 1; }
 }
 check 'the console takes commands' console_help

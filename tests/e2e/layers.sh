@@ -89,7 +89,7 @@ killed_vm_dies_alone()
 }
 
 # The VM that boots to be snapshotted: the process behind the one that poold started, which is pid 1
-# of its namespace. Nobody waits for the end of its boot.
+# of its namespace. Its warm-up has no end, so that it is there to be looked at.
 boot_pid()
 {
     pgrep -P "$(pgrep -f -- "volt-vmm run .*$VOLT_RUN_DIR/boots.console.log" | head -n 1)"
@@ -119,7 +119,8 @@ else
     check 'a control group of its own' until_true 5 in_own_group
 fi
 # shellcheck disable=SC2086 # several options
-check 'a pool begins to boot' "$voltctl" pool create boots --memory 64M ${E2E_POOL_OPTIONS:-} --no-wait
+check 'a pool begins to boot' "$voltctl" pool create boots --memory 64M ${E2E_POOL_OPTIONS:-} \
+    --warmup 'sleep 600' --no-wait
 if grep -q 'control groups of VMs: .*no memory controller' "$log"; then
     skip 'the VM that boots has a control group of its own' 'cgroups are not writable here'
 else
@@ -153,7 +154,7 @@ vsock_socket_answers()
     python3 - "$VOLT_RUN_DIR/vms/${two:0:16}/vsock" <<'PYTHON'
 import socket, sys
 with socket.socket(socket.AF_UNIX) as client:
-    client.settimeout(20)
+    client.settimeout(100)
     client.connect(sys.argv[1])
     client.sendall(b"CONNECT 1024\n")
     sys.exit(not client.recv(64).startswith(b"OK "))
@@ -171,7 +172,7 @@ shell_is_a_vm()
         -d '{"min": 0, "shells": 1}' >/dev/null
     until_true 30 one_shell_waits || return 1
     for _ in 1 2 3 4; do
-        reply=$("$voltctl" acquire --wait 30s --json) || return 1
+        reply=$("$voltctl" acquire --wait 300s --json) || return 1
         [ "$(json tier <<<"$reply")" = parked ] || break
     done
     [ "$(json tier <<<"$reply")" = shell ] || { echo "$reply"; return 1; }

@@ -5,8 +5,10 @@
 #   tests/run sets VOLT_BUILD, VOLT_KERNEL and E2E_SHARED. The first scenario that needs the pool
 #   boots and snapshots it once, in $E2E_SHARED/state; each scenario then runs a poold on a copy of
 #   that (memory images are sparse) with a run directory of its own, so none sees another's leavings.
-#   On a slow machine (tests/hwkvm): E2E_PATIENCE multiplies every waiting time, E2E_POOLD_OPTIONS and
-#   E2E_POOL_OPTIONS are added to poold's command line and to the pool's.
+#   Nothing is waited for by a pause: until_true awaits it, with a limit that only what never comes
+#   reaches. E2E_PATIENCE multiplies all limits; it is 5 for machines that are busy, and more on slow
+#   ones (tests/hwkvm), where E2E_POOLD_OPTIONS and E2E_POOL_OPTIONS are added to poold's command line
+#   and to the pool's.
 #   By hand: VOLT_BUILD=build bash tests/e2e/exec.sh
 # shellcheck shell=bash
 set -uo pipefail
@@ -17,7 +19,7 @@ root=$(cd "$here/../.." && pwd)
 VOLT_BUILD=$(realpath "${VOLT_BUILD:-$root/build}")
 voltctl=$VOLT_BUILD/cli/voltctl
 [ -n "${VOLT_KERNEL:-}" ] || VOLT_KERNEL=$("$root/guest-init/kernel/build-kernel" | tail -n 1)
-export VOLT_KERNEL
+export VOLT_KERNEL E2E_PATIENCE=${E2E_PATIENCE:-5}
 
 work=$(mktemp -d /tmp/volt-e2e-XXXXXX)
 own_shared=
@@ -82,7 +84,7 @@ fails_saying()
 # until_true SECONDS COMMAND...: waits for it to succeed.
 until_true()
 {
-    local deadline=$((SECONDS + $1 * ${E2E_PATIENCE:-1}))
+    local deadline=$((SECONDS + $1 * E2E_PATIENCE))
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $deadline ] || { echo "still not so: $*"; return 1; }
@@ -113,20 +115,22 @@ poold_answers()
 poold_start()
 {
     # shellcheck disable=SC2086 # several options
-    "$VOLT_BUILD/poold/poold" --ready-timeout-ms 60000 --awake-timeout-ms 20000 \
-        ${E2E_POOLD_OPTIONS:-} "$@" </dev/null >>"$log" 2>&1 &
+    "$VOLT_BUILD/poold/poold" --ready-timeout-ms 120000 --awake-timeout-ms 60000 \
+        --setup-timeout-ms 60000 --boot-timeout-ms 600000 ${E2E_POOLD_OPTIONS:-} "$@" </dev/null >>"$log" 2>&1 &
     poold_pid=$!
     until_true 10 poold_answers || { tail -n 20 "$log" | sed 's/^/# /'; return 1; }
+}
+
+process_gone()
+{
+    ! kill -0 "$1" 2>/dev/null
 }
 
 poold_stop()
 {
     [ -n "$poold_pid" ] || return 0
     kill "$poold_pid" 2>/dev/null
-    for _ in {1..200}; do
-        kill -0 "$poold_pid" 2>/dev/null || break
-        sleep 0.05
-    done
+    until_true 10 process_gone "$poold_pid"
     kill -9 "$poold_pid" 2>/dev/null
     wait "$poold_pid" 2>/dev/null
     poold_pid=
@@ -140,6 +144,23 @@ pool_is()
 pool_slots()
 {
     "$voltctl" pool show default --json | json "slots.$1"
+}
+
+# vms_at_most N: of all pools, the leased ones, too
+vms_at_most()
+{
+    [ "$("$voltctl" status --json | json vms)" -le "$1" ]
+}
+
+# waiting_are N: acquires that wait for a VM of the pool
+waiting_are()
+{
+    [ "$("$voltctl" pool show default --json | json waiting)" = "$1" ]
+}
+
+no_lease()
+{
+    [ "$("$voltctl" ps --json | json leases)" = '[]' ]
 }
 
 parked_at_least()
@@ -175,7 +196,7 @@ poold_with_pool()
 # A lease; ends the scenario if there is none.
 acquire()
 {
-    "$voltctl" acquire --wait 20s "$@"
+    "$voltctl" acquire --wait $((20 * E2E_PATIENCE))s "$@"
 }
 
 guest()

@@ -122,6 +122,6 @@ check 'leases go' "$voltctl" release --all
 mapfile -t vms < <(pgrep -P "$poold_pid")
 check 'there are VMs to stop' test ${#vms[@]} -ge 1
 check 'voltctl shutdown' "$voltctl" shutdown
-check 'ends poold' until_true 10 bash -c "! kill -0 $poold_pid"
+check 'ends poold' until_true 10 process_gone "$poold_pid"
 check 'and its VMs' until_true 10 bash -c '! kill -0 "$@" 2>/dev/null' bash "${vms[@]}"
 check 'no socket is left' bash -c "! find '$VOLT_RUN_DIR' -type s 2>/dev/null | grep -q ."
