@@ -48,7 +48,7 @@ snapshot_becomes_smaller()
 }
 check "its snapshot is without what was freed" snapshot_becomes_smaller
 
-id=$("$voltctl" acquire light --wait 300s)
+id=$("$voltctl" acquire light --wait "$(patient 60)s")
 pid=$("$voltctl" ps --json | json leases.0.pid)
 head -c $((copied_kib * 1000)) /dev/urandom >"$work/blob"
 check "a file is copied into a clone" "$voltctl" cp "$work/blob" "$id:/tmp/x"

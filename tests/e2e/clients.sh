@@ -9,7 +9,7 @@ client()
 {
     local n=$1 id
     for _ in 1 2; do
-        id=$("$voltctl" acquire --wait 300s) || return 1
+        id=$("$voltctl" acquire --wait "$(patient 60)s") || return 1
         echo "$id" >>"$work/ids"
         prints "mine is $n" guest "$id" -- sh -c "test ! -e /tmp/mine && echo $n >/tmp/mine && echo mine is \$(cat /tmp/mine)" || return 1
         "$voltctl" release "$id" || return 1
@@ -32,7 +32,7 @@ check 'no lease is left' no_lease
 sock=$VOLT_RUN_DIR/poold.sock
 request()
 {
-    curl -s --max-time 100 --unix-socket "$sock" "$@"
+    curl -s --max-time "$(patient 20)" --unix-socket "$sock" "$@"
 }
 # status_of WANTED CODE CURL...: the HTTP status and the error's code
 status_of()
@@ -60,7 +60,7 @@ check 'a body that is too large' status_of 413 too_large --data-binary "@$work/l
 check 'a stream without an upgrade' status_of 426 upgrade_required -X POST "$u/v1/leases/$(acquire)/vsock?port=1024"
 garbage()
 {
-    head -c 100000 /dev/urandom | timeout 60 python3 -c '
+    head -c 100000 /dev/urandom | timeout "$(patient 5)" python3 -c '
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.connect(sys.argv[1])
@@ -84,4 +84,4 @@ s.sendall(b"POST /v1/leases HTTP/1.1\r\nContent-Length: 10\r\n\r\n{")
     poold_answers
 }
 check 'a client that leaves in mid-request' slow_client
-check 'VMs are still to be had' prints alive "$voltctl" run --wait 100s -- echo alive
+check 'VMs are still to be had' prints alive "$voltctl" run --wait "$(patient 20)s" -- echo alive

@@ -25,7 +25,7 @@ until_true 60 grep -q started "$work/out"
 kill -9 "$victim_pid"
 vm_exec_ends()
 {
-    timeout $((10 * E2E_PATIENCE)) tail --pid=$exec_pid -f /dev/null || { echo 'the exec hangs'; return 1; }
+    timeout "$(patient 10)" tail --pid=$exec_pid -f /dev/null || { echo 'the exec hangs'; return 1; }
 }
 check 'a killed VM ends its exec' vm_exec_ends
 wait $exec_pid
@@ -51,7 +51,7 @@ check 'a killed exec client: its command is ended' until_true 30 no_sleep
 check 'its lease lives on, it was not bound' prints alive guest "$id" -- echo alive
 "$voltctl" release "$id"
 
-"$voltctl" run --wait 100s -- sh -c 'echo started; exec sleep 321' >"$work/out" &
+"$voltctl" run --wait "$(patient 10)s" -- sh -c 'echo started; exec sleep 321' >"$work/out" &
 client=$!
 until_true 60 grep -q started "$work/out"
 kill -9 $client
@@ -62,7 +62,7 @@ check 'a killed run client: its VM is taken back' until_true 10 no_lease
 "$voltctl" pool scale default --min 0 --max 1
 until_true 60 vms_at_most 1
 id=$(acquire)
-"$voltctl" run --wait 300s -- true &
+"$voltctl" run --wait "$(patient 30)s" -- true &
 client=$!
 until_true 60 waiting_are 1
 kill -9 $client
@@ -104,7 +104,7 @@ leftovers()
 check 'nothing of the old VMs is left over' leftovers
 second_poold()
 {
-    fails_saying 1 '' timeout $((10 * E2E_PATIENCE)) "$VOLT_BUILD/poold/poold"
+    fails_saying 1 '' timeout "$(patient 10)" "$VOLT_BUILD/poold/poold"
 }
 check 'a second poold on the same directories is refused' second_poold
 check 'and did no harm to the first' prints alive guest "$id" -- echo alive

@@ -25,7 +25,7 @@ refused()
 {
     local status=$1 text=$2
     shift 2
-    fails_saying "$status" "$text" timeout $((60 * E2E_PATIENCE)) "$@" </dev/null
+    fails_saying "$status" "$text" timeout "$(patient 60)" "$@" </dev/null
 }
 check "neither --kernel nor --restore is refused" refused 64 "give either" "$vmm" --console
 check "a disk that is not there is told" \
@@ -57,7 +57,7 @@ on_console()
     : >"$console"
     { until_true 60 grep -q 'ready after' "$console" && echo "$line" >&3 &&
         until_true 20 grep -q "^$text" "$console"; printf '\035' >&3; } 3>&1 >&2 |
-        timeout $((180 * E2E_PATIENCE)) "$vmm" "$@" --console >"$console" 2>&1
+        timeout "$(patient 180)" "$vmm" "$@" --console >"$console" 2>&1
 }
 # well STATUS OUTPUT: for what ran in the background
 well()
@@ -67,7 +67,7 @@ well()
 }
 boot()
 {
-    timeout $((120 * E2E_PATIENCE)) "$vmm" --kernel "$VOLT_KERNEL" --initrd "$initrd" --memory 128M "$@"
+    timeout "$(patient 120)" "$vmm" --kernel "$VOLT_KERNEL" --initrd "$initrd" --memory 128M "$@"
 }
 cp "$disk" "$work/own.img"
 # Side by side; the third one is looked at below.
@@ -112,7 +112,7 @@ check "a disk that another VM writes to is refused" in_use
 # ---- The API ----
 api()
 {
-    curl -sS --max-time $((60 * E2E_PATIENCE)) --unix-socket "$socket" "$@"
+    curl -sS --max-time "$(patient 60)" --unix-socket "$socket" "$@"
 }
 state_is()
 {

@@ -27,10 +27,10 @@ check "a pool on a disk with rates, read-only" "$voltctl" pool create rates --di
     --disk-iops $iops --disk-bandwidth $bandwidth --min 0 --max 2
 wait $copies_pid
 check "a pool on a block device that it writes to" "$voltctl" pool show copies
-id=$("$voltctl" acquire rates --wait 300s)
+id=$("$voltctl" acquire rates --wait "$(patient 60)s")
 same_bytes()
 {
-    prints "$(head -c 65536 "$disk" | md5sum)" guest "$id" --timeout 300s -- \
+    prints "$(head -c 65536 "$disk" | md5sum)" guest "$id" --timeout "$(patient 60)s" -- \
         sh -c 'head -c 65536 /dev/vda | md5sum'
 }
 check "a VM reads what the disk has" same_bytes
@@ -47,7 +47,7 @@ dd_takes()
     shift
     sleep 4 # what was read ahead is paid for, and the burst is whole again
     local begin=$EPOCHREALTIME
-    guest "$id" --timeout 600s -- sh -c "dd if=/dev/vda of=/dev/null count=$count $* 2>/dev/null" ||
+    guest "$id" --timeout "$(patient 120)s" -- sh -c "dd if=/dev/vda of=/dev/null count=$count $* 2>/dev/null" ||
         return 1
     python3 -c 'import sys; print(float(sys.argv[2]) - float(sys.argv[1]))' "$begin" "$EPOCHREALTIME"
 }
@@ -84,8 +84,8 @@ sed 's/^/# /' "$work/rates"
 
 # What other VMs write to a device goes to copies of their own.
 before=$(md5sum <"$disk")
-one=$("$voltctl" acquire copies --wait 300s)
-two=$("$voltctl" acquire copies --wait 300s)
+one=$("$voltctl" acquire copies --wait "$(patient 60)s")
+two=$("$voltctl" acquire copies --wait "$(patient 60)s")
 writes()
 {
     guest "$1" -- sh -c "echo $2 | dd of=/dev/vda bs=512 conv=fsync,notrunc 2>/dev/null"

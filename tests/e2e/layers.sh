@@ -172,7 +172,7 @@ shell_is_a_vm()
         -d '{"min": 0, "shells": 1}' >/dev/null
     until_true 30 one_shell_waits || return 1
     for _ in 1 2 3 4; do
-        reply=$("$voltctl" acquire --wait 300s --json) || return 1
+        reply=$("$voltctl" acquire --wait "$(patient 30)s" --json) || return 1
         [ "$(json tier <<<"$reply")" = parked ] || break
     done
     [ "$(json tier <<<"$reply")" = shell ] || { echo "$reply"; return 1; }

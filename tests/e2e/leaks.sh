@@ -33,7 +33,7 @@ churn()
 {
     local i id
     for ((i = 0; i < rounds; i++)); do
-        id=$("$voltctl" acquire --wait 300s) || { echo "acquire $i"; return 1; }
+        id=$("$voltctl" acquire --wait "$(patient 30)s") || { echo "acquire $i"; return 1; }
         "$voltctl" release "$id" || { echo "release $i"; return 1; }
     done
 }

@@ -81,10 +81,16 @@ fails_saying()
     [[ $said == *"$text"* ]] || { echo "said '$said', nothing of '$text': $*"; return 1; }
 }
 
+# patient SECONDS: as many as that is on a machine that is busy or slow.
+patient()
+{
+    echo $(($1 * E2E_PATIENCE))
+}
+
 # until_true SECONDS COMMAND...: waits for it to succeed.
 until_true()
 {
-    local deadline=$((SECONDS + $1 * E2E_PATIENCE))
+    local deadline=$((SECONDS + $(patient "$1")))
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $deadline ] || { echo "still not so: $*"; return 1; }
@@ -196,7 +202,7 @@ poold_with_pool()
 # A lease; ends the scenario if there is none.
 acquire()
 {
-    "$voltctl" acquire --wait $((20 * E2E_PATIENCE))s "$@"
+    "$voltctl" acquire --wait "$(patient 20)s" "$@"
 }
 
 guest()
