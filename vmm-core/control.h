@@ -178,6 +178,7 @@ struct control_msg {
 #define CONTROL_CLONE_FD_TAP 0x8u    /* its network back end: a tap, or a stream */
 #define CONTROL_CLONE_FD_VSOCK_LISTEN                                                              \
     0x10u /* the listening socket "vsock" in VSOCK_DIR, made by vsock_listen */
+#define CONTROL_CLONE_FD_VHOST 0x20u /* /dev/vhost-net, opened for this clone: serves TAP's rings */
 
 /* hello.layers */
 #define CONTROL_LAYER_CPUID 0x1u

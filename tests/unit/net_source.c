@@ -14,6 +14,7 @@ static const struct {
     const char *refused; /* NULL: it is fine; else what the sentence has */
     bool offloads, macvtap;
     const char *link;
+    bool vhost;
 } texts[] = {
     { "tap", NULL, true, false, "" },
     { "user,mtu=1400", NULL, false, false, "" },
@@ -37,6 +38,17 @@ static const struct {
     { "tap,fd=99999", "file descriptor", false, false, "" },
     { "tap,bandwidth=0", "bytes a second", false, false, "" },
     { "tap,speed=1", "is not known", false, false, "" },
+    { "tap=vm0,vhost", NULL, true, false, "vm0", true },
+    { "macvtap=vm0,mtu=1400,vhost", NULL, true, true, "vm0", true },
+    { "tap,vhost", "goes with tap=LINK", false, false, "" },
+    { "tap,fd=0,vhost", "goes with tap=LINK", false, false, "" },
+    { "tap,vhost-fd=0", "goes with tap=LINK", false, false, "" },
+    { "tap=vm0,vhost-fd=0", "not both", false, false, "" },
+    { "tap,fd=0,vhost-fd=99999", "file descriptor", false, false, "" },
+    { "user,fd=0,vhost-fd=0", "goes with tap=LINK", false, false, "" },
+    { "tap=vm0,vhost=1", "is not known", false, false, "" },
+    { "tap=vm0,vhost,pps=5", "knows no limits", false, false, "" },
+    { "tap=vm0,bandwidth=1M,vhost", "knows no limits", false, false, "" },
 };
 
 START_TEST(text_is_taken_or_refused)
@@ -58,6 +70,20 @@ START_TEST(text_is_taken_or_refused)
     ck_assert_int_eq(net.offloads, texts[_i].offloads);
     ck_assert_int_eq(net.macvtap, texts[_i].macvtap);
     ck_assert_str_eq(net.link, texts[_i].link);
+    ck_assert_int_eq(net.vhost, texts[_i].vhost);
+    ck_assert_int_eq(net.vhost_fd, -1);
+}
+END_TEST
+
+START_TEST(fds_are_taken)
+{
+    struct net_source net;
+    struct err err = { 0 };
+
+    ck_assert_int_eq(net_source_parse("tap,fd=1,vhost-fd=2,vhost", &net, &err), 0);
+    ck_assert_int_eq(net.fd, 1);
+    ck_assert_int_eq(net.vhost_fd, 2);
+    ck_assert(net.vhost);
 }
 END_TEST
 
@@ -102,6 +128,7 @@ static Suite *suite(void)
     TCase *tc = tap_case(s, "net_source");
 
     tcase_add_loop_test(tc, text_is_taken_or_refused, 0, sizeof texts / sizeof texts[0]);
+    tcase_add_test(tc, fds_are_taken);
     tcase_add_test(tc, no_text_is_no_network);
     tcase_add_test(tc, link_that_can_not_be_had_is_told);
     return s;

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/vhost.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -109,6 +110,8 @@ static const struct seccomp_entry seccomp_vcpu[] = {
     IOCTL(KVM_SET_CLOCK, "restore: kvmclock"),
     IOCTL(KVM_SET_IRQCHIP, "restore: PICs and I/O APIC"),
     IOCTL(KVM_SET_PIT2, "restore: interval timer; not in e2e: pools have none"),
+    IOCTL(VHOST_NET_SET_BACKEND, "the guest's driver resets a card of vhost-net: it leaves the "
+                                 "guest's memory alone at once; not in e2e: hwkvm has vhost-net"),
     ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel"),
     ANY(rt_sigreturn, "return from the kick signal's handler; not in e2e: it takes several vCPUs"),
     ANY(rt_sigprocmask, "pthread_kill and a thread's end; not in e2e: it takes several vCPUs"),
@@ -164,6 +167,12 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(lseek, "snapshot: a memory file's size and holes"),
     ANY(timerfd_settime, "rate limits of disk and network; not in e2e: no scenario reaches one"),
     IOCTL(TUNSETOFFLOAD, "the guest's driver chose its network offloads"),
+    IOCTL(VHOST_SET_FEATURES, "vhost-net: the driver is up; not in e2e: hwkvm has vhost-net"),
+    IOCTL(VHOST_SET_VRING_NUM, "vhost-net: a ring's length; not in e2e: as above"),
+    IOCTL(VHOST_SET_VRING_ADDR, "vhost-net: where a ring is; not in e2e: as above"),
+    IOCTL(VHOST_SET_VRING_BASE, "vhost-net: where to go on in it; not in e2e: as above"),
+    IOCTL(VHOST_GET_VRING_BASE, "vhost-net, snapshot: how far it got; not in e2e: as above"),
+    IOCTL(VHOST_NET_SET_BACKEND, "vhost-net: a ring starts or stops; not in e2e: as above"),
     IF_EQ(tgkill, 0, SECCOMP_OWN_PID, "abort(); not in e2e: nothing aborts"),
     ANY(getpid, "abort(); not in e2e: nothing aborts"),
     ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel; not in e2e: it "

@@ -7,6 +7,12 @@
  *   may come; then one read fills as many as it needs. What was taken and is not used yet goes back
  *   to the ring when the device is saved. While there is not enough room, the back end is not
  *   polled, and the guest is asked to tell when it adds buffers.
+ *
+ * A back end that serves the rings itself (struct net_ring_ops)
+ *   has them from DRIVER_OK, or the restore of a driver that is up, until a reset or a save. The
+ *   driver's notifications go to it alone. Its interrupts come by its fd and the device thread, as
+ *   InterruptStatus is there to be set. When it has stopped, the queues stand where it got to: what
+ *   is saved can be restored with any back end.
  */
 #include "virtio/net.h"
 
@@ -16,6 +22,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
 #include "base/util.h"
@@ -59,17 +66,23 @@ struct net {
     struct vm_poll poll; /* the back end's fd, which it owns */
     bool polled;
     uint32_t events;
-    bool offloads_set;       /* since the driver came up */
+    bool started;            /* offloads and rings, since the driver came up */
     bool tx_full;            /* the back end takes nothing for now */
     bool rx_starved;         /* not enough buffers */
     bool rx_waits, tx_waits; /* for their limits */
     uint32_t rx_owed;        /* bytes received and not yet taken from rx_limit */
     uint32_t frame_bytes_max;
     struct rate_limit rx_limit, tx_limit;
-    struct vm_poll timer; /* ends waits for a limit; fd -1: there are none */
+    struct vm_poll timer;       /* ends waits for a limit; fd -1: there are none */
+    int kicks[NET_QUEUE_COUNT]; /* eventfds, for a back end with rings; -1 */
     struct net_rx rx;
     struct virtq_chain chain;
 };
+
+static const struct net_ring_ops *rings_of(const struct net *net)
+{
+    return net->backend ? net->backend->ops->rings : NULL;
+}
 
 /* ---- Offloads. ---- */
 
@@ -112,7 +125,6 @@ static int set_offloads(struct net *net)
     if (!(offloads & (NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6)))
         offloads &= ~NET_OFFLOAD_ECN;
     net->frame_bytes_max = offloads & ~NET_OFFLOAD_CSUM ? FRAME_BYTES_MAX : FRAME_BYTES_PLAIN;
-    net->offloads_set = true;
     return net->backend->ops->set_offloads(net->backend, offloads);
 }
 
@@ -124,7 +136,8 @@ static void update_poll(struct net *net)
     bool running = virtio_dev_running(&net->dev) && net->backend;
     uint32_t events = 0;
 
-    if (running && !net->rx_starved && !net->rx_waits && net->dev.queue[NET_QUEUE_RX].ready)
+    if (running && !net->rx_starved && !net->rx_waits &&
+        (net->dev.queue[NET_QUEUE_RX].ready || rings_of(net)))
         events |= EPOLLIN;
     if (running && (net->tx_full || net->backend->unsent))
         events |= EPOLLOUT;
@@ -307,6 +320,55 @@ static int send_frames(struct net *net)
     return 0;
 }
 
+/* ---- Rings that the back end serves. ---- */
+
+/* The driver has come up, or goes on. */
+static int start(struct net *net)
+{
+    const struct net_ring_ops *rings = rings_of(net);
+    const uint64_t one = 1;
+    int rc = set_offloads(net);
+
+    net->started = true;
+    if (rc < 0 || !rings)
+        return rc;
+    rc = rings->start(net->backend, net->dev.queue, net->dev.driver_features);
+    /* Chains may be there already, which nobody will notify of. */
+    for (unsigned i = 0; i < NET_QUEUE_COUNT && rc == 0; i++)
+        rc = write(net->kicks[i], &one, sizeof(one)) < 0 ? -errno : 0;
+    return rc;
+}
+
+static void pass_interrupt(struct net *net)
+{
+    uint64_t count;
+
+    if (read(net->backend->fd, &count, sizeof(count)) > 0 && virtio_dev_running(&net->dev))
+        virtio_dev_interrupt_used(&net->dev);
+}
+
+/* Has the queues back, as far as the back end got. */
+static int stop_rings(struct net *net, struct err *err)
+{
+    const struct net_ring_ops *rings = rings_of(net);
+    uint16_t next_avail;
+
+    rings->stop(net->backend);
+    net->started = false;
+    for (unsigned i = 0; i < NET_QUEUE_COUNT; i++) {
+        struct virtq *vq = &net->dev.queue[i];
+        int rc = vq->ready ? rings->next_avail(net->backend, i, &next_avail) : 0;
+
+        if (rc < 0)
+            return err_set_errno(err, -rc, "asking %s where queue %u is", net->backend->ops->name,
+                                 i);
+        if (vq->ready)
+            virtq_take_over(vq, next_avail);
+    }
+    pass_interrupt(net);
+    return 0;
+}
+
 /* ---- Events. ---- */
 
 /* Does what can be done in the queues named (bits), then flushes with one interrupt. */
@@ -315,11 +377,15 @@ static void serve(struct net *net, unsigned queues)
     struct virtio_dev *dev = &net->dev;
     int rc = 0;
 
-    if (virtio_dev_running(dev) && net->backend && !net->offloads_set)
-        rc = set_offloads(net);
-    if (rc == 0 && virtio_dev_running(dev) && net->backend && (queues & (1u << NET_QUEUE_RX)))
+    bool running = virtio_dev_running(dev) && net->backend;
+
+    if (running && !net->started)
+        rc = start(net);
+    if (rings_of(net))
+        queues = 0;
+    if (rc == 0 && running && (queues & (1u << NET_QUEUE_RX)))
         rc = receive_frames(net);
-    if (rc == 0 && virtio_dev_running(dev) && net->backend && (queues & (1u << NET_QUEUE_TX)))
+    if (rc == 0 && running && (queues & (1u << NET_QUEUE_TX)))
         rc = send_frames(net);
     if (rc == -EPROTO)
         virtio_dev_broken(dev);
@@ -350,6 +416,8 @@ static void backend_ready(struct vm_poll *poll, uint32_t events)
     virtio_dev_settle(&net->dev);
     if (events & (EPOLLERR | EPOLLHUP))
         lose_backend(net); /* it would be told for ever */
+    else if (rings_of(net))
+        pass_interrupt(net);
     serve(net, queues);
     pthread_mutex_unlock(&net->dev.lock);
 }
@@ -370,30 +438,45 @@ static void timer_ready(struct vm_poll *poll, uint32_t events)
 
 /* ---- Saved state and life. ---- */
 
+/* What stopped at a reset does not matter: the rings are the driver's to make anew. */
+static void net_reset(struct virtio_dev *dev)
+{
+    const struct net *net = (struct net *)dev;
+
+    if (rings_of(net) && net->started)
+        rings_of(net)->stop(net->backend);
+}
+
 static void net_settle(struct virtio_dev *dev)
 {
     struct net *net = (struct net *)dev;
 
     net->rx.chain_count = net->rx.iov_count = 0;
     net->rx.bytes = 0;
-    net->offloads_set = net->tx_full = net->rx_starved = net->rx_waits = net->tx_waits = false;
+    net->started = net->tx_full = net->rx_starved = net->rx_waits = net->tx_waits = false;
     update_poll(net);
 }
 
 static int net_quiesce(struct virtio_dev *dev, struct err *err)
 {
-    (void)err;
-    return_buffers((struct net *)dev);
-    return 0;
+    struct net *net = (struct net *)dev;
+
+    return_buffers(net);
+    return rings_of(net) && net->started ? stop_rings(net, err) : 0;
+}
+
+/* Has the device thread look: at frames that had to wait, to poll the back end, to start it. */
+static void net_resume(struct virtio_dev *dev)
+{
+    virtio_dev_renotify(dev, NET_QUEUE_RX);
+    virtio_dev_renotify(dev, NET_QUEUE_TX);
 }
 
 static int net_load(struct virtio_dev *dev, const uint64_t *words, struct err *err)
 {
     (void)words;
     (void)err;
-    /* Has the device thread look: at frames that had to wait, and to poll the back end. */
-    virtio_dev_renotify(dev, NET_QUEUE_RX);
-    virtio_dev_renotify(dev, NET_QUEUE_TX);
+    net_resume(dev);
     return 0;
 }
 
@@ -405,6 +488,8 @@ static void net_destroy(struct virtio_dev *dev)
     if (net->timer.fd >= 0)
         vm_poll_del(dev->device.vm, &net->timer);
     close_fd(&net->timer.fd);
+    for (unsigned i = 0; i < NET_QUEUE_COUNT; i++)
+        close_fd(&net->kicks[i]);
     virtio_dev_fini(dev);
     free(net);
 }
@@ -413,8 +498,10 @@ static const struct virtio_dev_ops net_ops = {
     .device_id = NET_DEVICE_ID,
     .queue_count = NET_QUEUE_COUNT,
     .notify = net_notify,
+    .reset = net_reset,
     .settle = net_settle,
     .quiesce = net_quiesce,
+    .resume = net_resume,
     .load = net_load,
     .destroy = net_destroy,
 };
@@ -452,6 +539,18 @@ static int make_timer(struct net *net, struct err *err)
     return rc;
 }
 
+static int attach_rings(struct net *net, struct err *err)
+{
+    for (unsigned i = 0; i < NET_QUEUE_COUNT; i++) {
+        net->kicks[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (net->kicks[i] < 0)
+            return err_set_errno(err, errno, "making an eventfd for device %s",
+                                 net->dev.device.name);
+    }
+    net->dev.queue_kicks = net->kicks;
+    return rings_of(net)->attach(net->backend, vm_memory(net->dev.device.vm), net->kicks, err);
+}
+
 static bool has_limit(const struct rate_limit_config *config)
 {
     return config->bytes.per_s || config->ops.per_s;
@@ -469,7 +568,7 @@ int net_create(struct vm *vm, unsigned slot, const char *name, const struct net_
     net->dev.ops = &net_ops;
     net->backend = config->backend;
     net->poll = (struct vm_poll){ .ready = backend_ready, .fd = net->backend->fd };
-    net->timer.fd = -1;
+    net->timer.fd = net->kicks[0] = net->kicks[1] = -1;
     rate_limit_init(&net->rx_limit, &config->rx_limit, now_ns());
     rate_limit_init(&net->tx_limit, &config->tx_limit, now_ns());
     describe(net, config);
@@ -479,7 +578,11 @@ int net_create(struct vm *vm, unsigned slot, const char *name, const struct net_
         net->polled = rc == 0;
     }
     if (rc == 0 && (has_limit(&config->rx_limit) || has_limit(&config->tx_limit)))
-        rc = make_timer(net, err);
+        rc = rings_of(net) ? err_set(err, EINVAL, "network %s: %s knows no limits", name,
+                                     net->backend->ops->name)
+                           : make_timer(net, err);
+    if (rc == 0 && rings_of(net))
+        rc = attach_rings(net, err);
     if (rc < 0) {
         net_destroy(&net->dev);
         return rc;

@@ -116,6 +116,18 @@ void virtio_dev_renotify(struct virtio_dev *dev, unsigned queue)
     notify(dev, 1u << queue);
 }
 
+static void driver_notifies(struct virtio_dev *dev, unsigned queue)
+{
+    const uint64_t one = 1;
+
+    if (!dev->queue_kicks) {
+        notify(dev, 1u << queue);
+        return;
+    }
+    ssize_t n = write(dev->queue_kicks[queue], &one, sizeof(one));
+    (void)n;
+}
+
 static unsigned all_queues(const struct virtio_dev *dev)
 {
     return (1u << dev->ops->queue_count) - 1;
@@ -340,7 +352,7 @@ static void mmio_write(struct device *device, uint64_t offset, const void *value
     }
     if (offset == REG_QUEUE_NOTIFY) {
         if (word < dev->ops->queue_count)
-            notify(dev, 1u << word);
+            driver_notifies(dev, word);
         return;
     }
     if (offset == REG_INTERRUPT_ACK) {

@@ -80,6 +80,8 @@ struct virtio_dev {
     /* Fast path. */
     atomic_uint isr;            /* InterruptStatus */
     atomic_uint pending_queues; /* bits of queues notified and not yet served */
+    const int *queue_kicks;     /* an eventfd a queue, which take the driver's notifications in
+                                   place of ops->notify; NULL: none. Set before vm_start */
     bool unsettled;             /* reset since ops->settle was last called */
     bool notify_external;       /* somebody else signals kick.fd: bits don't tell the queues */
     struct vm_poll kick;        /* an eventfd */

@@ -177,6 +177,12 @@ bool virtq_flush(struct virtq *vq)
     return (uint16_t)(vq->published - used_event - 1) < (uint16_t)(vq->published - old);
 }
 
+void virtq_take_over(struct virtq *vq, uint16_t next_avail)
+{
+    vq->next_avail = next_avail;
+    vq->next_used = vq->published = load16(vq->used + 2);
+}
+
 bool virtq_want_notify(struct virtq *vq, bool on)
 {
     if (!vq->ready || vq->broken)

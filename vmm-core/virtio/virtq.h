@@ -73,6 +73,10 @@ void virtq_push(struct virtq *vq, uint16_t head, uint32_t written_bytes);
 /* Publishes what was pushed. True: the driver wants an interrupt for it. */
 bool virtq_flush(struct virtq *vq);
 
+/* Goes on where another, who served the ring of a ready queue, has got to: next_avail is what it
+ * told, the used index what it left in the ring. */
+void virtq_take_over(struct virtq *vq, uint16_t next_avail);
+
 /* Asks the driver to notify (or not) when it adds chains. With `on`, returns true when chains are
  * there already, which nobody will notify of. */
 bool virtq_want_notify(struct virtq *vq, bool on);

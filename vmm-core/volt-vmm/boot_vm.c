@@ -16,7 +16,7 @@
 #include "volt-vmm/program.h"
 
 /* Those of program_run beside the disk's and the control group's. */
-#define BOOT_FDS 9u
+#define BOOT_FDS 10u
 
 struct boot_files {
     int kernel_fd, initrd_fd, log_fd, cpu_template_fd;
@@ -171,7 +171,7 @@ static int build(struct machine *machine, const struct kvm_host *kvm, const stru
     if (rc == 0)
         rc = guest_mem_map_new(&mem, options->huge_pages, err);
     if (rc == 0 && net->given)
-        rc = net_source_configure(net, &net->fd, NULL, &config, err);
+        rc = net_source_configure(net, &net->fd, &net->vhost_fd, NULL, &config, err);
     if (rc == 0)
         rc = machine_create(machine, kvm, &mem, &config, err);
     if (rc < 0) {
@@ -226,7 +226,8 @@ int program_run(struct options *options, struct err *err)
     int keep[BOOT_FDS + SANDBOX_CGROUPS_MAX + DISK_SOURCE_FDS_MAX] = {
         options->control_fd,   options->bell_fd,       files.kernel_fd,
         files.initrd_fd,       files.log_fd,           kvm.fd,
-        files.cpu_template_fd, options->disk_delta_fd, net.fd
+        files.cpu_template_fd, options->disk_delta_fd, net.fd,
+        net.vhost_fd
     };
     unsigned keep_count = BOOT_FDS;
     for (unsigned i = 0; i < options->cgroup_fds; i++)

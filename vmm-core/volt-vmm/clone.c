@@ -11,7 +11,7 @@
 
 /* fds of a CLONE by name; -1 where there is none. */
 struct clone_fds {
-    int control, bell, vsock_dir, cgroup, disk, tap, vsock_listen;
+    int control, bell, vsock_dir, cgroup, disk, tap, vsock_listen, vhost;
 };
 
 static bool sort_fds(const struct control_msg *msg, const int *fds, unsigned fd_count,
@@ -26,10 +26,11 @@ static bool sort_fds(const struct control_msg *msg, const int *fds, unsigned fd_
         { CONTROL_CLONE_FD_DISK, &ret->disk },
         { CONTROL_CLONE_FD_TAP, &ret->tap },
         { CONTROL_CLONE_FD_VSOCK_LISTEN, &ret->vsock_listen },
+        { CONTROL_CLONE_FD_VHOST, &ret->vhost },
     };
     unsigned at = 2;
 
-    *ret = (struct clone_fds){ -1, -1, -1, -1, -1, -1, -1 };
+    *ret = (struct clone_fds){ -1, -1, -1, -1, -1, -1, -1, -1 };
     if (fd_count < 2)
         return false;
     ret->control = fds[0];
@@ -70,7 +71,8 @@ static int configure(const struct clone_source *source, const struct control_msg
     ret_config->has_balloon = source->has_balloon;
     if (!source->has_net)
         return 0;
-    return net_source_configure(&source->net, &fds->tap, msg->u.clone.mac, ret_config, err);
+    return net_source_configure(&source->net, &fds->tap, &fds->vhost, msg->u.clone.mac, ret_config,
+                                err);
 }
 
 /* Confines the process and lays out what both of its threads work on. */

@@ -27,14 +27,25 @@ static bool parse_number(const char *text, uint64_t max, uint64_t *ret_number)
     return text[0] >= '0' && text[0] <= '9' && !*end && !errno && *ret_number <= max;
 }
 
-static bool set_fd(struct net_source *net, const char *value)
+static bool parse_fd(const char *value, int *ret_fd)
 {
     uint64_t number;
 
     if (!parse_number(value, INT32_MAX, &number) || fcntl((int)number, F_GETFD) < 0)
         return false;
-    net->fd = (int)number;
+    *ret_fd = (int)number;
     return true;
+}
+
+static bool set_fd(struct net_source *net, const char *value)
+{
+    return parse_fd(value, &net->fd);
+}
+
+static bool set_vhost_fd(struct net_source *net, const char *value)
+{
+    net->vhost = true;
+    return parse_fd(value, &net->vhost_fd);
 }
 
 static bool set_mac(struct net_source *net, const char *value)
@@ -99,6 +110,7 @@ static const struct {
     const char *expected;
 } keys[] = {
     { "fd", set_fd, "the number of an open file descriptor" },
+    { "vhost-fd", set_vhost_fd, "the number of an open file descriptor" },
     { "mac", set_mac, "a unicast address like 02:00:00:00:00:01" },
     { "mtu", set_mtu, "68 to 65535" },
     { "bandwidth", set_bandwidth, "bytes a second, like 10M" },
@@ -110,6 +122,10 @@ static const struct {
 
 static int set_key(struct net_source *net, const char *word, struct err *err)
 {
+    if (strcmp(word, "vhost") == 0) {
+        net->vhost = true;
+        return 0;
+    }
     for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
         size_t bytes = strlen(keys[i].key);
 
@@ -120,8 +136,8 @@ static int set_key(struct net_source *net, const char *word, struct err *err)
         return 0;
     }
     return err_set(err, EINVAL,
-                   "--net: '%s' is not known: fd, mac, mtu, bandwidth, pps, address, gateway or "
-                   "dns, with =VALUE",
+                   "--net: '%s' is not known: vhost, or fd, vhost-fd, mac, mtu, bandwidth, pps, "
+                   "address, gateway or dns, with =VALUE",
                    word);
 }
 
@@ -144,9 +160,26 @@ static int set_kind(struct net_source *net, char *kind, struct err *err)
     return 0;
 }
 
+/* What does not go together. */
+static int check(const struct net_source *net, struct err *err)
+{
+    if (net->link[0] && (net->fd >= 0 || net->vhost_fd >= 0))
+        return err_set(err, EINVAL, "--net: give 'fd' or the name of a link, not both");
+    if (!net->vhost)
+        return 0;
+    if (!net->offloads || (!net->link[0] && (net->fd < 0 || net->vhost_fd < 0)))
+        return err_set(err, EINVAL,
+                       "--net: 'vhost' goes with tap=LINK or macvtap=LINK, 'vhost-fd' with tap and "
+                       "'fd'");
+    if (net->limit.bytes.per_s || net->limit.ops.per_s)
+        return err_set(err, EINVAL,
+                       "--net: 'vhost' knows no limits: leave out 'bandwidth' and 'pps', or it");
+    return 0;
+}
+
 int net_source_parse(const char *text, struct net_source *ret_net, struct err *err)
 {
-    struct net_source net = { .given = text != NULL, .fd = -1 };
+    struct net_source net = { .given = text != NULL, .fd = -1, .vhost_fd = -1 };
     char words[NET_TEXT_BYTES];
     char *rest = words;
     int rc = 0;
@@ -159,8 +192,8 @@ int net_source_parse(const char *text, struct net_source *ret_net, struct err *e
         rc = set_kind(&net, strsep(&rest, ","), err);
     while (text && rest && rc == 0)
         rc = set_key(&net, strsep(&rest, ","), err);
-    if (rc == 0 && net.link[0] && net.fd >= 0)
-        rc = err_set(err, EINVAL, "--net: give 'fd' or the name of a link, not both");
+    if (rc == 0)
+        rc = check(&net, err);
     if (rc == 0)
         *ret_net = net;
     return rc;
@@ -213,6 +246,17 @@ static int open_macvtap(struct net_source *net, unsigned flags, struct err *err)
     return 0;
 }
 
+static int open_vhost(struct net_source *net, struct err *err)
+{
+    net->vhost_fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+    if (net->vhost_fd < 0)
+        return err_set_errno(
+            err, errno,
+            "--net: 'vhost' needs /dev/vhost-net (modprobe vhost_net; the right to "
+            "open it), or leave it out");
+    return 0;
+}
+
 int net_source_resolve(struct net_source *net, const char *text, char ret_text[NET_TEXT_BYTES],
                        struct err *err)
 {
@@ -223,22 +267,32 @@ int net_source_resolve(struct net_source *net, const char *text, char ret_text[N
     /* TUNSETIFF would make one that goes with the VM. */
     if (if_nametoindex(net->link) == 0)
         return err_set(err, ENODEV, "--net: there is no link '%s'", net->link);
+    char vhost[24] = "";
     int rc = net->macvtap ? open_macvtap(net, flags, err) : open_tap(net, flags, err);
+    if (rc == 0 && net->vhost)
+        rc = open_vhost(net, err);
     if (rc < 0)
         return rc;
-    if (snprintf(ret_text, NET_TEXT_BYTES, "tap,fd=%d%s,mac=%02x:%02x:%02x:%02x:%02x:%02x", net->fd,
-                 rest ? rest : "", mac[0], mac[1], mac[2], mac[3], mac[4],
+    if (net->vhost)
+        snprintf(vhost, sizeof vhost, ",vhost-fd=%d", net->vhost_fd);
+    if (snprintf(ret_text, NET_TEXT_BYTES, "tap,fd=%d%s%s,mac=%02x:%02x:%02x:%02x:%02x:%02x",
+                 net->fd, vhost, rest ? rest : "", mac[0], mac[1], mac[2], mac[3], mac[4],
                  mac[5]) >= (int)NET_TEXT_BYTES)
         return err_set(err, EINVAL, "--net: longer than %u characters", NET_TEXT_BYTES - 1);
     return 0;
 }
 
-int net_source_configure(const struct net_source *net, int *fd, const uint8_t *mac,
+int net_source_configure(const struct net_source *net, int *fd, int *vhost_fd, const uint8_t *mac,
                          struct machine_config *config, struct err *err)
 {
-    int rc = *fd >= 0 ? net_backend_open(take_fd(fd), &config->net.backend, err)
-                      : net_none_open(net->offloads, &config->net.backend, err);
+    struct net_backend **backend = &config->net.backend;
+    int rc;
 
+    if (*fd >= 0 && *vhost_fd >= 0)
+        rc = net_vhost_open(take_fd(fd), take_fd(vhost_fd), backend, err);
+    else
+        rc = *fd >= 0 ? net_backend_open(take_fd(fd), backend, err)
+                      : net_none_open(net->offloads, backend, err);
     if (rc < 0)
         return rc;
     config->has_net = true;

@@ -15,6 +15,8 @@ struct net_source {
     bool given;
     bool offloads; /* what a card without a back end offers: a tap's, or a stream's */
     int fd;        /* borrowed; -1: none */
+    int vhost_fd;  /* an open /dev/vhost-net for the tap fd; borrowed; -1: none */
+    bool vhost;    /* wanted */
     char link[16]; /* of a tap or macvtap that the kind names; "": none */
     bool macvtap;
     uint8_t mac[6];
@@ -25,20 +27,22 @@ struct net_source {
     uint8_t ipv4_prefix_bits;
 };
 
-/* Parses KIND[,KEY=VALUE]...; KIND is tap, user, tap=LINK or macvtap=LINK. text NULL: none is given.
+/* Parses KIND[,vhost][,KEY=VALUE]...; KIND is tap, user, tap=LINK or macvtap=LINK. text NULL: none is given.
  * -EINVAL with a sentence. */
 int net_source_parse(const char *text, struct net_source *ret_net, struct err *err);
 
 /* Opens the tap or macvtap that `text` (parsed into *net) names, if it names one, and writes a text
- * with its fd instead, which stays open for the process's life. A macvtap has the MAC of its link.
+ * with its fd instead, which stays open for the process's life, as does that of /dev/vhost-net, if
+ * it is wanted. A macvtap has the MAC of its link.
  * Needs the rights to (CAP_NET_ADMIN, or to be the link's owner). 0; -EBUSY: another program has
  * it; or another -errno with a sentence. */
 int net_source_resolve(struct net_source *net, const char *text, char ret_text[NET_TEXT_BYTES],
                        struct err *err);
 
-/* Describes the card to `config` (has_net). *fd (taken) is its back end, -1: it leads nowhere. mac
- * NULL: the source's. 0 or -errno with a sentence. */
-int net_source_configure(const struct net_source *net, int *fd, const uint8_t *mac,
+/* Describes the card to `config` (has_net). *fd (taken) is its back end, -1: it leads nowhere.
+ * *vhost_fd (taken) has the kernel serve its rings, -1: volt-vmm does. mac NULL: the source's. 0 or
+ * -errno with a sentence. */
+int net_source_configure(const struct net_source *net, int *fd, int *vhost_fd, const uint8_t *mac,
                          struct machine_config *config, struct err *err);
 
 /* The address that was given, as a WAKE tells it. */

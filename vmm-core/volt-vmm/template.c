@@ -85,7 +85,7 @@ static int decode_image(struct template *t, struct snapshot_template *snapshot, 
     if (rc == 0)
         rc = guest_mem_map_private(&mem, snapshot->memory_fd, err);
     if (rc == 0 && t->source.has_net)
-        rc = net_source_configure(&t->source.net, &(int){ -1 }, NULL, &config, err);
+        rc = net_source_configure(&t->source.net, &(int){ -1 }, &(int){ -1 }, NULL, &config, err);
     if (rc < 0)
         return rc;
     rc = machine_create(&scratch, &t->kvm, &mem, &config, err);
@@ -367,7 +367,7 @@ int program_restore(struct options *options, struct err *err)
     static struct template t = { .signal_fd = -1, .disk = DISK_SOURCE_INIT };
     uint64_t start_ns = now_ns();
     struct control_msg msg = { .type = CONTROL_CLONE };
-    int fds[4] = { options->control_fd, options->bell_fd };
+    int fds[5] = { options->control_fd, options->bell_fd };
     unsigned fd_count = 2;
 
     msg.u.clone.uid = msg.u.clone.gid = SANDBOX_KEEP_ID;
@@ -386,6 +386,10 @@ int program_restore(struct options *options, struct err *err)
     if (t.source.net.fd >= 0) {
         msg.u.clone.extra_fds |= CONTROL_CLONE_FD_TAP;
         fds[fd_count++] = t.source.net.fd;
+    }
+    if (t.source.net.vhost_fd >= 0) {
+        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_VHOST;
+        fds[fd_count++] = t.source.net.vhost_fd;
     }
     if (template_prepare(&t, options, fds, fd_count, err) < 0)
         return EXIT_SOFTWARE;
