@@ -132,7 +132,7 @@ static int ready_wait(struct api *api, const char *path, json_t **ret_pool, stru
 
 /* What the command line gives; -1 and NULL: not given. */
 struct create_options {
-    const char *kernel, *initrd, *cmdline, *warmup, *image, *disk, *net, *net_address;
+    const char *kernel, *initrd, *cmdline, *warmup, *image, *disk, *net, *net_address, *net_vhost;
     uint64_t memory_bytes, disk_bandwidth, net_bandwidth;
     int64_t vcpus, min, max, shells, disk_iops, net_pps;
     bool as_json, no_wait, balloon;
@@ -208,6 +208,7 @@ static int create_body(const char *name, const struct create_options *create, js
         { set_text, "image", create->image },
         { set_text, "net", create->net },
         { set_text, "net_address", create->net_address },
+        { set_text, "net_vhost", create->net_vhost },
     };
     _cleanup_json_ json_t *body = json_object();
     int rc = 0;
@@ -284,14 +285,17 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
           "bytes a second to and from each VM's disk (no limit)" },
         { "disk-iops", 0, OPTION_NUMBER, &create.disk_iops, "N",
           "operations a second of each VM's disk (no limit)" },
-        { "net", 0, OPTION_STRING, &create.net, "user|tap|none",
-          "network card eth0: through passt, or a tap in a namespace of its own (none)" },
+        { "net", 0, OPTION_STRING, &create.net, "user|tap|bridge=LINK|none",
+          "network card eth0: through passt; a tap in a namespace of its own, or on a bridge of "
+          "the host (none)" },
         { "net-address", 0, OPTION_STRING, &create.net_address, "NET/BITS",
           "where VMs' addresses are from (10.86.0.0/16)" },
         { "net-bandwidth", 0, OPTION_SIZE, &create.net_bandwidth, "SIZE",
           "bytes a second each way of each VM (no limit)" },
         { "net-pps", 0, OPTION_NUMBER, &create.net_pps, "N",
           "frames a second each way of each VM (no limit)" },
+        { "net-vhost", 0, OPTION_STRING, &create.net_vhost, "auto|on|off",
+          "the host's kernel moves a tap's frames (auto: where it can, without limits)" },
         { "balloon", 0, OPTION_FLAG, &create.balloon, NULL,
           "memory that a guest frees goes back to the host" },
         { "min", 0, OPTION_NUMBER, &create.min, "N", "VMs kept parked (2)" },

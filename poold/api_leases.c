@@ -160,7 +160,7 @@ static bool publish_allowed(struct http_request *request, const struct hosted_po
     struct err err;
     int rc = 0;
 
-    if (*publish && strcmp(hosted->spec.net.kind, "user") != 0)
+    if (*publish && !pool_net_is_user(&hosted->spec.net))
         rc = err_set(&err, EINVAL, "'publish' needs a pool with 'net' user, which '%s' is not",
                      hosted->pool.name);
     else

@@ -50,6 +50,7 @@ static const struct json_key create_keys[] = {
     BODY_TEXT(spec.net.address, "net_address", JSON_KEY_TEXT, false, 1),
     BODY_NUMBER(spec.net.bandwidth, "net_bandwidth", JSON_KEY_SIZE, 1024, INT64_MAX),
     BODY_NUMBER(spec.net.pps, "net_pps", JSON_KEY_COUNT, 1, UINT32_MAX),
+    BODY_TEXT(spec.net.vhost, "net_vhost", JSON_KEY_TEXT, false, 1),
     BODY_NUMBER(spec.balloon, "balloon", JSON_KEY_BOOL, 0, 0),
     BODY_NUMBER(spec.disk_iops, "disk_iops", JSON_KEY_COUNT, 1, UINT32_MAX),
     BODY_NUMBER(min, "min", JSON_KEY_COUNT, 0, VMS_MAX),
@@ -143,6 +144,8 @@ static json_t *pool_json(const struct hosted_pool *hosted)
         json_object_set_new(object, "net_address", json_string(spec->net.address));
         json_object_set_new(object, "net_bandwidth", json_integer((json_int_t)spec->net.bandwidth));
         json_object_set_new(object, "net_pps", json_integer(spec->net.pps));
+        json_object_set_new(object, "net_vhost",
+                            json_string(spec->net.vhost[0] ? spec->net.vhost : "auto"));
     }
     json_object_set_new(object, "balloon", json_boolean(spec->balloon));
     json_object_set_new(object, "disk", text_or_null(spec->disk));

@@ -280,8 +280,7 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     close_fd(&ends[1]);
     close_fd(&clone->dir.fd);
     close_fd(&clone->dir.listen_fd);
-    if (clone->net.on)
-        close_fd(&clone->net.vm_fd);
+    vm_net_handed(&clone->net);
     return rc;
 }
 

@@ -64,6 +64,7 @@ static const struct json_key keys[] = {
                     INT64_MAX),
     JSON_NUMBER_KEY(struct saved_pool, spec.net.pps, "net_pps", JSON_KEY_COUNT, false, 0,
                     UINT32_MAX),
+    JSON_TEXT_KEY(struct saved_pool, spec.net.vhost, "net_vhost", JSON_KEY_TEXT, false, 0),
     JSON_NUMBER_KEY(struct saved_pool, spec.balloon, "balloon", JSON_KEY_BOOL, false, 0, 0),
     JSON_NUMBER_KEY(struct saved_pool, spec.disk_iops, "disk_iops", JSON_KEY_COUNT, false, 0,
                     UINT32_MAX),
@@ -87,10 +88,10 @@ char *hosted_file_format(const struct hosted_pool *hosted)
         "disk_read_only", (int)spec->disk_read_only, "disk_bandwidth",
         (json_int_t)spec->disk_bandwidth, "disk_iops", (json_int_t)spec->disk_iops);
     if (root && spec->net.kind[0])
-        json_object_update_new(root, json_pack("{s:s, s:s, s:I, s:I}", "net", spec->net.kind,
-                                               "net_address", spec->net.address, "net_bandwidth",
-                                               (json_int_t)spec->net.bandwidth, "net_pps",
-                                               (json_int_t)spec->net.pps));
+        json_object_update_new(
+            root, json_pack("{s:s, s:s, s:s, s:I, s:I}", "net", spec->net.kind, "net_vhost",
+                            spec->net.vhost, "net_address", spec->net.address, "net_bandwidth",
+                            (json_int_t)spec->net.bandwidth, "net_pps", (json_int_t)spec->net.pps));
     if (root && spec->balloon)
         json_object_set_new(root, "balloon", json_true());
     if (root && hosted->pool.state == POOL_DRAINING)

@@ -86,6 +86,7 @@ static void put_network(struct text *text, const struct vm_net *net)
 {
     char address[INET_ADDRSTRLEN], gateway[INET_ADDRSTRLEN];
     const uint8_t *mac = net->mac;
+    const char *quote = net->link[0] ? "\"" : "";
 
     if (!net->on)
         return;
@@ -96,9 +97,11 @@ static void put_network(struct text *text, const struct vm_net *net)
         "\"gateway\":\"%s\",\"netns\":",
         mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], address, net->prefix_bits, gateway);
     if (net->netns_fd >= 0)
-        put(text, "\"/proc/%d/fd/%d\"}", (int)getpid(), net->netns_fd);
+        put(text, "\"/proc/%d/fd/%d\"", (int)getpid(), net->netns_fd);
     else
-        put(text, "null}");
+        put(text, "null");
+    put(text, ",\"link\":%s%s%s,\"vhost\":%s}", quote, net->link[0] ? net->link : "null", quote,
+        net->vhost ? "true" : "false");
 }
 
 size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t now,

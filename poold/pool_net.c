@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "net_tap.h"
 
 #define PASST "/usr/bin/passt"
+#define VHOST_NET "/dev/vhost-net"
 #define HOSTS_MAX 65536u       /* of a network, that are made use of */
 #define FRAMES_BYTES (1 << 20) /* that wait in a socket pair */
 
@@ -47,15 +49,65 @@ static bool network_parse(const char *text, struct network *ret)
     return (ret->base & (size - 1)) == 0;
 }
 
+/* ---- What a pool says ---- */
+
+bool pool_net_is_user(const struct pool_net_spec *spec)
+{
+    return strcmp(spec->kind, "user") == 0;
+}
+
+/* The bridge that the kind names; NULL: it is another kind. */
+static const char *bridge_of(const struct pool_net_spec *spec)
+{
+    return strncmp(spec->kind, "bridge=", 7) == 0 ? spec->kind + 7 : NULL;
+}
+
+static bool has_limits(const struct pool_net_spec *spec)
+{
+    return spec->bandwidth || spec->pps;
+}
+
+static int check_tap(const struct pool_net_spec *spec, struct err *err)
+{
+    const char *bridge = bridge_of(spec);
+
+    if (geteuid() != 0)
+        return err_set(err, EPERM, "network '%s' needs a poold that runs as root; 'user' does not",
+                       spec->kind);
+    if (access("/dev/net/tun", R_OK | W_OK) < 0)
+        return err_set_errno(err, errno, "network '%s' needs /dev/net/tun", spec->kind);
+    return bridge ? net_bridge_check(bridge, err) : 0;
+}
+
+static int check_vhost(const struct pool_net_spec *spec, struct err *err)
+{
+    if (!spec->vhost[0] || strcmp(spec->vhost, "auto") == 0 || strcmp(spec->vhost, "off") == 0)
+        return 0;
+    if (strcmp(spec->vhost, "on") != 0)
+        return err_set(err, EINVAL, "'net_vhost' is auto, on or off, not '%s'", spec->vhost);
+    if (pool_net_is_user(spec))
+        return err_set(err, EINVAL, "'net_vhost' on is for 'net' tap and bridge=LINK");
+    if (has_limits(spec))
+        return err_set(
+            err, EINVAL,
+            "'net_vhost' on knows no limits: leave out 'net_bandwidth' and 'net_pps', or "
+            "it");
+    _cleanup_close_ int fd = open(VHOST_NET, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, errno, "'net_vhost' on needs " VHOST_NET " (modprobe vhost_net)");
+    return 0;
+}
+
 int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *err)
 {
-    bool tap = strcmp(spec->kind, "tap") == 0, user = strcmp(spec->kind, "user") == 0;
+    bool user = pool_net_is_user(spec);
     struct network network;
 
     if (!spec->kind[0])
         return 0;
-    if (!tap && !user)
-        return err_set(err, EINVAL, "'net' is none, user or tap, not '%s'", spec->kind);
+    if (!user && strcmp(spec->kind, "tap") != 0 && !bridge_of(spec))
+        return err_set(err, EINVAL, "'net' is none, user, tap or bridge=LINK, not '%s'",
+                       spec->kind);
     if (!network_parse(spec->address, &network))
         return err_set(err, EINVAL,
                        "'net_address' is a network like " POOL_NET_ADDRESS_DEFAULT
@@ -68,17 +120,15 @@ int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *e
         return err_set(err, ENOENT,
                        "network 'user' needs " PASST ": install the package passt (apt-get "
                        "install passt)");
-    if (tap && geteuid() != 0)
-        return err_set(err, EPERM,
-                       "network 'tap' needs a poold that runs as root; 'user' does not");
-    if (tap && access("/dev/net/tun", R_OK | W_OK) < 0)
-        return err_set_errno(err, errno, "network 'tap' needs /dev/net/tun");
-    return 0;
+    int rc = user ? 0 : check_tap(spec, err);
+    return rc == 0 ? check_vhost(spec, err) : rc;
 }
 
 void pool_net_option(const struct pool_net_spec *spec, char ret_text[POOL_NET_OPTION_BYTES])
 {
-    int used = snprintf(ret_text, POOL_NET_OPTION_BYTES, "%s", spec->kind);
+    /* The VM is given a tap, wherever that leads. */
+    int used =
+        snprintf(ret_text, POOL_NET_OPTION_BYTES, "%s", bridge_of(spec) ? "tap" : spec->kind);
 
     if (spec->bandwidth)
         used += snprintf(ret_text + used, (size_t)(POOL_NET_OPTION_BYTES - used), ",bandwidth=%llu",
@@ -124,6 +174,20 @@ static int tap_make(struct vm_net *net, struct stock *stock)
     }
     stock_item_close(&tap);
     return rc;
+}
+
+/* ---- Taps' rings ---- */
+
+/* Each VM needs one of its own. */
+static int vhost_make(struct vm_net *net, const struct pool_net_spec *spec)
+{
+    bool wanted = strcmp(spec->vhost, "on") == 0;
+
+    if (net->user || has_limits(spec) || strcmp(spec->vhost, "off") == 0)
+        return 0;
+    net->vhost_fd = open(VHOST_NET, O_RDWR | O_CLOEXEC);
+    net->vhost = net->vhost_fd >= 0;
+    return wanted && !net->vhost ? -errno : 0;
 }
 
 /* ---- passt ---- */
@@ -299,23 +363,40 @@ int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net
     struct network network;
     int rc;
 
-    *net = (struct vm_net){ .vm_fd = -1, .peer_fd = -1, .netns_fd = -1 };
+    *net = (struct vm_net){ .vm_fd = -1, .peer_fd = -1, .vhost_fd = -1, .netns_fd = -1 };
     if (!spec->kind[0] || !network_parse(spec->address, &network))
         return 0;
     rc = address_take(pool, network.hosts, &net->number);
     if (rc < 0)
         return rc;
     net->on = true;
-    net->user = strcmp(spec->kind, "user") == 0;
+    net->user = pool_net_is_user(spec);
     net->prefix_bits = (uint8_t)network.bits;
     net->gateway = htonl(network.base + 1);
     net->address = htonl(network.base + 2 + net->number);
     memcpy(net->mac, generation_id, sizeof net->mac);
     net->mac[0] = (uint8_t)((net->mac[0] & ~1u) | 2u); /* unicast, locally administered */
-    rc = net->user ? pair_make(net) : tap_make(net, stock);
-    if (rc < 0)
+    if (net->user)
+        rc = pair_make(net);
+    else if (bridge_of(spec))
+        rc = net_bridge_tap(bridge_of(spec), net->mac, net->link, &net->vm_fd);
+    else
+        rc = tap_make(net, stock);
+    if (rc == 0)
+        rc = vhost_make(net, spec);
+    if (rc < 0) {
+        log_error("a VM of network '%s' can't be connected: %s", spec->kind, strerror(-rc));
         vm_net_free(net, pool);
+    }
     return rc;
+}
+
+void vm_net_handed(struct vm_net *net)
+{
+    if (!net->on)
+        return;
+    close_fd(&net->vm_fd);
+    close_fd(&net->vhost_fd);
 }
 
 void vm_net_fill_wake(const struct vm_net *net, struct control_msg *msg)
@@ -346,8 +427,8 @@ void vm_net_free(struct vm_net *net, struct pool_net *pool)
 {
     if (!net->on)
         return;
+    vm_net_handed(net);
     net->on = false;
-    close_fd(&net->vm_fd);
     close_fd(&net->peer_fd);
     close_fd(&net->netns_fd);
     pool->used[net->number / 64] &= ~(1ull << net->number % 64);

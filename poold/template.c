@@ -305,6 +305,10 @@ int template_clone(struct template *template, struct clone *clone, const int end
         fds[fd_count++] = clone->net.vm_fd;
     }
     fds[fd_count++] = clone->dir.listen_fd;
+    if (clone->net.on && clone->net.vhost) {
+        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_VHOST;
+        fds[fd_count++] = clone->net.vhost_fd;
+    }
     rc = control_send(template->link.fds[LINK_CONTROL], &msg, fds, fd_count);
     if (rc < 0) {
         if (rc == -EPIPE || rc == -ECONNRESET || rc == -ENOTCONN)

@@ -55,6 +55,10 @@ poold_start || exit 1
 python3 -c "$server" </dev/null >/dev/null 2>&1 &
 server_pid=$!
 
+links_are_as_before()
+{
+    prints "$links_before" bash -c 'ip -o link | cut -d: -f2 | sort'
+}
 create()
 {
     "$voltctl" pool create "$@" --min 0 --max 4
@@ -89,7 +93,7 @@ guest_serves()
 }
 
 check "a network that does not exist is refused" \
-    fails_saying 125 "'net' is none, user or tap" create nowhere --net wan
+    fails_saying 125 "'net' is none, user, tap or bridge=LINK" create nowhere --net wan
 check "a network that is too small is refused" \
     fails_saying 125 "addresses for VMs" "$voltctl" pool create small --net tap \
     --net-address 10.9.0.0/29 --min 0 --max 64
@@ -117,11 +121,82 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
     check "tap: a server in the guest is started" guest_serves "$one"
     check "tap: and is reached from its namespace" prints from-the-guest \
         nsenter --net="$netns" python3 -c "$fetch" "${address%/*}" 80
-    check "tap: the host's links are as before" prints "$links_before" \
-        bash -c 'ip -o link | cut -d: -f2 | sort'
+    check "tap: the host's links are as before" links_are_as_before
+    check "tap: vhost-net serves it where there is one" [ "$(json network.vhost <"$work/one.json")" = \
+        "$([ -e /dev/vhost-net ] && echo true || echo false)" ]
     kill $inside_pid
     "$voltctl" release --all >/dev/null
     check "tap: the pool is deleted" "$voltctl" pool delete taps --force
+
+    # ---- tap, vhost-net ----
+    check "vhost: what is no choice is refused" \
+        fails_saying 125 "'net_vhost' is auto, on or off" create vhosts --net tap --net-vhost yes
+    check "vhost: it does not go with limits" \
+        fails_saying 125 "knows no limits" create vhosts --net tap --net-vhost on --net-pps 100
+    check "vhost: nor with passt" fails_saying 125 "'net_vhost' on is for 'net' tap" \
+        create vhosts --net user --net-vhost on
+    if [ -e /dev/vhost-net ]; then
+        skip "vhost: asked for where there is none" "this machine has it; tests/hwkvm/vhost.sh"
+    else
+        check "vhost: asked for where there is none" \
+            fails_saying 125 "needs /dev/vhost-net" create vhosts --net tap --net-vhost on
+    fi
+
+    # ---- bridge ----
+    check "bridge: one that is not there is refused" \
+        fails_saying 125 "there is no link 'nothing'" create bridged --net bridge=nothing
+    check "bridge: a link that is none is refused" \
+        fails_saying 125 "the link 'up0' is no bridge" create bridged --net bridge=up0
+    if reason=$(ip link add br0 type bridge 2>&1); then
+        ip addr add 10.87.0.1/16 dev br0
+        ip link set br0 up
+        check "a pool on a bridge" create bridged --net bridge=br0 --net-address 10.87.0.0/16
+        one=$(lease_of bridged) && cp "$work/lease.json" "$work/one.json"
+        two=$(lease_of bridged) && cp "$work/lease.json" "$work/two.json"
+        check "bridge: the first clone has its own MAC and address" eth0_is_as_told "$work/one.json"
+        check "bridge: so has the second" eth0_is_as_told "$work/two.json"
+        ports()
+        {
+            ip -o link show master br0 | cut -d: -f2 | tr -d ' ' | sort
+        }
+        both_are_ports()
+        {
+            local file
+            for file in one two; do
+                ports | grep -x "$(json network.link <"$work/$file.json")" ||
+                    { ports; cat "$work/$file.json"; return 1; }
+            done
+        }
+        check "bridge: each has a tap on it" both_are_ports
+        check "bridge: the guest reaches a server of the host" guest_reaches "$one" 10.87.0.1
+        check "bridge: a server in the guest is started" guest_serves "$one"
+        address=$(json network.address <"$work/one.json")
+        # The other clone is on the same network.
+        check "bridge: and is reached from the other clone" prints there \
+            "$voltctl" exec "$two" --timeout 300s -- sh -c "
+                for i in 1 2 3 4 5 6 7 8; do
+                    echo x | nc -w 30 ${address%/*} 80 >/dev/null && echo there && exit; sleep 1
+                done; exit 1"
+        no_ports()
+        {
+            [ -z "$(ports)" ]
+        }
+        "$voltctl" release "$one" >/dev/null
+        released_is_gone()
+        {
+            ! ports | grep -x "$(json network.link <"$work/one.json")"
+        }
+        check "bridge: a tap ends with its VM" until_true 20 released_is_gone
+        kill -9 "$poold_pid"
+        wait "$poold_pid" 2>/dev/null
+        check "bridge: and with a poold that is killed" until_true 20 no_ports
+        poold_start || exit 1
+        "$voltctl" pool delete bridged --force >/dev/null
+        ip link del br0
+        check "bridge: the host's links are as before" links_are_as_before
+    else
+        skip "bridges" "none can be made here: $reason"
+    fi
 else
     skip "taps" "this needs root and /dev/net/tun"
 fi
@@ -225,6 +300,15 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] && [ "$VOLT_KERNEL" != auto ]; then
     }
     check "links: a tap that a VM has is refused" \
         with_vm tap=vmtap,address=10.99.0.2/24,gateway=10.99.0.1 tap_is_busy
+    if [ -e /dev/vhost-net ]; then
+        check "links: vhost-net serves it" \
+            with_vm tap=vmtap,vhost,address=10.99.0.2/24,gateway=10.99.0.1 reaches 10.99.0.2
+    else
+        check "links: vhost-net that is not there is told" \
+            fails_saying 70 "'vhost' needs /dev/vhost-net" restore --net tap=vmtap,vhost
+    fi
+    check "links: vhost-net and limits are told" \
+        fails_saying 64 "'vhost' knows no limits" restore --net tap=vmtap,vhost,pps=10
     ip link del vmtap
     # A macvtap on the other end of the host's veth.
     if ip link add link up1 name vmmac type macvtap mode bridge 2>/dev/null &&
@@ -241,5 +325,4 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] && [ "$VOLT_KERNEL" != auto ]; then
 else
     skip "links by name" "this needs root, /dev/net/tun and a kernel by its path"
 fi
-check "the host's links are as before" prints "$links_before" \
-    bash -c 'ip -o link | cut -d: -f2 | sort'
+check "the host's links are as before" links_are_as_before

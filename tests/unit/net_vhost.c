@@ -383,9 +383,9 @@ static int open_interface(void)
 
     ck_assert_int_eq(ioctl(fd, SIOCGIFINDEX, &ifr), 0);
     address.sll_ifindex = ifr.ifr_ifindex;
-    ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
     ifr.ifr_flags = IFF_UP;
     ck_assert_int_eq(ioctl(fd, SIOCSIFFLAGS, &ifr), 0);
+    ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
     return fd;
 }
 
