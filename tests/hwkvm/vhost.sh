@@ -143,6 +143,21 @@ leases = json.load(sys.stdin)
 leases = leases.get("leases", leases) if isinstance(leases, dict) else leases
 print(next(lease["pid"] for lease in leases if lease["lease"] == sys.argv[1]))' "$1"
 }
+# The driver goes, which resets the card, and comes again.
+rebound()
+{
+    guest "$1" --timeout 120s -- sh -c '
+        set -e
+        card=$(basename "$(readlink -f /sys/class/net/eth0/device)")
+        address=$(ip -4 addr show eth0 | awk "/inet / { print \$2 }")
+        cd /sys/bus/virtio/drivers/virtio_net
+        echo "$card" >unbind
+        [ ! -e /sys/class/net/eth0 ]
+        echo "$card" >bind
+        ip addr add "$address" dev eth0
+        ip link set eth0 up
+        ping -c 3 10.86.0.1'
+}
 # shellcheck disable=SC2086 # several options
 check 'a pool with taps' "$voltctl" pool create taps --min 1 --max 3 --net tap ${E2E_POOL_OPTIONS:-}
 for round in 1 2 3; do
@@ -150,6 +165,7 @@ for round in 1 2 3; do
     check "pool clone $round: its lease says so" test "$(json network.vhost <"$work/lease.json")" = true
     check "pool clone $round: served" has_vhost "$(pid_of "$lease")"
     check "pool clone $round: data crosses both ways" transfers "$lease" "$(json network.netns <"$work/lease.json")"
+    [ $round != 3 ] || check 'the card comes back after a reset' rebound "$lease"
     "$voltctl" release "$lease" >/dev/null
 done
 "$voltctl" pool delete taps --force
