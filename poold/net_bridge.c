@@ -75,7 +75,8 @@ static int join(int control, const char *bridge, const char *tap)
                : 0;
 }
 
-int net_bridge_tap(const char *bridge, const uint8_t mac[6], char ret_name[IFNAMSIZ], int *ret_fd)
+int net_bridge_tap(const char *bridge, const uint8_t mac[6], char ret_name[IFNAMSIZ], int *ret_fd,
+                   struct err *err)
 {
     struct ifreq tap = request_for("volt%d");
     _cleanup_close_ int control = control_socket();
@@ -83,12 +84,13 @@ int net_bridge_tap(const char *bridge, const uint8_t mac[6], char ret_name[IFNAM
 
     tap.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
     if (control < 0 || fd < 0 || ioctl(fd, TUNSETIFF, &tap) < 0)
-        return -errno;
+        return err_set_errno(err, errno, "network 'bridge': making a tap");
     int rc = set_mac(control, tap.ifr_name, mac);
     if (rc == 0)
         rc = join(control, bridge, tap.ifr_name);
     if (rc < 0)
-        return rc;
+        return err_set_errno(err, -rc, "network 'bridge': making '%s' a port of '%s'", tap.ifr_name,
+                             bridge);
     memcpy(ret_name, tap.ifr_name, IFNAMSIZ);
     *ret_fd = take_fd(&fd);
     return 0;

@@ -13,7 +13,8 @@
 int net_bridge_check(const char *bridge, struct err *err);
 
 /* Makes a tap for a VM with that MAC, a port of the bridge, up; ret_name is what it is called
- * (volt0, volt1, ...). 0 and an fd of the caller's, or -errno. */
-int net_bridge_tap(const char *bridge, const uint8_t mac[6], char ret_name[IFNAMSIZ], int *ret_fd);
+ * (volt0, volt1, ...). 0 and an fd of the caller's, or -errno with a sentence. */
+int net_bridge_tap(const char *bridge, const uint8_t mac[6], char ret_name[IFNAMSIZ], int *ret_fd,
+                   struct err *err);
 
 #endif

@@ -17,36 +17,46 @@
 #include "base/util.h"
 #include "log.h"
 
-/* In the namespace that the thread is in. */
 static int tap_open(struct stock_item *tap)
 {
     struct ifreq request = { .ifr_name = NET_TAP_NAME,
                              .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 
-    tap->fds[NET_NETNS_FD] = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (tap->fds[NET_NETNS_FD] < 0)
-        return -errno;
-    tap->fds[NET_CONTROL_FD] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (tap->fds[NET_CONTROL_FD] < 0)
-        return -errno;
     tap->fds[NET_TAP_FD] = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     return tap->fds[NET_TAP_FD] < 0 || ioctl(tap->fds[NET_TAP_FD], TUNSETIFF, &request) < 0 ? -errno
                                                                                             : 0;
 }
 
-int net_tap_make(int context_fd, struct stock_item *ret_tap)
+/* Of the namespace that the thread is in. */
+static int namespace_open(struct stock_item *item)
+{
+    item->fds[NET_NETNS_FD] = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (item->fds[NET_NETNS_FD] < 0)
+        return -errno;
+    item->fds[NET_CONTROL_FD] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return item->fds[NET_CONTROL_FD] < 0 ? -errno : 0;
+}
+
+int net_namespace_make(int (*fill)(struct stock_item *item), struct stock_item *ret_item)
 {
     _cleanup_close_ int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 
-    (void)context_fd;
     if (own < 0 || unshare(CLONE_NEWNET) < 0)
         return -errno;
-    int rc = tap_open(ret_tap);
+    int rc = namespace_open(ret_item);
+    if (rc == 0 && fill)
+        rc = fill(ret_item);
     if (setns(own, CLONE_NEWNET) < 0) {
         log_error("can't go back to the host's network namespace: %s", strerror(errno));
         abort(); /* whatever the thread did from here on would be done in a VM's */
     }
     return rc;
+}
+
+int net_tap_make(int context_fd, struct stock_item *ret_tap)
+{
+    (void)context_fd;
+    return net_namespace_make(tap_open, ret_tap);
 }
 
 static int set_address(int fd, unsigned long what, uint32_t address)

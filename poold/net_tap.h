@@ -17,6 +17,11 @@ enum {
     NET_CONTROL_FD, /* a socket in it, for ioctls on its links */
 };
 
+/* A network namespace with nothing in it but what `fill` (NULL: nothing) makes there, called while the
+ * thread is in it: 0 or -errno. Fills in the item's last two fds. 0 or -errno; then the item is to be
+ * closed all the same. Any thread. */
+int net_namespace_make(int (*fill)(struct stock_item *item), struct stock_item *ret_item);
+
 /* A stock_make; the context is not used. Without an address, and down. */
 int net_tap_make(int context_fd, struct stock_item *ret_tap);
 

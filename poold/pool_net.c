@@ -14,6 +14,7 @@
 
 #include "base/util.h"
 #include "log.h"
+#include "net_macvtap.h"
 #include "net_tap.h"
 
 #define PASST "/usr/bin/passt"
@@ -56,10 +57,24 @@ bool pool_net_is_user(const struct pool_net_spec *spec)
     return strcmp(spec->kind, "user") == 0;
 }
 
-/* The bridge that the kind names; NULL: it is another kind. */
+/* The link that a kind KIND=LINK names; NULL: it is another kind. */
+static const char *link_of(const struct pool_net_spec *spec, const char *kind)
+{
+    size_t bytes = strlen(kind);
+
+    return strncmp(spec->kind, kind, bytes) == 0 && spec->kind[bytes] == '='
+               ? spec->kind + bytes + 1
+               : NULL;
+}
+
 static const char *bridge_of(const struct pool_net_spec *spec)
 {
-    return strncmp(spec->kind, "bridge=", 7) == 0 ? spec->kind + 7 : NULL;
+    return link_of(spec, "bridge");
+}
+
+static const char *macvtap_parent_of(const struct pool_net_spec *spec)
+{
+    return link_of(spec, "macvtap");
 }
 
 static bool has_limits(const struct pool_net_spec *spec)
@@ -69,11 +84,13 @@ static bool has_limits(const struct pool_net_spec *spec)
 
 static int check_tap(const struct pool_net_spec *spec, struct err *err)
 {
-    const char *bridge = bridge_of(spec);
+    const char *bridge = bridge_of(spec), *parent = macvtap_parent_of(spec);
 
     if (geteuid() != 0)
         return err_set(err, EPERM, "network '%s' needs a poold that runs as root; 'user' does not",
                        spec->kind);
+    if (parent)
+        return net_macvtap_check(parent, err);
     if (access("/dev/net/tun", R_OK | W_OK) < 0)
         return err_set_errno(err, errno, "network '%s' needs /dev/net/tun", spec->kind);
     return bridge ? net_bridge_check(bridge, err) : 0;
@@ -86,7 +103,8 @@ static int check_vhost(const struct pool_net_spec *spec, struct err *err)
     if (strcmp(spec->vhost, "on") != 0)
         return err_set(err, EINVAL, "'net_vhost' is auto, on or off, not '%s'", spec->vhost);
     if (pool_net_is_user(spec))
-        return err_set(err, EINVAL, "'net_vhost' on is for 'net' tap and bridge=LINK");
+        return err_set(err, EINVAL,
+                       "'net_vhost' on is for 'net' tap, bridge=LINK and macvtap=LINK");
     if (has_limits(spec))
         return err_set(
             err, EINVAL,
@@ -105,8 +123,9 @@ int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *e
 
     if (!spec->kind[0])
         return 0;
-    if (!user && strcmp(spec->kind, "tap") != 0 && !bridge_of(spec))
-        return err_set(err, EINVAL, "'net' is none, user, tap or bridge=LINK, not '%s'",
+    if (!user && strcmp(spec->kind, "tap") != 0 && !bridge_of(spec) && !macvtap_parent_of(spec))
+        return err_set(err, EINVAL,
+                       "'net' is none, user, tap, bridge=LINK or macvtap=LINK, not '%s'",
                        spec->kind);
     if (!network_parse(spec->address, &network))
         return err_set(err, EINVAL,
@@ -127,8 +146,8 @@ int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *e
 void pool_net_option(const struct pool_net_spec *spec, char ret_text[POOL_NET_OPTION_BYTES])
 {
     /* The VM is given a tap, wherever that leads. */
-    int used =
-        snprintf(ret_text, POOL_NET_OPTION_BYTES, "%s", bridge_of(spec) ? "tap" : spec->kind);
+    int used = snprintf(ret_text, POOL_NET_OPTION_BYTES, "%s",
+                        pool_net_is_user(spec) || !spec->kind[0] ? spec->kind : "tap");
 
     if (spec->bandwidth)
         used += snprintf(ret_text + used, (size_t)(POOL_NET_OPTION_BYTES - used), ",bandwidth=%llu",
@@ -160,26 +179,42 @@ static int address_take(struct pool_net *pool, uint32_t hosts, uint32_t *ret_num
 
 /* ---- A tap in a namespace of its own ---- */
 
-static int tap_make(struct vm_net *net, struct stock *stock)
+static void take_tap(struct vm_net *net, struct stock_item *tap)
+{
+    net->vm_fd = take_fd(&tap->fds[NET_TAP_FD]);
+    net->netns_fd = take_fd(&tap->fds[NET_NETNS_FD]);
+}
+
+static int tap_make(struct vm_net *net, struct stock *stock, struct err *err)
 {
     struct stock_item tap;
     int rc = stock_take(stock, &tap);
 
     if (rc < 0)
-        return rc;
+        return err_set_errno(err, -rc, "making a tap");
     rc = net_tap_configure(&tap, net->gateway, net->prefix_bits);
-    if (rc == 0) {
-        net->vm_fd = take_fd(&tap.fds[NET_TAP_FD]);
-        net->netns_fd = take_fd(&tap.fds[NET_NETNS_FD]);
-    }
+    if (rc == 0)
+        take_tap(net, &tap);
     stock_item_close(&tap);
-    return rc;
+    return rc < 0 ? err_set_errno(err, -rc, "making a tap") : 0;
+}
+
+static int macvtap_make(struct vm_net *net, const char *parent, struct err *err)
+{
+    struct stock_item tap;
+    int rc = net_macvtap_make(parent, net->mac, &tap, err);
+
+    if (rc < 0)
+        return rc;
+    take_tap(net, &tap);
+    stock_item_close(&tap);
+    return 0;
 }
 
 /* ---- Taps' rings ---- */
 
 /* Each VM needs one of its own. */
-static int vhost_make(struct vm_net *net, const struct pool_net_spec *spec)
+static int vhost_make(struct vm_net *net, const struct pool_net_spec *spec, struct err *err)
 {
     bool wanted = strcmp(spec->vhost, "on") == 0;
 
@@ -187,17 +222,17 @@ static int vhost_make(struct vm_net *net, const struct pool_net_spec *spec)
         return 0;
     net->vhost_fd = open(VHOST_NET, O_RDWR | O_CLOEXEC);
     net->vhost = net->vhost_fd >= 0;
-    return wanted && !net->vhost ? -errno : 0;
+    return wanted && !net->vhost ? err_set_errno(err, errno, VHOST_NET) : 0;
 }
 
 /* ---- passt ---- */
 
-static int pair_make(struct vm_net *net)
+static int pair_make(struct vm_net *net, struct err *err)
 {
     int pair[2], bytes = FRAMES_BYTES;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
+        return err_set_errno(err, errno, "making a socket pair");
     for (unsigned i = 0; i < 2; i++)
         setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
     net->vm_fd = pair[0];
@@ -357,10 +392,23 @@ static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const 
 
 /* ---- A VM's network ---- */
 
+static int connect_vm(struct vm_net *net, const struct pool_net_spec *spec, struct stock *stock,
+                      struct err *err)
+{
+    if (net->user)
+        return pair_make(net, err);
+    if (bridge_of(spec))
+        return net_bridge_tap(bridge_of(spec), net->mac, net->link, &net->vm_fd, err);
+    if (macvtap_parent_of(spec))
+        return macvtap_make(net, macvtap_parent_of(spec), err);
+    return tap_make(net, stock, err);
+}
+
 int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec,
                 const uint8_t generation_id[16], struct stock *stock)
 {
     struct network network;
+    struct err err;
     int rc;
 
     *net = (struct vm_net){ .vm_fd = -1, .peer_fd = -1, .vhost_fd = -1, .netns_fd = -1 };
@@ -376,16 +424,11 @@ int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net
     net->address = htonl(network.base + 2 + net->number);
     memcpy(net->mac, generation_id, sizeof net->mac);
     net->mac[0] = (uint8_t)((net->mac[0] & ~1u) | 2u); /* unicast, locally administered */
-    if (net->user)
-        rc = pair_make(net);
-    else if (bridge_of(spec))
-        rc = net_bridge_tap(bridge_of(spec), net->mac, net->link, &net->vm_fd);
-    else
-        rc = tap_make(net, stock);
+    rc = connect_vm(net, spec, stock, &err);
     if (rc == 0)
-        rc = vhost_make(net, spec);
+        rc = vhost_make(net, spec, &err);
     if (rc < 0) {
-        log_error("a VM of network '%s' can't be connected: %s", spec->kind, strerror(-rc));
+        log_error("a VM can't be connected to its network: %s", err.msg);
         vm_net_free(net, pool);
     }
     return rc;

@@ -7,6 +7,7 @@
  *         address. Nothing has a name outside: the namespace lives as long as the VM's process and
  *         poold's fd of it, so nothing is left behind by any death.
  *   bridge  the same with the tap in poold's own namespace, a port of a bridge that is there.
+ *   macvtap  a macvtap over a link of the host's, in a namespace of its own as a tap is.
  *   user  the card is one end of a socket pair. The other end waits until the VM is leased and goes
  *         to a passt process then, which translates to sockets of its own, with the rights of the
  *         VM's uid, and ends with the VM.
@@ -33,7 +34,7 @@
 #define POOL_NET_PUBLISH_MAX 16
 
 struct pool_net_spec {
-    char kind[POOL_NET_KIND_BYTES]; /* "": none; else tap, user or bridge=LINK */
+    char kind[POOL_NET_KIND_BYTES]; /* "": none; else tap, user, bridge=LINK or macvtap=LINK */
     char address[POOL_NET_ADDRESS_BYTES];
     uint64_t bandwidth; /* bytes a second each way, each VM; 0: no limit */
     uint32_t pps;

@@ -93,7 +93,8 @@ guest_serves()
 }
 
 check "a network that does not exist is refused" \
-    fails_saying 125 "'net' is none, user, tap or bridge=LINK" create nowhere --net wan
+    fails_saying 125 "'net' is none, user, tap, bridge=LINK or macvtap=LINK" \
+    create nowhere --net wan
 check "a network that is too small is refused" \
     fails_saying 125 "addresses for VMs" "$voltctl" pool create small --net tap \
     --net-address 10.9.0.0/29 --min 0 --max 64
@@ -197,6 +198,47 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
     else
         skip "bridges" "none can be made here: $reason"
     fi
+
+    # ---- macvtap ----
+    check "macvtap: a link that is not there is refused" \
+        fails_saying 125 "there is no link 'nothing'" create macvtaps --net macvtap=nothing
+    # up1, the other end of the host's link, is the network.
+    macvtaps_can_be()
+    {
+        local index
+        reason=$(ip link add link up1 name probe type macvtap mode bridge 2>&1) || return 1
+        index=$(ip -o link show probe | cut -d: -f1)
+        [ -w "/dev/tap$index" ] || reason="/dev/tap$index does not come into being"
+        ip link del probe
+        [ -z "$reason" ]
+    }
+    # Only a link without any can join a bridge.
+    up1_is_free()
+    {
+        ip link set up1 master br1 && ip link set up1 nomaster
+    }
+    if macvtaps_can_be && reason=$(ip link add br1 type bridge 2>&1); then
+        check "a pool of macvtaps" create macvtaps --net macvtap=up1 --net-address 192.0.2.0/24
+        one=$(lease_of macvtaps) && cp "$work/lease.json" "$work/one.json"
+        check "macvtap: a clone has its own MAC and address" eth0_is_as_told "$work/one.json"
+        check "macvtap: the guest reaches a server of the network" guest_reaches "$one" $host
+        check "macvtap: a server in the guest is started" guest_serves "$one"
+        address=$(json network.address <"$work/one.json")
+        check "macvtap: and is reached from the network" prints from-the-guest \
+            python3 -c "$fetch" "${address%/*}" 80
+        "$voltctl" release "$one" >/dev/null
+        check "macvtap: it ends with its VM" until_true 20 up1_is_free
+        one=$(lease_of macvtaps)
+        check "macvtap: there is one again" fails_saying 2 "" up1_is_free
+        kill -9 "$poold_pid"
+        wait "$poold_pid" 2>/dev/null
+        check "macvtap: and it ends with a poold that is killed" until_true 20 up1_is_free
+        poold_start || exit 1
+        "$voltctl" pool delete macvtaps --force >/dev/null
+    else
+        skip "macvtaps" "none can be made here: $reason"
+    fi
+    ip link del br1 2>/dev/null
 else
     skip "taps" "this needs root and /dev/net/tun"
 fi
