@@ -127,6 +127,9 @@ int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *e
         return err_set(err, EINVAL,
                        "'net' is none, user, tap, bridge=LINK or macvtap=LINK, not '%s'",
                        spec->kind);
+    int rc = check_vhost(spec, err);
+    if (rc < 0)
+        return rc;
     if (!network_parse(spec->address, &network))
         return err_set(err, EINVAL,
                        "'net_address' is a network like " POOL_NET_ADDRESS_DEFAULT
@@ -139,8 +142,7 @@ int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *e
         return err_set(err, ENOENT,
                        "network 'user' needs " PASST ": install the package passt (apt-get "
                        "install passt)");
-    int rc = user ? 0 : check_tap(spec, err);
-    return rc == 0 ? check_vhost(spec, err) : rc;
+    return user ? 0 : check_tap(spec, err);
 }
 
 void pool_net_option(const struct pool_net_spec *spec, char ret_text[POOL_NET_OPTION_BYTES])

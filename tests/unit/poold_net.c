@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: what a pool says of its network is checked and reaches volt-vmm; taps on a bridge and macvtaps
+ * are made as asked, and are gone with their fds.
+ * Method: a table of what is refused; as root, a network namespace with a bridge of its own.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+#include "net_bridge.h"
+#include "net_macvtap.h"
+#include "net_tap.h"
+#include "pool_net.h"
+#include "tap_main.h"
+
+static const struct {
+    struct pool_net_spec spec;
+    uint32_t max;
+    const char *told;
+} refused[] = {
+    { { .kind = "wan" }, 4, "'net' is none, user, tap" },
+    { { .kind = "bridge" }, 4, "'net' is none, user, tap" },
+    { { .kind = "taps" }, 4, "'net' is none, user, tap" },
+    { { .kind = "tap", .address = "10.0.0.0" }, 4, "'net_address' is a network" },
+    { { .kind = "tap", .address = "10.0.0.1/24" }, 4, "'net_address' is a network" },
+    { { .kind = "tap", .address = "10.0.0.0/29" }, 6, "has 5 addresses" },
+    { { .kind = "tap", .vhost = "yes" }, 4, "auto, on or off" },
+    { { .kind = "user", .vhost = "on" }, 4, "is for 'net' tap" },
+    { { .kind = "bridge=br0", .vhost = "on", .pps = 1 }, 4, "knows no limits" },
+    { { .kind = "tap", .vhost = "on", .bandwidth = 5000 }, 4, "knows no limits" },
+};
+
+START_TEST(what_can_not_be_is_told)
+{
+    struct err err = { 0 };
+
+    ck_assert_int_lt(pool_net_check(&refused[_i].spec, refused[_i].max, &err), 0);
+    ck_assert_msg(strstr(err.msg, refused[_i].told) != NULL, "%s", err.msg);
+}
+END_TEST
+
+START_TEST(volt_vmm_is_given_a_tap_or_a_stream)
+{
+    static const struct {
+        struct pool_net_spec spec;
+        const char *option;
+    } options[] = {
+        { { .kind = "" }, "" },
+        { { .kind = "user", .pps = 5 }, "user,pps=5" },
+        { { .kind = "tap" }, "tap" },
+        { { .kind = "bridge=fifteen-letters", .bandwidth = 4096 }, "tap,bandwidth=4096" },
+        { { .kind = "macvtap=eth0" }, "tap" },
+    };
+    char text[POOL_NET_OPTION_BYTES];
+
+    for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
+        pool_net_option(&options[i].spec, text);
+        ck_assert_str_eq(text, options[i].option);
+    }
+}
+END_TEST
+
+/* ---- Real links ---- */
+
+static const uint8_t mac[6] = { 2, 0, 0, 1, 2, 3 };
+
+/* A namespace with a bridge br0 and, as a link that can have macvtaps, a tap t0. The tap's fd; -1: this
+ * can't be had here. */
+static int make_links(int control)
+{
+    struct ifreq tap = { .ifr_name = "t0", .ifr_flags = IFF_TAP | IFF_NO_PI };
+    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+    if (fd >= 0 && (ioctl(control, SIOCBRADDBR, "br0") < 0 || ioctl(fd, TUNSETIFF, &tap) < 0))
+        close_fd(&fd);
+    return fd;
+}
+
+static int enter_namespace(void)
+{
+    if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0)
+        return -1;
+    return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+}
+
+/* 0, or -errno: -EBUSY while it has macvtaps. */
+static int join_and_leave(int control, const char *link)
+{
+    struct ifreq request = { .ifr_name = "br0", .ifr_ifindex = (int)if_nametoindex(link) };
+
+    return ioctl(control, SIOCBRADDIF, &request) < 0 || ioctl(control, SIOCBRDELIF, &request) < 0
+               ? -errno
+               : 0;
+}
+
+START_TEST(taps_on_a_bridge)
+{
+    _cleanup_close_ int control = enter_namespace();
+    _cleanup_close_ int link = control >= 0 ? make_links(control) : -1;
+    char name[2][IFNAMSIZ];
+    int fds[2];
+    struct err err = { 0 };
+
+    if (link < 0)
+        return;
+    ck_assert_int_eq(net_bridge_check("br0", &err), 0);
+    ck_assert_int_eq(net_bridge_check("nowhere", &err), -ENODEV);
+    ck_assert_ptr_nonnull(strstr(err.msg, "there is no link 'nowhere'"));
+    ck_assert_int_eq(net_bridge_check("t0", &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.msg, "'t0' is no bridge"));
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_msg(net_bridge_tap("br0", mac, name[i], &fds[i], &err) == 0, "%s", err.msg);
+        ck_assert_uint_ne(if_nametoindex(name[i]), 0);
+        ck_assert_int_eq(join_and_leave(control, name[i]), -EBUSY); /* it is on it */
+    }
+    ck_assert_str_ne(name[0], name[1]);
+    close(fds[0]);
+    ck_assert_uint_eq(if_nametoindex(name[0]), 0);
+    ck_assert_uint_ne(if_nametoindex(name[1]), 0);
+    close(fds[1]);
+    ck_assert_int_lt(net_bridge_tap("t0", mac, name[0], &fds[0], &err), 0);
+    ck_assert_ptr_nonnull(strstr(err.msg, "a port of 't0'"));
+    ck_assert_uint_eq(if_nametoindex("volt0"), 0); /* nothing is left of it */
+}
+END_TEST
+
+START_TEST(macvtaps)
+{
+    _cleanup_close_ int control = enter_namespace();
+    _cleanup_close_ int link = control >= 0 ? make_links(control) : -1;
+    struct stock_item item;
+    struct ifreq request = { 0 };
+    struct err err = { 0 };
+    int rc = -EBUSY;
+
+    if (link < 0)
+        return;
+    ck_assert_int_eq(net_macvtap_check("nowhere", &err), -ENODEV);
+    ck_assert_ptr_nonnull(strstr(err.msg, "there is no link 'nowhere'"));
+    if (net_macvtap_check("t0", &err) < 0) {
+        /* A kernel without them, or a /dev that is not the kernel's own. */
+        ck_assert_ptr_nonnull(strstr(err.msg, "network 'macvtap'"));
+        return;
+    }
+    ck_assert_msg(net_macvtap_make("t0", mac, &item, &err) == 0, "%s", err.msg);
+    ck_assert_int_eq(ioctl(item.fds[NET_TAP_FD], SIOCGIFHWADDR, &request), 0);
+    ck_assert_mem_eq(request.ifr_hwaddr.sa_data, mac, sizeof mac);
+    ck_assert_int_eq(join_and_leave(control, "t0"), -EBUSY);
+    stock_item_close(&item);
+    for (unsigned i = 0; i < 3000 && rc == -EBUSY;
+         i++) { /* the kernel takes namespaces down later */
+        poll(NULL, 0, 10);
+        rc = join_and_leave(control, "t0");
+    }
+    ck_assert_int_eq(rc, 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("poold_net");
+    TCase *tests = tcase_create("net");
+
+    tcase_add_loop_test(tests, what_can_not_be_is_told, 0, ARRAY_LEN(refused));
+    tcase_add_test(tests, volt_vmm_is_given_a_tap_or_a_stream);
+    tcase_add_test(tests, taps_on_a_bridge);
+    tcase_add_test(tests, macvtaps);
+    tcase_set_timeout(tests, 60);
+    suite_add_tcase(suite, tests);
+    return tap_main(suite);
+}
