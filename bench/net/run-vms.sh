@@ -50,8 +50,13 @@ until "$voltctl" status >/dev/null 2>&1; do sleep 0.1; done
 "$voltctl" image build net --from-tar "$RUN_VMS_INSIDE"
 kernel=$("$root/guest-init/kernel/build-kernel" | tail -n 1)
 [ ! -e /sys/module/kvm_pvm ] && kernel=auto
-for backend in tap user; do
-    "$voltctl" pool create $backend --net $backend --image net --memory 512M --kernel "$kernel" \
+# Each with the options of its pool.
+backends=('tap --net tap --net-vhost off' 'user --net user')
+[ ! -e /dev/vhost-net ] || backends+=('vhost --net tap --net-vhost on')
+for entry in "${backends[@]}"; do
+    backend=${entry%% *}
+    # shellcheck disable=SC2086 # several options
+    "$voltctl" pool create $backend ${entry#* } --image net --memory 512M --kernel "$kernel" \
         --min 0 --max 1
     "$voltctl" acquire $backend --wait 120s --ttl 0 --json >"$work/lease"
     lease=$(sed -n 's/.*"lease": "\(.*\)".*/\1/p' "$work/lease")
