@@ -18,9 +18,9 @@
 #include "devices/uart.h"
 #include "fake_vm.h"
 #include "fuzz.h"
+#include "net_pair.h"
 #include "virtio/balloon.h"
 #include "virtio/blk.h"
-#include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio/virtio_layout.h"
 #include "virtio/vsock.h"
@@ -61,56 +61,14 @@ static void must(int result)
         abort();
 }
 
-/* ---- A network that is a socket pair. ---- */
-
-static ssize_t pair_send(struct net_backend *backend, const struct iovec *iov, unsigned iov_count)
-{
-    ssize_t n = writev(backend->fd, iov, (int)iov_count);
-
-    return n < 0 ? -errno : n;
-}
-
-static ssize_t pair_receive(struct net_backend *backend, const struct iovec *iov,
-                            unsigned iov_count)
-{
-    ssize_t n = readv(backend->fd, iov, (int)iov_count);
-
-    return n < 0 ? -errno : n;
-}
-
-static int pair_set_offloads(struct net_backend *backend, uint32_t offloads)
-{
-    (void)backend;
-    (void)offloads;
-    return 0;
-}
-
-static void pair_destroy(struct net_backend *backend)
-{
-    close(backend->fd);
-    free(backend);
-}
-
-static const struct net_backend_ops pair_ops = {
-    .name = "pair",
-    .offloads = NET_OFFLOAD_ALL,
-    .send = pair_send,
-    .receive = pair_receive,
-    .set_offloads = pair_set_offloads,
-    .destroy = pair_destroy,
-};
-
 static void net_make(struct board *board)
 {
-    struct net_config config = { .backend = calloc(1, sizeof(*config.backend)) };
-    int pair[2];
+    struct net_config config = { 0 };
 
-    must(config.backend ? 0 : -1);
-    must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
-    *config.backend = (struct net_backend){ .ops = &pair_ops, .fd = pair[0] };
     if (board->net_peer >= 0)
         close(board->net_peer);
-    board->net_peer = pair[1];
+    config.backend = net_pair_create(&board->net_peer);
+    must(config.backend ? 0 : -1);
     must(net_create(board->vm, 3, "net0", &config, &board->device[KIND_NET], NULL));
 }
 

@@ -63,8 +63,7 @@ static void start_original(void)
     const struct harness_devices devices = connect_devices(&original, -1);
 
     harness_create_devices(&original.h, "devices", &devices);
-    harness_start(&original.h);
-    harness_expect(&original.h, CONTROL_PARKED);
+    harness_start_parked(&original.h);
 }
 
 static void start_clone(struct vm_under_test *clone, int memory_fd, int lower_fd,

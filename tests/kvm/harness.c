@@ -241,6 +241,12 @@ void harness_start(struct harness *h)
     h->started = true;
 }
 
+void harness_start_parked(struct harness *h)
+{
+    harness_start(h);
+    harness_expect(h, CONTROL_PARKED);
+}
+
 /* A CPU simulated by QEMU takes its time for each exit. */
 static int timeout_ms(const struct harness *h)
 {

@@ -51,6 +51,8 @@ void harness_create_clone_devices(struct harness *h, int memory_fd,
                                   const struct harness_devices *devices);
 
 void harness_start(struct harness *h);
+/* The same with a guest that parks first; it is parked then. */
+void harness_start_parked(struct harness *h);
 
 /* The next message on the bell, which must be of this type and come in time. */
 struct control_msg harness_expect(struct harness *h, enum control_type type);

@@ -80,8 +80,7 @@ END_TEST
 START_TEST(park_wake_answer_and_again)
 {
     harness_create(&h, "park");
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     harness_wake(&h, DOORBELL_OP_RESTORE, DOORBELL_FLAG_PARK_AGAIN);
     harness_expect(&h, CONTROL_AWAKE);
     struct control_msg ready = harness_expect(&h, CONTROL_READY);
@@ -97,8 +96,7 @@ END_TEST
 START_TEST(park_that_nobody_allowed_is_ignored)
 {
     harness_create(&h, "park");
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     harness_wake(&h, DOORBELL_OP_LEASE, 0);
     harness_expect(&h, CONTROL_AWAKE);
     while (atomic_load(&h.machine.vm.doorbell.ignored) < 1000)
@@ -110,8 +108,7 @@ END_TEST
 START_TEST(wrong_answer_ends_the_vm)
 {
     harness_create(&h, "wrong");
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     harness_wake(&h, DOORBELL_OP_LEASE, 0);
     ck_assert_int_eq(harness_join(&h), EXIT_REASON_BAD_ANSWER);
 }
@@ -120,8 +117,7 @@ END_TEST
 START_TEST(park_in_place_of_the_answer_ends_the_vm)
 {
     harness_create(&h, "evade");
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     harness_wake(&h, DOORBELL_OP_LEASE, DOORBELL_FLAG_PARK_AGAIN);
     ck_assert_int_eq(harness_join(&h), EXIT_REASON_BAD_ANSWER);
 }
@@ -155,8 +151,7 @@ START_TEST(registers_and_vectors_survive_a_snapshot)
     struct machine_image image;
 
     harness_create(&h, "registers");
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     int memory_fd = harness_snapshot(&h, &image);
     for (int i = 0; i < 3; i++)
         check_clone(memory_fd, &image);
@@ -174,8 +169,7 @@ START_TEST(clones_write_to_their_own_memory)
     struct machine_image image;
 
     harness_create(&h, "park");
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     int memory_fd = harness_snapshot(&h, &image);
     for (int i = 0; i < 2; i++) {
         harness_create_clone(&clone[i], memory_fd, &image);
@@ -204,8 +198,7 @@ START_TEST(pending_interrupt_and_chips_survive_a_snapshot)
     const char *step;
 
     harness_create(&h, "park");
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     /* A line raised while parked stays pending in the PIC's IRR; GSI 4 is the UART's. */
     vm_irq_level(&h.machine.vm, UART_GSI, true);
     int memory_fd = harness_snapshot(&h, &image);
@@ -237,8 +230,7 @@ START_TEST(interrupt_raised_by_a_loading_device_is_not_lost)
     const char *step;
 
     harness_create(&h, "park");
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     int memory_fd = harness_snapshot(&h, &image);
     ck_assert(!(image.vm.pic_master.chip.pic.irr & (1u << UART_GSI)));
     harness_create_clone(&clone, memory_fd, &image);

@@ -61,8 +61,7 @@ static void neighbour_answers_in_time(void)
 static void begin(const char *guest)
 {
     harness_create(&neighbour, "park");
-    harness_start(&neighbour);
-    harness_expect(&neighbour, CONTROL_PARKED);
+    harness_start_parked(&neighbour);
     harness_create(&rude, guest);
     neighbour_answers_in_time();
     neighbour_quickest_ns = UINT64_MAX; /* from here on */
@@ -203,8 +202,7 @@ END_TEST
 START_TEST(guest_that_never_answers_can_be_ended)
 {
     begin("mute");
-    harness_start(&rude);
-    harness_expect(&rude, CONTROL_PARKED);
+    harness_start_parked(&rude);
     harness_wake(&rude, DOORBELL_OP_LEASE, 0);
     ck_assert(!attack_ends_within(NS_PER_S));
     attack_runs_on();
@@ -227,8 +225,7 @@ END_TEST
 START_TEST(wrong_answer_ends_the_guest_alone)
 {
     begin("wrong");
-    harness_start(&rude);
-    harness_expect(&rude, CONTROL_PARKED);
+    harness_start_parked(&rude);
     harness_wake(&rude, DOORBELL_OP_LEASE, 0);
     ck_assert_int_eq(harness_join(&rude), EXIT_REASON_BAD_ANSWER);
     neighbour_answers_in_time();

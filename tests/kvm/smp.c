@@ -72,8 +72,7 @@ static void wake_and_park(struct harness *of)
 START_TEST(park_stops_all_and_awake_lets_them_go)
 {
     harness_create_smp(&h, "smp", VCPUS);
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     check_standing(&h);
     for (int round = 0; round < ROUNDS; round++)
         wake_and_park(&h);
@@ -97,8 +96,7 @@ START_TEST(clones_go_on_with_all_vcpus)
     struct machine_image image;
 
     harness_create_smp(&h, "smp", VCPUS);
-    harness_start(&h);
-    harness_expect(&h, CONTROL_PARKED);
+    harness_start_parked(&h);
     for (int round = 0; round < ROUNDS; round++)
         wake_and_park(&h);
     int memory_fd = harness_snapshot(&h, &image);

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 
 #include "base/util.h"
+#include "net_pair.h"
 #include "tap_main.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio_driver.h"
@@ -33,52 +34,6 @@
 
 enum { RX, TX };
 
-/* ---- A back end that is a socket. ---- */
-
-static uint32_t offloads_told;
-
-static ssize_t pair_send(struct net_backend *backend, const struct iovec *iov, unsigned iov_count)
-{
-    union {
-        const struct iovec *from;
-        struct iovec *iov;
-    } plain = { .from = iov };
-    struct msghdr msg = { .msg_iov = plain.iov, .msg_iovlen = iov_count };
-    ssize_t n = sendmsg(backend->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-    return n < 0 ? -errno : n;
-}
-
-static ssize_t pair_receive(struct net_backend *backend, const struct iovec *iov,
-                            unsigned iov_count)
-{
-    ssize_t n = readv(backend->fd, iov, (int)iov_count);
-
-    return n < 0 ? -errno : n;
-}
-
-static int pair_set_offloads(struct net_backend *backend, uint32_t offloads)
-{
-    (void)backend;
-    offloads_told = offloads;
-    return 0;
-}
-
-static void pair_destroy(struct net_backend *backend)
-{
-    close(backend->fd);
-    free(backend);
-}
-
-static const struct net_backend_ops pair_ops = {
-    .name = "pair",
-    .offloads = NET_OFFLOAD_ALL,
-    .send = pair_send,
-    .receive = pair_receive,
-    .set_offloads = pair_set_offloads,
-    .destroy = pair_destroy,
-};
-
 /* ---- The fixture. ---- */
 
 struct fixture {
@@ -89,19 +44,6 @@ struct fixture {
     gpa_t tx_gpa;
     int peer; /* the other end of the network */
 };
-
-static struct net_backend *make_pair(int *ret_peer)
-{
-    struct net_backend *backend = calloc(1, sizeof(*backend));
-    int pair[2], bytes = 1 << 20;
-
-    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
-    for (unsigned i = 0; i < 2; i++)
-        ck_assert_int_eq(setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)), 0);
-    *backend = (struct net_backend){ .ops = &pair_ops, .fd = pair[0] };
-    *ret_peer = pair[1];
-    return backend;
-}
 
 static void post_rx(struct fixture *f, uint32_t bytes)
 {
@@ -125,7 +67,7 @@ static void set_up_with(struct fixture *f, struct net_config *config, uint64_t f
     f->vm = fake_vm_create();
     f->peer = -1;
     if (!config->backend)
-        config->backend = make_pair(&f->peer);
+        config->backend = net_pair_create(&f->peer);
     create(f, config);
     ck_assert(driver_start(&f->driver, f->vm, f->dev, features, 2, NUM));
     f->tx_gpa = driver_alloc(&f->driver, 70000);
@@ -219,7 +161,7 @@ START_TEST(large_frame_in_many_buffers)
     static uint8_t frame[65000], got[70000];
 
     set_up(&f, MERGE | BIG);
-    ck_assert_uint_eq(offloads_told, NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4);
+    ck_assert_uint_eq(net_pair_offloads, NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4);
     fill(frame, sizeof(frame), 3);
     ck_assert_int_eq(write(f.peer, frame, sizeof(frame)), (ssize_t)sizeof(frame));
     ck_assert_int_eq(write(f.peer, frame, 100), 100);
@@ -243,10 +185,10 @@ START_TEST(offloads_that_need_others_are_dropped)
     struct fixture f;
 
     set_up(&f, 1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_ECN);
-    ck_assert_uint_eq(offloads_told, 0);
+    ck_assert_uint_eq(net_pair_offloads, 0);
     tear_down(&f);
     set_up(&f, 1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_ECN);
-    ck_assert_uint_eq(offloads_told, NET_OFFLOAD_CSUM);
+    ck_assert_uint_eq(net_pair_offloads, NET_OFFLOAD_CSUM);
     tear_down(&f);
 }
 END_TEST
@@ -372,19 +314,19 @@ START_TEST(moved_with_buffers_taken_ahead)
     static uint8_t frame[3000], got[70000];
     struct net_config config = { 0 };
     struct err err = { 0 };
-    int peer;
+    int peer = -1;
 
     set_up(&f, MERGE | BIG);
     fill(frame, sizeof(frame), 9);
     ck_assert_int_eq(write(f.peer, frame, sizeof(frame)), (ssize_t)sizeof(frame));
     ck_assert_uint_eq(guest_receive(&f, got), sizeof(frame));
     struct device *old = f.dev;
-    config.backend = make_pair(&peer);
+    config.backend = net_pair_create(&peer);
     create(&f, &config);
     ck_assert_msg(fake_vm_move(old, f.dev, &err) == 0, "%s", err.msg);
     old->ops->destroy(old);
     driver_follow(&f.driver, f.dev);
-    offloads_told = 0;
+    net_pair_offloads = 0;
     for (unsigned i = 0; i < 10; i++) {
         fill(frame, sizeof(frame), i);
         ck_assert_int_eq(write(peer, frame, sizeof(frame)), (ssize_t)sizeof(frame));
@@ -394,7 +336,7 @@ START_TEST(moved_with_buffers_taken_ahead)
             post_rx(&f, RX_BYTES);
         driver_notify(&f.driver, RX);
     }
-    ck_assert_uint_eq(offloads_told, NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4);
+    ck_assert_uint_eq(net_pair_offloads, NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4);
     close(peer);
     tear_down(&f);
 }
