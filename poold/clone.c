@@ -150,6 +150,7 @@ static void group_join(struct clone *clone, int pidfd)
 
     clone->group_job =
         vm_groups_join(&clone->daemon->vm_groups, clone->dir.id, pidfd, &limits, on_group, clone);
+    daemon_schedule(clone->daemon);
 }
 
 /* Its READY and its pidfd come over two sockets, in any order. */
@@ -306,6 +307,15 @@ static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_
     return clone_request(clone, slot, wake, wake_flags);
 }
 
+static int ops_freeze(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+
+    (void)context;
+    /* Its passt has ports of the host, which the next lease may ask for. */
+    return clone->net.passt ? -EBUSY : link_freeze(&clone->link);
+}
+
 static void ops_kill(void *context, struct slot *slot)
 {
     struct daemon *daemon = context;
@@ -368,6 +378,7 @@ const struct vm_ops clone_ops = {
     .clone = ops_clone,
     .wake = ops_wake,
     .go = ops_go,
+    .freeze = ops_freeze,
     .kill = ops_kill,
     .trial = ops_trial,
     .forget = ops_forget,

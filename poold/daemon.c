@@ -98,6 +98,7 @@ static void on_pump(uv_idle_t *idle)
         hosted_reap(pool->owner);
     }
     vm_dirs_pump(&daemon->vm_dirs);
+    daemon_arm(daemon, vm_groups_pump(&daemon->vm_groups, daemon->env.demanded > 0));
     http_flush(daemon->http);
     /* With VMs on their way to acquires it would take their CPU, an event at a time. */
     process_run_promptly(daemon->env.demanded == 0);
@@ -212,6 +213,7 @@ static void env_init(struct daemon *daemon)
     const struct config *config = &daemon->config;
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t cpu_count = cpus > 0 ? (uint32_t)cpus : 1;
+    uint64_t host_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
     daemon->env = (struct pool_env){
         .ops = &clone_ops,
@@ -226,6 +228,7 @@ static void env_init(struct daemon *daemon)
         .demand_max = 2 * cpu_count,
         .readying_max = cpu_count,
         .dying_max = DYING_MAX,
+        .frozen_bytes_max = host_bytes / 4,
     };
     list_init(&daemon->env.kill_queue);
     list_init(&daemon->env.held);

@@ -58,6 +58,7 @@ struct hosted_pool *hosted_create(struct daemon *daemon, const char *name,
     if (!hosted)
         return NULL;
     hosted->spec = *spec;
+    hosted->pool.vm_bytes = spec->memory_bytes;
     gmtime_r(&now, &tm);
     strftime(hosted->created, sizeof hosted->created, "%Y-%m-%dT%H:%M:%SZ", &tm);
     pool_set_limits(&hosted->pool, min, max, shells);

@@ -168,6 +168,7 @@ static int pool_load(struct daemon *daemon, const char *name, const char *file, 
     memcpy(hosted->created, saved.created, sizeof hosted->created);
     hosted->cold_boot_ms = saved.cold_boot_ms;
     hosted->snapshot_ms = saved.snapshot_ms;
+    hosted->pool.vm_bytes = hosted->spec.memory_bytes;
     pool_set_limits(&hosted->pool, saved.min, saved.max, saved.shells);
     hosted_set_state(hosted, saved.draining ? POOL_DRAINING : POOL_LOADING, NULL);
     if (!saved.draining)

@@ -108,10 +108,21 @@ void link_close(struct link *link)
         link->ops->released(link);
 }
 
+static int signal_send(const struct link *link, int number)
+{
+    return link->fds[LINK_PIDFD] < 0                                                    ? -ESRCH
+           : syscall(SYS_pidfd_send_signal, link->fds[LINK_PIDFD], number, NULL, 0) < 0 ? -errno
+                                                                                        : 0;
+}
+
+int link_freeze(struct link *link)
+{
+    return signal_send(link, SIGSTOP);
+}
+
 void link_kill(struct link *link)
 {
-    if (link->fds[LINK_PIDFD] >= 0)
-        syscall(SYS_pidfd_send_signal, link->fds[LINK_PIDFD], SIGKILL, NULL, 0);
+    signal_send(link, SIGKILL);
 }
 
 int link_socketpair(int ret_pair[2])

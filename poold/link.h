@@ -52,6 +52,9 @@ int link_attach(struct link *link, enum link_channel channel, int fd);
 void link_close_channel(struct link *link, enum link_channel channel);
 void link_close(struct link *link);
 
+/* SIGSTOP through the pidfd. 0 or -errno; -ESRCH when there is none yet. */
+int link_freeze(struct link *link);
+
 /* SIGKILL through the pidfd, if it is there. */
 void link_kill(struct link *link);
 

@@ -56,6 +56,9 @@ struct vm_ops {
     int (*wake)(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags);
     /* Lets a VM go on that was woken with DOORBELL_FLAG_HOLD. 0 or -errno. */
     int (*go)(void *context, struct slot *slot);
+    /* Stops it where it is: it runs no more until its kill. 0, or -errno: it can't be or must not,
+     * and is killed now. */
+    int (*freeze)(void *context, struct slot *slot);
     /* Kills it; pool_vm_gone follows. */
     void (*kill)(void *context, struct slot *slot);
     /* A trial VM is READY: do with it what it was made for, then call pool_trial_over. */
@@ -83,14 +86,17 @@ struct pool_env {
     void *context; /* of ops */
     struct pool_timeouts timeouts;
     struct metrics *metrics;
-    uint32_t refill_max;   /* VMs being prepared at a time, all pools */
-    uint32_t demand_max;   /* VMs on their way to AWAKE for acquires at a time, all pools */
-    uint32_t readying_max; /* VMs for acquires between their answer and READY at a time */
-    uint32_t dying_max;
+    uint32_t refill_max;       /* VMs being prepared at a time, all pools */
+    uint32_t demand_max;       /* VMs on their way to AWAKE for acquires at a time, all pools */
+    uint32_t readying_max;     /* VMs for acquires between their answer and READY at a time */
+    uint32_t dying_max;        /* VMs whose kill has been sent at a time */
+    uint64_t frozen_bytes_max; /* guest memory of frozen VMs */
 
     uint32_t refilling, demanded, readying, waking, dying; /* now */
-    uint64_t acquired_ns;                                  /* when the last acquire was asked for */
-    struct list held; /* slots that answered and wait for their turn to get READY */
+    uint32_t frozen;       /* VMs in the kill queue that run no more */
+    uint64_t frozen_bytes; /* their guest memory */
+    uint64_t acquired_ns;  /* when the last acquire was asked for */
+    struct list held;      /* slots that answered and wait for their turn to get READY */
     struct list kill_queue;
     bool stopping; /* shutdown: nothing new */
 };
@@ -104,7 +110,8 @@ struct pool {
     uint32_t min, max, shells;
     struct list slots[SLOT_STATE_COUNT];
     uint32_t counts[SLOT_STATE_COUNT];
-    uint32_t dying; /* of counts[SLOT_STOPPING]: kill sent */
+    uint64_t vm_bytes; /* guest memory of one VM */
+    uint32_t dying;    /* of counts[SLOT_STOPPING]: kill sent, or frozen */
     struct list waiters;
     uint32_t waiting;
     uint32_t trials_left; /* attempts; 0: no trial is wanted */
@@ -168,7 +175,10 @@ void pool_renew(struct slot *slot, uint64_t ttl_ms);
 /* Stops every VM, leased ones too, and sends the waiters away with result. */
 void pool_stop_all(struct pool *pool, enum acquire_result result);
 
-/* Starts the next kills that dying_max allows. */
+/* While acquires come, what can wait does, up to so long after the last one. */
+#define POOL_CALM_NS (10 * NS_PER_MS)
+
+/* Starts the kills that are due and that dying_max allows. */
 void pool_kill_queue(struct pool_env *env);
 
 /* Serves waiters, refills, shrinks. */

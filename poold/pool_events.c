@@ -97,27 +97,9 @@ static void readying_end(struct slot *slot)
     }
 }
 
-static void slot_kill(struct slot *slot)
-{
-    slot->kill_sent = true;
-    slot->pool->dying++;
-    slot->pool->env->dying++;
-    slot->pool->env->ops->kill(slot->pool->env->context, slot);
-}
-
-void pool_kill_queue(struct pool_env *env)
-{
-    while (env->dying < env->dying_max && !list_empty(&env->kill_queue)) {
-        struct slot *slot = list_entry(env->kill_queue.next, struct slot, kill_node);
-
-        list_remove(&slot->kill_node);
-        slot_kill(slot);
-    }
-}
-
 void pool_slot_stop(struct slot *slot)
 {
-    struct pool_env *env = slot->pool->env;
+    bool leased = slot->state == SLOT_LEASED;
 
     assert(!slot->acquire);
     demand_end(slot);
@@ -126,12 +108,8 @@ void pool_slot_stop(struct slot *slot)
     pool_slot_move(slot, SLOT_STOPPING);
     if (slot->trial)
         slot->pool->trial = NULL; /* it counts as dying from here on: not by way of the queue */
-    if (slot->trial && !slot->kill_sent)
-        slot_kill(slot);
-    else if (!slot->kill_sent)
-        list_append(&env->kill_queue, &slot->kill_node);
-    pool_kill_queue(env);
-    pool_held_release(env);
+    pool_slot_kill(slot, leased);
+    pool_held_release(slot->pool->env);
     pool_schedule(slot->pool);
 }
 
@@ -376,11 +354,7 @@ void pool_vm_gone(struct slot *slot)
 
     if (slot->state != SLOT_STOPPING)
         pool_slot_fail(slot, FAILURE_CRASHED, "its process ended without a word");
-    list_remove(&slot->kill_node);
-    if (slot->kill_sent) {
-        pool->dying--;
-        env->dying--;
-    }
+    pool_slot_killed(slot);
     pool_slot_move(slot, SLOT_DEAD);
     env->ops->forget(env->context, slot);
     free(slot);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What pool.c (queue and serving), pool_events.c (what VMs say) and pool_refill.c (refill, shrink,
- * deadlines) share; nobody else includes it. */
+/* What pool.c (queue and serving), pool_events.c (what VMs say), pool_kill.c (their
+ * ends) and pool_refill.c (refill, shrink, deadlines) share; nobody else includes it. */
 #ifndef VOLT_POOLD_POOL_INTERNAL_H
 #define VOLT_POOLD_POOL_INTERNAL_H
 
@@ -23,6 +23,10 @@ void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns);
 
 /* Kills the VM or puts it into the kill queue. Its acquire must have been taken from it. */
 void pool_slot_stop(struct slot *slot);
+/* The part of it that is about the kill: at once, or later if may_wait. */
+void pool_slot_kill(struct slot *slot, bool may_wait);
+/* Its process is gone: it no longer counts as dying or frozen. */
+void pool_slot_killed(struct slot *slot);
 /* Discards a VM that failed and counts it; its acquire is tried again or told. */
 void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail);
 /* What a clone that no acquire waits for is made for. */

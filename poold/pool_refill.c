@@ -12,17 +12,15 @@ static bool refill_allowed(const struct pool *pool, uint64_t now)
 
 /* While acquires come, a stock that is still half full is left alone: making a VM takes the CPU that
  * their answers need. */
-#define CALM_NS (10 * NS_PER_MS)
-
 static bool refill_can_wait(const struct pool *pool, uint64_t now)
 {
     const struct pool_env *env = pool->env;
 
-    if (env->acquired_ns == 0 || now >= env->acquired_ns + CALM_NS ||
+    if (env->acquired_ns == 0 || now >= env->acquired_ns + POOL_CALM_NS ||
         pool->counts[SLOT_PARKED] < (pool->min + 1) / 2 ||
         pool->counts[SLOT_SHELL] < (pool->shells + 1) / 2)
         return false;
-    env->ops->arm(env->context, env->acquired_ns + CALM_NS);
+    env->ops->arm(env->context, env->acquired_ns + POOL_CALM_NS);
     return true;
 }
 
@@ -103,6 +101,7 @@ static void excess_stop(struct pool *pool)
 
 void pool_pump(struct pool *pool)
 {
+    pool_kill_queue(pool->env);
     pool_serve(pool);
     if (pool->state == POOL_FAILED || pool->state == POOL_DRAINING || pool->env->stopping)
         return;

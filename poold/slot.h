@@ -28,8 +28,8 @@
  *              cancellation, a failure or the deadline stop the VM: it is never given to another.
  *   LEASED     belongs to a client. Only release, TTL, the death of the VM and shutdown end it. It
  *              is never reused.
- *   STOPPING   the VM is killed, or waits in the kill queue (kill_sent tells which). Nothing but
- *              pool_vm_gone may follow; all other VM events are ignored.
+ *   STOPPING   the VM is killed, or waits in the kill queue (kill_sent tells which), frozen if it
+ *              was leased. Nothing but pool_vm_gone may follow; all other VM events are ignored.
  *   DEAD       its process is gone; the slot is in no list and freed by whoever set it.
  *
  * A move that is not in the table is a programmer's error and ends the daemon: what VMs and clients
@@ -92,6 +92,8 @@ struct slot {
     struct list held_node; /* SLOT_PHASE_HELD: in pool_env.held */
     bool readying;         /* told to go on, not READY yet: counts in pool_env.readying */
     bool kill_sent;        /* STOPPING: SIGKILL is on its way, the VM counts as dying */
+    bool frozen;           /* STOPPING, no kill sent: it runs no more, its kill can wait */
+    uint64_t stopped_ns;   /* STOPPING since */
     struct list kill_node; /* STOPPING: in the kill queue */
     uint64_t deadline_ns;  /* when the state's patience or lease ends; 0: never */
     uint64_t begun_ns;     /* clone or WAKE sent */

@@ -18,8 +18,11 @@
 
 #define REMOVE_TRIES 100u
 #define REMOVE_WAIT_US 2000u
+#define WAIT_NS_MAX (50 * NS_PER_MS) /* of a VM for its group */
 
 struct vm_group_job {
+    struct list node; /* in groups->waiting */
+    uint64_t asked_ns;
     struct vm_groups *groups;
     char id[SLOT_ID_BYTES];
     int pidfd;
@@ -45,6 +48,7 @@ void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const struct conf
     struct err err = { 0 };
 
     groups->loop = loop;
+    list_init(&groups->waiting);
     snprintf(groups->name, sizeof groups->name, "%016llx",
              (unsigned long long)path_hash(config->state_dir));
     if (cgroup_host_open(&groups->host, groups->name, &err) < 0)
@@ -105,18 +109,35 @@ struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, in
     job = calloc(1, sizeof *job);
     if (!job)
         return NULL;
+    job->asked_ns = now_ns();
     job->groups = groups;
     snprintf(job->id, sizeof job->id, "%s", id);
     job->limits = *limits;
     job->done = done;
     job->data = data;
     job->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
-    if (job->pidfd < 0 || work_start(groups->loop, job_run, job_done, job) < 0) {
-        close_fd(&job->pidfd);
+    if (job->pidfd < 0) {
         free(job);
         return NULL;
     }
+    list_append(&groups->waiting, &job->node);
     return job;
+}
+
+uint64_t vm_groups_pump(struct vm_groups *groups, bool busy)
+{
+    while (!list_empty(&groups->waiting)) {
+        struct vm_group_job *job = list_entry(groups->waiting.next, struct vm_group_job, node);
+
+        if (busy && now_ns() < job->asked_ns + WAIT_NS_MAX)
+            return job->asked_ns + WAIT_NS_MAX;
+        list_remove(&job->node);
+        if (work_start(groups->loop, job_run, job_done, job) < 0) {
+            job->result = err_set(&job->err, ENOMEM, "out of memory");
+            job_done(job);
+        }
+    }
+    return UINT64_MAX;
 }
 
 unsigned vm_groups_make(struct vm_groups *groups, const char *id,

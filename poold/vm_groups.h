@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control group of each VM (sandbox/cgroup.h): made and joined on the thread pool as soon as
- * the VM's process is known, as joining can take milliseconds that no acquire should wait for.
+/* The control group of each VM (sandbox/cgroup.h): made and joined on the thread pool once
+ * the VM's process is known and no acquire needs the CPU, as it can take milliseconds. The guest runs
+ * its first few instructions before that, up to its answer.
  * Where cgroups can't be used, nothing happens. Loop thread only, except where said. */
 #ifndef VOLT_POOLD_VM_GROUPS_H
 #define VOLT_POOLD_VM_GROUPS_H
@@ -8,6 +9,7 @@
 #include <uv.h>
 
 #include "config.h"
+#include "list.h"
 #include "sandbox/cgroup.h"
 
 /* Beside the guest's memory: the VMM, page tables, what KVM needs. */
@@ -18,7 +20,8 @@
 struct vm_groups {
     uv_loop_t *loop;
     struct cgroup_host host;
-    char name[24]; /* of the parent group; the same for the same state directory */
+    struct list waiting; /* jobs */
+    char name[24];       /* of the parent group; the same for the same state directory */
 };
 
 struct vm_group_job;
@@ -27,9 +30,9 @@ void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const struct conf
 /* Every VM is gone. */
 void vm_groups_fini(struct vm_groups *groups);
 
-/* Makes group `id` with these limits and moves the process of pidfd (borrowed) into it; then calls
- * done(data, whether it is in) on the loop, which ends the job. A failure is logged. Returns the
- * job, NULL when there is none to be done. */
+/* Has group `id` made with these limits and the process of pidfd (borrowed) moved into it by one of
+ * the next vm_groups_pump; then done(data, whether it is in) is called on the loop, which ends the
+ * job. A failure is logged. Returns the job, NULL when there is none to be done. */
 struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, int pidfd,
                                     const struct cgroup_limits *limits,
                                     void (*done)(void *data, bool joined), void *data);
@@ -38,6 +41,9 @@ struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, in
  * can't be made, which is logged. Takes about 0.1 ms. */
 unsigned vm_groups_make(struct vm_groups *groups, const char *id,
                         const struct cgroup_limits *limits, int ret_fds[CGROUP_HIERARCHIES_MAX]);
+/* Starts the jobs: all of them, or while VMs are on their way to acquires those that have waited for
+ * too long. Returns when the next will have, UINT64_MAX for none. */
+uint64_t vm_groups_pump(struct vm_groups *groups, bool busy);
 /* `data` is going away: done will not be called. NULL is fine. */
 void vm_groups_abandon(struct vm_group_job *job);
 

@@ -38,6 +38,15 @@ static int op_wake(void *context, struct slot *slot, enum doorbell_op op, uint32
     return 0;
 }
 
+static int op_freeze(void *context, struct slot *slot)
+{
+    struct fake_vm *vm = slot->vm;
+
+    ck_assert(!vm->frozen && !vm->killed);
+    vm->frozen = !((struct fake_host *)context)->freeze_fails;
+    return vm->frozen ? 0 : -ESRCH;
+}
+
 static void op_kill(void *context, struct slot *slot)
 {
     struct fake_vm *vm = slot->vm;
@@ -92,6 +101,7 @@ static const struct vm_ops fake_ops = {
     .clone = op_clone,
     .wake = op_wake,
     .go = op_go,
+    .freeze = op_freeze,
     .kill = op_kill,
     .trial = op_trial,
     .forget = op_forget,
@@ -122,6 +132,7 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
     list_init(&host->env.kill_queue);
     list_init(&host->env.held);
     pool_init(&host->pool, &host->env, "test");
+    host->pool.vm_bytes = FAKE_VM_BYTES;
     pool_set_limits(&host->pool, min, max, shells);
     pool_set_state(&host->pool, POOL_READY, NULL);
     fake_host_settle(host);
@@ -204,6 +215,8 @@ void fake_host_fini(struct fake_host *host)
     ck_assert_uint_eq(host->env.demanded, 0);
     ck_assert_uint_eq(host->env.waking, 0);
     ck_assert_uint_eq(host->env.dying, 0);
+    ck_assert_uint_eq(host->env.frozen, 0);
+    ck_assert_uint_eq(host->env.frozen_bytes, 0);
     ck_assert_uint_eq(host->pool.dying, 0);
     ck_assert_uint_eq(host->pool.waiting, 0);
     ck_assert(list_empty(&host->env.kill_queue));

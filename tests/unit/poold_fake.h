@@ -7,11 +7,12 @@
 #include "pool.h"
 
 #define FAKE_VMS_MAX 256
+#define FAKE_VM_BYTES 4096u
 #define COUNT(host, state) ((host)->pool.counts[state])
 
 struct fake_vm {
     struct slot *slot; /* NULL: gone */
-    bool woken, killed;
+    bool woken, frozen, killed;
     bool on_trial; /* READY as a trial VM */
     enum doorbell_op op;
     uint32_t flags;
@@ -25,7 +26,7 @@ struct fake_host {
     uint64_t now_ns;
     uint64_t armed_ns; /* UINT64_MAX: no deadline */
     bool scheduled;
-    bool clone_fails, wake_fails;
+    bool clone_fails, wake_fails, freeze_fails;
     struct fake_vm vms[FAKE_VMS_MAX];
     unsigned vm_count;
 };
@@ -38,7 +39,7 @@ struct fake_acquire {
     unsigned order; /* in which they were done, from 1 */
 };
 
-/* A READY pool with these limits, refilled. */
+/* A READY pool with these limits, refilled. No VM is frozen as long as env.frozen_bytes_max is 0. */
 void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t shells);
 /* Ends all VMs and checks that nothing is left. */
 void fake_host_fini(struct fake_host *host);

@@ -180,27 +180,6 @@ START_TEST(a_lower_max_stops_unleased_vms_at_once)
 }
 END_TEST
 
-START_TEST(few_vms_die_at_a_time)
-{
-    struct fake_acquire acquires[12];
-    unsigned killed = 0;
-
-    fake_host_init(&host, 0, 12, 0);
-    for (unsigned i = 0; i < 12; i++)
-        fake_acquire_start(&host, &acquires[i], 0);
-    fake_host_run(&host);
-    for (unsigned i = 0; i < 12; i++)
-        pool_release(acquires[i].slot);
-    for (unsigned i = 0; i < FAKE_VMS_MAX; i++)
-        killed += host.vms[i].slot && host.vms[i].killed;
-    ck_assert_uint_eq(killed, host.env.dying_max);
-    ck_assert_uint_eq(pool_live_count(&host.pool), 12 - host.env.dying_max);
-    fake_host_run(&host);
-    ck_assert_uint_eq(pool_vm_count(&host.pool), 0);
-    fake_host_fini(&host);
-}
-END_TEST
-
 /* The one trial VM of the pool; NULL when there is none READY. */
 static struct fake_vm *trial_vm(void)
 {
@@ -286,15 +265,10 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        moves_are_those_of_the_diagram,
-        refill_keeps_min_and_shells,
-        a_half_full_stock_waits_for_calm,
-        failing_refills_back_off,
-        pools_shrink_after_a_burst,
-        a_lower_max_stops_unleased_vms_at_once,
-        few_vms_die_at_a_time,
-        a_trial_costs_no_place_and_no_figure,
-        a_trial_that_fails_is_tried_once_more,
+        moves_are_those_of_the_diagram,       refill_keeps_min_and_shells,
+        a_half_full_stock_waits_for_calm,     failing_refills_back_off,
+        pools_shrink_after_a_burst,           a_lower_max_stops_unleased_vms_at_once,
+        a_trial_costs_no_place_and_no_figure, a_trial_that_fails_is_tried_once_more,
         draining_spares_leases_only,
     };
     Suite *suite = suite_create("poold-pool");

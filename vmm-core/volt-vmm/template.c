@@ -140,8 +140,10 @@ static int load_snapshot(struct template *t, const struct options *options, stru
 
 static int watch_children(struct template *t, struct err *err)
 {
+    const struct sigaction ends_only = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
     sigset_t set;
 
+    sigaction(SIGCHLD, &ends_only, NULL); /* poold stops clones */
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set, NULL);
