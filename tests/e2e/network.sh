@@ -37,7 +37,7 @@ while True:
 # fetch ADDRESS PORT: the first line that a server sends; tries for a while
 fetch='
 import socket, sys, time
-for _ in range(60):
+for _ in range(240):
     try:
         c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
         c.sendall(b"please\n")  # with passt of Debian 12 the guest hears of it then
@@ -65,7 +65,7 @@ create()
 }
 lease_of()
 {
-    "$voltctl" acquire --wait 60s --json "$@" >"$work/lease.json" || return 1
+    "$voltctl" acquire --wait "$(patient 60)s" --json "$@" >"$work/lease.json" || return 1
     json lease <"$work/lease.json"
 }
 eth0()
@@ -84,8 +84,8 @@ guest_reaches()
 {
     local id=$1 address=$2
     # the server may still be starting
-    prints "hello guest" "$voltctl" exec "$id" --timeout 300s -- \
-        sh -c "for i in 1 2 3 4 5 6 7 8; do echo guest | nc -w 30 $address 7000 && exit; sleep 1; done; exit 1"
+    prints "hello guest" "$voltctl" exec "$id" --timeout "$(patient 300)s" -- \
+        sh -c "for i in \$(seq 60); do echo guest | nc -w 30 $address 7000 && exit; sleep 1; done; exit 1"
 }
 guest_serves()
 {
@@ -122,7 +122,7 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
     check "tap: a server in the guest is started" guest_serves "$one"
     check "tap: and is reached from its namespace" prints from-the-guest \
         nsenter --net="$netns" python3 -c "$fetch" "${address%/*}" 80
-    check "tap: the host's links are as before" links_are_as_before
+    check "tap: the host's links are as before" until_true 20 links_are_as_before
     check "tap: vhost-net serves it where there is one" [ "$(json network.vhost <"$work/one.json")" = \
         "$([ -e /dev/vhost-net ] && echo true || echo false)" ]
     kill $inside_pid
@@ -174,8 +174,8 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
         address=$(json network.address <"$work/one.json")
         # The other clone is on the same network.
         check "bridge: and is reached from the other clone" prints there \
-            "$voltctl" exec "$two" --timeout 300s -- sh -c "
-                for i in 1 2 3 4 5 6 7 8; do
+            "$voltctl" exec "$two" --timeout "$(patient 300)s" -- sh -c "
+                for i in \$(seq 60); do
                     echo x | nc -w 30 ${address%/*} 80 >/dev/null && echo there && exit; sleep 1
                 done; exit 1"
         no_ports()
@@ -194,7 +194,7 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
         poold_start || exit 1
         "$voltctl" pool delete bridged --force >/dev/null
         ip link del br0
-        check "bridge: the host's links are as before" links_are_as_before
+        check "bridge: the host's links are as before" until_true 20 links_are_as_before
     else
         skip "bridges" "none can be made here: $reason"
     fi
@@ -276,7 +276,7 @@ while True:
         pass
     time.sleep(0.1)' $host &
         client=$!
-        prints came "$voltctl" run users --wait 60s --publish 7002:53/udp --timeout 40s -- sh -c '
+        prints came "$voltctl" run users --wait "$(patient 60)s" --publish 7002:53/udp --timeout "$(patient 40)s" -- sh -c '
             until awk "/^Udp: [0-9]/ { exit !(\$3 > 0) }" /proc/net/snmp; do sleep 0.2; done
             echo came' || status=1
         kill $client
@@ -302,7 +302,7 @@ with_vm()
 {
     local net=$1 status=0
     shift
-    timeout $((60 * ${E2E_PATIENCE:-1})) "$vmm" --restore "$work/snapshots/nets" --net "$net" \
+    timeout "$(patient 60)" "$vmm" --restore "$work/snapshots/nets" --net "$net" \
         --api-socket "$work/vm.sock" </dev/null >"$work/vm.log" 2>&1 &
     until_true 20 grep -q 'ready after' "$work/vm.log" || { cat "$work/vm.log"; return 1; }
     "$@" || { status=1; cat "$work/vm.log"; }
@@ -312,7 +312,7 @@ with_vm()
 }
 restore()
 {
-    timeout $((60 * ${E2E_PATIENCE:-1})) "$vmm" --restore "$work/snapshots/nets" "$@"
+    timeout "$(patient 60)" "$vmm" --restore "$work/snapshots/nets" "$@"
 }
 reaches()
 {
@@ -323,7 +323,7 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] && [ "$VOLT_KERNEL" != auto ]; then
     ip addr add 10.99.0.1/24 dev vmtap
     ip link set vmtap up
     mkdir "$work/snapshots"
-    check "links: a snapshot of a VM with a network" timeout $((120 * ${E2E_PATIENCE:-1})) "$vmm" \
+    check "links: a snapshot of a VM with a network" timeout "$(patient 120)" "$vmm" \
         --kernel "$VOLT_KERNEL" --initrd "$VOLT_BUILD/guest-init/initramfs.cpio" --net tap \
         --snapshot-to "$work/snapshots/nets"
     check "links: a VM on a given tap is reached" \
@@ -367,4 +367,4 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] && [ "$VOLT_KERNEL" != auto ]; then
 else
     skip "links by name" "this needs root, /dev/net/tun and a kernel by its path"
 fi
-check "the host's links are as before" links_are_as_before
+check "the host's links are as before" until_true 20 links_are_as_before

@@ -482,7 +482,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("net_vhost");
-    TCase *tests = tcase_create("vhost");
+    TCase *tests = tap_case(suite, "vhost");
 
     tcase_add_test(tests, notifications_and_interrupts);
     tcase_add_loop_test(tests, goes_on_where_it_had_got_to, 0, 3);
@@ -491,7 +491,5 @@ int main(void)
     tcase_add_test(tests, devices_that_can_not_be);
     tcase_add_test(tests, fds_that_are_not_vhost_net);
     tcase_add_test(tests, real_vhost_net);
-    tcase_set_timeout(tests, 30);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }

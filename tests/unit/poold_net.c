@@ -167,13 +167,11 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("poold_net");
-    TCase *tests = tcase_create("net");
+    TCase *tests = tap_case(suite, "net");
 
     tcase_add_loop_test(tests, what_can_not_be_is_told, 0, ARRAY_LEN(refused));
     tcase_add_test(tests, volt_vmm_is_given_a_tap_or_a_stream);
     tcase_add_test(tests, taps_on_a_bridge);
     tcase_add_test(tests, macvtaps);
-    tcase_set_timeout(tests, 60);
-    suite_add_tcase(suite, tests);
     return tap_main(suite);
 }
