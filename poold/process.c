@@ -113,9 +113,13 @@ pid_t process_of_pidfd(int pidfd)
     return pid > 0 ? pid : 0;
 }
 
-void process_run_promptly(bool promptly)
+/* Of the loop's thread alone. */
+static bool prompt_wanted, is_prompt;
+static unsigned prompt_holds;
+
+static void set_scheduling(void)
 {
-    static bool is_prompt;
+    const bool promptly = prompt_wanted && prompt_holds == 0;
     const int policy = promptly ? SCHED_RR : SCHED_OTHER;
     const struct sched_param lowest = { .sched_priority = sched_get_priority_min(policy) };
 
@@ -123,4 +127,22 @@ void process_run_promptly(bool promptly)
         return;
     is_prompt = promptly; /* also when it is refused: asked for at the next change only */
     sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &lowest);
+}
+
+void process_run_promptly(bool promptly)
+{
+    prompt_wanted = promptly;
+    set_scheduling();
+}
+
+void process_hold_promptness(void)
+{
+    prompt_holds++;
+    set_scheduling();
+}
+
+void process_release_promptness(void)
+{
+    prompt_holds--;
+    set_scheduling();
 }

@@ -28,4 +28,11 @@ pid_t process_of_pidfd(int pidfd);
  * Cheap when nothing changes. Loop thread. */
 void process_run_promptly(bool promptly);
 
+/* Not even if it is wanted, until released as often: while pool threads work. libuv's loop spins until
+ * the thread that woke it has left uv_async_send (libuv 1.44, uv__async_spin); a loop with real-time
+ * scheduling has preempted that very thread, and on the only CPU that is free it would spin until the
+ * kernel throttles it, for a second. Loop thread. */
+void process_hold_promptness(void);
+void process_release_promptness(void);
+
 #endif

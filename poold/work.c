@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "process.h"
+
 struct work {
     uv_work_t request;
     void (*run)(void *data);
@@ -27,6 +29,7 @@ static void on_done(uv_work_t *request, int status)
 
     (void)status; /* never cancelled */
     free(work);
+    process_release_promptness();
     done(data);
 }
 
@@ -37,5 +40,6 @@ int work_start(uv_loop_t *loop, void (*run)(void *data), void (*done)(void *data
     if (!work)
         return -ENOMEM;
     *work = (struct work){ .request.data = work, .run = run, .done = done, .data = data };
+    process_hold_promptness();
     return uv_queue_work(loop, &work->request, on_run, on_done);
 }
