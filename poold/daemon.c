@@ -87,6 +87,7 @@ static bool daemon_quiet(struct daemon *daemon)
 static void on_pump(uv_idle_t *idle)
 {
     struct daemon *daemon = idle->data;
+    bool pressed;
 
     uv_idle_stop(idle);
     http_flush(daemon->http);
@@ -97,11 +98,13 @@ static void on_pump(uv_idle_t *idle)
         pool_pump(pool);
         hosted_reap(pool->owner);
     }
+    /* VMs on their way to acquires get the CPU: folders, groups and poold's haste would take it. */
+    pressed = daemon->env.demanded > 0;
+    daemon->vm_dirs.pressed = pressed;
     vm_dirs_pump(&daemon->vm_dirs);
-    daemon_arm(daemon, vm_groups_pump(&daemon->vm_groups, daemon->env.demanded > 0));
+    daemon_arm(daemon, vm_groups_pump(&daemon->vm_groups, pressed));
     http_flush(daemon->http);
-    /* With VMs on their way to acquires it would take their CPU, an event at a time. */
-    process_run_promptly(daemon->env.demanded == 0);
+    process_run_promptly(!pressed);
     if (daemon->stopping && daemon_quiet(daemon))
         uv_stop(&daemon->loop);
 }

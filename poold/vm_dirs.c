@@ -217,6 +217,8 @@ void vm_dirs_pump(struct vm_dirs *dirs)
 
     if (dirs->busy || (!low && list_empty(&dirs->garbage)))
         return;
+    if (dirs->pressed && !dirs->closing && dirs->stock_count >= VM_DIRS_BATCH)
+        return;
     batch = calloc(1, sizeof *batch);
     if (!batch)
         return;

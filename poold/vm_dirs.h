@@ -38,6 +38,7 @@ struct vm_dirs {
     uint32_t stock_count;
     struct list garbage; /* folders to remove */
     bool busy;           /* a work is out */
+    bool pressed;        /* acquires wait for VMs: what can wait does */
     bool closing;
     void (*changed)(void *data); /* a work is done: called on the loop */
     void *changed_data;
