@@ -25,15 +25,13 @@ links_before=$(ip -o link | cut -d: -f2 | sort)
 
 # server: answers "hello " and what it was sent, on port 7000
 server='
-import socket
-s = socket.socket()
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind(("0.0.0.0", 7000))
-s.listen(8)
-while True:
-    c, _ = s.accept()
-    c.sendall(b"hello " + c.recv(100))
-    c.close()'
+import socketserver
+class Server(socketserver.ThreadingTCPServer):  # one client that hangs does not stop the others
+    allow_reuse_address = daemon_threads = True
+class Hello(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"hello " + self.request.recv(100))
+Server(("0.0.0.0", 7000), Hello).serve_forever()'
 # fetch ADDRESS PORT: the first line that a server sends; tries for a while
 fetch='
 import socket, sys, time
