@@ -300,6 +300,7 @@ with_vm()
 {
     local net=$1 status=0
     shift
+    rm -f "$work/vm.log" # what the last one said is not this one's
     timeout "$(patient 60)" "$vmm" --restore "$work/snapshots/nets" --net "$net" \
         --api-socket "$work/vm.sock" </dev/null >"$work/vm.log" 2>&1 &
     until_true 20 grep -q 'ready after' "$work/vm.log" || { cat "$work/vm.log"; return 1; }

@@ -53,6 +53,7 @@ with_vm()
 {
     local snapshot=$1 net=$2 status=0
     shift 2
+    rm -f "$work/vm.log" # what the last one said is not this one's
     "$vmm" --restore "$work/snapshots/$snapshot" --net "$net" --api-socket "$work/vm.sock" \
         </dev/null >"$work/vm.log" 2>&1 &
     until_true 30 grep -q 'ready after' "$work/vm.log" || { cat "$work/vm.log"; return 1; }
