@@ -2,8 +2,9 @@
 /* The root filesystem on a disk: see root.h.
  *
  * How it works: the disk is mounted at LOWER. What can't be written gets an overlay whose upper
- * layer is a tmpfs. Mounts that volt-init has made already (/dev, /proc, ...) are moved in, then the
- * new root is moved over the old one. All this is before the VM parks, so clones find it done. */
+ * layer is a tmpfs. Mounts that volt-init has made already (/dev, /proc, ...) are moved in, then
+ * the new root is moved over the old one. All this is before the VM parks, so clones find it done.
+ */
 #include "root.h"
 
 #include <errno.h>

@@ -51,8 +51,8 @@ static void http_run(struct http *http)
         }
     }
     http->running = false;
-    /* A long body: the rest of the loop has its turn, but nothing will wake us for what MHD has read
-     * already. */
+    /* A long body: the rest of the loop has its turn, but nothing will wake us for what MHD has
+     * read already. */
     if (i == RUNS_MAX)
         uv_timer_start(&http->timer, on_timer, 0, 0);
 }

@@ -53,7 +53,8 @@ int net_bridge_check(const char *bridge, struct err *err)
     return 0;
 }
 
-/* A bridge without a MAC of its own takes the lowest of its ports': fe is above that of any card. */
+/* A bridge without a MAC of its own takes the lowest of its ports': fe is above that of any card.
+ */
 static int set_mac(int control, const char *tap, const uint8_t mac[6])
 {
     struct ifreq request = request_for(tap);

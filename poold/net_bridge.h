@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Taps on a bridge of the host's, in poold's own network namespace. A tap ends with the last process
- * that has it open, so nothing is left behind by any death. Any thread. */
+/* Taps on a bridge of the host's, in poold's own network namespace. A tap ends with the last
+ * process that has it open, so nothing is left behind by any death. Any thread. */
 #ifndef VOLT_POOLD_NET_BRIDGE_H
 #define VOLT_POOLD_NET_BRIDGE_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the making of macvtaps; see net_macvtap.h.
  *
- * A macvtap's node is /dev/tapINDEX, INDEX being the link's in its namespace: as /dev is the host's, one is
- * chosen that no other is likely to have. Should it be another's all the same, its MAC tells. */
+ * A macvtap's node is /dev/tapINDEX, INDEX being the link's in its namespace: as /dev is the
+ * host's, one is chosen that no other is likely to have. Should it be another's all the same, its
+ * MAC tells. */
 #include "net_macvtap.h"
 
 #include <errno.h>

@@ -10,8 +10,8 @@
 #include "base/err.h"
 #include "stock.h"
 
-/* Makes one with that MAC, up, in bridge mode; the item's fds are those of net_tap.h, with its node in
- * /dev open as the tap. 0, or -errno with a sentence. */
+/* Makes one with that MAC, up, in bridge mode; the item's fds are those of net_tap.h, with its node
+ * in /dev open as the tap. 0, or -errno with a sentence. */
 int net_macvtap_make(const char *parent, const uint8_t mac[6], struct stock_item *ret_item,
                      struct err *err);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A tap in a network namespace of its own, as an item of a stock (stock.h): making one takes 0.6 ms,
- * giving it an address 0.1 ms. */
+/* A tap in a network namespace of its own, as an item of a stock (stock.h): making one takes 0.6
+ * ms, giving it an address 0.1 ms. */
 #ifndef VOLT_POOLD_NET_TAP_H
 #define VOLT_POOLD_NET_TAP_H
 
@@ -17,9 +17,9 @@ enum {
     NET_CONTROL_FD, /* a socket in it, for ioctls on its links */
 };
 
-/* A network namespace with nothing in it but what `fill` (NULL: nothing) makes there, called while the
- * thread is in it: 0 or -errno. Fills in the item's last two fds. 0 or -errno; then the item is to be
- * closed all the same. Any thread. */
+/* A network namespace with nothing in it but what `fill` (NULL: nothing) makes there, called while
+ * the thread is in it: 0 or -errno. Fills in the item's last two fds. 0 or -errno; then the item is
+ * to be closed all the same. Any thread. */
 int net_namespace_make(int (*fill)(struct stock_item *item), struct stock_item *ret_item);
 
 /* A stock_make; the context is not used. Without an address, and down. */

@@ -10,8 +10,8 @@ static bool refill_allowed(const struct pool *pool, uint64_t now)
            env->refilling < env->refill_max && !backoff_active(&pool->backoff, now);
 }
 
-/* While acquires come, a stock that is still half full is left alone: making a VM takes the CPU that
- * their answers need. */
+/* While acquires come, a stock that is still half full is left alone: making a VM takes the CPU
+ * that their answers need. */
 static bool refill_can_wait(const struct pool *pool, uint64_t now)
 {
     const struct pool_env *env = pool->env;

@@ -43,8 +43,8 @@ static int actions_fill(posix_spawn_file_actions_t *actions, const int *high, un
     return rc;
 }
 
-/* A posix_spawn copies no page tables, however large poold is. It waits for the exec, and what fails
- * up to there is its result: an errno value. */
+/* A posix_spawn copies no page tables, however large poold is. It waits for the exec, and what
+ * fails up to there is its result: an errno value. */
 static int start(char *const argv[], const int *high, unsigned fd_count, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Processes: starts a volt-vmm with chosen fds, and sets how promptly poold itself is run. Only boot
- * VMs and templates are started here: clones are forked by their template, so that nothing of the
- * size of poold is forked for a VM. Loop thread. */
+/* Processes: starts a volt-vmm with chosen fds, and sets how promptly poold itself is run. Only
+ * boot VMs and templates are started here: clones are forked by their template, so that nothing of
+ * the size of poold is forked for a VM. Loop thread. */
 #ifndef VOLT_POOLD_PROCESS_H
 #define VOLT_POOLD_PROCESS_H
 
@@ -28,10 +28,10 @@ pid_t process_of_pidfd(int pidfd);
  * Cheap when nothing changes. Loop thread. */
 void process_run_promptly(bool promptly);
 
-/* Not even if it is wanted, until released as often: while pool threads work. libuv's loop spins until
- * the thread that woke it has left uv_async_send (libuv 1.44, uv__async_spin); a loop with real-time
- * scheduling has preempted that very thread, and on the only CPU that is free it would spin until the
- * kernel throttles it, for a second. Loop thread. */
+/* Not even if it is wanted, until released as often: while pool threads work. libuv's loop spins
+ * until the thread that woke it has left uv_async_send (libuv 1.44, uv__async_spin); a loop with
+ * real-time scheduling has preempted that very thread, and on the only CPU that is free it would
+ * spin until the kernel throttles it, for a second. Loop thread. */
 void process_hold_promptness(void);
 void process_release_promptness(void);
 

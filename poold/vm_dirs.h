@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The folders RUN_DIR/vms/ID, one for each VM, with its listening vsock socket, and the ids and
- * uids that go with them. They are made ahead of need and removed afterwards on the thread pool, so that no acquire waits for them.
- * Loop thread only. */
+ * uids that go with them. They are made ahead of need and removed afterwards on the thread pool, so
+ * that no acquire waits for them. Loop thread only. */
 #ifndef VOLT_POOLD_VM_DIRS_H
 #define VOLT_POOLD_VM_DIRS_H
 

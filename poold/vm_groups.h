@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control group of each VM (sandbox/cgroup.h): made and joined on the thread pool once
- * the VM's process is known and no acquire needs the CPU, as it can take milliseconds. The guest runs
- * its first few instructions before that, up to its answer.
- * Where cgroups can't be used, nothing happens. Loop thread only, except where said. */
+ * the VM's process is known and no acquire needs the CPU, as it can take milliseconds. The guest
+ * runs its first few instructions before that, up to its answer. Where cgroups can't be used,
+ * nothing happens. Loop thread only, except where said. */
 #ifndef VOLT_POOLD_VM_GROUPS_H
 #define VOLT_POOLD_VM_GROUPS_H
 
@@ -41,8 +41,8 @@ struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, in
  * can't be made, which is logged. Takes about 0.1 ms. */
 unsigned vm_groups_make(struct vm_groups *groups, const char *id,
                         const struct cgroup_limits *limits, int ret_fds[CGROUP_HIERARCHIES_MAX]);
-/* Starts the jobs: all of them, or while VMs are on their way to acquires those that have waited for
- * too long. Returns when the next will have, UINT64_MAX for none. */
+/* Starts the jobs: all of them, or while VMs are on their way to acquires those that have waited
+ * for too long. Returns when the next will have, UINT64_MAX for none. */
 uint64_t vm_groups_pump(struct vm_groups *groups, bool busy);
 /* `data` is going away: done will not be called. NULL is fine. */
 void vm_groups_abandon(struct vm_group_job *job);

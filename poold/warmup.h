@@ -21,7 +21,8 @@ struct warmup_ops {
     void (*done)(void *owner, const struct err *err);
 };
 
-/* Runs `sh -c command` in a live guest, which with `park` parks then. done comes later, unless it is cancelled. 0 or -errno. */
+/* Runs `sh -c command` in a live guest, which with `park` parks then. done comes later, unless it
+ * is cancelled. 0 or -errno. */
 int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *command, bool park,
                  const struct warmup_ops *ops, void *owner, struct err *err);
 /* NULL is fine. */

@@ -48,7 +48,8 @@ struct snapshot_txn {
 int snapshot_create_begin(int store_fd, const char *name, struct snapshot_txn *ret_txn,
                           struct err *err);
 
-/* Adds an empty file for the delta of a VM that may write its disk; the VM gets it when it boots. */
+/* Adds an empty file for the delta of a VM that may write its disk; the VM gets it when it boots.
+ */
 int snapshot_create_disk(struct snapshot_txn *txn, struct err *err);
 
 /* The VM must have closed its copies of the fds, or be dead: nothing may change them from here on.

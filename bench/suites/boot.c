@@ -57,7 +57,7 @@ static int boot_qemu(struct bench *bench, struct figures *figures, struct err *e
         "-no-reboot",
         "-serial",
         "stdio",
-        "-object", /* Volt's machine has a virtio-rng, too (and a vsock, which needs a host module here) */
+        "-object", /* Volt has a virtio-rng, too (and a vsock, which needs a host module here) */
         "rng-random,filename=/dev/urandom,id=rng0",
         "-device",
         "virtio-rng-device,rng=rng0",

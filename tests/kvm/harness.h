@@ -36,8 +36,8 @@ void harness_require_kvm(void);
 /* Makes a machine with the guest program `name` at its entry; does not start it. */
 void harness_create(struct harness *h, const char *name);
 
-/* The same with several vCPUs. All start at the program's entry, with their index in RDI and a stack
- * of their own: no INIT and SIPI, for which a guest needs ring 0. */
+/* The same with several vCPUs. All start at the program's entry, with their index in RDI and a
+ * stack of their own: no INIT and SIPI, for which a guest needs ring 0. */
 void harness_create_smp(struct harness *h, const char *name, uint32_t vcpu_count);
 
 /* The same with a disk, a network card and a balloon. */

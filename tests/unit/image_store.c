@@ -204,8 +204,8 @@ START_TEST(a_delta_covers_the_chunks)
 }
 END_TEST
 
-/* A delta over a disk of 8 MiB with these clusters, each filled with its letter, written in the given
- * order; *ret_digest is what a snapshot would note of it. */
+/* A delta over a disk of 8 MiB with these clusters, each filled with its letter, written in the
+ * given order; *ret_digest is what a snapshot would note of it. */
 static int delta_with(const char *letters, const uint64_t *clusters, struct digest *ret_digest)
 {
     int base = memfd_create("base", MFD_CLOEXEC), fd = memfd_create("delta", MFD_CLOEXEC);

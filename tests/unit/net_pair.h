@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A network card's back end for tests: one end of a socket pair, a packet a frame. Guests may use all
- * offloads with it. */
+/* A network card's back end for tests: one end of a socket pair, a packet a frame. Guests may use
+ * all offloads with it. */
 #ifndef VOLT_TESTS_NET_PAIR_H
 #define VOLT_TESTS_NET_PAIR_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: every VM goes to one acquire at most, acquires are served in order and end in time, and what a
- * VM or its template does wrong costs an acquire a VM, not an answer.
- * Method: the pool's logic over a fake clock and fake VMs. */
+/* Goal: every VM goes to one acquire at most, acquires are served in order and end in time, and
+ * what a VM or its template does wrong costs an acquire a VM, not an answer. Method: the pool's
+ * logic over a fake clock and fake VMs. */
 #include <check.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: poold does over its socket what docs/api.md says: requests, leases, queues, pools, snapshots,
- * streams, metrics. Method: poold_daemon.h. argv: POOLD FAKE_VMM. */
+/* Goal: poold does over its socket what docs/api.md says: requests, leases, queues, pools,
+ * snapshots, streams, metrics. Method: poold_daemon.h. argv: POOLD FAKE_VMM. */
 #include <check.h>
 #include <fcntl.h>
 #include <poll.h>

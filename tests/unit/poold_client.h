@@ -13,8 +13,8 @@ struct client_reply {
     char body[65536]; /* NUL-terminated */
 };
 
-/* What comes sooner or later is waited for so long, on a machine that is busy, too: so many looks, so
- * far apart. */
+/* What comes sooner or later is waited for so long, on a machine that is busy, too: so many looks,
+ * so far apart. */
 #define CLIENT_LOOKS 6000u
 #define CLIENT_LOOK_US 10000u
 #define CLIENT_WAIT_MS 60000

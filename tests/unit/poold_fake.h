@@ -39,7 +39,8 @@ struct fake_acquire {
     unsigned order; /* in which they were done, from 1 */
 };
 
-/* A READY pool with these limits, refilled. No VM is frozen as long as env.frozen_bytes_max is 0. */
+/* A READY pool with these limits, refilled. No VM is frozen as long as env.frozen_bytes_max is 0.
+ */
 void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t shells);
 /* Ends all VMs and checks that nothing is left. */
 void fake_host_fini(struct fake_host *host);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: whatever VMs, templates, boots and poold's own end do wrong is told, counted, cleared away and
- * done again. Method: poold_daemon.h, with a fake_vmm that is told to fail. argv: POOLD FAKE_VMM. */
+/* Goal: whatever VMs, templates, boots and poold's own end do wrong is told, counted, cleared away
+ * and done again. Method: poold_daemon.h, with a fake_vmm that is told to fail. argv: POOLD
+ * FAKE_VMM. */
 #include <check.h>
 #include <fcntl.h>
 #include <signal.h>

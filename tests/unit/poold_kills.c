@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: VMs die in good order: few at a time, and not in the middle of a busy moment, for which they
- * are frozen; but none is kept for long, nor when its place or its memory is wanted. Method: the
- * pool's logic over a fake clock and fake VMs. */
+/* Goal: VMs die in good order: few at a time, and not in the middle of a busy moment, for which
+ * they are frozen; but none is kept for long, nor when its place or its memory is wanted. Method:
+ * the pool's logic over a fake clock and fake VMs. */
 #include <check.h>
 
 #include "poold_fake.h"

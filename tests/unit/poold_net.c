@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: what a pool says of its network is checked and reaches volt-vmm; taps on a bridge and macvtaps
- * are made as asked, and are gone with their fds.
- * Method: a table of what is refused; as root, a network namespace with a bridge of its own.
+/* Goal: what a pool says of its network is checked and reaches volt-vmm; taps on a bridge and
+ * macvtaps are made as asked, and are gone with their fds. Method: a table of what is refused; as
+ * root, a network namespace with a bridge of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -72,8 +72,8 @@ END_TEST
 
 static const uint8_t mac[6] = { 2, 0, 0, 1, 2, 3 };
 
-/* A namespace with a bridge br0 and, as a link that can have macvtaps, a tap t0. The tap's fd; -1: this
- * can't be had here. */
+/* A namespace with a bridge br0 and, as a link that can have macvtaps, a tap t0. The tap's fd; -1:
+ * this can't be had here. */
 static int make_links(int control)
 {
     struct ifreq tap = { .ifr_name = "t0", .ifr_flags = IFF_TAP | IFF_NO_PI };

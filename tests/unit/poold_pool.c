@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Goal: a pool keeps the stock of VMs that it is told to, whatever these do: it refills, backs off,
- * shrinks, drains, and tries a VM out beside it. Method: the pool's logic over a fake clock and fake
- * VMs. */
+ * shrinks, drains, and tries a VM out beside it. Method: the pool's logic over a fake clock and
+ * fake VMs. */
 #include <check.h>
 
 #include "poold_fake.h"

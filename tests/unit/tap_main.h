@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cases and the main of a Check program: TAP on standard output, as tests/run and meson read it.
+/* The cases and the main of a Check program: TAP on standard output, as tests/run and meson read
+ * it.
  */
 #ifndef VOLT_TESTS_TAP_MAIN_H
 #define VOLT_TESTS_TAP_MAIN_H

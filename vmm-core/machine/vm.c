@@ -226,7 +226,8 @@ void vm_irq_pulse(struct vm *vm, uint32_t gsi)
 {
     if (atomic_load(&vm->irqs_held)) {
         atomic_fetch_or(&vm->irqs_due, 1u << gsi);
-        /* Released in between, the bit may have come too late to be seen: once more does no harm. */
+        /* Released in between, the bit may have come too late to be seen: once more does no harm.
+         */
         if (atomic_load(&vm->irqs_held))
             return;
     }

@@ -22,7 +22,8 @@ int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err);
 int sandbox_root_empty(struct err *err);
 
 /* One Landlock domain more: no file and directory access, no TCP, no signals to and no abstract
- * sockets of processes outside the domain, as far as the kernel's ABI goes. ABI 0 is not an error. */
+ * sockets of processes outside the domain, as far as the kernel's ABI goes. ABI 0 is not an error.
+ */
 int sandbox_landlock_restrict(uint32_t *ret_abi, struct err *err);
 
 /* rlimits, no_new_privs, umask, and a death signal. */

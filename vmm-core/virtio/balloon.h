@@ -10,8 +10,8 @@
 #define BALLOON_PAGE_BYTES 4096u
 
 /* For Linux. Of its own accord it reports whole pageblocks (2 or 4 MiB), and only while 32 of them
- * are free above the low watermark (mm/page_reporting.c): of 128 MiB, that is never. So: from 64 KiB
- * on. And it keeps up to an eighth of memory in each CPU's list of free pages, where nothing is
+ * are free above the low watermark (mm/page_reporting.c): of 128 MiB, that is never. So: from 64
+ * KiB on. And it keeps up to an eighth of memory in each CPU's list of free pages, where nothing is
  * reported: a thousandth will do. */
 #define BALLOON_CMDLINE                                                                            \
     "page_reporting.page_reporting_order=4 sysctl.vm.percpu_pagelist_high_fraction=1000"

@@ -303,9 +303,9 @@ static void vsock_settle(struct virtio_dev *dev)
     vsock->tx_held = vsock->tx_held_bytes = 0;
 }
 
-/* Whether the guest believes in connections that a restored VM will not have; and where port numbers
- * go on: the guest may hold on to a connection for seconds after its end, and still have packets of it
- * under way, all of which would hit a new one of the same ports. */
+/* Whether the guest believes in connections that a restored VM will not have; and where port
+ * numbers go on: the guest may hold on to a connection for seconds after its end, and still have
+ * packets of it under way, all of which would hit a new one of the same ports. */
 static void vsock_save(struct virtio_dev *dev, uint64_t *ret_words)
 {
     struct vsock *vsock = (struct vsock *)dev;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the connections over the vsock device's Unix sockets: the greeting on the CONNECT socket, and
- * dialing for the guest. */
+/* Owns the connections over the vsock device's Unix sockets: the greeting on the CONNECT socket,
+ * and dialing for the guest. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

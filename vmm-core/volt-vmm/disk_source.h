@@ -37,8 +37,8 @@ int disk_source_open(struct disk_source *disk, const struct options *options, st
 int disk_source_check(struct disk_source *disk, const struct manifest *manifest, int snapshot_fd,
                       struct err *err);
 
-/* Describes the device to `config`. *delta_fd (taken) is the VM's own delta, -1: none; the shared fds
- * go to the machine, too, so once a process. NULL: a machine that never runs, which gets
+/* Describes the device to `config`. *delta_fd (taken) is the VM's own delta, -1: none; the shared
+ * fds go to the machine, too, so once a process. NULL: a machine that never runs, which gets
  * duplicates and a delta that is made here. */
 void disk_source_configure(const struct disk_source *disk, int *delta_fd,
                            struct machine_config *config);

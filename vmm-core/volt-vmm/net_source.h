@@ -27,8 +27,8 @@ struct net_source {
     uint8_t ipv4_prefix_bits;
 };
 
-/* Parses KIND[,vhost][,KEY=VALUE]...; KIND is tap, user, tap=LINK or macvtap=LINK. text NULL: none is given.
- * -EINVAL with a sentence. */
+/* Parses KIND[,vhost][,KEY=VALUE]...; KIND is tap, user, tap=LINK or macvtap=LINK. text NULL: none
+ * is given. -EINVAL with a sentence. */
 int net_source_parse(const char *text, struct net_source *ret_net, struct err *err);
 
 /* Opens the tap or macvtap that `text` (parsed into *net) names, if it names one, and writes a text

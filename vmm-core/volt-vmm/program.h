@@ -61,8 +61,9 @@ int vm_serve_start(struct machine *machine, int control_fd, int bell_fd,
                    const struct options *options, struct sandbox_status *status, vm_furnish furnish,
                    void *context, struct err *err);
 
-/* The rest of a VM's life: the device thread serves poold, vCPU 0 runs on the calling thread. rc, err: how the caller's part of the making went; a failure of either part is told to
- * poold. Ends the process. */
+/* The rest of a VM's life: the device thread serves poold, vCPU 0 runs on the calling thread. rc,
+ * err: how the caller's part of the making went; a failure of either part is told to poold. Ends
+ * the process. */
 void vm_serve_run(struct machine *machine, int rc, const struct err *err) __attribute__((noreturn));
 
 #endif

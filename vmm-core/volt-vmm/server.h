@@ -17,7 +17,8 @@ extern const struct vm_bell_ops server_bell_ops;
 /* Takes over control_fd (transferred) and polls it. Before vm_loop_run. 0 or -errno. */
 int server_init(struct server *server, struct machine *machine, int control_fd, struct err *err);
 
-/* Says HELLO: the machine is set up. Any thread. layers, landlock_abi: what is in force around it. */
+/* Says HELLO: the machine is set up. Any thread. layers, landlock_abi: what is in force around it.
+ */
 int server_hello(struct server *server, uint32_t layers, uint32_t landlock_abi);
 
 /* Tells why the machine ended, if poold is still there. */
