@@ -148,7 +148,7 @@ int boot_load(struct guest_mem *mem, const struct boot_config *config, struct bo
         return rc;
     if (placement.initrd_bytes) {
         rc =
-            boot_copy_file(config->initrd_fd, 0, mem, placement.initrd_gpa, placement.initrd_bytes);
+            boot_load_file(config->initrd_fd, 0, mem, placement.initrd_gpa, placement.initrd_bytes);
         if (rc < 0)
             return err_set_errno(err, -rc, "reading the initrd's %llu bytes",
                                  (unsigned long long)placement.initrd_bytes);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns getting file bytes into guest memory, and telling kernel formats apart.
  *
- * A 10 MB kernel is most of what a cold boot's set-up costs, so the way it is copied was measured:
- * sendfile into the memory file (1.5 ms) beats pread into the mapping (2.9 ms, one fault for each
- * page), mmap and pwrite (1.8 ms) and a bounce buffer (1.8 ms). pread is what is left when there is
- * no memory file or sendfile refuses the source. */
+ * A 10 MB kernel would be most of what a cold boot's set-up costs, so it is copied while the guest
+ * runs (guest_fill.h). Where that can't be, the way it is copied was measured: sendfile into the
+ * memory file (1.5 ms) beats pread into the mapping (2.9 ms, one fault for each page), mmap and
+ * pwrite (1.8 ms) and a bounce buffer (1.8 ms). pread is what is left when there is no memory file
+ * or sendfile refuses the source. */
 #include "boot/kernel_image.h"
 
 #include <elf.h>
@@ -65,17 +66,30 @@ static uint64_t send_to_memory_file(int fd, uint64_t file_offset, const struct g
     return copied;
 }
 
-int boot_copy_file(int fd, uint64_t file_offset, struct guest_mem *mem, gpa_t gpa, uint64_t bytes)
+static int copy_now(int fd, uint64_t file_offset, struct guest_mem *mem, gpa_t gpa, uint64_t bytes)
 {
-    uint8_t *to = guest_mem_at(mem, gpa, bytes);
-
-    if (!to)
-        return -EFAULT;
     if (bytes == 0)
         return 0;
     uint64_t copied = send_to_memory_file(fd, file_offset, mem, gpa, bytes);
     /* What is left, if anything; a real error shows itself here. */
-    return pread_all(fd, to + copied, bytes - copied, file_offset + copied);
+    return pread_all(fd, (uint8_t *)guest_mem_at(mem, gpa, bytes) + copied, bytes - copied,
+                     file_offset + copied);
+}
+
+int boot_load_file(int fd, uint64_t file_offset, struct guest_mem *mem, gpa_t gpa, uint64_t bytes)
+{
+    uint8_t *to = guest_mem_at(mem, gpa, bytes);
+    uint64_t head = 0, later = 0;
+
+    if (!to)
+        return -EFAULT;
+    if (mem->fill)
+        later = guest_fill_add(mem->fill, fd, file_offset, to, bytes, &head);
+    if (later == 0)
+        return copy_now(fd, file_offset, mem, gpa, bytes);
+    int rc = copy_now(fd, file_offset, mem, gpa, head);
+    head += later;
+    return rc == 0 ? copy_now(fd, file_offset + head, mem, gpa + head, bytes - head) : rc;
 }
 
 int kernel_image_read(int fd, const struct guest_mem *mem, struct kernel_image *ret_image,
@@ -110,7 +124,7 @@ int kernel_image_load(int fd, const struct kernel_image *image, struct guest_mem
 {
     for (unsigned i = 0; i < image->segment_count; i++) {
         const struct kernel_segment *s = &image->segment[i];
-        int rc = boot_copy_file(fd, s->file_offset, mem, s->gpa, s->file_bytes);
+        int rc = boot_load_file(fd, s->file_offset, mem, s->gpa, s->file_bytes);
 
         if (rc < 0)
             return err_set_errno(err, -rc, "reading %llu bytes of the %s kernel at offset 0x%llx",

@@ -47,13 +47,13 @@ int kernel_image_read_elf(int fd, uint64_t file_bytes, const struct guest_mem *m
 int kernel_image_read_bzimage(int fd, uint64_t file_bytes, const struct guest_mem *mem,
                               struct kernel_image *image, struct err *err);
 
-/* Copies the segments into guest memory. */
+/* Loads the segments into guest memory, as boot_load_file does. */
 int kernel_image_load(int fd, const struct kernel_image *image, struct guest_mem *mem,
                       struct err *err);
 
-/* Copies `bytes` of a file to [gpa, gpa + bytes), which must be RAM. 0, -ENODATA when the file ends
- * early, or -errno. */
-int boot_copy_file(int fd, uint64_t file_offset, struct guest_mem *mem, gpa_t gpa, uint64_t bytes);
+/* Copies `bytes` of a file to [gpa, gpa + bytes), which must be RAM that nobody has touched, or
+ * leaves most of them to mem->fill. 0, -ENODATA when the file ends early, or -errno. */
+int boot_load_file(int fd, uint64_t file_offset, struct guest_mem *mem, gpa_t gpa, uint64_t bytes);
 
 /* Size of a regular file or block device; -EINVAL with a sentence for anything else or when empty.
  * `what` names it in the sentence. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "machine/guest_fill.h"
 
 typedef uint64_t gpa_t; /* guest physical address, or a length added to one */
 
@@ -34,7 +35,8 @@ struct guest_mem {
     int fd;             /* the memory file behind it, owned; -1 none */
     struct guest_region region[2];
     unsigned region_count;
-    bool no_read_ahead; /* see guest_mem_map_private */
+    bool no_read_ahead;      /* see guest_mem_map_private */
+    struct guest_fill *fill; /* what loads files while the guest runs, borrowed; NULL none */
 };
 
 /* Lays out the regions of ram_bytes of RAM; maps nothing. -EINVAL for a size out of range or not

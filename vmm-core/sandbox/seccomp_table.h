@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 #include <linux/vhost.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -138,6 +139,7 @@ static const struct seccomp_entry seccomp_vcpu[] = {
  * writes the snapshot. 40 calls at most. */
 static const struct seccomp_entry seccomp_device[] = {
     IOCTL(KVM_IRQ_LINE, "interrupt lines of the devices"),
+    IOCTL(UFFDIO_COPY, "load kernel and initramfs while the guest starts"),
     ANY(epoll_wait, "the loop"),
     ANY(read, "vsock streams, eventfds, timerfds"),
     ANY(write, "vsock streams, console client, eventfds"),

@@ -16,7 +16,7 @@
 #include "volt-vmm/program.h"
 
 /* Those of program_run beside the disk's and the control group's. */
-#define BOOT_FDS 10u
+#define BOOT_FDS 11u
 
 struct boot_files {
     int kernel_fd, initrd_fd, log_fd, cpu_template_fd;
@@ -157,7 +157,7 @@ static int load_guest(struct vm *vm, const struct options *options, const struct
 
 static int build(struct machine *machine, const struct kvm_host *kvm, const struct options *options,
                  struct boot_files *files, const struct disk_source *disk, struct net_source *net,
-                 struct err *err)
+                 struct guest_fill *fill, struct err *err)
 {
     struct machine_config config = MACHINE_CONFIG_INIT;
     struct guest_mem mem;
@@ -167,9 +167,12 @@ static int build(struct machine *machine, const struct kvm_host *kvm, const stru
     config.has_balloon = options->balloon;
     config.console_log_fd = take_fd(&files->log_fd);
     disk_source_configure(disk, &(int){ options->disk_delta_fd }, &config);
+    guest_fill_begin(fill);
     int rc = guest_mem_init(&mem, options->memory_bytes, err);
     if (rc == 0)
         rc = guest_mem_map_new(&mem, options->huge_pages, err);
+    if (!options->huge_pages) /* which are there from the beginning */
+        mem.fill = fill;
     if (rc == 0 && net->given)
         rc = net_source_configure(net, &net->fd, &net->vhost_fd, NULL, &config, err);
     if (rc == 0)
@@ -199,6 +202,7 @@ int program_run(struct options *options, struct err *err)
         .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1, .cpu_template_fd = -1
     };
     static struct disk_source disk = DISK_SOURCE_INIT;
+    static struct guest_fill fill = GUEST_FILL_INIT; /* the device thread works on it */
     struct net_source net;
     struct sandbox_status status = { 0 };
     struct sandbox_vm jail = { .uid = options->uid,
@@ -223,11 +227,12 @@ int program_run(struct options *options, struct err *err)
         rc = kvm_host_list_msrs(&kvm, err);
     if (rc == 0)
         rc = disk_source_open(&disk, options, err);
+    guest_fill_open(&fill);
     int keep[BOOT_FDS + SANDBOX_CGROUPS_MAX + DISK_SOURCE_FDS_MAX] = {
         options->control_fd,   options->bell_fd,       files.kernel_fd,
         files.initrd_fd,       files.log_fd,           kvm.fd,
         files.cpu_template_fd, options->disk_delta_fd, net.fd,
-        net.vhost_fd
+        net.vhost_fd,          fill.device_fd
     };
     unsigned keep_count = BOOT_FDS;
     for (unsigned i = 0; i < options->cgroup_fds; i++)
@@ -241,7 +246,7 @@ int program_run(struct options *options, struct err *err)
     for (unsigned i = 0; i < options->cgroup_fds; i++)
         close(jail.cgroup_fds[i]);
     if (rc == 0)
-        rc = build(&machine, &kvm, options, &files, &disk, &net, err);
+        rc = build(&machine, &kvm, options, &files, &disk, &net, &fill, err);
     if (rc == 0)
         status.layers |= CONTROL_LAYER_CPUID;
     close_files(&files);
