@@ -47,6 +47,7 @@ check()
     else
         echo "not ok $test_count - $name"
         head -n 20 "$work/output" | sed 's/^/# /'
+        [ ! -s "$log" ] || tail -n 8 "$log" | sed "s/^/# poold's log: /"
     fi
 }
 

@@ -81,9 +81,15 @@ eth0_is_as_told()
 guest_reaches()
 {
     local id=$1 address=$2
-    # the server may still be starting
-    prints "hello guest" "$voltctl" exec "$id" --timeout "$(patient 300)s" -- \
-        sh -c "for i in \$(seq 60); do echo guest | nc -w 30 $address 7000 && exit; sleep 1; done; exit 1"
+    # The server may still be starting. Its answer counts, not its goodbye: when the guest has closed
+    # its side first, passt of Debian 12 may never pass on that the server closed its own.
+    prints "hello guest" "$voltctl" exec "$id" --timeout "$(patient 300)s" -- sh -c "
+        for i in \$(seq 60); do
+            answer=\$(echo guest | timeout $(patient 2) nc -w 30 $address 7000)
+            [ -z \"\$answer\" ] || { echo \"\$answer\"; exit; }
+            sleep 1
+        done
+        exit 1"
 }
 guest_serves()
 {
