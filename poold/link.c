@@ -110,9 +110,11 @@ void link_close(struct link *link)
 
 static int signal_send(const struct link *link, int number)
 {
-    return link->fds[LINK_PIDFD] < 0                                                    ? -ESRCH
-           : syscall(SYS_pidfd_send_signal, link->fds[LINK_PIDFD], number, NULL, 0) < 0 ? -errno
-                                                                                        : 0;
+    if (link->fds[LINK_PIDFD] < 0)
+        return -ESRCH;
+    if (syscall(SYS_pidfd_send_signal, link->fds[LINK_PIDFD], number, NULL, 0) < 0)
+        return -errno;
+    return 0;
 }
 
 int link_freeze(struct link *link)

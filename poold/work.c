@@ -41,5 +41,10 @@ int work_start(uv_loop_t *loop, void (*run)(void *data), void (*done)(void *data
         return -ENOMEM;
     *work = (struct work){ .request.data = work, .run = run, .done = done, .data = data };
     process_hold_promptness();
-    return uv_queue_work(loop, &work->request, on_run, on_done);
+    int rc = uv_queue_work(loop, &work->request, on_run, on_done);
+    if (rc < 0) {
+        process_release_promptness();
+        free(work);
+    }
+    return rc;
 }
