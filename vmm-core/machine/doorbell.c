@@ -8,11 +8,14 @@
  *   2. Anything else out of place is counted and ignored: a guest that rings a million times a
  *      second costs its own vCPU time and nothing more.
  */
+#include <poll.h>
 #include <string.h>
 
 #include "base/util.h"
 #include "boot/boot.h"
 #include "machine/vm.h"
+
+#define LEASE_PAUSE_MS 1
 
 bool doorbell_claims(uint16_t port)
 {
@@ -101,6 +104,10 @@ static enum doorbell_result ring_awake(struct vcpu *vcpu, uint32_t value)
     doorbell_report(vm, CONTROL_AWAKE, bell->awake_ns, bell->loaded_ns - bell->wake_ns,
                     bell->awake_ns - bell->loaded_ns);
     vm_introduce(vm);
+    /* A guest's kernel that is emulated has milliseconds of work now. Whoever waits for the answer
+     * gets the CPU first: it would else wait for the scheduler's next tick. */
+    if (bell->op == DOORBELL_OP_LEASE && vm->kvm->software_only)
+        poll(NULL, 0, LEASE_PAUSE_MS);
     return DOORBELL_CONTINUE;
 }
 
