@@ -23,7 +23,6 @@ const char *const layer_cost_names[] = {
     [LAYER_COST_NAMESPACES] = "namespaces, fork to pid 1",
     [LAYER_COST_EMPTY_ROOT] = "empty root",
     [LAYER_COST_LIMITS] = "limits, no_new_privs",
-    [LAYER_COST_NETWORK] = "network namespace, made meanwhile",
     [LAYER_COST_LANDLOCK] = "Landlock",
     [LAYER_COST_CAPABILITIES] = "capabilities, bounding set",
     [LAYER_COST_TEMPLATE_FILTER] = "seccomp, template",
@@ -51,8 +50,8 @@ static uint64_t ioctls_time(void)
     return now_ns() - start_ns;
 }
 
-static int layer_run(enum layer_cost layer, int dir_fd, struct sandbox_outside *outside,
-                     struct sandbox_status *status, struct err *err)
+static int layer_run(enum layer_cost layer, int dir_fd, struct sandbox_status *status,
+                     struct err *err)
 {
     const struct sandbox_config config = SANDBOX_CONFIG_ALL;
     const bool own_uid = dir_fd >= 0; /* only root has one; geteuid is not to be called here */
@@ -64,13 +63,11 @@ static int layer_run(enum layer_cost layer, int dir_fd, struct sandbox_outside *
     case LAYER_COST_CLOSE_FDS:
         return sandbox_close_fds(&dir_fd, dir_fd >= 0, err);
     case LAYER_COST_NAMESPACES:
-        return sandbox_namespaces_enter(outside, status, err);
+        return sandbox_namespaces_enter(status, err);
     case LAYER_COST_EMPTY_ROOT:
         return status->layers & CONTROL_LAYER_NAMESPACES ? sandbox_root_empty(err) : 0;
     case LAYER_COST_LIMITS:
         return sandbox_limits_set(err);
-    case LAYER_COST_NETWORK:
-        return sandbox_network_enter(outside, status, err);
     case LAYER_COST_LANDLOCK:
         return sandbox_landlock_restrict(&status->landlock_abi, err);
     case LAYER_COST_CAPABILITIES:
@@ -90,7 +87,6 @@ static int layer_run(enum layer_cost layer, int dir_fd, struct sandbox_outside *
 
 static void __attribute__((noreturn)) measured_process(struct run *run, int dir_fd)
 {
-    struct sandbox_outside outside = { .pidfd = -1, .made_fd = -1 };
     struct sandbox_status status = { 0 };
 
     run->ns[LAYER_COST_1000_IOCTLS_UNFILTERED] = ioctls_time();
@@ -107,7 +103,7 @@ static void __attribute__((noreturn)) measured_process(struct run *run, int dir_
             }
             start_ns = now_ns();
         }
-        if (layer_run((enum layer_cost)i, dir_fd, &outside, &status, &run->err) < 0)
+        if (layer_run((enum layer_cost)i, dir_fd, &status, &run->err) < 0)
             _exit(1);
         run->ns[i] = now_ns() - start_ns;
         if (i == LAYER_COST_DEVICE_FILTER)

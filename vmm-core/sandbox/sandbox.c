@@ -74,10 +74,9 @@ void sandbox_lacks(struct sandbox_status *status, const char *fmt, ...)
     va_end(args);
 }
 
-static int namespaces_and_root(struct sandbox_outside *ret_outside, struct sandbox_status *status,
-                               struct err *err)
+static int namespaces_and_root(struct sandbox_status *status, struct err *err)
 {
-    int r = sandbox_namespaces_enter(ret_outside, status, err);
+    int r = sandbox_namespaces_enter(status, err);
 
     if (r < 0 || !(status->layers & CONTROL_LAYER_NAMESPACES))
         return r;
@@ -96,15 +95,12 @@ static int landlock_enter(struct sandbox_status *status, struct err *err)
 int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
                   struct sandbox_status *status, struct err *err)
 {
-    struct sandbox_outside outside = { .pidfd = -1, .made_fd = -1 };
     int r = sandbox_close_fds(keep_fds, keep_count, err);
 
     if (r == 0 && config->namespaces)
-        r = namespaces_and_root(&outside, status, err);
+        r = namespaces_and_root(status, err);
     if (r == 0)
         r = sandbox_limits_set(err);
-    if (r == 0)
-        r = sandbox_network_enter(&outside, status, err);
     if (r == 0 && config->landlock) {
         r = landlock_enter(status, err);
         if (r == 0 && status->landlock_abi == 0)

@@ -13,22 +13,9 @@ void sandbox_lacks(struct sandbox_status *status, const char *fmt, ...)
 /* Closes every fd above 2 that is not in keep_fds (at most 64 of them). */
 int sandbox_close_fds(const int *keep_fds, unsigned keep_count, struct err *err);
 
-/* The process that stays behind when namespaces are entered, and meanwhile makes that of the network
- * (0.65 ms). */
-struct sandbox_outside {
-    int pidfd;   /* owned; -1: there is none */
-    int made_fd; /* a pipe on which it says that it has, owned */
-};
-
-/* All namespaces but the network's. Without the right to make them (0 is returned and status->lacking tells) nothing has
+/* Namespaces. Without the right to make them (0 is returned and status->lacking tells) nothing has
  * changed; else see sandbox_enter for the fork. */
-int sandbox_namespaces_enter(struct sandbox_outside *ret_outside, struct sandbox_status *status,
-                             struct err *err);
-
-/* The last of them, once what else there is to do before Landlock (which forbids this) is done. If
- * there can be none, status says so, and that the layer is not whole. Ends `outside`. */
-int sandbox_network_enter(struct sandbox_outside *outside, struct sandbox_status *status,
-                          struct err *err);
+int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err);
 
 /* Makes an empty, read-only tmpfs the root and current directory, and lets go of every other mount.
  * Needs a mount namespace of the process's own. */
