@@ -119,7 +119,7 @@ static void report(struct bench *bench, struct figures *figures)
 
 int suite_boot(struct bench *bench, struct err *err)
 {
-    unsigned runs = bench_runs(bench, 3, 1), set_ups = bench_runs(bench, 40, 2);
+    unsigned runs = bench_runs(bench, 5, 1), set_ups = bench_runs(bench, 40, 2);
     struct figures figures = { 0 };
     int rc = 0;
 
