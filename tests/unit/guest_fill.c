@@ -4,7 +4,6 @@
  * Method: the host's real userfaultfd, and files of random bytes. On a host without one that this
  * user may open, the refusal is tested. */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -15,6 +15,8 @@
 #include "boot/boot.h"
 #include "machine/vm.h"
 
+/* Long enough for poold to answer its client and for that to wake up, which takes 0.1 ms; nothing
+ * beside what an emulated guest kernel takes for its next step. */
 #define LEASE_PAUSE_MS 1
 
 bool doorbell_claims(uint16_t port)

@@ -16,7 +16,6 @@
 #ifndef VOLT_MACHINE_GUEST_FILL_H
 #define VOLT_MACHINE_GUEST_FILL_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"

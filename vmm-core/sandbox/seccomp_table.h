@@ -94,7 +94,7 @@ static const struct seccomp_entry seccomp_vcpu[] = {
     ANY(recvmsg, "WAKE on the bell socket"),
     ANY(sendmsg, "AWAKE, READY and the other progress messages"),
     ANY(write, "wake the device thread through its eventfd"),
-    ANY(poll, "wait at the bell for a WAKE or a stop"),
+    ANY(poll, "wait at the bell for a WAKE or a stop; the pause after a lease's answer"),
     IOCTL(KVM_SET_REGS, "restore: general registers; hold the timer tick back at the doorbell"),
     IOCTL(KVM_GET_REGS, "where KVM gave up; the doorbell's RFLAGS.IF on kernels without "
                         "KVM_CAP_SYNC_REGS; not in e2e: this one has it, and no guest fails so"),

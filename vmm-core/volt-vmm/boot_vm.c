@@ -171,8 +171,7 @@ static int build(struct machine *machine, const struct kvm_host *kvm, const stru
     int rc = guest_mem_init(&mem, options->memory_bytes, err);
     if (rc == 0)
         rc = guest_mem_map_new(&mem, options->huge_pages, err);
-    if (!options->huge_pages) /* which are there from the beginning */
-        mem.fill = fill;
+    mem.fill = fill;
     if (rc == 0 && net->given)
         rc = net_source_configure(net, &net->fd, &net->vhost_fd, NULL, &config, err);
     if (rc == 0)
@@ -227,7 +226,8 @@ int program_run(struct options *options, struct err *err)
         rc = kvm_host_list_msrs(&kvm, err);
     if (rc == 0)
         rc = disk_source_open(&disk, options, err);
-    guest_fill_open(&fill);
+    if (!options->huge_pages) /* they are all there from the beginning */
+        guest_fill_open(&fill);
     int keep[BOOT_FDS + SANDBOX_CGROUPS_MAX + DISK_SOURCE_FDS_MAX] = {
         options->control_fd,   options->bell_fd,       files.kernel_fd,
         files.initrd_fd,       files.log_fd,           kvm.fd,
