@@ -307,13 +307,28 @@ static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_
     return clone_request(clone, slot, wake, wake_flags);
 }
 
-static int ops_freeze(void *context, struct slot *slot)
+static int ops_pause(void *context, struct slot *slot)
 {
     struct clone *clone = slot->vm;
 
     (void)context;
+    return link_freeze(&clone->link);
+}
+
+static void ops_resume(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+
+    (void)context;
+    link_thaw(&clone->link);
+}
+
+static int ops_freeze(void *context, struct slot *slot)
+{
+    const struct clone *clone = slot->vm;
+
     /* Its passt has ports of the host, which the next lease may ask for. */
-    return clone->net.passt ? -EBUSY : link_freeze(&clone->link);
+    return clone->net.passt ? -EBUSY : ops_pause(context, slot);
 }
 
 static void ops_kill(void *context, struct slot *slot)
@@ -378,6 +393,8 @@ const struct vm_ops clone_ops = {
     .clone = ops_clone,
     .wake = ops_wake,
     .go = ops_go,
+    .pause = ops_pause,
+    .resume = ops_resume,
     .freeze = ops_freeze,
     .kill = ops_kill,
     .trial = ops_trial,

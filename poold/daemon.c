@@ -229,12 +229,13 @@ static void env_init(struct daemon *daemon)
         .metrics = &daemon->metrics,
         .refill_max = cpu_count,
         .demand_max = 2 * cpu_count,
-        .readying_max = cpu_count,
+        .going_max = cpu_count,
         .dying_max = DYING_MAX,
         .frozen_bytes_max = host_bytes / 4,
     };
     list_init(&daemon->env.kill_queue);
     list_init(&daemon->env.held);
+    list_init(&daemon->env.readying);
 }
 
 static void loop_init(struct daemon *daemon)

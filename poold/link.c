@@ -122,6 +122,11 @@ int link_freeze(struct link *link)
     return signal_send(link, SIGSTOP);
 }
 
+void link_thaw(struct link *link)
+{
+    signal_send(link, SIGCONT);
+}
+
 void link_kill(struct link *link)
 {
     signal_send(link, SIGKILL);

@@ -54,6 +54,8 @@ void link_close(struct link *link);
 
 /* SIGSTOP through the pidfd. 0 or -errno; -ESRCH when there is none yet. */
 int link_freeze(struct link *link);
+/* SIGCONT through the pidfd. */
+void link_thaw(struct link *link);
 
 /* SIGKILL through the pidfd, if it is there. */
 void link_kill(struct link *link);

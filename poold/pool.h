@@ -12,7 +12,8 @@
  *      waits for 10 ms without an acquire while the stock is half full, and backs off when it
  *      fails.
  *      VMs that are restored for acquires first all give their answers; what their kernels do to
- *      get READY, which takes far longer, comes after, readying_max at a time, in order.
+ *      get READY, which takes far longer, comes after, going_max at a time, in order. Those that
+ *      are at it when an acquire finds nothing parked are paused until it has its answer.
  *   3. Parked VMs beyond `min` and shells beyond `shells` are stopped after surplus_ns.
  *   4. A VM that fails in any way is discarded and counted. The acquire that it was meant for is
  *      tried again with another, ACQUIRE_ATTEMPTS times in all, at the head of the queue.
@@ -56,6 +57,9 @@ struct vm_ops {
     int (*wake)(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags);
     /* Lets a VM go on that was woken with DOORBELL_FLAG_HOLD. 0 or -errno. */
     int (*go)(void *context, struct slot *slot);
+    /* Stops it where it is, until resume or its kill. 0 or -errno: it goes on. */
+    int (*pause)(void *context, struct slot *slot);
+    void (*resume)(void *context, struct slot *slot);
     /* Stops it where it is: it runs no more until its kill. 0, or -errno: it can't be or must not,
      * and is killed now. */
     int (*freeze)(void *context, struct slot *slot);
@@ -88,15 +92,16 @@ struct pool_env {
     struct metrics *metrics;
     uint32_t refill_max;       /* VMs being prepared at a time, all pools */
     uint32_t demand_max;       /* VMs on their way to AWAKE for acquires at a time, all pools */
-    uint32_t readying_max;     /* VMs for acquires between their answer and READY at a time */
+    uint32_t going_max;        /* VMs for acquires told to go on to READY at a time */
     uint32_t dying_max;        /* VMs whose kill has been sent at a time */
     uint64_t frozen_bytes_max; /* guest memory of frozen VMs */
 
-    uint32_t refilling, demanded, readying, waking, dying; /* now */
-    uint32_t frozen;       /* VMs in the kill queue that run no more */
-    uint64_t frozen_bytes; /* their guest memory */
-    uint64_t acquired_ns;  /* when the last acquire was asked for */
-    struct list held;      /* slots that answered and wait for their turn to get READY */
+    uint32_t refilling, demanded, going, waking, dying; /* now */
+    uint32_t frozen;                                    /* VMs in the kill queue that run no more */
+    uint64_t frozen_bytes;                              /* their guest memory */
+    uint64_t acquired_ns;                               /* when the last acquire was asked for */
+    struct list held;     /* slots that answered and wait for their turn to get READY */
+    struct list readying; /* slots whose guests are getting READY, for acquires or not */
     struct list kill_queue;
     bool stopping; /* shutdown: nothing new */
 };

@@ -14,7 +14,7 @@ struct slot *pool_slot_create(struct pool *pool, bool trial)
     if (!slot)
         return NULL;
     list_init(&slot->kill_node);
-    list_init(&slot->held_node);
+    list_init(&slot->ready_node);
     slot->pool = pool;
     slot->state = SLOT_PREPARING;
     slot->trial = trial;
@@ -65,23 +65,72 @@ static void demand_end(struct slot *slot)
 /* ---- Between answer and READY ---- */
 
 /* A steady stream of new acquires must not hold back those that have answered for longer. */
-#define HELD_NS_MAX (50 * NS_PER_MS)
+#define HELD_NS_MAX (200 * NS_PER_MS)
+
+/* Whether others' answers still come before what this VM's guest has left to do. */
+static bool must_wait(const struct slot *slot, uint64_t now)
+{
+    return slot->pool->env->demanded > 0 && now - slot->awake_ns < HELD_NS_MAX;
+}
+
+static void ready_expect(struct slot *slot, uint64_t now)
+{
+    struct pool_env *env = slot->pool->env;
+
+    list_remove(&slot->ready_node);
+    list_append(&env->readying, &slot->ready_node);
+    slot->phase = SLOT_PHASE_READY;
+    pool_slot_deadline(slot, now + env->timeouts.ready_ns);
+}
+
+/* An acquire waits for an answer: whoever is past its own makes room. */
+static void readying_pause(struct pool_env *env)
+{
+    LIST_FOR_EACH(at, &env->readying)
+    {
+        struct slot *slot = list_entry(at, struct slot, ready_node);
+
+        if (!slot->paused && must_wait(slot, pool_now(slot->pool)))
+            slot->paused = env->ops->pause(env->context, slot) == 0;
+    }
+}
+
+static void slot_resume(struct slot *slot)
+{
+    if (slot->paused)
+        slot->pool->env->ops->resume(slot->pool->env->context, slot);
+    slot->paused = false;
+}
+
+static void readying_resume(struct pool_env *env)
+{
+    LIST_FOR_EACH(at, &env->readying)
+    {
+        struct slot *slot = list_entry(at, struct slot, ready_node);
+
+        if (!slot->paused)
+            continue;
+        if (must_wait(slot, pool_now(slot->pool)))
+            env->ops->arm(env->context, slot->awake_ns + HELD_NS_MAX);
+        else
+            slot_resume(slot);
+    }
+}
 
 void pool_held_release(struct pool_env *env)
 {
-    while (!list_empty(&env->held) && env->readying < env->readying_max) {
-        struct slot *slot = list_entry(env->held.next, struct slot, held_node);
+    readying_resume(env);
+    while (!list_empty(&env->held) && env->going < env->going_max) {
+        struct slot *slot = list_entry(env->held.next, struct slot, ready_node);
         uint64_t now = pool_now(slot->pool);
 
-        if (env->demanded > 0 && now - slot->awake_ns < HELD_NS_MAX) {
+        if (must_wait(slot, now)) {
             env->ops->arm(env->context, slot->awake_ns + HELD_NS_MAX);
             return;
         }
-        list_remove(&slot->held_node);
-        slot->phase = SLOT_PHASE_READY;
-        slot->readying = true;
-        env->readying++;
-        pool_slot_deadline(slot, now + env->timeouts.ready_ns);
+        slot->going = true;
+        env->going++;
+        ready_expect(slot, now);
         if (env->ops->go(env->context, slot) < 0)
             pool_slot_fail(slot, FAILURE_CRASHED, "its bell does not take a message");
     }
@@ -90,10 +139,11 @@ void pool_held_release(struct pool_env *env)
 /* It is READY, or never will be. */
 static void readying_end(struct slot *slot)
 {
-    list_remove(&slot->held_node);
-    if (slot->readying) {
-        slot->readying = false;
-        slot->pool->env->readying--;
+    list_remove(&slot->ready_node);
+    slot->paused = false;
+    if (slot->going) {
+        slot->going = false;
+        slot->pool->env->going--;
     }
 }
 
@@ -153,6 +203,7 @@ static void restore_begin(struct slot *slot, struct acquire *acquire, uint64_t p
         slot->demanded = true;
         env->demanded++;
         pool_slot_move(slot, SLOT_WAKING);
+        readying_pause(env);
     } else if (slot->state != SLOT_PREPARING) {
         pool_slot_move(slot, SLOT_PREPARING);
     }
@@ -276,14 +327,13 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
         histogram_add(&metrics->awake, t->awake_ns);
     }
     if (!slot->demanded) {
-        slot->phase = SLOT_PHASE_READY;
-        pool_slot_deadline(slot, now + slot->pool->env->timeouts.ready_ns);
+        ready_expect(slot, now);
         return;
     }
     demand_end(slot);
     slot->phase = SLOT_PHASE_HELD;
     pool_slot_deadline(slot, 0);
-    list_append(&slot->pool->env->held, &slot->held_node);
+    list_append(&slot->pool->env->held, &slot->ready_node);
     pool_serve(slot->pool); /* the next ones first: their answers are what this one waits for */
     pool_held_release(slot->pool->env);
     pool_schedule(slot->pool);
@@ -298,6 +348,7 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status)
         slot->phase = SLOT_PHASE_READY;
     if (!slot_expects(slot, SLOT_PHASE_READY, "READY"))
         return;
+    slot_resume(slot); /* its word was on the way when it was paused */
     readying_end(slot);
     if (ready_status) {
         snprintf(detail, sizeof detail, "the guest could not make itself unique (status 0x%x)",

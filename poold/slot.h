@@ -86,11 +86,12 @@ struct slot {
     struct pool *pool;
     enum slot_state state;
     enum slot_phase phase;
-    enum tier tier;        /* WAKING, LEASED: what it was served from */
-    bool demanded;         /* WAKING, not yet AWAKE, not from PARKED: counts in pool_env.demanded */
-    bool trial;            /* made to record the working set; nobody gets it */
-    struct list held_node; /* SLOT_PHASE_HELD: in pool_env.held */
-    bool readying;         /* told to go on, not READY yet: counts in pool_env.readying */
+    enum tier tier; /* WAKING, LEASED: what it was served from */
+    bool demanded;  /* WAKING, not yet AWAKE, not from PARKED: counts in pool_env.demanded */
+    bool trial;     /* made to record the working set; nobody gets it */
+    struct list ready_node; /* SLOT_PHASE_HELD: in pool_env.held; _READY: in pool_env.readying */
+    bool going;            /* was HELD and told to go on, not READY yet: counts in pool_env.going */
+    bool paused;           /* SLOT_PHASE_READY: stopped while acquires wait for answers */
     bool kill_sent;        /* STOPPING: SIGKILL is on its way, the VM counts as dying */
     bool frozen;           /* STOPPING, no kill sent: it runs no more, its kill can wait */
     uint64_t stopped_ns;   /* STOPPING since */

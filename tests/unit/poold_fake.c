@@ -38,6 +38,24 @@ static int op_wake(void *context, struct slot *slot, enum doorbell_op op, uint32
     return 0;
 }
 
+static int op_pause(void *context, struct slot *slot)
+{
+    struct fake_vm *vm = slot->vm;
+
+    ck_assert(!vm->paused && !vm->frozen && !vm->killed);
+    vm->paused = !((struct fake_host *)context)->freeze_fails;
+    return vm->paused ? 0 : -ESRCH;
+}
+
+static void op_resume(void *context, struct slot *slot)
+{
+    struct fake_vm *vm = slot->vm;
+
+    (void)context;
+    ck_assert(vm->paused && !vm->frozen && !vm->killed);
+    vm->paused = false;
+}
+
 static int op_freeze(void *context, struct slot *slot)
 {
     struct fake_vm *vm = slot->vm;
@@ -101,6 +119,8 @@ static const struct vm_ops fake_ops = {
     .clone = op_clone,
     .wake = op_wake,
     .go = op_go,
+    .pause = op_pause,
+    .resume = op_resume,
     .freeze = op_freeze,
     .kill = op_kill,
     .trial = op_trial,
@@ -126,11 +146,12 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
         .metrics = &host->metrics,
         .refill_max = 2,
         .demand_max = 4,
-        .readying_max = 2,
+        .going_max = 2,
         .dying_max = 3,
     };
     list_init(&host->env.kill_queue);
     list_init(&host->env.held);
+    list_init(&host->env.readying);
     pool_init(&host->pool, &host->env, "test");
     host->pool.vm_bytes = FAKE_VM_BYTES;
     pool_set_limits(&host->pool, min, max, shells);

@@ -12,7 +12,7 @@
 
 struct fake_vm {
     struct slot *slot; /* NULL: gone */
-    bool woken, frozen, killed;
+    bool woken, paused, frozen, killed;
     bool on_trial; /* READY as a trial VM */
     enum doorbell_op op;
     uint32_t flags;

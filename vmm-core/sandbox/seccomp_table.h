@@ -116,7 +116,7 @@ static const struct seccomp_entry seccomp_vcpu[] = {
     ANY(clock_gettime, "durations, where the vDSO has to fall back to the kernel"),
     ANY(rt_sigreturn, "return from the kick signal's handler; not in e2e: it takes several vCPUs"),
     ANY(rt_sigprocmask, "pthread_kill and a thread's end; not in e2e: it takes several vCPUs"),
-    ANY(restart_syscall, "a wait goes on after SIGSTOP and SIGCONT; not in e2e: poold sends none"),
+    ANY(restart_syscall, "a timed wait goes on after a pause; not in e2e: no VM is paused in one"),
     ANY(close, "fds that came with a message on the bell; not in e2e: poold sends none"),
     IF_EQ(tgkill, 0, SECCOMP_OWN_PID,
           "kick another vCPU out of KVM_RUN; abort(); not in e2e: it takes several vCPUs"),
