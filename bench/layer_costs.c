@@ -50,6 +50,13 @@ static uint64_t ioctls_time(void)
     return now_ns() - start_ns;
 }
 
+static int namespaces_enter(struct sandbox_status *status, struct err *err)
+{
+    int rc = sandbox_pid_namespace_enter(status, err);
+
+    return rc > 0 ? sandbox_namespaces_enter(status, err) : rc;
+}
+
 static int layer_run(enum layer_cost layer, int dir_fd, struct sandbox_status *status,
                      struct err *err)
 {
@@ -63,7 +70,7 @@ static int layer_run(enum layer_cost layer, int dir_fd, struct sandbox_status *s
     case LAYER_COST_CLOSE_FDS:
         return sandbox_close_fds(&dir_fd, dir_fd >= 0, err);
     case LAYER_COST_NAMESPACES:
-        return sandbox_namespaces_enter(status, err);
+        return namespaces_enter(status, err);
     case LAYER_COST_EMPTY_ROOT:
         return status->layers & CONTROL_LAYER_NAMESPACES ? sandbox_root_empty(err) : 0;
     case LAYER_COST_LIMITS:

@@ -35,6 +35,7 @@ struct report {
     struct sandbox_status status;
     char error[ERR_MSG_BYTES];
     pid_t pid, ppid;
+    pid_t worker_pid; /* which process the work meanwhile was done in */
     int open_errno, create_errno, root_errno, tcp_errno, abstract_errno, kill_errno;
     int socket_errno, outside_errno;
     unsigned root_entries;
@@ -56,6 +57,7 @@ struct jail_config {
     struct sandbox_config layers;
     bool as_nobody; /* drop to an unprivileged user first */
     bool as_vm;     /* sandbox_enter_vm too */
+    bool work;      /* something is done meanwhile */
     uint32_t uid;   /* of the VM */
 };
 
@@ -125,17 +127,29 @@ static void attempts_make(struct report *report, const struct jail *jail, pid_t 
     getrlimit(RLIMIT_FSIZE, &report->file);
 }
 
+static int work(void *context, struct err *err)
+{
+    struct report *report = context;
+
+    (void)err;
+    usleep(20000); /* the layers are all there by then */
+    report->worker_pid = getpid();
+    return 0;
+}
+
 static int jail_enter(const struct jail_config *config, const struct jail *jail, const int *keep,
                       unsigned keep_count, struct err *err)
 {
     struct sandbox_vm vm = { .uid = config->uid, .gid = config->uid, .socket_dir_fd = -1 };
+    const struct sandbox_meanwhile meanwhile = { work, jail->report };
     int r;
 
     if (config->as_nobody &&
         (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
          setresuid(NOBODY, NOBODY, NOBODY) < 0 || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0))
         return err_set_errno(err, errno, "becoming nobody");
-    r = sandbox_enter(&config->layers, keep, keep_count, &jail->report->status, err);
+    r = sandbox_enter(&config->layers, keep, keep_count, config->work ? &meanwhile : NULL,
+                      &jail->report->status, err);
     if (r < 0 || !config->as_vm)
         return r;
     vm.socket_dir_fd = keep[2];
@@ -430,6 +444,53 @@ START_TEST(all_layers_as_user)
 }
 END_TEST
 
+START_TEST(work_is_done_meanwhile)
+{
+    const struct jail_config config = {
+        .layers = SANDBOX_CONFIG_ALL, .as_vm = true, .work = true, .uid = VM_UID
+    };
+    struct jail jail;
+    pid_t pid;
+
+    if (geteuid() != 0) {
+        printf("# skipped: needs root\n");
+        return;
+    }
+    jail_start(&jail, &config);
+    pid = jail_inner_pid(&jail);
+    ck_assert_int_eq(jail.report->worker_pid, jail.report->pid);
+    reach_expect_none(jail.report);
+    capabilities_expect_none(pid);
+    status_expect(pid, "Threads", "1");
+    jail_end(&jail);
+}
+END_TEST
+
+static int work_in_vain(void *context, struct err *err)
+{
+    (void)context;
+    return err_set(err, ENODEV, "there is no such machine");
+}
+
+START_TEST(work_that_fails_is_told)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        const struct sandbox_config layers = SANDBOX_CONFIG_ALL;
+        const struct sandbox_meanwhile meanwhile = { work_in_vain, NULL };
+        struct sandbox_status sandbox = { 0 };
+        struct err err = { 0 };
+        int r = sandbox_enter(&layers, NULL, 0, &meanwhile, &sandbox, &err);
+
+        _exit(r == -ENODEV && strcmp(err.msg, "there is no such machine") == 0 ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 /* Landlock has to hold without the others: nothing else keeps these attempts from succeeding. */
 START_TEST(landlock_alone)
 {
@@ -530,6 +591,8 @@ int main(void)
     tcase_add_test(tests, all_layers_as_root);
     tcase_add_test(tests, template_as_root);
     tcase_add_test(tests, all_layers_as_user);
+    tcase_add_test(tests, work_is_done_meanwhile);
+    tcase_add_test(tests, work_that_fails_is_told);
     tcase_add_test(tests, landlock_alone);
     tcase_add_test(tests, no_layers);
     tcase_add_test(tests, death_of_the_outer_process);

@@ -27,8 +27,9 @@
 #define CONFIG_CREATE 6u                  /* FSCONFIG_CMD_CREATE */
 #define MOUNT_ATTRS 0x0000000eu           /* MOUNT_ATTR_NOSUID | NODEV | NOEXEC */
 
-static const int namespace_flags =
-    CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWCGROUP;
+/* Beside the pid namespace, which is entered by a fork; these by the thread that asks for them. */
+static const int thread_flags =
+    CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
 static int file_write(const char *path, const char *text, struct err *err)
 {
@@ -55,19 +56,20 @@ static int id_maps_write(uid_t uid, gid_t gid, struct err *err)
     return file_write("/proc/self/gid_map", map, err);
 }
 
-/* 0: in the namespaces; 1: not allowed to, nothing changed; or -errno. */
-static int namespaces_unshare(struct sandbox_status *status, struct err *err)
+/* 0: the next child is in a new pid namespace, and the process has the right to the others; 1: not
+ * allowed to, nothing changed; or -errno. */
+static int pid_namespace_unshare(struct sandbox_status *status, struct err *err)
 {
     uid_t uid = geteuid();
     gid_t gid = getegid();
 
-    if (unshare(namespace_flags) == 0) {
+    if (unshare(CLONE_NEWPID) == 0) {
         /* Supplementary groups open files to a process that has no other right to them. */
         if (setgroups(0, NULL) < 0)
             return err_set_errno(err, errno, "dropping supplementary groups");
         return 0;
     }
-    if (unshare(CLONE_NEWUSER | namespace_flags) == 0)
+    if (unshare(CLONE_NEWUSER | CLONE_NEWPID) == 0)
         return id_maps_write(uid, gid, err);
     sandbox_lacks(status, "namespaces are not available (%s)", strerror(errno));
     return 1;
@@ -103,11 +105,11 @@ static void die_with_parent(int parent_pidfd)
         _exit(EXIT_FAILURE);
 }
 
-int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err)
+int sandbox_pid_namespace_enter(struct sandbox_status *status, struct err *err)
 {
     _cleanup_close_ int self = -1;
     pid_t inner;
-    int r = namespaces_unshare(status, err);
+    int r = pid_namespace_unshare(status, err);
 
     if (r != 0)
         return r < 0 ? r : 0;
@@ -120,7 +122,17 @@ int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err)
     if (inner > 0)
         outside_wait(inner);
     die_with_parent(self);
-    status->layers |= CONTROL_LAYER_NAMESPACES;
+    return 1;
+}
+
+int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err)
+{
+    if (unshare(thread_flags) == 0)
+        status->layers |= CONTROL_LAYER_NAMESPACES;
+    else if (errno == EPERM || errno == ENOSPC || errno == EINVAL)
+        sandbox_lacks(status, "namespaces are not available (%s)", strerror(errno));
+    else
+        return err_set_errno(err, errno, "entering namespaces");
     return 0;
 }
 

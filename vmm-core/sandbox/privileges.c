@@ -113,13 +113,17 @@ static int caps_set(const cap_value_t *keep, unsigned keep_count, struct err *er
 
 int sandbox_capabilities_reduce(struct err *err)
 {
-    /* Without CAP_SETPCAP (started by a user, outside a user namespace) the bounding set can't be
-     * emptied; no_new_privs keeps it from mattering, and there is nothing to drop. */
-    for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++) {
-        if (cap_get_bound(cap) > 0 && cap_drop_bound(cap) < 0 && errno != EPERM)
-            return err_set_errno(err, errno, "emptying the bounding set");
-    }
-    if (cap_reset_ambient() < 0)
+    cap_value_t cap = 0;
+
+    /* Not asked first which are set: 41 system calls instead of 165. */
+    while (cap_drop_bound(cap) == 0)
+        cap++;
+    /* EINVAL: that was the last one. EPERM: without CAP_SETPCAP (started by a user, outside a user
+     * namespace) it can't be emptied; no_new_privs keeps it from mattering, and there is nothing
+     * to drop. */
+    if (errno != EINVAL && errno != EPERM)
+        return err_set_errno(err, errno, "emptying the bounding set");
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return err_set_errno(err, errno, "emptying the ambient set");
     return caps_set(kept_caps, ARRAY_LEN(kept_caps), err);
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -92,13 +93,12 @@ static int landlock_enter(struct sandbox_status *status, struct err *err)
     return r;
 }
 
-int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
-                  struct sandbox_status *status, struct err *err)
+/* The layers that are a thread's own, and inherited by those that it starts. */
+static int thread_confine(const struct sandbox_config *config, bool pid_namespace,
+                          struct sandbox_status *status, struct err *err)
 {
-    int r = sandbox_close_fds(keep_fds, keep_count, err);
+    int r = pid_namespace ? namespaces_and_root(status, err) : 0;
 
-    if (r == 0 && config->namespaces)
-        r = namespaces_and_root(status, err);
     if (r == 0)
         r = sandbox_limits_set(err);
     if (r == 0 && config->landlock) {
@@ -109,6 +109,53 @@ int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsi
     if (r == 0 && config->capabilities)
         r = sandbox_capabilities_reduce(err);
     return r < 0 ? err_wrap(err, "entering the sandbox"), r : 0;
+}
+
+struct helper {
+    const struct sandbox_meanwhile *meanwhile;
+    struct err err;
+    int rc;
+};
+
+static void *helper_main(void *arg)
+{
+    struct helper *helper = arg;
+
+    helper->rc = helper->meanwhile->work(helper->meanwhile->context, &helper->err);
+    return NULL;
+}
+
+/* thread_confine() with the work beside it. */
+static int confine_meanwhile(const struct sandbox_config *config, bool pid_namespace,
+                             const struct sandbox_meanwhile *meanwhile,
+                             struct sandbox_status *status, struct err *err)
+{
+    struct helper helper = { .meanwhile = meanwhile };
+    pthread_t thread;
+    int r = pthread_create(&thread, NULL, helper_main, &helper);
+
+    if (r != 0)
+        return err_set_errno(err, r, "starting a thread");
+    r = thread_confine(config, pid_namespace, status, err);
+    pthread_join(thread, NULL);
+    if (r == 0 && helper.rc < 0)
+        *err = helper.err;
+    return r < 0 ? r : helper.rc;
+}
+
+int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
+                  const struct sandbox_meanwhile *meanwhile, struct sandbox_status *status,
+                  struct err *err)
+{
+    int r = sandbox_close_fds(keep_fds, keep_count, err);
+
+    if (r == 0 && config->namespaces)
+        r = sandbox_pid_namespace_enter(status, err);
+    if (r < 0)
+        return err_wrap(err, "entering the sandbox"), r;
+    if (meanwhile)
+        return confine_meanwhile(config, r > 0, meanwhile, status, err);
+    return thread_confine(config, r > 0, status, err);
 }
 
 static int cgroups_join(const struct sandbox_vm *vm, struct sandbox_status *status, struct err *err)

@@ -14,7 +14,7 @@
  * Invariants
  *   1. Everything that is opened by name is opened before sandbox_enter and kept as an fd. After
  *      it no path leads anywhere, but for the VM's own socket directory after sandbox_enter_vm.
- *   2. Both enter functions are called while the process has one thread.
+ *   2. Both enter functions are called while the process has one thread, and leave it so.
  *   3. A layer that the kernel or the caller's rights do not allow (namespaces, Landlock) is left
  *      out and named in status->lacking; status->layers says what is in force, never what was
  *      hoped for. Capabilities, no_new_privs, seccomp, an asked-for uid or cgroup that fail are
@@ -62,12 +62,21 @@ bool sandbox_config_option(struct sandbox_config *config, const char *argument);
 /* Writes one warning line to stderr for each layer that is switched off. */
 void sandbox_config_warn(const struct sandbox_config *config);
 
+/* Work on another thread, that opens nothing by name. 0 or -errno. */
+struct sandbox_meanwhile {
+    int (*work)(void *context, struct err *err);
+    void *context;
+};
+
 /* Once, at the start, with one thread: see above. Keeps open 0, 1, 2 and keep_fds (borrowed,
  * keep_count of them, any order). With namespaces in force this forks: the call returns in the
  * child, which is pid 1 of a new pid namespace and dies when its parent does; the parent stays
- * behind, waits and exits as the child did. 0 or -errno. */
+ * behind, waits and exits as the child did. `meanwhile` (NULL: nothing) is done in the process that
+ * is returned to, beside the layers after that fork, on a thread that none of them confines and that
+ * is gone on return: for what no guest has a say in. 0 or -errno, of either. */
 int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
-                  struct sandbox_status *status, struct err *err);
+                  const struct sandbox_meanwhile *meanwhile, struct sandbox_status *status,
+                  struct err *err);
 
 /* What one VM gets of its own. */
 struct sandbox_vm {

@@ -13,8 +13,13 @@ void sandbox_lacks(struct sandbox_status *status, const char *fmt, ...)
 /* Closes every fd above 2 that is not in keep_fds (at most 64 of them). */
 int sandbox_close_fds(const int *keep_fds, unsigned keep_count, struct err *err);
 
-/* Namespaces. Without the right to make them (0 is returned and status->lacking tells) nothing has
- * changed; else see sandbox_enter for the fork. */
+/* Forks into a new pid namespace, and into a new user namespace where only that allows it; see
+ * sandbox_enter for the fork. 1: the caller is pid 1 of it; 0: without the right to make it nothing
+ * has changed, and status->lacking tells; or -errno. */
+int sandbox_pid_namespace_enter(struct sandbox_status *status, struct err *err);
+
+/* The other namespaces, of the calling thread and those that it starts; after the pid namespace was
+ * entered. Not allowed to: 0 without CONTROL_LAYER_NAMESPACES, and status->lacking tells. */
 int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err);
 
 /* Makes an empty, read-only tmpfs the root and current directory, and lets go of every other mount.

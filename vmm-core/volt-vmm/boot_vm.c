@@ -22,6 +22,23 @@ struct boot_files {
     int kernel_fd, initrd_fd, log_fd, cpu_template_fd;
 };
 
+struct cpuid_list {
+    struct kvm_cpuid2 head;
+    struct kvm_cpuid_entry2 entry[VM_CPUID_MAX];
+};
+
+/* What is made while the process goes into its sandbox, and of what. */
+struct making {
+    const struct options *options;
+    struct kvm_host kvm;
+    struct boot_files files;
+    struct disk_source disk;
+    struct net_source net;
+    struct guest_fill fill; /* the device thread works on it */
+    struct machine machine;
+    struct cpuid_list supported; /* what KVM can give a guest */
+};
+
 static int open_file(const char *path, int flags, int *ret_fd, struct err *err)
 {
     if (!path)
@@ -66,20 +83,15 @@ static int set_xcr0(struct vm *vm, uint32_t index, uint64_t xcr0, struct err *er
     return 0;
 }
 
-static int set_cpuids(struct vm *vm, const struct options *options, int cpu_template_fd,
-                      struct err *err)
+static int set_cpuids(struct vm *vm, const struct cpuid_list *supported,
+                      const struct options *options, int cpu_template_fd, struct err *err)
 {
-    struct {
-        struct kvm_cpuid2 head;
-        struct kvm_cpuid_entry2 entry[VM_CPUID_MAX];
-    } supported, cpuid;
     struct cpuid_template cpu_template;
+    struct cpuid_list cpuid;
     int rc = 0;
 
     if (options->cpu_template)
         rc = read_cpu_template(cpu_template_fd, options->cpu_template, &cpu_template, err);
-    if (rc == 0)
-        rc = kvm_host_cpuid(vm->kvm, &supported.head, err);
     for (uint32_t i = 0; rc == 0 && i < vm->vcpu_count; i++) {
         const struct cpuid_request request = {
             .vcpu_index = i,
@@ -88,7 +100,7 @@ static int set_cpuids(struct vm *vm, const struct options *options, int cpu_temp
             .pmu = options->pmu,
             .template = options->cpu_template ? &cpu_template : NULL,
         };
-        cpuid = supported;
+        cpuid = *supported;
         rc = cpuid_filter(&cpuid.head, VM_CPUID_MAX, &request, err);
         if (rc == 0)
             rc = vm_set_cpuid(vm, i, cpuid.entry, cpuid.head.nent, err);
@@ -155,33 +167,41 @@ static int load_guest(struct vm *vm, const struct options *options, const struct
     return rc == 0 ? set_entry(vm, &entry, err) : rc;
 }
 
-static int build(struct machine *machine, const struct kvm_host *kvm, const struct options *options,
-                 struct boot_files *files, const struct disk_source *disk, struct net_source *net,
-                 struct guest_fill *fill, struct err *err)
+/* Makes VM and devices, and asks what CPUs it can have: KVM's part takes as long as the sandbox, and
+ * neither needs the other. */
+static int build(void *context, struct err *err)
 {
+    struct making *m = context;
+    const struct options *options = m->options;
     struct machine_config config = MACHINE_CONFIG_INIT;
     struct guest_mem mem;
 
     config.vm.vcpu_count = options->vcpu_count;
     config.vm.pit = options->pit;
     config.has_balloon = options->balloon;
-    config.console_log_fd = take_fd(&files->log_fd);
-    disk_source_configure(disk, &(int){ options->disk_delta_fd }, &config);
-    guest_fill_begin(fill);
+    config.console_log_fd = take_fd(&m->files.log_fd);
+    disk_source_configure(&m->disk, &(int){ options->disk_delta_fd }, &config);
+    guest_fill_begin(&m->fill);
     int rc = guest_mem_init(&mem, options->memory_bytes, err);
     if (rc == 0)
         rc = guest_mem_map_new(&mem, options->huge_pages, err);
-    mem.fill = fill;
-    if (rc == 0 && net->given)
-        rc = net_source_configure(net, &net->fd, &net->vhost_fd, NULL, &config, err);
+    mem.fill = &m->fill;
+    if (rc == 0 && m->net.given)
+        rc = net_source_configure(&m->net, &m->net.fd, &m->net.vhost_fd, NULL, &config, err);
     if (rc == 0)
-        rc = machine_create(machine, kvm, &mem, &config, err);
-    if (rc < 0) {
+        rc = machine_create(&m->machine, &m->kvm, &mem, &config, err);
+    if (rc < 0)
         guest_mem_fini(&mem);
-        return rc;
-    }
-    rc = set_cpuids(&machine->vm, options, files->cpu_template_fd, err);
-    return rc == 0 ? load_guest(&machine->vm, options, files, err) : rc;
+    return rc == 0 ? kvm_host_cpuid(&m->kvm, &m->supported.head, err) : rc;
+}
+
+/* What the guest finds at its first instruction. */
+static int fill(struct making *m, struct err *err)
+{
+    struct vm *vm = &m->machine.vm;
+    int rc = set_cpuids(vm, &m->supported, m->options, m->files.cpu_template_fd, err);
+
+    return rc == 0 ? load_guest(vm, m->options, &m->files, err) : rc;
 }
 
 /* Closes what the files were needed for; a started VM keeps none of them. */
@@ -193,69 +213,80 @@ static void close_files(struct boot_files *files)
     close_fd(&files->cpu_template_fd);
 }
 
-int program_run(struct options *options, struct err *err)
+static int open_all(struct making *m, struct err *err)
 {
-    static struct machine machine; /* large, and lives as long as the process */
-    static struct kvm_host kvm;
-    struct boot_files files = {
-        .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1, .cpu_template_fd = -1
-    };
-    static struct disk_source disk = DISK_SOURCE_INIT;
-    static struct guest_fill fill = GUEST_FILL_INIT; /* the device thread works on it */
-    struct net_source net;
-    struct sandbox_status status = { 0 };
+    int rc = net_source_parse(m->options->net, &m->net, err);
+
+    if (rc == 0)
+        rc = open_files(m->options, &m->files, err);
+    if (rc == 0)
+        rc = vm_serve_prepare(err);
+    if (rc == 0)
+        rc = kvm_host_open(&m->kvm, err);
+    if (rc == 0)
+        rc = kvm_host_list_msrs(&m->kvm, err);
+    if (rc == 0)
+        rc = disk_source_open(&m->disk, m->options, err);
+    if (!m->options->huge_pages) /* they are all there from the beginning */
+        guest_fill_open(&m->fill);
+    return rc;
+}
+
+/* Into the sandbox, with build() beside it. */
+static int enter(struct making *m, struct sandbox_status *status, struct err *err)
+{
+    const struct options *options = m->options;
     struct sandbox_vm jail = { .uid = options->uid,
                                .gid = options->uid,
                                .cgroup_count = options->cgroup_fds,
                                .socket_dir_fd = -1,
-                               .file_bytes = GUEST_RAM_BYTES_MAX };
+                               .file_bytes =
+                                   MAX_OF(GUEST_RAM_BYTES_MAX, disk_source_file_bytes(&m->disk)) };
+    int keep[BOOT_FDS + SANDBOX_CGROUPS_MAX + DISK_SOURCE_FDS_MAX] = {
+        options->control_fd, options->bell_fd, m->files.kernel_fd,       m->files.initrd_fd,
+        m->files.log_fd,     m->kvm.fd,        m->files.cpu_template_fd, options->disk_delta_fd,
+        m->net.fd,           m->net.vhost_fd,  m->fill.device_fd
+    };
+    unsigned keep_count = BOOT_FDS;
+
+    for (unsigned i = 0; i < options->cgroup_fds; i++)
+        keep[keep_count++] = jail.cgroup_fds[i] = options->cgroup_fd + (int)i;
+    keep_count += disk_source_fds(&m->disk, keep + keep_count);
+    int rc = sandbox_enter(&options->sandbox, keep, keep_count,
+                           &(struct sandbox_meanwhile){ build, m }, status, err);
+    if (rc == 0)
+        rc = sandbox_enter_vm(&options->sandbox, &jail, status, err);
+    for (unsigned i = 0; i < options->cgroup_fds; i++)
+        close(jail.cgroup_fds[i]);
+    return rc;
+}
+
+int program_run(struct options *options, struct err *err)
+{
+    /* Large, and lives as long as the process. */
+    static struct making making = {
+        .files = { .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1, .cpu_template_fd = -1 },
+        .disk = DISK_SOURCE_INIT,
+        .fill = GUEST_FILL_INIT,
+    };
+    struct sandbox_status status = { 0 };
     uint64_t start_ns = now_ns();
 
     if (!options->kernel || options->control_fd < 0 || options->bell_fd < 0) {
         err_set(err, EINVAL, "run needs --kernel, --control-fd and --bell-fd");
         return EXIT_BAD_USAGE;
     }
-    int rc = net_source_parse(options->net, &net, err);
-    if (rc == 0)
-        rc = open_files(options, &files, err);
-    if (rc == 0)
-        rc = vm_serve_prepare(err);
-    if (rc == 0)
-        rc = kvm_host_open(&kvm, err);
-    if (rc == 0)
-        rc = kvm_host_list_msrs(&kvm, err);
-    if (rc == 0)
-        rc = disk_source_open(&disk, options, err);
-    if (!options->huge_pages) /* they are all there from the beginning */
-        guest_fill_open(&fill);
-    int keep[BOOT_FDS + SANDBOX_CGROUPS_MAX + DISK_SOURCE_FDS_MAX] = {
-        options->control_fd,   options->bell_fd,       files.kernel_fd,
-        files.initrd_fd,       files.log_fd,           kvm.fd,
-        files.cpu_template_fd, options->disk_delta_fd, net.fd,
-        net.vhost_fd,          fill.device_fd
-    };
-    unsigned keep_count = BOOT_FDS;
-    for (unsigned i = 0; i < options->cgroup_fds; i++)
-        keep[keep_count++] = jail.cgroup_fds[i] = options->cgroup_fd + (int)i;
-    keep_count += disk_source_fds(&disk, keep + keep_count);
-    jail.file_bytes = MAX_OF(jail.file_bytes, disk_source_file_bytes(&disk));
-    if (rc == 0)
-        rc = sandbox_enter(&options->sandbox, keep, keep_count, &status, err);
-    if (rc == 0)
-        rc = sandbox_enter_vm(&options->sandbox, &jail, &status, err);
-    for (unsigned i = 0; i < options->cgroup_fds; i++)
-        close(jail.cgroup_fds[i]);
-    if (rc == 0)
-        rc = build(&machine, &kvm, options, &files, &disk, &net, &fill, err);
-    if (rc == 0)
-        status.layers |= CONTROL_LAYER_CPUID;
-    close_files(&files);
+    making.options = options;
+    if (open_all(&making, err) < 0 || enter(&making, &status, err) < 0)
+        return EXIT_SOFTWARE;
+    making.machine.vm.created_ns = start_ns;
+    /* Said in HELLO, which comes after it has become true. */
+    status.layers |= CONTROL_LAYER_CPUID;
+    int rc = vm_serve_start(&making.machine, options->control_fd, options->bell_fd, options,
+                            &status, NULL, NULL, err);
     if (rc < 0)
         return EXIT_SOFTWARE;
-    machine.vm.created_ns = start_ns;
-    rc = vm_serve_start(&machine, options->control_fd, options->bell_fd, options, &status, NULL,
-                        NULL, err);
-    if (rc < 0)
-        return EXIT_SOFTWARE;
-    vm_serve_run(&machine, 0, err);
+    rc = fill(&making, err);
+    close_files(&making.files);
+    vm_serve_run(&making.machine, rc, err);
 }

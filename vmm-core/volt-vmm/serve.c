@@ -71,7 +71,8 @@ static void *device_thread_main(void *arg)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "%s", err.msg);
     pthread_barrier_wait(&self->met);
     /* The guest runs by now, and waits where it gets ahead of this. */
-    if (vm->mem.fill && guest_fill_run(vm->mem.fill, &err) < 0)
+    if (vm->mem.fill && atomic_load(&vm->end_reason) == EXIT_REASON_NONE &&
+        guest_fill_run(vm->mem.fill, &err) < 0)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "%s", err.msg);
     enum control_exit_reason reason = vm_loop_run(vm);
     server_exited(&self->server, reason);

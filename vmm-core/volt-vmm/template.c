@@ -334,7 +334,7 @@ static int template_prepare(struct template *t, struct options *options, const i
     keep[kept++] = t->source.memory_fd;
     kept += disk_source_fds(&t->disk, keep + kept);
     t->status.layers |= CONTROL_LAYER_CPUID; /* what the filter made at boot, checked above */
-    return sandbox_enter(&options->sandbox, keep, kept, &t->status, err);
+    return sandbox_enter(&options->sandbox, keep, kept, NULL, &t->status, err);
 }
 
 int program_template(struct options *options, struct err *err)
