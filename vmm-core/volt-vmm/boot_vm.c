@@ -263,12 +263,7 @@ static int enter(struct making *m, struct sandbox_status *status, struct err *er
 
 int program_run(struct options *options, struct err *err)
 {
-    /* Large, and lives as long as the process. */
-    static struct making making = {
-        .files = { .kernel_fd = -1, .initrd_fd = -1, .log_fd = -1, .cpu_template_fd = -1 },
-        .disk = DISK_SOURCE_INIT,
-        .fill = GUEST_FILL_INIT,
-    };
+    static struct making making; /* large, and lives as long as the process */
     struct sandbox_status status = { 0 };
     uint64_t start_ns = now_ns();
 
@@ -277,6 +272,9 @@ int program_run(struct options *options, struct err *err)
         return EXIT_BAD_USAGE;
     }
     making.options = options;
+    making.files = (struct boot_files){ -1, -1, -1, -1 };
+    making.disk = (struct disk_source)DISK_SOURCE_INIT;
+    making.fill = (struct guest_fill)GUEST_FILL_INIT;
     if (open_all(&making, err) < 0 || enter(&making, &status, err) < 0)
         return EXIT_SOFTWARE;
     making.machine.vm.created_ns = start_ns;

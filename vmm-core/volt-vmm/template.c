@@ -307,6 +307,8 @@ static int template_prepare(struct template *t, struct options *options, const i
     int keep[8 + DISK_SOURCE_FDS_MAX];
     unsigned kept = 0;
 
+    t->signal_fd = -1;
+    t->disk = (struct disk_source)DISK_SOURCE_INIT;
     t->source = (struct clone_source){ .kvm = &t->kvm,
                                        .options = options,
                                        .image = &t->image,
@@ -339,7 +341,7 @@ static int template_prepare(struct template *t, struct options *options, const i
 
 int program_template(struct options *options, struct err *err)
 {
-    static struct template t = { .signal_fd = -1, .disk = DISK_SOURCE_INIT };
+    static struct template t;
     uint64_t start_ns = now_ns();
 
     if (options->control_fd < 0 || options->snapshot_fd < 0) {
@@ -366,7 +368,7 @@ int program_template(struct options *options, struct err *err)
 
 int program_restore(struct options *options, struct err *err)
 {
-    static struct template t = { .signal_fd = -1, .disk = DISK_SOURCE_INIT };
+    static struct template t;
     uint64_t start_ns = now_ns();
     struct control_msg msg = { .type = CONTROL_CLONE };
     int fds[5] = { options->control_fd, options->bell_fd };
