@@ -105,6 +105,51 @@ START_TEST(park_that_nobody_allowed_is_ignored)
 }
 END_TEST
 
+START_TEST(a_leased_guest_rests_where_its_kernel_is_emulated)
+{
+    harness_create(&h, "park");
+    harness_start_parked(&h);
+    harness_wake(&h, DOORBELL_OP_LEASE, 0);
+    struct control_msg awake = harness_expect(&h, CONTROL_AWAKE);
+    while (atomic_load(&h.machine.vm.doorbell.ignored) == 0)
+        usleep(100);
+    if (h.kvm.software_only)
+        ck_assert_uint_ge(now_ns() - awake.u.progress.at_ns, 10 * NS_PER_MS);
+}
+END_TEST
+
+static void *want_the_guest(void *vm)
+{
+    usleep(10000);
+    vm_irq_pulse(vm, UART_GSI);
+    return NULL;
+}
+
+START_TEST(a_rest_ends_when_the_guest_is_wanted)
+{
+    const unsigned too_long_ms = HARNESS_TIMEOUT_MS / 2;
+    struct vm *vm = &h.machine.vm;
+    uint64_t start_ns;
+    pthread_t other;
+
+    harness_create(&h, "park");
+    start_ns = now_ns();
+    vm_rest_begin(vm);
+    vm_rest(vm, 20);
+    ck_assert_uint_ge(now_ns() - start_ns, 20 * NS_PER_MS);
+
+    start_ns = now_ns();
+    vm_rest_begin(vm);
+    vm_irq_pulse(vm, UART_GSI); /* just before it rests */
+    vm_rest(vm, too_long_ms);
+    vm_rest_begin(vm);
+    ck_assert_int_eq(pthread_create(&other, NULL, want_the_guest, vm), 0);
+    vm_rest(vm, too_long_ms);
+    pthread_join(other, NULL);
+    ck_assert_uint_lt(now_ns() - start_ns, too_long_ms * NS_PER_MS);
+}
+END_TEST
+
 START_TEST(wrong_answer_ends_the_vm)
 {
     harness_create(&h, "wrong");
@@ -260,6 +305,8 @@ int main(void)
     tcase_add_test(tc, triple_fault_ends_the_vm_with_its_reason);
     tcase_add_test(tc, park_wake_answer_and_again);
     tcase_add_test(tc, park_that_nobody_allowed_is_ignored);
+    tcase_add_test(tc, a_leased_guest_rests_where_its_kernel_is_emulated);
+    tcase_add_test(tc, a_rest_ends_when_the_guest_is_wanted);
     tcase_add_test(tc, wrong_answer_ends_the_vm);
     tcase_add_test(tc, park_in_place_of_the_answer_ends_the_vm);
     tcase_add_test(tc, doorbell_flood_costs_only_its_own_time);

@@ -8,16 +8,15 @@
  *   2. Anything else out of place is counted and ignored: a guest that rings a million times a
  *      second costs its own vCPU time and nothing more.
  */
-#include <poll.h>
 #include <string.h>
 
 #include "base/util.h"
 #include "boot/boot.h"
 #include "machine/vm.h"
 
-/* Long enough for poold to answer its client and for that to wake up, which takes 0.1 ms; nothing
- * beside what an emulated guest kernel takes for its next step. */
-#define LEASE_PAUSE_MS 1
+/* A leased guest that nobody has asked for anything yet: long enough for many acquires at once to
+ * be answered on a few CPUs, or for a lease that ends at once to be over. */
+#define LEASE_REST_MS 10
 
 bool doorbell_claims(uint16_t port)
 {
@@ -88,6 +87,31 @@ void doorbell_wake(struct vm *vm, const struct control_msg *wake)
         announce_generation(vm, fresh.generation_id);
 }
 
+/* Whether somebody has just got this VM (the word is the answer to a LEASE, or the READY after a
+ * restore for an acquire), and its kernel is emulated: it has milliseconds of work now. Whoever
+ * waits for that word, or for another VM's, gets the CPU first: it would else wait for the
+ * scheduler's next tick. */
+static bool rests_after(const struct vm *vm, enum control_type word)
+{
+    bool leased =
+        vm->doorbell.op == DOORBELL_OP_LEASE ? word == CONTROL_AWAKE : word == CONTROL_READY;
+
+    return vm->kvm->software_only && leased && !(vm->doorbell.flags & DOORBELL_FLAG_PARK_AGAIN);
+}
+
+static void report_and_rest(struct vm *vm, enum control_type word, uint64_t at_ns, uint64_t load_ns,
+                            uint64_t run_ns)
+{
+    bool rests = rests_after(vm, word);
+
+    if (rests)
+        vm_rest_begin(vm); /* before it is told: what comes of it ends the rest */
+    doorbell_report(vm, word, at_ns, load_ns, run_ns);
+    vm_introduce(vm);
+    if (rests)
+        vm_rest(vm, LEASE_REST_MS);
+}
+
 /* The clock of every restore figure stops here. */
 static enum doorbell_result ring_awake(struct vcpu *vcpu, uint32_t value)
 {
@@ -103,13 +127,8 @@ static enum doorbell_result ring_awake(struct vcpu *vcpu, uint32_t value)
         vm_end(vm, EXIT_REASON_BAD_ANSWER, "the guest answered a wake with a wrong value");
         return DOORBELL_ENDED;
     }
-    doorbell_report(vm, CONTROL_AWAKE, bell->awake_ns, bell->loaded_ns - bell->wake_ns,
+    report_and_rest(vm, CONTROL_AWAKE, bell->awake_ns, bell->loaded_ns - bell->wake_ns,
                     bell->awake_ns - bell->loaded_ns);
-    vm_introduce(vm);
-    /* A guest's kernel that is emulated has milliseconds of work now. Whoever waits for the answer
-     * gets the CPU first: it would else wait for the scheduler's next tick. */
-    if (bell->op == DOORBELL_OP_LEASE && vm->kvm->software_only)
-        poll(NULL, 0, LEASE_PAUSE_MS);
     return DOORBELL_CONTINUE;
 }
 
@@ -119,7 +138,7 @@ static enum doorbell_result ring_ready(struct vm *vm)
     uint64_t now = now_ns();
 
     bell->ready_due = false;
-    doorbell_report(vm, CONTROL_READY, now, 0, now - bell->awake_ns);
+    report_and_rest(vm, CONTROL_READY, now, 0, now - bell->awake_ns);
     return DOORBELL_CONTINUE;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "base/util.h"
 
@@ -216,10 +217,20 @@ void vm_irq_level(struct vm *vm, uint32_t gsi, bool level)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "KVM_IRQ_LINE %u: %s", gsi, strerror(errno));
 }
 
+static void rest_end(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->halt_lock);
+    atomic_store(&vm->resting, false);
+    pthread_cond_broadcast(&vm->halt_cond);
+    pthread_mutex_unlock(&vm->halt_lock);
+}
+
 static void pulse(struct vm *vm, uint32_t gsi)
 {
     vm_irq_level(vm, gsi, true);
     vm_irq_level(vm, gsi, false);
+    if (atomic_load(&vm->resting))
+        rest_end(vm);
 }
 
 void vm_irq_pulse(struct vm *vm, uint32_t gsi)
@@ -244,6 +255,24 @@ void vm_irqs_release(struct vm *vm)
     atomic_store(&vm->irqs_held, false);
     for (unsigned due = atomic_exchange(&vm->irqs_due, 0); due; due &= due - 1)
         pulse(vm, (uint32_t)__builtin_ctz(due));
+}
+
+void vm_rest_begin(struct vm *vm)
+{
+    atomic_store(&vm->resting, true);
+}
+
+void vm_rest(struct vm *vm, unsigned ms)
+{
+    uint64_t end_ns = now_ns() + ms * NS_PER_MS;
+    const struct timespec end = { (time_t)(end_ns / NS_PER_S), (long)(end_ns % NS_PER_S) };
+    int rc = 0;
+
+    pthread_mutex_lock(&vm->halt_lock);
+    while (rc == 0 && atomic_load(&vm->resting))
+        rc = pthread_cond_clockwait(&vm->halt_cond, &vm->halt_lock, CLOCK_MONOTONIC, &end);
+    atomic_store(&vm->resting, false);
+    pthread_mutex_unlock(&vm->halt_lock);
 }
 
 /* ---- The device thread ---- */

@@ -106,10 +106,11 @@ struct vm {
 
     pthread_mutex_t run_lock; /* held by vCPU 0's thread while RUNNING */
     _Atomic enum vm_phase phase;
-    pthread_mutex_t halt_lock; /* for the three below; never held while the guest runs */
+    pthread_mutex_t halt_lock; /* for the four below; never held while the guest runs */
     pthread_cond_t halt_cond;
     atomic_bool halt_others; /* vCPUs 1.. must stop and wait */
     uint32_t others_stopped; /* under halt_lock */
+    atomic_bool resting;     /* vCPU 0 waits until a device wants the guest's attention */
 
     int epoll_fd;            /* of the device thread */
     struct vm_poll end_poll; /* eventfd that vm_end rings */
@@ -220,5 +221,11 @@ void vm_irqs_hold(struct vm *vm);
 
 /* KVM's state is loaded: raises what has gathered. vCPU 0's thread. */
 void vm_irqs_release(struct vm *vm);
+
+/* vCPU 0's thread stays out of the guest until a device raises an interrupt, at most ms: for a guest
+ * that has nothing to do that anybody waits for. vm_rest_begin comes before; interrupts from there
+ * on count. Those that KVM raises itself (timers, irqfds) do not. vCPU 0's thread. */
+void vm_rest_begin(struct vm *vm);
+void vm_rest(struct vm *vm, unsigned ms);
 
 #endif

@@ -90,11 +90,11 @@ struct seccomp_entry {
 static const struct seccomp_entry seccomp_vcpu[] = {
     IOCTL(KVM_RUN, "run the guest"),
     IOCTL(KVM_IRQ_LINE, "a device access raises or lowers its interrupt line"),
-    ANY(futex, "a device's mutex; wait for the other vCPUs at a stop"),
+    ANY(futex, "a device's mutex; wait for the other vCPUs at a stop; rest after an answer"),
     ANY(recvmsg, "WAKE on the bell socket"),
     ANY(sendmsg, "AWAKE, READY and the other progress messages"),
     ANY(write, "wake the device thread through its eventfd"),
-    ANY(poll, "wait at the bell for a WAKE or a stop; the pause after a lease's answer"),
+    ANY(poll, "wait at the bell for a WAKE or a stop"),
     IOCTL(KVM_SET_REGS, "restore: general registers; hold the timer tick back at the doorbell"),
     IOCTL(KVM_GET_REGS, "where KVM gave up; the doorbell's RFLAGS.IF on kernels without "
                         "KVM_CAP_SYNC_REGS; not in e2e: this one has it, and no guest fails so"),
