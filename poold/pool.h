@@ -183,6 +183,10 @@ void pool_stop_all(struct pool *pool, enum acquire_result result);
 /* While acquires come, what can wait does, up to so long after the last one. */
 #define POOL_CALM_NS (10 * NS_PER_MS)
 
+/* So long after its own answer, at most, a VM waits for others' answers: a steady stream of new
+ * acquires must not hold back those that have answered. */
+#define POOL_HELD_NS_MAX (200 * NS_PER_MS)
+
 /* Starts the kills that are due and that dying_max allows. */
 void pool_kill_queue(struct pool_env *env);
 

@@ -64,13 +64,10 @@ static void demand_end(struct slot *slot)
 
 /* ---- Between answer and READY ---- */
 
-/* A steady stream of new acquires must not hold back those that have answered for longer. */
-#define HELD_NS_MAX (200 * NS_PER_MS)
-
 /* Whether others' answers still come before what this VM's guest has left to do. */
 static bool must_wait(const struct slot *slot, uint64_t now)
 {
-    return slot->pool->env->demanded > 0 && now - slot->awake_ns < HELD_NS_MAX;
+    return slot->pool->env->demanded > 0 && now - slot->awake_ns < POOL_HELD_NS_MAX;
 }
 
 static void ready_expect(struct slot *slot, uint64_t now)
@@ -111,7 +108,7 @@ static void readying_resume(struct pool_env *env)
         if (!slot->paused)
             continue;
         if (must_wait(slot, pool_now(slot->pool)))
-            env->ops->arm(env->context, slot->awake_ns + HELD_NS_MAX);
+            env->ops->arm(env->context, slot->awake_ns + POOL_HELD_NS_MAX);
         else
             slot_resume(slot);
     }
@@ -125,7 +122,7 @@ void pool_held_release(struct pool_env *env)
         uint64_t now = pool_now(slot->pool);
 
         if (must_wait(slot, now)) {
-            env->ops->arm(env->context, slot->awake_ns + HELD_NS_MAX);
+            env->ops->arm(env->context, slot->awake_ns + POOL_HELD_NS_MAX);
             return;
         }
         slot->going = true;

@@ -42,7 +42,7 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
 /* Restores a SHELL: for acquire, or (NULL) to be parked. */
 void pool_shell_restore(struct slot *slot, struct acquire *acquire);
 
-/* Lets held VMs go on, as many as may. */
+/* Lets VMs go on that others' answers have held or paused, as many as may. */
 void pool_held_release(struct pool_env *env);
 
 void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot);

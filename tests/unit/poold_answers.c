@@ -8,7 +8,6 @@
 #include "tap_main.h"
 
 #define ACQUIRES 4u
-#define HELD_MS_MAX 200u /* pool_events.c */
 
 static struct fake_host host;
 static struct fake_acquire acquires[ACQUIRES];
@@ -102,7 +101,7 @@ START_TEST(no_pause_is_long)
 {
     begin();
     acquire_start(1);
-    fake_host_pass(&host, (HELD_MS_MAX - 1) * NS_PER_MS);
+    fake_host_pass(&host, POOL_HELD_NS_MAX - NS_PER_MS);
     ck_assert(vm_of(0)->paused);
     fake_host_pass(&host, 2 * NS_PER_MS);
     ck_assert(!vm_of(0)->paused);

@@ -360,9 +360,9 @@ static void landlock_expect(const struct report *report)
 
 START_TEST(all_layers_as_root)
 {
-    const struct jail_config config = { .layers = SANDBOX_CONFIG_ALL,
-                                        .as_vm = true,
-                                        .uid = VM_UID };
+    const struct jail_config config = {
+        .layers = SANDBOX_CONFIG_ALL, .as_vm = true, .work = true, .uid = VM_UID
+    };
     struct jail jail;
     pid_t pid;
 
@@ -376,6 +376,7 @@ START_TEST(all_layers_as_root)
                       CONTROL_LAYER_NAMESPACES | CONTROL_LAYER_CAPABILITIES | CONTROL_LAYER_UID);
     ck_assert_int_eq(jail.report->pid, 1);
     ck_assert_int_eq(jail.report->ppid, 0);
+    ck_assert_int_eq(jail.report->worker_pid, 1);
     reach_expect_none(jail.report);
     landlock_expect(jail.report);
     if (jail.report->status.landlock_abi >= 1)
@@ -386,6 +387,7 @@ START_TEST(all_layers_as_root)
     status_expect(pid, "Uid", "100007\t100007\t100007\t100007");
     status_expect(pid, "Gid", "100007\t100007\t100007\t100007");
     status_expect(pid, "Groups", "");
+    status_expect(pid, "Threads", "1");
     jail_end(&jail);
 }
 END_TEST
@@ -441,53 +443,6 @@ START_TEST(all_layers_as_user)
         ck_assert_ptr_nonnull(strstr(jail.report->status.lacking, "namespaces"));
     }
     jail_end(&jail);
-}
-END_TEST
-
-START_TEST(work_is_done_meanwhile)
-{
-    const struct jail_config config = {
-        .layers = SANDBOX_CONFIG_ALL, .as_vm = true, .work = true, .uid = VM_UID
-    };
-    struct jail jail;
-    pid_t pid;
-
-    if (geteuid() != 0) {
-        printf("# skipped: needs root\n");
-        return;
-    }
-    jail_start(&jail, &config);
-    pid = jail_inner_pid(&jail);
-    ck_assert_int_eq(jail.report->worker_pid, jail.report->pid);
-    reach_expect_none(jail.report);
-    capabilities_expect_none(pid);
-    status_expect(pid, "Threads", "1");
-    jail_end(&jail);
-}
-END_TEST
-
-static int work_in_vain(void *context, struct err *err)
-{
-    (void)context;
-    return err_set(err, ENODEV, "there is no such machine");
-}
-
-START_TEST(work_that_fails_is_told)
-{
-    int status;
-    pid_t pid = fork();
-
-    if (pid == 0) {
-        const struct sandbox_config layers = SANDBOX_CONFIG_ALL;
-        const struct sandbox_meanwhile meanwhile = { work_in_vain, NULL };
-        struct sandbox_status sandbox = { 0 };
-        struct err err = { 0 };
-        int r = sandbox_enter(&layers, NULL, 0, &meanwhile, &sandbox, &err);
-
-        _exit(r == -ENODEV && strcmp(err.msg, "there is no such machine") == 0 ? 0 : 1);
-    }
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -554,35 +509,6 @@ START_TEST(death_of_the_outer_process)
 }
 END_TEST
 
-START_TEST(fds_are_closed)
-{
-    int status;
-    pid_t pid = fork();
-
-    if (pid == 0) {
-        int keep[4], left = 0;
-
-        for (int i = 0; i < 200; i++)
-            (void)!dup(2);
-        for (unsigned i = 0; i < ARRAY_LEN(keep); i++)
-            keep[i] = 150 - 20 * (int)i; /* not in order */
-        keep[3] = keep[0];               /* and one twice */
-        if (sandbox_close_fds(keep, ARRAY_LEN(keep), NULL) < 0)
-            _exit(99);
-        for (int fd = 3; fd < 1024; fd++)
-            left += fcntl(fd, F_GETFD) >= 0;
-        for (unsigned i = 0; i < ARRAY_LEN(keep); i++) {
-            if (fcntl(keep[i], F_GETFD) < 0)
-                _exit(98);
-        }
-        _exit(fcntl(0, F_GETFD) >= 0 && fcntl(2, F_GETFD) >= 0 ? left : 97);
-    }
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-    ck_assert(WIFEXITED(status));
-    ck_assert_int_eq(WEXITSTATUS(status), 3);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("sandbox_layers");
@@ -591,11 +517,8 @@ int main(void)
     tcase_add_test(tests, all_layers_as_root);
     tcase_add_test(tests, template_as_root);
     tcase_add_test(tests, all_layers_as_user);
-    tcase_add_test(tests, work_is_done_meanwhile);
-    tcase_add_test(tests, work_that_fails_is_told);
     tcase_add_test(tests, landlock_alone);
     tcase_add_test(tests, no_layers);
     tcase_add_test(tests, death_of_the_outer_process);
-    tcase_add_test(tests, fds_are_closed);
     return tap_main(suite);
 }

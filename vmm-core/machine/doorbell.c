@@ -107,7 +107,6 @@ static void report_and_rest(struct vm *vm, enum control_type word, uint64_t at_n
     if (rests)
         vm_rest_begin(vm); /* before it is told: what comes of it ends the rest */
     doorbell_report(vm, word, at_ns, load_ns, run_ns);
-    vm_introduce(vm);
     if (rests)
         vm_rest(vm, LEASE_REST_MS);
 }
@@ -129,6 +128,7 @@ static enum doorbell_result ring_awake(struct vcpu *vcpu, uint32_t value)
     }
     report_and_rest(vm, CONTROL_AWAKE, bell->awake_ns, bell->loaded_ns - bell->wake_ns,
                     bell->awake_ns - bell->loaded_ns);
+    vm_introduce(vm);
     return DOORBELL_CONTINUE;
 }
 
