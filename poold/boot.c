@@ -147,20 +147,17 @@ static void on_timeout(uv_timer_t *timer)
 
 static void snapshot_send(struct boot *boot)
 {
-    struct control_msg msg = { .type = CONTROL_SNAPSHOT };
-    int fds[2], rc;
+    int rc;
 
+    /* Not before `begun`: until then the files are the work's. */
     if (!boot->begun || !boot->parked || boot->ended)
         return;
-    /* Not before `begun`: until then they are the work's. */
-    fds[0] = boot->job.txn.state_fd;
-    fds[1] = boot->job.txn.memory_fd;
     uv_timer_start(&boot->timer, on_timeout, SNAPSHOT_TIMEOUT_MS, 0);
     hosted_set_state(boot->hosted, POOL_SNAPSHOTTING, NULL);
     boot->snapshot_began_ns = now_ns();
-    rc = control_send(boot->link.fds[LINK_CONTROL], &msg, fds, 2);
+    rc = boot_process_snapshot(boot->link.fds[LINK_CONTROL], &boot->job.txn);
     if (rc < 0)
-        boot_fail(boot, -rc, "the boot VM does not take messages");
+        boot_fail(boot, -rc, "the boot VM can't be given its snapshot's files");
 }
 
 /* ---- Warm-up ---- */
@@ -381,6 +378,13 @@ static void on_closed(struct link *link, enum link_channel channel, int error)
     link_kill(link); /* `exited` follows */
 }
 
+static void on_text(struct link *link, const char *line)
+{
+    const struct boot *boot = list_entry(link, struct boot, link);
+
+    log_warn("pool '%s': the boot VM's process says: %s", boot->hosted->pool.name, line);
+}
+
 static void on_exited(struct link *link)
 {
     struct boot *boot = list_entry(link, struct boot, link);
@@ -410,6 +414,7 @@ static void on_released(struct link *link)
 static const struct link_ops boot_link_ops = {
     .message = on_message,
     .closed = on_closed,
+    .text = on_text,
     .exited = on_exited,
     .released = on_released,
 };
@@ -427,10 +432,11 @@ static int boot_spawn(struct boot *boot, struct err *err)
     if (rc < 0)
         return rc;
     boot->pid = process.pid;
-    /* All three, as the link takes over what it is given even when it fails. */
+    /* All, as the link takes over what it is given even when it fails. */
     bool attached = link_attach(&boot->link, LINK_CONTROL, process.control_fd) == 0;
     attached &= link_attach(&boot->link, LINK_BELL, process.bell_fd) == 0;
     attached &= link_attach(&boot->link, LINK_PIDFD, process.pidfd) == 0;
+    attached &= link_attach(&boot->link, LINK_TEXT, process.text_fd) == 0;
     if (!attached) {
         kill(boot->pid, SIGKILL);
         waitpid(boot->pid, NULL, 0);

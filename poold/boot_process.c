@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,21 +146,23 @@ int boot_process_start(struct hosted_pool *hosted, const struct pool_disk *disk,
                        const struct vm_dir *dir, struct boot_process *ret_process, struct err *err)
 {
     _cleanup_free_ struct boot_args *args = calloc(1, sizeof *args);
+    _cleanup_close_ int own_delta_fd = -1;
     int control[2], bell[2], rc;
+    struct spawned spawned;
 
     if (!args)
         return err_set(err, ENOMEM, "out of memory");
+    if (delta_fd >= 0 && (own_delta_fd = fd_reopen(delta_fd, O_RDWR)) < 0)
+        return err_set_errno(err, -own_delta_fd, "the snapshot's disk");
     rc = sockets_make(control, bell, err);
     if (rc < 0)
         return rc;
-    pool_disk_args(&hosted->spec, disk, delta_fd, SPAWN_FIRST_FD + 2, &args->disk);
+    pool_disk_args(&hosted->spec, disk, own_delta_fd, SPAWN_FIRST_FD + 2, &args->disk);
     group_make(args, hosted, dir);
     fds_fill(args, control[1], bell[1]);
     texts_fill(args, hosted, dir);
     argv_fill(args, hosted);
-    *ret_process = (struct boot_process){ .control_fd = control[0], .bell_fd = bell[0] };
-    rc = spawn_process(args->argv, args->fds, args->fd_count, &ret_process->pid,
-                       &ret_process->pidfd, err);
+    rc = spawn_process(args->argv, args->fds, args->fd_count, &spawned, err);
     close(control[1]);
     close(bell[1]);
     for (unsigned i = 0; i < args->group_count; i++)
@@ -167,6 +170,23 @@ int boot_process_start(struct hosted_pool *hosted, const struct pool_disk *disk,
     if (rc < 0) {
         close(control[0]);
         close(bell[0]);
+        return rc;
     }
-    return rc;
+    *ret_process = (struct boot_process){ .pid = spawned.pid,
+                                          .pidfd = spawned.pidfd,
+                                          .text_fd = spawned.text_fd,
+                                          .control_fd = control[0],
+                                          .bell_fd = bell[0] };
+    return 0;
+}
+
+int boot_process_snapshot(int control_fd, const struct snapshot_txn *txn)
+{
+    struct control_msg msg = { .type = CONTROL_SNAPSHOT };
+    _cleanup_close_ int state_fd = fd_reopen(txn->state_fd, O_RDWR);
+    _cleanup_close_ int memory_fd = fd_reopen(txn->memory_fd, O_RDWR);
+
+    if (state_fd < 0 || memory_fd < 0)
+        return MIN_OF(state_fd, memory_fd);
+    return control_send(control_fd, &msg, (const int[]){ state_fd, memory_fd }, 2);
 }

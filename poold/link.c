@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -13,7 +14,7 @@
 
 void link_init(struct link *link, uv_loop_t *loop, const struct link_ops *ops)
 {
-    *link = (struct link){ .ops = ops, .loop = loop, .fds = { -1, -1, -1 } };
+    *link = (struct link){ .ops = ops, .loop = loop, .fds = { -1, -1, -1, -1 } };
 }
 
 /* Reads one message and passes it on. False when there is none, or the channel is closed now. */
@@ -41,6 +42,31 @@ static bool read_one(struct link *link, enum link_channel channel)
     return false;
 }
 
+/* Reads one piece of text and passes its lines on. False when there is none, or no more is taken. */
+static bool read_text(struct link *link)
+{
+    char piece[LINK_LINE_BYTES];
+    ssize_t n = link->fds[LINK_TEXT] < 0 ? -1 : read(link->fds[LINK_TEXT], piece, sizeof piece - 1);
+    char *rest = piece, *line;
+
+    if (n <= 0) {
+        if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            link_close_channel(link, LINK_TEXT);
+        return false;
+    }
+    piece[n] = '\0';
+    while ((line = strsep(&rest, "\n"))) {
+        if (*line)
+            link->ops->text(link, line);
+    }
+    link->text_bytes += (uint32_t)n;
+    if (link->text_bytes < LINK_TEXT_BYTES_MAX)
+        return true;
+    link_close_channel(link, LINK_TEXT);
+    link->ops->text(link, "(more than that is not read)");
+    return false;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct link *link = poll->data;
@@ -48,6 +74,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     (void)status; /* an error of the poll is one of the read, too */
     (void)events;
+    if (channel == LINK_TEXT) {
+        read_text(link);
+        return;
+    }
     if (channel != LINK_PIDFD) {
         /* One message a wake-up: the poll is level-triggered, a second read would mostly be EAGAIN.
          */
@@ -55,6 +85,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         return;
     }
     /* Its last words come before the news of its death. */
+    while (read_text(link))
+        ;
     for (unsigned i = 0; i < LAST_WORDS_MAX && read_one(link, LINK_CONTROL); i++)
         ;
     if (link->closing)

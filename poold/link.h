@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A link: poold's end of one volt-vmm process: its control and bell sockets and its pidfd, watched
- * by the loop. Used for boot VMs, templates and clones alike. Loop thread only.
+/* A link: poold's end of one volt-vmm process: its control and bell sockets, its pidfd and what it
+ * writes to stdout and stderr until it is confined, watched by the loop. Used for boot VMs, templates
+ * and clones alike. Loop thread only.
  *
  * A link lives inside its owner's struct. The owner may free that only from the `released`
  * callback, which comes after link_close, once libuv lets go of the handles. */
@@ -16,8 +17,13 @@ enum link_channel {
     LINK_BELL,
     LINK_CONTROL,
     LINK_PIDFD,
+    LINK_TEXT, /* a pipe */
     LINK_CHANNEL_COUNT,
 };
+
+/* Of one process: what it says before it is confined is errors. */
+#define LINK_TEXT_BYTES_MAX 16384u
+#define LINK_LINE_BYTES 256u
 
 struct link;
 
@@ -27,6 +33,9 @@ struct link_ops {
                     int *fds, unsigned fd_count);
     /* End of file (-ENOTCONN) or a broken message (-errno) on a socket; it is closed already. */
     void (*closed)(struct link *link, enum link_channel channel, int error);
+    /* A line of its text, or what fits of one: as it came, but for NUL bytes. Only of what is
+     * attached as LINK_TEXT; after LINK_TEXT_BYTES_MAX of it the pipe is closed. */
+    void (*text)(struct link *link, const char *line);
     /* The process has ended. */
     void (*exited)(struct link *link);
     /* After link_close: nothing refers to the link any more. */
@@ -41,6 +50,7 @@ struct link {
     bool polling[LINK_CHANNEL_COUNT];
     bool closing;
     unsigned open_handles;
+    uint32_t text_bytes; /* that came */
 };
 
 void link_init(struct link *link, uv_loop_t *loop, const struct link_ops *ops);

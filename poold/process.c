@@ -18,6 +18,7 @@
 
 /* Out of the way of every target number, so that no dup2 overwrites a source. */
 #define HIGH_FD 64
+#define ENVIRONMENT_MAX 64
 
 /* Signals as by default, none blocked, and a session of its own: a Ctrl-C meant for poold does not
  * reach it. 0 or an errno value, as from the functions below. */
@@ -34,10 +35,15 @@ static int attributes_fill(posix_spawnattr_t *attributes)
     return rc ? rc : posix_spawnattr_setsigmask(attributes, &none);
 }
 
-static int actions_fill(posix_spawn_file_actions_t *actions, const int *high, unsigned fd_count)
+static int actions_fill(posix_spawn_file_actions_t *actions, const int *high, unsigned fd_count,
+                        int text_fd)
 {
     int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, text_fd, STDOUT_FILENO);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, text_fd, STDERR_FILENO);
     for (unsigned i = 0; i < fd_count && rc == 0; i++)
         rc = posix_spawn_file_actions_adddup2(actions, high[i], SPAWN_FIRST_FD + (int)i);
     return rc;
@@ -45,7 +51,8 @@ static int actions_fill(posix_spawn_file_actions_t *actions, const int *high, un
 
 /* A posix_spawn copies no page tables, however large poold is. It waits for the exec, and what
  * fails up to there is its result: an errno value. */
-static int start(char *const argv[], const int *high, unsigned fd_count, pid_t *ret_pid)
+static int start(char *const argv[], const int *high, unsigned fd_count, int text_fd,
+                 pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -57,21 +64,38 @@ static int start(char *const argv[], const int *high, unsigned fd_count, pid_t *
     if (rc == 0) {
         rc = attributes_fill(&attributes);
         if (rc == 0)
-            rc = actions_fill(&actions, high, fd_count);
+            rc = actions_fill(&actions, high, fd_count, text_fd);
         if (rc == 0)
-            rc = posix_spawn(ret_pid, argv[0], &actions, &attributes, argv, environ);
+            rc = posix_spawn(ret_pid, argv[0], &actions, &attributes, argv, process_environment());
         posix_spawn_file_actions_destroy(&actions);
     }
     posix_spawnattr_destroy(&attributes);
     return rc;
 }
 
-int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *ret_pid,
-                  int *ret_pidfd, struct err *err)
+/* With the ends of its text's pipe, of which the reading one stays here. */
+static int start_with_pipe(char *const argv[], const int *high, unsigned fd_count,
+                           struct spawned *ret)
 {
+    _cleanup_close_ int read_end = -1, write_end = -1;
+    int pipe[2], rc;
+
+    if (pipe2(pipe, O_CLOEXEC) < 0)
+        return errno;
+    read_end = pipe[0];
+    write_end = pipe[1];
+    rc = start(argv, high, fd_count, write_end, &ret->pid);
+    if (rc == 0)
+        ret->text_fd = take_fd(&read_end);
+    return rc;
+}
+
+int spawn_process(char *const argv[], const int *fds, unsigned fd_count, struct spawned *ret,
+                  struct err *err)
+{
+    struct spawned spawned = { .pid = -1, .pidfd = -1, .text_fd = -1 };
     int high[SPAWN_FDS_MAX];
-    int rc = 0, pidfd = -1;
-    pid_t pid = -1;
+    int rc = 0;
 
     assert(fd_count <= SPAWN_FDS_MAX);
     for (unsigned i = 0; i < fd_count; i++) {
@@ -80,21 +104,39 @@ int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *
             rc = errno;
     }
     if (rc == 0)
-        rc = start(argv, high, fd_count, &pid);
+        rc = start_with_pipe(argv, high, fd_count, &spawned);
     for (unsigned i = 0; i < fd_count; i++)
         close_fd(&high[i]);
     if (rc)
         return err_set_errno(err, rc, "can't start %s", argv[0]);
-    pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
-    if (pidfd < 0) {
+    spawned.pidfd = (int)syscall(SYS_pidfd_open, spawned.pid, 0); /* close-on-exec by itself */
+    if (spawned.pidfd < 0) {
         rc = errno;
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-        return err_set_errno(err, rc, "can't watch process %d", (int)pid);
+        kill(spawned.pid, SIGKILL);
+        waitpid(spawned.pid, NULL, 0);
+        close(spawned.text_fd);
+        return err_set_errno(err, rc, "can't watch process %d", (int)spawned.pid);
     }
-    *ret_pid = pid;
-    *ret_pidfd = pidfd;
+    *ret = spawned;
     return 0;
+}
+
+char **process_environment(void)
+{
+    static const char *const kept[] = { "LD_",   "GLIBC_", "MALLOC_", "ASAN_", "LSAN_",
+                                        "TSAN_", "UBSAN_", "LC_",     "VOLT_" };
+    static char *environment[ENVIRONMENT_MAX + 1];
+    static unsigned count;
+
+    if (count)
+        return environment;
+    for (char **at = environ; *at; at++) {
+        for (unsigned i = 0; i < ARRAY_LEN(kept) && count < ENVIRONMENT_MAX; i++) {
+            if (strncmp(*at, kept[i], strlen(kept[i])) == 0)
+                environment[count++] = *at;
+        }
+    }
+    return environment;
 }
 
 pid_t process_of_pidfd(int pidfd)

@@ -13,11 +13,22 @@
 #define SPAWN_FIRST_FD 3
 #define SPAWN_FDS_MAX 32
 
-/* Runs argv[0] with fds[i] as fd SPAWN_FIRST_FD + i, stdin from /dev/null, stdout and stderr
- * poold's, default signals. 0 with the pid (to be reaped by the caller) and its pidfd
- * (close-on-exec). */
-int spawn_process(char *const argv[], const int *fds, unsigned fd_count, pid_t *ret_pid,
-                  int *ret_pidfd, struct err *err);
+/* A process that was started; all of it is the caller's, who reaps it. Its fds are close-on-exec. */
+struct spawned {
+    pid_t pid;
+    int pidfd;
+    int text_fd; /* what it writes to its stdout and stderr, until it lets go of them */
+};
+
+/* Runs argv[0] with fds[i] as fd SPAWN_FIRST_FD + i, stdin from /dev/null, stdout and stderr a pipe
+ * of its own, default signals, and process_environment. 0 or -errno; then nothing runs. */
+int spawn_process(char *const argv[], const int *fds, unsigned fd_count, struct spawned *ret,
+                  struct err *err);
+
+/* What is left of poold's environment for what it starts: the variables of the dynamic linker, the
+ * C library, the sanitizers and Volt itself. A service's environment may hold secrets, and a
+ * program's is in its memory. NULL-terminated; valid for ever. */
+char **process_environment(void);
 
 /* The process's id in this pid namespace; 0 when it is gone. Any thread; reads /proc. */
 pid_t process_of_pidfd(int pidfd);

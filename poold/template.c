@@ -143,6 +143,13 @@ static void on_closed(struct link *link, enum link_channel channel, int error)
     template_kill(list_entry(link, struct template, link));
 }
 
+static void on_text(struct link *link, const char *line)
+{
+    const struct template *template = list_entry(link, struct template, link);
+
+    log_warn("pool '%s': the template process says: %s", template->hosted->pool.name, line);
+}
+
 static void on_exited(struct link *link)
 {
     struct template *template = list_entry(link, struct template, link);
@@ -163,6 +170,7 @@ static void on_exited(struct link *link)
 static const struct link_ops template_link_ops = {
     .message = on_message,
     .closed = on_closed,
+    .text = on_text,
     .exited = on_exited,
     .released = template_free,
 };
@@ -174,8 +182,9 @@ static int template_spawn(struct template *template, struct err *err)
     char *argv[9 + POOL_DISK_ARGS_MAX] = { daemon->config.volt_vmm,     (char[]){ "template" },
                                            (char[]){ "--control-fd" },  control_text,
                                            (char[]){ "--snapshot-fd" }, snapshot_text };
-    int pair[2], fds[2 + POOL_DISK_FDS_MAX], pidfd, rc;
+    int pair[2], fds[2 + POOL_DISK_FDS_MAX], rc;
     struct pool_disk_args disk;
+    struct spawned spawned;
 
     snprintf(control_text, sizeof control_text, "%d", SPAWN_FIRST_FD);
     snprintf(snapshot_text, sizeof snapshot_text, "%d", SPAWN_FIRST_FD + 1);
@@ -192,16 +201,17 @@ static int template_spawn(struct template *template, struct err *err)
     fds[0] = pair[1];
     fds[1] = template->snapshot_fd;
     memcpy(fds + 2, disk.fds, disk.fd_count * sizeof fds[0]);
-    rc = spawn_process(argv, fds, 2 + disk.fd_count, &template->pid, &pidfd, err);
+    rc = spawn_process(argv, fds, 2 + disk.fd_count, &spawned, err);
     close(pair[1]);
     if (rc < 0) {
-        template->pid = 0;
         close(pair[0]);
         return rc;
     }
-    /* Both, as the link takes over what it is given even when it fails. */
+    template->pid = spawned.pid;
+    /* All, as the link takes over what it is given even when it fails. */
     bool attached = link_attach(&template->link, LINK_CONTROL, pair[0]) == 0;
-    attached &= link_attach(&template->link, LINK_PIDFD, pidfd) == 0;
+    attached &= link_attach(&template->link, LINK_PIDFD, spawned.pidfd) == 0;
+    attached &= link_attach(&template->link, LINK_TEXT, spawned.text_fd) == 0;
     if (!attached) {
         kill(template->pid, SIGKILL);
         waitpid(template->pid, NULL, 0);

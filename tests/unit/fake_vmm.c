@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A stand-in for volt-vmm in poold's tests: it speaks control.h as boot VM, template and clone,
  * forks clones as the real one does, and has no VM in it. What it does wrong is chosen by words in
- * the file named by $FAKE_VMM_FAULTS, which is read anew by every process, so that a test can
+ * the file named by $VOLT_FAKE_FAULTS, which is read anew by every process, so that a test can
  * change its mind:
  *
  *   boot_crash boot_hang snapshot_error                   of boot VMs
@@ -39,7 +39,7 @@ struct fake {
 
 static bool fault(const char *word)
 {
-    const char *path = getenv("FAKE_VMM_FAULTS");
+    const char *path = getenv("VOLT_FAKE_FAULTS");
     _cleanup_close_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     char text[256] = "";
 

@@ -116,7 +116,7 @@ void daemon_start(const char *options)
     daemon_path("state", state);
     daemon_path("kernel", kernel);
     daemon_path("log", log);
-    snprintf(faults, sizeof faults, "FAKE_VMM_FAULTS=%s/faults", daemon_dir);
+    snprintf(faults, sizeof faults, "VOLT_FAKE_FAULTS=%s/faults", daemon_dir);
     daemon_pid = fork();
     if (daemon_pid == 0) {
         char *const environment[] = { faults, NULL };

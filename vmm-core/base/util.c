@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
@@ -18,6 +20,15 @@ void close_fd(int *fd)
         errno = saved;
         *fd = -1;
     }
+}
+
+int fd_reopen(int fd, int flags)
+{
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int own = open(path, flags | O_CLOEXEC);
+    return own < 0 ? -errno : own;
 }
 
 int pread_all(int fd, void *buffer, size_t bytes, uint64_t offset)

@@ -52,6 +52,10 @@ static inline int take_fd(int *fd)
         taken_;                                                                                    \
     })
 
+/* Opens the file of fd once more: a description of its own, with its own flags and offset. The new
+ * fd (close-on-exec) or -errno. Reads /proc. */
+int fd_reopen(int fd, int flags);
+
 /* CLOCK_MONOTONIC, the clock of every duration in this project, and CLOCK_REALTIME. */
 static inline uint64_t clock_ns(clockid_t clock)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a process is stripped of: inherited fds, limits, capabilities. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/capability.h>
@@ -46,10 +47,29 @@ static int range_close(unsigned first, unsigned last, struct err *err)
     return 0;
 }
 
+/* Who started the process shares the descriptions of its stdio, and would share them with a guest
+ * that takes it over. */
+static int stdio_let_go(struct err *err)
+{
+    _cleanup_close_ int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (null_fd < 0)
+        return err_set_errno(err, errno, "opening /dev/null");
+    for (int fd = 0; fd <= 2; fd++) {
+        if (dup2(null_fd, fd) < 0)
+            return err_set_errno(err, errno, "letting go of stdio");
+    }
+    if (null_fd <= 2)
+        null_fd = -1;
+    return 0;
+}
+
 int sandbox_close_fds(const int *keep_fds, unsigned keep_count, struct err *err)
 {
-    int keep[KEEP_FDS_MAX], next = 3;
+    int keep[KEEP_FDS_MAX], next = 3, rc = stdio_let_go(err);
 
+    if (rc < 0)
+        return rc;
     if (keep_count > KEEP_FDS_MAX)
         return err_set(err, E2BIG, "%u fds to keep, %u is the limit", keep_count, KEEP_FDS_MAX);
     memcpy(keep, keep_fds, keep_count * sizeof(keep[0]));

@@ -3,9 +3,9 @@
  *
  * How it works
  *   sandbox_enter() is the expensive part and runs once per process tree: in the template (its
- *   clones inherit everything over fork) and in a VM that boots. It closes fds, goes into new
- *   namespaces as pid 1 of its own, pivots into an empty read-only root, sets limits and
- *   no_new_privs, enforces Landlock and drops every capability that sandbox_enter_vm() does not
+ *   clones inherit everything over fork) and in a VM that boots. It closes fds, lets go of stdio,
+ *   goes into new namespaces as pid 1 of its own, pivots into an empty read-only root, sets limits
+ *   and no_new_privs, enforces Landlock and drops every capability that sandbox_enter_vm() does not
  *   need.
  *   sandbox_enter_vm() is the cheap rest and runs once per VM, in the clone (or in the booting VM,
  *   after sandbox_enter): cgroup, own root directory, own uid, last capabilities.
@@ -68,8 +68,8 @@ struct sandbox_meanwhile {
     void *context;
 };
 
-/* Once, at the start, with one thread: see above. Keeps open 0, 1, 2 and keep_fds (borrowed,
- * keep_count of them, any order). With namespaces in force this forks: the call returns in the
+/* Once, at the start, with one thread: see above. Keeps open keep_fds (borrowed, keep_count of
+ * them, any order); 0, 1 and 2 lead to /dev/null from here on. With namespaces in force this forks: the call returns in the
  * child, which is pid 1 of a new pid namespace and dies when its parent does; the parent stays
  * behind, waits and exits as the child did. `meanwhile` (NULL: nothing) is done in the process that
  * is returned to, beside the layers after that fork, on a thread that none of them confines and that

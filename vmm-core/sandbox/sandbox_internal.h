@@ -10,7 +10,8 @@
 void sandbox_lacks(struct sandbox_status *status, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Closes every fd above 2 that is not in keep_fds (at most 64 of them). */
+/* Has 0, 1 and 2 lead to /dev/null, and closes every other fd that is not in keep_fds (at most 64 of
+ * them). */
 int sandbox_close_fds(const int *keep_fds, unsigned keep_count, struct err *err);
 
 /* Forks into a new pid namespace, and into a new user namespace where only that allows it; see

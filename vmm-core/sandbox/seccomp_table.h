@@ -14,6 +14,7 @@
 #define VOLT_SANDBOX_SECCOMP_TABLE_H
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
@@ -80,6 +81,19 @@ struct seccomp_entry {
                          .op = SECCOMP_OP_MASKED,                                                  \
                          .mask = MAP_ANONYMOUS,                                                    \
                          .value = MAP_ANONYMOUS } },                                               \
+        .reason = why                                                                              \
+    }
+/* fcntl(F_SETFL) that can do no more than make a socket non-blocking: some of a VM's files are open
+ * in other VMs by the same description, whose flags are theirs too (O_DIRECT on a shared disk would
+ * fail their reads). 0100000 is the kernel's O_LARGEFILE. */
+#define SETFL_NONBLOCK(why)                                                                        \
+    {                                                                                              \
+        .name = "fcntl", .nr = SYS_fcntl,                                                          \
+        .condition = { { .argument = 1, .op = SECCOMP_OP_EQ, .value = F_SETFL },                   \
+                       { .argument = 2,                                                            \
+                         .op = SECCOMP_OP_MASKED,                                                  \
+                         .mask = ~(uint32_t)(O_ACCMODE | O_NONBLOCK | 0100000),                    \
+                         .value = 0 } },                                                           \
         .reason = why                                                                              \
     }
 #define IOCTL(request, why) IF_EQ(ioctl, 1, request, why)
@@ -164,7 +178,8 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(preadv, "disk, into a guest's buffers"),
     ANY(pwritev, "disk, out of a guest's buffers"),
     ANY(fdatasync, "disk flush"),
-    ANY(fallocate, "disk discard"),
+    /* Other modes take the host's space, whatever RLIMIT_FSIZE says. */
+    IF_EQ(fallocate, 1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, "disk discard; balloon"),
     ANY(ftruncate, "snapshot: the memory file's size"),
     ANY(lseek, "snapshot: a memory file's size and holes"),
     ANY(timerfd_settime, "rate limits of disk and network; not in e2e: no scenario reaches one"),
@@ -182,7 +197,7 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(getrandom, "virtio-rng"),
     ANY(rt_sigprocmask, "abort(); not in e2e: nothing aborts"),
     IF_EQ(fcntl, 1, F_GETFL, "make a passed stream non-blocking"),
-    IF_EQ(fcntl, 1, F_SETFL, "make a passed stream non-blocking"),
+    SETFL_NONBLOCK("make a passed stream non-blocking"),
     ANON_MMAP("malloc; buffers of the snapshot"),
     ANY(munmap, "free"),
     ANY(mremap, "realloc of large buffers; not in e2e: the state of these VMs is small"),
@@ -251,5 +266,6 @@ static const struct seccomp_entry seccomp_template[] = {
 #undef ANON_MMAP
 #undef IOCTL
 #undef MADVISE
+#undef SETFL_NONBLOCK
 
 #endif

@@ -286,5 +286,6 @@ int program_run(struct options *options, struct err *err)
         return EXIT_SOFTWARE;
     rc = fill(&making, err);
     close_files(&making.files);
+    kvm_host_close(&making.kvm);
     vm_serve_run(&making.machine, rc, err);
 }

@@ -124,17 +124,6 @@ static void map_working_set(struct vm *vm, const void *context)
     working_set_populate(set, vm->mem.hva);
 }
 
-/* Before there is a server: the same message, sent by hand. */
-static int give_up(int control_fd, const struct err *err)
-{
-    struct control_msg msg = { .type = CONTROL_EXITED };
-
-    msg.u.exited.reason = EXIT_REASON_HOST_ERROR;
-    snprintf(msg.u.exited.detail, sizeof msg.u.exited.detail, "%s", err->msg);
-    control_send(control_fd, &msg, NULL, 0);
-    return EXIT_SOFTWARE;
-}
-
 int clone_main(const struct clone_source *source, const struct control_msg *msg, int *fds,
                unsigned fd_count, uint64_t start_ns)
 {
@@ -146,6 +135,7 @@ int clone_main(const struct clone_source *source, const struct control_msg *msg,
 
     if (!sort_fds(msg, fds, fd_count, &named))
         return EXIT_SOFTWARE;
+    program_speaks_on(named.control);
     furniture.source = source;
     int rc = begin(source, msg, &named, &status, &machine, &furniture.config, &err);
     close_fd(&named.cgroup);
@@ -157,8 +147,13 @@ int clone_main(const struct clone_source *source, const struct control_msg *msg,
         rc = vm_serve_start(&machine, named.control, named.bell, source->options, &status, furnish,
                             &furniture, &err);
     }
-    if (rc < 0)
-        return give_up(named.control, &err);
+    if (rc < 0) { /* before there is a server */
+        program_report_failure(&err);
+        return EXIT_SOFTWARE;
+    }
     rc = make(&machine.vm, &source->image->vm, &err);
+    /* The VM is made and its memory mapped: a guest that takes this over finds neither. */
+    close(source->kvm->fd);
+    close(source->memory_fd);
     vm_serve_run(&machine, rc, &err);
 }

@@ -41,12 +41,14 @@ static int start_child(struct direct *d, struct err *err)
     if (d->child == 0) {
         d->options->control_fd = control[1];
         d->options->bell_fd = bell[1];
+        program_speaks_on(control[1]);
         close(control[0]);
         close(bell[0]);
         setsid(); /* Ctrl-C on the terminal is ours; and all its processes can be stopped */
         int status =
             d->options->restore ? program_restore(d->options, err) : program_run(d->options, err);
-        program_report_failure(d->options, err); /* the parent says it */
+        if (err->code)
+            program_report_failure(err); /* the parent says it */
         _exit(status);
     }
     close(control[1]);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* volt-vmm: one VM, or the template that VMs are cloned from. Started and driven by poold. */
+#include <assert.h>
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,15 +54,33 @@ static const char help[] =
     "Example: volt-vmm --kernel vmlinux --initrd initramfs.cpio --snapshot-to /tmp/booted\n"
     "         volt-vmm --restore /tmp/booted --console\n";
 
-void program_report_failure(const struct options *options, const struct err *err)
+static int speaks_on = -1;
+
+void program_speaks_on(int control_fd)
+{
+    speaks_on = control_fd;
+}
+
+void program_report_failure(const struct err *err)
 {
     struct control_msg msg = { .type = CONTROL_EXITED };
 
-    if (options->control_fd < 0)
+    if (speaks_on < 0)
         return;
     msg.u.exited.reason = EXIT_REASON_HOST_ERROR;
     snprintf(msg.u.exited.detail, sizeof msg.u.exited.detail, "%s", err->msg);
-    control_send(options->control_fd, &msg, NULL, 0);
+    control_send(speaks_on, &msg, NULL, 0);
+}
+
+/* In the C library's place. NOLINTNEXTLINE(bugprone-reserved-identifier): it has that name. */
+void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)
+{
+    struct err err;
+
+    err_set(&err, EDOM, "%s:%u: %s: '%s' is not so", file, line, function, assertion);
+    fprintf(stderr, "volt-vmm: %s\n", err.msg);
+    program_report_failure(&err);
+    abort();
 }
 
 /* Options without a command: one VM, directly. */
@@ -101,11 +121,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "volt-vmm: %s\n", err.msg);
         return EXIT_BAD_USAGE;
     }
+    program_speaks_on(options.control_fd);
     sandbox_config_warn(&options.sandbox);
     int status = program->run(&options, &err);
     if (err.code) {
         fprintf(stderr, "volt-vmm: %s\n", err.msg);
-        program_report_failure(&options, &err);
+        program_report_failure(&err);
     }
     return status;
 }

@@ -26,8 +26,12 @@ int program_template(struct options *options, struct err *err);
  * one, driven over --control-fd and --bell-fd. */
 int program_restore(struct options *options, struct err *err);
 
-/* Tells a failure (err->code set) on --control-fd as EXITED, if there is one. */
-void program_report_failure(const struct options *options, const struct err *err);
+/* The control socket of what this process is: of its template until it is a clone. -1: none. */
+void program_speaks_on(int control_fd);
+
+/* Tells a failure as EXITED on the control socket, if there is one. So does an assertion that fails:
+ * stderr leads nowhere once the process is confined. Any thread, and under every filter. */
+void program_report_failure(const struct err *err);
 
 /* What a clone is made of; everything belongs to the template and is inherited over fork. */
 struct clone_source {

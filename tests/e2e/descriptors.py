@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists every file descriptor of the processes of a poold's VMs, and accepts only what is named here.
+
+usage: descriptors.py POOLD_PID RUN_DIR STATE_DIR [DISK]
+
+Prints a line for each process; ends with 1 if a descriptor is none of those that its kind of process
+may have, if one shares its open file description with one of poold's, or if a writable one shares it
+with another process of a VM.
+"""
+import ctypes
+import os
+import re
+import sys
+
+KCMP, KCMP_FILE = 312, 0
+READ, WRITE, BOTH, PATH = "r", "w", "rw", "path"
+STDIO = {0: r"/dev/null", 1: r"/dev/null", 2: r"/dev/null"}
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def tables(run, state, disk):
+    """Of each kind of process: what a descriptor leads to, how it may be open, and how many."""
+    store = re.escape(f"{state}/snapshots/")
+    own = [  # what every VM's process makes for itself
+        (r"anon_inode:\[eventpoll\]", BOTH, 1), (r"anon_inode:\[eventfd\]", BOTH, 9),
+        (r"anon_inode:\[timerfd\]", BOTH, 4), (r"anon_inode:kvm-vm", BOTH, 1),
+        (r"anon_inode:kvm-vcpu:\d+", BOTH, 32),
+        (r"socket:\[\d+\]", BOTH, 9),  # poold's two, the vsock listener, clients' streams, passt's
+        (r"/dev/net/tun", BOTH, 1), (r"/dev/vhost-net", BOTH, 1)]
+    disks = [(re.escape(disk), READ, 1)] if disk else []
+    disks += [(re.escape(f"{state}/images/packs/") + ".*", READ, 4)]
+    return {
+        "outside": [],
+        "template": [(r"socket:\[\d+\]", BOTH, 1), (r"anon_inode:\[signalfd\]", BOTH, 1),
+                     (r"/dev/kvm", BOTH, 1), (store + r"[^/]+/memory\.img", READ, 1),
+                     (store + r"[^/]+/disk", READ, 1)] + disks,
+        "boot": own + disks + [(r"/memfd:volt-guest \(deleted\)", BOTH, 1),
+                               (re.escape(run) + r"/[^/]+\.console\.log", WRITE, 1),
+                               (store + r"\.[^/]+/(disk|state|memory\.img)", BOTH, 3)],
+        "clone": own + disks + [(re.escape(run) + r"/vms/[0-9a-f]{16}", PATH, 1),
+                                (store + r"#\d+ \(deleted\)", BOTH, 1),
+                                (store + r"[^/]+/disk", READ, 1)],
+    }
+
+
+def descriptors(pid):
+    found = {}
+    for fd in map(int, os.listdir(f"/proc/{pid}/fd")):
+        with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as info:
+            flags = int(re.search(r"flags:\s*(\d+)", info.read())[1], 8)
+        mode = PATH if flags & os.O_PATH else (READ, WRITE, BOTH)[flags & os.O_ACCMODE]
+        found[fd] = (os.readlink(f"/proc/{pid}/fd/{fd}"), mode)
+    return found
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def processes(poold):
+    """(kind, pid) of everything that poold has started, and of what that has."""
+    for outside in children(poold):
+        with open(f"/proc/{outside}/cmdline", encoding="ascii") as file:
+            command = file.read().split("\0")
+        if len(command) < 2 or command[1] not in ("run", "template"):
+            continue
+        yield "outside", outside
+        for inside in children(outside):
+            yield ("boot" if command[1] == "run" else "template"), inside
+            for clone in children(inside):
+                yield "clone", clone
+
+
+def faults_of(kind, pid, table):
+    counts = {}
+    for fd, (target, mode) in descriptors(pid).items():
+        if fd in STDIO:
+            if not re.fullmatch(STDIO[fd], target):
+                yield f"{kind} {pid}: {fd} is {target}"
+            continue
+        row = next((row for row in table if re.fullmatch(row[0], target) and row[1] == mode), None)
+        counts[row] = counts.get(row, 0) + 1
+        if row is None or counts[row] > row[2]:
+            yield f"{kind} {pid}: {fd} is {target}, open {mode}"
+
+
+def same_description(pid, fd, other, other_fd):
+    result = libc.syscall(KCMP, pid, other, KCMP_FILE, fd, other_fd)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "kcmp")
+    return result == 0
+
+
+def shared(of, others, named):
+    """Descriptors of one process whose description is also one of another's."""
+    for pid in others:
+        for fd, (target, mode) in descriptors(pid).items():
+            for mine, (own_target, _) in descriptors(of).items():
+                if target == own_target and named(target, mode) and \
+                        same_description(pid, fd, of, mine):
+                    yield f"process {pid}: {fd} ({target}) is {mine} of {of}, too"
+
+
+def main():
+    poold, run, state = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    table = tables(run, state, sys.argv[4] if len(sys.argv) > 4 else None)
+    faults, found = [], list(processes(poold))
+    for kind, pid in found:
+        listed = sorted(descriptors(pid).items())
+        print(f"{kind} {pid}: " + " ".join(f"{fd}={target}" for fd, (target, _) in listed))
+        faults += faults_of(kind, pid, table[kind])
+    pids = [pid for _, pid in found]
+    faults += shared(poold, pids, lambda target, mode: True)
+    for pid in pids:
+        faults += shared(pid, [other for other in pids if other > pid],
+                         lambda target, mode: mode in (WRITE, BOTH) and
+                         target not in ("/dev/null", "/dev/kvm"))
+    print("\n".join(faults))
+    return 1 if faults or not found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

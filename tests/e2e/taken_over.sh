@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: a guest that has taken over its VM's process harms nobody but itself. Method: system calls made
+# in that process from outside (inject.py), under all of its layers, and a look at poold and at
+# the VMs beside it afterwards.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+if [ "$(id -u)" != 0 ]; then
+    skip 'a VM that was taken over' 'needs root, to make calls in its process'
+    exit 0
+fi
+poold_with_pool
+honest=$(acquire) || exit 1
+
+api()
+{
+    curl -s --unix-socket "$VOLT_RUN_DIR/poold.sock" "http://volt/v1/$1"
+}
+# victim: a new lease, in $taken, whose process $pid is taken over
+victim()
+{
+    taken=$(acquire "$@") && pid=$(api "leases/$taken" | json pid)
+}
+deed()
+{
+    python3 "$here/taken_over.py" "$1" "$pid" "${@:2}"
+}
+# The filter ends the process, and with it the VM.
+deed_is_deadly()
+{
+    local said
+    said=$(deed "$@") && { echo "it went through: $said"; return 1; }
+    [[ $said == *"killed by SIGSYS"* ]] || { echo "$said"; return 1; }
+}
+poolds_descriptors()
+{
+    grep -H '^flags' "/proc/$poold_pid/fdinfo/"* 2>/dev/null | grep -E "fdinfo/[0-2]:"
+}
+log_is_untouched()
+{
+    local flags size
+    flags=$(poolds_descriptors) size=$(stat -c %s "$log")
+    deed log || return 1
+    [ "$(stat -c %s "$log")" -ge "$size" ] || { echo "the log has lost $size bytes"; return 1; }
+    ! grep 'forged' "$log" || return 1
+    [ "$(poolds_descriptors)" = "$flags" ] || { echo "poold's flags were $flags"; poolds_descriptors; return 1; }
+}
+assertion_is_told()
+{
+    deed assertion && until_true 10 grep -q "weather.c:7: look_up: 'sky == blue' is not so" "$log"
+}
+others_live()
+{
+    guest "$honest" true && poold_answers
+}
+
+victim || exit 1
+check "poold's log and its descriptors are out of reach" log_is_untouched
+victim || exit 1
+check 'flags of files that VMs share are out of reach' deed_is_deadly direct
+victim || exit 1
+check "the host's disk can't be filled" deed_is_deadly space
+victim || exit 1
+check "an assertion of the VMM's that fails is told in poold's log" assertion_is_told
+check 'poold and the VM beside it live on' others_live
