@@ -22,7 +22,8 @@ SEIZE, INTERRUPT, DETACH, STEP, GETREGS, SETREGS = 0x4206, 0x4207, 17, 9, 12, 13
 WALL = 0x40000000
 REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp "
              "ss fs_base gs_base ds es fs gs").split()
-ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
+ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9") # of a system call
+FUNCTION_ARGUMENTS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.restype = ctypes.c_long
@@ -109,7 +110,7 @@ class Thread:
         with open(f"/proc/{self.pid}/maps", encoding="ascii") as maps:
             base = int(maps.readline().split("-")[0], 16) # it is mapped lowest
         values = self._values(arguments)
-        self.saved.update(zip(ARGUMENTS, values), rip=base + offset, orig_rax=(1 << 64) - 1,
+        self.saved.update(zip(FUNCTION_ARGUMENTS, values), rip=base + offset, orig_rax=(1 << 64) - 1,
                           rsp=(self.free - 4096 & ~15) - 8)
 
     def call(self, name, *arguments):
