@@ -181,7 +181,8 @@ void vmm_wake_init(struct control_msg *wake, enum doorbell_op op, uint32_t flags
 int vmm_clone_start(struct vmm_clone *clone, struct vmm *template, struct control_msg *wake,
                     struct err *err)
 {
-    struct control_msg msg = { .type = CONTROL_CLONE, .cookie = ++template->next_cookie };
+    struct control_msg msg = { .cookie = ++template->next_cookie };
+    struct control_clone_fds fds = CONTROL_CLONE_FDS_NONE;
     int control[2] = { -1, -1 }, bell[2] = { -1, -1 };
 
     *clone = (struct vmm_clone){
@@ -195,9 +196,11 @@ int vmm_clone_start(struct vmm_clone *clone, struct vmm *template, struct contro
     clone->bell = bell[0];
     if (rc == 0 && wake)
         rc = control_send(clone->bell, wake, NULL, 0);
+    fds.control = control[1];
+    fds.bell = bell[1];
     clone->sent_ns = now_ns();
     if (rc == 0)
-        rc = control_send(template->control, &msg, (int[]){ control[1], bell[1] }, 2);
+        rc = control_clone_send(template->control, &msg, &fds);
     close_fd(&control[1]);
     close_fd(&bell[1]);
     return rc < 0 ? err_set_errno(err, -rc, "asking for a clone") : 0;

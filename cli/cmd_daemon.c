@@ -8,6 +8,7 @@
 
 #include "api.h"
 #include "base/util.h"
+#include "base/version.h"
 #include "cli.h"
 #include "options.h"
 #include "table.h"
@@ -71,11 +72,11 @@ int cmd_version_run(const struct cli_command *command, int argc, char **argv)
     bool running = api_init(&api, &err) == 0 &&
                    api_call(&api, "GET", "/v1/version", NULL, API_TIMEOUT_MS, &daemon, &err) == 0;
     if (as_json) {
-        json = json_pack("{s:{s:s,s:s},s:O?}", "voltctl", "version", CLI_VERSION, "commit",
+        json = json_pack("{s:{s:s,s:s},s:O?}", "voltctl", "version", VOLT_VERSION, "commit",
                          CLI_COMMIT, "poold", running ? daemon : NULL);
         return api_print_json(json);
     }
-    printf("voltctl  %s (%s)\n", CLI_VERSION, CLI_COMMIT);
+    printf("voltctl  %s (%s)\n", VOLT_VERSION, CLI_COMMIT);
     printf("poold    %s\n", running ? api_text_of(daemon, "version") : err.msg);
     return CLI_EXIT_OK;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "base/version.h"
 
 static json_t *version_json(void)
 {

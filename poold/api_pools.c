@@ -10,8 +10,8 @@
 #include "api.h"
 #include "boot.h"
 #include "json_keys.h"
-#include "machine/guest_mem.h"
 #include "machine/vm_state.h"
+#include "memory/guest_mem.h"
 #include "pool_disk.h"
 #include "work.h"
 

@@ -22,7 +22,6 @@
 #include "vm_dirs.h"
 #include "vm_groups.h"
 
-#define VOLT_VERSION "0.1.0"
 #define CMDLINE_BYTES 1024
 #define WARMUP_BYTES 1024
 

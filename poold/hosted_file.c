@@ -15,7 +15,7 @@
 #include "hosted.h"
 #include "json_keys.h"
 #include "log.h"
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 #include "snapshot/store.h"
 #include "template.h"
 

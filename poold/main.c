@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "base/version.h"
 #include "config.h"
 #include "daemon.h"
 #include "log.h"

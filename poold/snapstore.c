@@ -8,9 +8,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/version.h"
 #include "snapshot/file.h"
 #include "snapshot/host.h"
-#include "snapshot/template.h"
+#include "snapshot/opened.h"
 
 int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
                     const struct pool_spec *spec, struct err *err)

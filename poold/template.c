@@ -290,36 +290,32 @@ void template_kill(struct template *template)
 
 int template_clone(struct template *template, struct clone *clone, const int ends[2])
 {
-    struct control_msg msg = { .type = CONTROL_CLONE, .cookie = ++template->next_cookie };
+    struct control_msg msg = { .cookie = ++template->next_cookie };
+    struct control_clone_fds fds = CONTROL_CLONE_FDS_NONE;
     _cleanup_close_ int delta_fd = -1;
-    int fds[CONTROL_FDS_MAX] = { ends[0], ends[1], clone->dir.fd }, rc;
-    unsigned fd_count = 3;
+    int rc;
 
     if (!template->ready || template->killed)
         return -ENOTCONN;
     msg.u.clone.uid = msg.u.clone.gid = clone->dir.uid;
-    msg.u.clone.extra_fds = CONTROL_CLONE_FD_VSOCK_DIR | CONTROL_CLONE_FD_VSOCK_LISTEN;
+    fds.control = ends[0];
+    fds.bell = ends[1];
+    fds.vsock_dir = clone->dir.fd;
+    fds.vsock_listen = clone->dir.listen_fd;
     if (template->disk_writable) {
         struct stock_item delta;
 
         rc = stock_take(&template->hosted->daemon->deltas, &delta);
         if (rc < 0)
             return rc;
-        delta_fd = delta.fds[0];
-        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_DISK;
-        fds[fd_count++] = delta_fd;
+        fds.disk = delta_fd = delta.fds[0];
     }
     if (clone->net.on) {
-        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_TAP;
         memcpy(msg.u.clone.mac, clone->net.mac, sizeof msg.u.clone.mac);
-        fds[fd_count++] = clone->net.vm_fd;
+        fds.tap = clone->net.vm_fd;
+        fds.vhost = clone->net.vhost ? clone->net.vhost_fd : -1;
     }
-    fds[fd_count++] = clone->dir.listen_fd;
-    if (clone->net.on && clone->net.vhost) {
-        msg.u.clone.extra_fds |= CONTROL_CLONE_FD_VHOST;
-        fds[fd_count++] = clone->net.vhost_fd;
-    }
-    rc = control_send(template->link.fds[LINK_CONTROL], &msg, fds, fd_count);
+    rc = control_clone_send(template->link.fds[LINK_CONTROL], &msg, &fds);
     if (rc < 0) {
         if (rc == -EPIPE || rc == -ECONNRESET || rc == -ENOTCONN)
             template_kill(template);

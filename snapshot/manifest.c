@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 #include "snapshot/file.h"
 #include "snapshot/sealed_json.h"
 #include "snapshot/sections.h"

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 #include "snapshot/digest.h"
 
 #define MEMORY_CHUNK_BYTES (2u << 20)

@@ -63,7 +63,7 @@ int snapshot_create_commit(struct snapshot_txn *txn, struct manifest *manifest, 
  */
 void snapshot_create_abort(struct snapshot_txn *txn);
 
-/* Opens the directory of a snapshot: for snapshot_open (template.h), for --snapshot-fd, and for the
+/* Opens the directory of a snapshot: for snapshot_open (opened.h), for --snapshot-fd, and for the
  * functions below. -ENOENT no such snapshot. *ret_dirfd is the caller's. */
 int snapshot_dir_open(int store_fd, const char *name, int *ret_dirfd, struct err *err);
 

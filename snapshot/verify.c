@@ -8,8 +8,8 @@
 #include "base/util.h"
 #include "snapshot/disk.h"
 #include "snapshot/file.h"
+#include "snapshot/opened.h"
 #include "snapshot/store.h"
-#include "snapshot/template.h"
 
 static int verify_state(int dirfd, const struct manifest *m, struct snapshot_verify_report *report,
                         struct err *err)

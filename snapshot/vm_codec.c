@@ -227,15 +227,9 @@ int vm_state_decode(struct state_reader *r, struct vm_state *ret_state, struct e
     for (uint32_t cpu = 0; cpu < state.vcpu_count && rc == 0; cpu++)
         rc = vcpu_decode(r, cpu, &state.vcpu[cpu], err);
     if (rc < 0) {
-        free(state.vcpu);
+        vm_state_fini(&state);
         return rc;
     }
     *ret_state = state;
     return 0;
-}
-
-void vm_state_codec_free(struct vm_state *state)
-{
-    free(state->vcpu);
-    *state = (struct vm_state){ 0 };
 }

@@ -17,7 +17,7 @@
 /* Adds all sections of `state`. Errors stick in the builder. */
 void vm_state_encode(struct state_builder *b, const struct vm_state *state);
 
-/* Reads them into *ret_state, whose vcpu array is allocated (free with vm_state_codec_free). Every
+/* Reads them into *ret_state, whose vcpu array is allocated (free with vm_state_fini). Every
  * count and length is checked against vm_state.h's limits. What KVM itself judges (reserved bits,
  * MSRs the host lacks) is left to it. -EINVAL, -ENOENT or -ENOTSUP naming the section; *ret_state
  * is untouched on failure. */
@@ -25,8 +25,5 @@ int vm_state_decode(struct state_reader *r, struct vm_state *ret_state, struct e
 
 /* True for the names above: sections of the machine, all others are its devices'. */
 bool vm_state_section(const char *name);
-
-/* Frees the vcpu array of a decoded state. */
-void vm_state_codec_free(struct vm_state *state);
 
 #endif

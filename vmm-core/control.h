@@ -29,6 +29,7 @@
 #ifndef VOLT_CONTROL_H
 #define VOLT_CONTROL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -62,7 +63,7 @@ enum control_type {
                               the first. console.backlog_only: no live output, closed at once */
     CONTROL_QUERY_STATS,
     CONTROL_STOP,        /* power button: end the VM now, with reason STOPPED */
-    CONTROL_CLONE,       /* clone; fds: [control, bell] and then what clone.extra_fds names */
+    CONTROL_CLONE,       /* clone; fds: struct control_clone_fds */
     CONTROL_WORKING_SET, /* to a template; fds: [the snapshot's file working-set, read-only]: for
                             clones from now on. A damaged one is ignored */
 };
@@ -160,7 +161,7 @@ struct control_msg {
         } console;
         struct {
             uint32_t uid, gid;  /* to switch to; (uint32_t)-1: keep */
-            uint32_t extra_fds; /* CONTROL_CLONE_FD_*: which fds follow, in bit order */
+            uint32_t extra_fds; /* which fds follow: control_clone_send, control_clone_sort */
             uint8_t mac[6];     /* of its network card, if the snapshot has one */
             uint8_t reserved[2];
         } clone;
@@ -168,17 +169,6 @@ struct control_msg {
 };
 
 #define CONTROL_MSG_BYTES sizeof(struct control_msg)
-
-/* clone.extra_fds */
-#define CONTROL_CLONE_FD_VSOCK_DIR                                                                 \
-    0x1u                             /* O_PATH directory of the VM's vsock sockets: becomes its    \
-                                        root, and it dials "vsock_PORT" in it */
-#define CONTROL_CLONE_FD_CGROUP 0x2u /* cgroup.procs, open for writing: the clone joins */
-#define CONTROL_CLONE_FD_DISK 0x4u   /* the clone's own overlay file */
-#define CONTROL_CLONE_FD_TAP 0x8u    /* its network back end: a tap, or a stream */
-#define CONTROL_CLONE_FD_VSOCK_LISTEN                                                              \
-    0x10u /* the listening socket "vsock" in VSOCK_DIR, made by vsock_listen */
-#define CONTROL_CLONE_FD_VHOST 0x20u /* /dev/vhost-net, opened for this clone: serves TAP's rings */
 
 /* hello.layers */
 #define CONTROL_LAYER_CPUID 0x1u
@@ -201,5 +191,30 @@ int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigne
  * (its fds are closed); or -errno. Any thread. */
 int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
                  unsigned *ret_fd_count);
+
+/* ---- control_clone.c ---- */
+
+/* What a clone gets with its CLONE; -1: none of them. Only the first two are always there. */
+struct control_clone_fds {
+    int control, bell;
+    int vsock_dir;    /* O_PATH directory of the VM's vsock sockets: becomes its root, and it dials
+                         "vsock_PORT" in it */
+    int disk;         /* the clone's own overlay file */
+    int tap;          /* its network back end: a tap, or a stream */
+    int vsock_listen; /* the listening socket "vsock" in vsock_dir, made by vsock_listen */
+    int vhost;        /* /dev/vhost-net, opened for this clone: serves tap's rings */
+};
+
+#define CONTROL_CLONE_FDS_NONE                                                                     \
+    {                                                                                              \
+        -1, -1, -1, -1, -1, -1, -1                                                                 \
+    }
+
+/* Sends CLONE with these fds (borrowed). The caller has set cookie, ids and mac. As control_send. */
+int control_clone_send(int socket_fd, struct control_msg *msg, const struct control_clone_fds *fds);
+
+/* Names the fds that came with a CLONE; false when they are not what the message says. */
+bool control_clone_sort(const struct control_msg *msg, const int *fds, unsigned fd_count,
+                        struct control_clone_fds *ret_fds);
 
 #endif

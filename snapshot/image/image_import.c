@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "base/version.h"
 #include "snapshot/file.h"
 #include "snapshot/image/image_internal.h"
 #include "snapshot/store_internal.h"

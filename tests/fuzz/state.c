@@ -78,7 +78,7 @@ static void everything_read(struct state_reader *reader)
                 state.vcpu[i].xsave_bytes > VM_XSAVE_BYTES_MAX)
                 abort();
         }
-        vm_state_codec_free(&state);
+        vm_state_fini(&state);
     } else if (err.msg[0] == '\0') {
         abort(); /* a refusal says why */
     }

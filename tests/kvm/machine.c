@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "harness.h"
+#include "machine/machine_internal.h"
 #include "tap_main.h"
 
 static struct harness h;

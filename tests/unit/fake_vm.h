@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "devices/device.h"
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 
 #define FAKE_VM_GSIS 32u
 

@@ -289,7 +289,8 @@ _Noreturn static void clone_main(int control_fd, int bell_fd, int listen_fd)
 
 /* ---- Template ---- */
 
-static void fork_clone(int control_fd, const struct control_msg *request, int *fds)
+static void fork_clone(int control_fd, const struct control_msg *request,
+                       const struct control_clone_fds *fds)
 {
     struct control_msg msg = { .type = CONTROL_CLONED, .cookie = request->cookie };
     pid_t pid = fork();
@@ -298,7 +299,7 @@ static void fork_clone(int control_fd, const struct control_msg *request, int *f
     assert(pid >= 0);
     if (pid == 0) {
         close(control_fd);
-        clone_main(fds[0], fds[1], fds[3]);
+        clone_main(fds->control, fds->bell, fds->vsock_listen);
     }
     pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     msg.u.cloned.pid = pid;
@@ -319,6 +320,7 @@ static void map_memory(int snapshot_fd)
 static int template_vm(int control_fd, int snapshot_fd)
 {
     struct control_msg msg;
+    struct control_clone_fds named;
     int fds[CONTROL_FDS_MAX];
     unsigned fd_count;
 
@@ -329,8 +331,8 @@ static int template_vm(int control_fd, int snapshot_fd)
     map_memory(snapshot_fd);
     say(control_fd, CONTROL_HELLO);
     while (control_recv(control_fd, &msg, fds, &fd_count) == 0) {
-        if (msg.type == CONTROL_CLONE && fd_count == 4)
-            fork_clone(control_fd, &msg, fds);
+        if (msg.type == CONTROL_CLONE && control_clone_sort(&msg, fds, fd_count, &named))
+            fork_clone(control_fd, &msg, &named);
         if (msg.type == CONTROL_WORKING_SET && fd_count == 1)
             fprintf(stderr, "fake_vmm: a working set came\n");
         while (waitpid(-1, NULL, WNOHANG) > 0)

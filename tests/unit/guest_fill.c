@@ -12,8 +12,8 @@
 
 #include "base/util.h"
 #include "boot/kernel_image.h"
-#include "machine/guest_fill.h"
-#include "machine/guest_mem.h"
+#include "memory/guest_fill.h"
+#include "memory/guest_mem.h"
 #include "tap_main.h"
 
 #define FILE_BYTES (MIB(3) + 777)

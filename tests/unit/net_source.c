@@ -87,16 +87,6 @@ START_TEST(fds_are_taken)
 }
 END_TEST
 
-START_TEST(no_text_is_no_network)
-{
-    struct net_source net;
-    struct err err = { 0 };
-
-    ck_assert_int_eq(net_source_parse(NULL, &net, &err), 0);
-    ck_assert(!net.given);
-}
-END_TEST
-
 /* `lo` is there everywhere, and is neither. */
 START_TEST(link_that_can_not_be_had_is_told)
 {
@@ -112,10 +102,9 @@ START_TEST(link_that_can_not_be_had_is_told)
     for (unsigned i = 0; i < sizeof links / sizeof links[0]; i++) {
         struct net_source net;
         struct err err = { 0 };
-        char text[NET_TEXT_BYTES];
 
         ck_assert_int_eq(net_source_parse(links[i].text, &net, &err), 0);
-        ck_assert_int_lt(net_source_resolve(&net, links[i].text, text, &err), 0);
+        ck_assert_int_lt(net_source_open_link(&net, &err), 0);
         ck_assert_msg(strstr(err.msg, links[i].told) != NULL, "%s", err.msg);
         ck_assert_int_eq(net.fd, -1);
     }
@@ -129,7 +118,6 @@ static Suite *suite(void)
 
     tcase_add_loop_test(tc, text_is_taken_or_refused, 0, sizeof texts / sizeof texts[0]);
     tcase_add_test(tc, fds_are_taken);
-    tcase_add_test(tc, no_text_is_no_network);
     tcase_add_test(tc, link_that_can_not_be_had_is_told);
     return s;
 }

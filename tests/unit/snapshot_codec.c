@@ -204,8 +204,8 @@ START_TEST(vm_round_trip)
         free(again);
         state_builder_fini(&b);
         state_reader_fini(&r);
-        vm_state_codec_free(&out);
-        vm_state_codec_free(&in);
+        vm_state_fini(&out);
+        vm_state_fini(&in);
     }
 }
 END_TEST
@@ -247,7 +247,7 @@ START_TEST(vm_sections_damaged)
             /* xsave is counted in bytes: one more is another valid size. */
             if (change == LONGER && strcmp(name, "cpu0.xsave") == 0) {
                 ck_ok(rc, err);
-                vm_state_codec_free(&out);
+                vm_state_fini(&out);
             } else {
                 ck_assert_msg(rc < 0 && strstr(err.msg, name), "%s, change %u: %d '%s'", name,
                               change, rc, err.msg);
@@ -256,7 +256,7 @@ START_TEST(vm_sections_damaged)
         }
     }
     state_reader_fini(&good);
-    vm_state_codec_free(&in);
+    vm_state_fini(&in);
     test_note("%u damaged machine states tried", cases);
 }
 END_TEST

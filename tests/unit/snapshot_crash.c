@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "snapshot/template.h"
+#include "snapshot/opened.h"
 #include "snapshot_test.h"
 
 /* ---- The calls that change a store ---- */

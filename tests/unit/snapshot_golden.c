@@ -7,8 +7,8 @@
  */
 #include <stddef.h>
 
+#include "snapshot/opened.h"
 #include "snapshot/state_codec.h"
-#include "snapshot/template.h"
 #include "snapshot/vm_codec.h"
 #include "snapshot_test.h"
 
@@ -134,7 +134,7 @@ static void make_state(int dirfd, struct manifest *m)
     ck_ok(snapshot_file_create(dirfd, SNAPSHOT_FILE_STATE, bytes, len, &err), err);
     free(bytes);
     state_builder_fini(&b);
-    vm_state_codec_free(&vm);
+    vm_state_fini(&vm);
 }
 
 static void make_memory(int dirfd, struct manifest *m)
@@ -238,7 +238,7 @@ static void golden_unpack(int dirfd)
 
 START_TEST(v1_is_read)
 {
-    struct snapshot_template *t = malloc(sizeof *t);
+    struct snapshot_opened *t = malloc(sizeof *t);
     struct snapshot_verify_report report;
     struct manifest *m = malloc(sizeof *m), *expected = malloc(sizeof *expected);
     struct state_reader *r = malloc(sizeof *r);
@@ -275,8 +275,8 @@ START_TEST(v1_is_read)
     ck_fails(snapshot_open(dirfd, 0, t, &err), ENOTSUP, err, "GoldenVendor");
 
     working_set_fini(&set);
-    vm_state_codec_free(&vm);
-    vm_state_codec_free(&expected_vm);
+    vm_state_fini(&vm);
+    vm_state_fini(&expected_vm);
     state_reader_fini(r);
     free(r);
     free(m);

@@ -7,7 +7,7 @@
 
 #include <sys/sysmacros.h>
 
-#include "snapshot/template.h"
+#include "snapshot/opened.h"
 #include "snapshot_test.h"
 
 static char dir_path[256];
@@ -35,7 +35,7 @@ static int dir_of(const char *name)
 START_TEST(life)
 {
     struct snapshot_info *infos;
-    struct snapshot_template *t = malloc(sizeof *t);
+    struct snapshot_opened *t = malloc(sizeof *t);
     struct snapshot_verify_report report;
     struct state_section section;
     struct err err = { 0 };
@@ -278,7 +278,7 @@ START_TEST(harmed_files)
 {
     static const char *const files[] = { SNAPSHOT_FILE_MANIFEST, SNAPSHOT_FILE_STATE,
                                          SNAPSHOT_FILE_MEMORY };
-    struct snapshot_template *t = malloc(sizeof *t);
+    struct snapshot_opened *t = malloc(sizeof *t);
     struct snapshot_verify_report report;
     unsigned cases = 0;
 
@@ -313,7 +313,7 @@ END_TEST
 START_TEST(every_byte_of_files)
 {
     static const char *const files[] = { SNAPSHOT_FILE_MANIFEST, SNAPSHOT_FILE_STATE };
-    struct snapshot_template *t = malloc(sizeof *t);
+    struct snapshot_opened *t = malloc(sizeof *t);
     struct err err = { 0 };
     unsigned cases = 0;
 
@@ -351,7 +351,7 @@ END_TEST
 START_TEST(verify_names_the_place)
 {
     struct snapshot_verify_report report;
-    struct snapshot_template *t = malloc(sizeof *t);
+    struct snapshot_opened *t = malloc(sizeof *t);
     struct err err = { 0 };
 
     set_up();
@@ -386,7 +386,7 @@ START_TEST(working_set_kept_and_optional)
     struct working_set_range ranges[] = { { 1, 2 }, { 8, 4 | WORKING_SET_WRITTEN } };
     struct working_set set = { ranges, ARRAY_LEN(ranges) };
     struct snapshot_info *info = malloc(sizeof *info);
-    struct snapshot_template *t = malloc(sizeof *t);
+    struct snapshot_opened *t = malloc(sizeof *t);
     struct snapshot_verify_report report;
     struct err err = { 0 };
 

@@ -215,24 +215,6 @@ START_TEST(notify_storm_is_one_wake_up)
 }
 END_TEST
 
-START_TEST(external_notification_serves_all_queues)
-{
-    struct fixture f;
-    uint64_t one = 1;
-    uint16_t head;
-    uint32_t got;
-
-    set_up(&f, 0);
-    int fd = virtio_mmio_notify_fd(f.dev);
-    const struct driver_buffer buffer = { driver_alloc(&f.driver, 64), 64 };
-    driver_add(&f.driver, 0, &buffer, 0, 1);
-    ck_assert_int_eq(write(fd, &one, sizeof(one)), sizeof(one));
-    fake_vm_run(f.vm, 10);
-    ck_assert(driver_used(&f.driver, 0, &head, &got));
-    tear_down(&f);
-}
-END_TEST
-
 /* ---- Saved state. ---- */
 
 static void move_to_new(struct fixture *f)
@@ -368,7 +350,6 @@ int main(void)
     tcase_add_test(tests, queue_registers_are_locked_while_ready);
     tcase_add_test(tests, broken_ring_needs_a_reset);
     tcase_add_test(tests, notify_storm_is_one_wake_up);
-    tcase_add_test(tests, external_notification_serves_all_queues);
     tcase_add_loop_test(tests, moved_with_a_request_on_its_way, 0, 2);
     tcase_add_test(tests, moved_at_rest_is_silent);
     tcase_add_test(tests, wrong_state_is_refused_or_harmless);

@@ -16,7 +16,7 @@
 
 #include "base/err.h"
 #include "boot/layout.h"
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 
 struct kvm_regs;
 struct kvm_sregs;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 
 #define KERNEL_SEGMENTS_MAX 16u
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a device is to its machine: an ops table, a bus window, and a table of saved fields.
  *
- * Threads: `read` and `write` run on a vCPU thread; `tick_fd` work runs on the device thread.
+ * Threads: `read` and `write` run on a vCPU thread; a vm_poll calls back on the device thread.
  * A device that both touch has its own mutex. Devices stand in one explicit, ordered array per
  * machine (struct vm.device[]): that order is the order of quiesce, save and load.
  */
@@ -108,7 +108,7 @@ void vm_guest_reset(struct vm *vm);
  * level-triggered). poll_mod changes the events (0: only errors and hang-ups are told), poll_del
  * must come before close. A callback may delete and free any poll, its own too: after poll_del,
  * `ready` is not called again, even if the event had been collected already. Device thread, or any
- * thread before vm_start. */
+ * thread before vm_run. */
 struct vm_poll {
     void (*ready)(struct vm_poll *poll, uint32_t events);
     int fd;

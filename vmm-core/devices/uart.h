@@ -21,7 +21,7 @@
 
 struct uart;
 
-/* Makes the UART of vm. Before vm_start. 0 or -errno with a sentence. */
+/* Makes the UART of vm. Before vm_run. 0 or -errno with a sentence. */
 int uart_create(struct vm *vm, struct uart **ret_uart, struct err *err);
 
 /* The device to put into the machine's device array; its ops->destroy frees the uart. */
@@ -30,11 +30,11 @@ struct device *uart_device(struct uart *uart);
 /* Attaches a client, a stream socket or terminal (transferred, also on failure; made
  * non-blocking): it gets the backlog, then live output. With backlog_only it gets the backlog, no
  * input is taken, and it is closed when it has it. An attached client is replaced and closed.
- * Device thread, or any thread before vm_start. 0 or -errno. */
+ * Device thread, or any thread before vm_run. 0 or -errno. */
 int uart_attach(struct uart *uart, int client_fd, bool backlog_only, struct err *err);
 
 /* Copies all output from now on to log_fd (transferred; -1 ends it), a file. The log ends silently
- * at the first write that fails. Device thread, or before vm_start. */
+ * at the first write that fails. Device thread, or before vm_run. */
 void uart_set_log(struct uart *uart, int log_fd);
 
 /* Bytes that fell out of the backlog since creation. Any thread. */

@@ -2,9 +2,9 @@
 /* Owns the way from an I/O exit to the device whose window it hits. */
 #include <string.h>
 
-#include "machine/vm.h"
+#include "machine/machine_internal.h"
 
-struct device *bus_find(struct vm *vm, enum bus_kind bus, uint64_t address, uint32_t bytes)
+static struct device *find(struct vm *vm, enum bus_kind bus, uint64_t address, uint32_t bytes)
 {
     for (uint32_t i = 0; i < vm->device_count; i++) {
         struct device *dev = vm->device[i];
@@ -19,7 +19,7 @@ struct device *bus_find(struct vm *vm, enum bus_kind bus, uint64_t address, uint
 void bus_access(struct vm *vm, enum bus_kind bus, uint64_t address, void *value, uint32_t bytes,
                 bool is_write)
 {
-    struct device *dev = bus_find(vm, bus, address, bytes);
+    struct device *dev = find(vm, bus, address, bytes);
 
     if (!dev) {
         atomic_fetch_add_explicit(bus == BUS_PIO ? &vm->unknown_pio : &vm->unknown_mmio, 1,

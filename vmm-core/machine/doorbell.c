@@ -8,11 +8,12 @@
  *   2. Anything else out of place is counted and ignored: a guest that rings a million times a
  *      second costs its own vCPU time and nothing more.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "base/util.h"
 #include "boot/boot.h"
-#include "machine/vm.h"
+#include "machine/machine_internal.h"
 
 /* A leased guest that nobody has asked for anything yet: long enough for many acquires at once to
  * be answered on a few CPUs, or for a lease that ends at once to be over. */
@@ -23,8 +24,8 @@ bool doorbell_claims(uint16_t port)
     return port >= DOORBELL_PORT_BASE && port < DOORBELL_PORT_BASE + DOORBELL_PORT_COUNT;
 }
 
-void doorbell_report(struct vm *vm, enum control_type type, uint64_t at_ns, uint64_t load_ns,
-                     uint64_t run_ns)
+static void report(struct vm *vm, enum control_type type, uint64_t at_ns, uint64_t load_ns,
+                   uint64_t run_ns)
 {
     struct control_msg msg = { .type = type };
 
@@ -40,6 +41,55 @@ void doorbell_report(struct vm *vm, enum control_type type, uint64_t at_ns, uint
     vm->doorbell.ops->report(vm, &msg);
 }
 
+void doorbell_report_parked(struct vm *vm, uint64_t at_ns)
+{
+    report(vm, CONTROL_PARKED, at_ns, 0, at_ns - vm->first_run_ns);
+}
+
+/* ---- Waiting and waking ---- */
+
+/* Waits for a message of this type. False when the VM ended meanwhile, or is ended for it. */
+static bool wait_for(struct vm *vm, enum control_type type, struct control_msg *ret_msg)
+{
+    int rc = vm->doorbell.ops->wait(vm, type, ret_msg);
+
+    if (rc == -ENOTCONN)
+        vm_end(vm, EXIT_REASON_POOLD_GONE, "the bell was closed");
+    else if (rc < 0)
+        vm_end(vm, EXIT_REASON_HOST_ERROR, "waiting on the bell: %s", strerror(-rc));
+    return rc == 0 && atomic_load(&vm->end_reason) == EXIT_REASON_NONE;
+}
+
+bool doorbell_wait(struct vm *vm, struct control_msg *ret_wake)
+{
+    return wait_for(vm, CONTROL_WAKE, ret_wake);
+}
+
+bool doorbell_stay_held(struct vm *vm)
+{
+    struct vm_doorbell *bell = &vm->doorbell;
+    struct control_msg msg;
+
+    if (!bell->hold || bell->answer_due)
+        return true;
+    bell->hold = false;
+    return wait_for(vm, CONTROL_GO, &msg);
+}
+
+bool doorbell_may_release(const struct vm *vm)
+{
+    const struct vm_doorbell *bell = &vm->doorbell;
+    bool quiet = (bell->flags & DOORBELL_FLAG_SKIP_KERNEL_WORK) != 0;
+    bool parks_again = (bell->flags & DOORBELL_FLAG_PARK_AGAIN) != 0;
+
+    return !bell->answer_due && !(quiet && (bell->ready_due || parks_again));
+}
+
+void doorbell_woken(struct vm *vm)
+{
+    vm->doorbell.wake_ns = now_ns();
+}
+
 /* Tells kernels that know ACPI's VM generation id that they are a clone: the new id, then its
  * event. It is delivered once the guest takes interrupts again. Kernels without ACPI, which is what
  * boots on a software-only KVM, would not hear it. */
@@ -51,11 +101,12 @@ static void announce_generation(struct vm *vm, const uint8_t generation_id[16])
     vm_irq_pulse(vm, BOOT_VMGENID_GSI);
 }
 
-void doorbell_wake(struct vm *vm, const struct control_msg *wake)
+void doorbell_wake(struct vm *vm, const struct control_msg *wake, bool loaded)
 {
     struct vm_doorbell *bell = &vm->doorbell;
     struct doorbell_mailbox *box = guest_mem_at(&vm->mem, DOORBELL_MAILBOX_GPA, sizeof *box);
 
+    bell->loaded_ns = loaded ? now_ns() : bell->wake_ns;
     bell->op = wake->u.wake.op;
     bell->flags = wake->u.wake.flags;
     bell->nonce = wake->u.wake.nonce;
@@ -87,6 +138,8 @@ void doorbell_wake(struct vm *vm, const struct control_msg *wake)
         announce_generation(vm, fresh.generation_id);
 }
 
+/* ---- The guest's rings ---- */
+
 /* Whether somebody has just got this VM (the word is the answer to a LEASE, or the READY after a
  * restore for an acquire), and its kernel is emulated: it has milliseconds of work now. Whoever
  * waits for that word, or for another VM's, gets the CPU first: it would else wait for the
@@ -106,7 +159,7 @@ static void report_and_rest(struct vm *vm, enum control_type word, uint64_t at_n
 
     if (rests)
         vm_rest_begin(vm); /* before it is told: what comes of it ends the rest */
-    doorbell_report(vm, word, at_ns, load_ns, run_ns);
+    report(vm, word, at_ns, load_ns, run_ns);
     if (rests)
         vm_rest(vm, LEASE_REST_MS);
 }
@@ -162,7 +215,7 @@ static enum doorbell_result write_port(struct vcpu *vcpu, uint16_t port, uint32_
     }
     if (port == DOORBELL_PORT_BANNER && bell->op == DOORBELL_OP_NONE) {
         uint64_t now = now_ns();
-        doorbell_report(vm, CONTROL_BANNER, now, 0, now - vm->first_run_ns);
+        report(vm, CONTROL_BANNER, now, 0, now - vm->first_run_ns);
         return DOORBELL_CONTINUE;
     }
     atomic_fetch_add_explicit(&bell->ignored, 1, memory_order_relaxed);

@@ -15,7 +15,7 @@ struct kvm_host {
     size_t run_bytes;     /* of the kvm_run mapping of a vCPU */
     uint32_t xsave_bytes; /* KVM_CAP_XSAVE2, at least 4096 */
     bool software_only;   /* PVM: no VT-x or SVM underneath, see docs/host-kvm.md */
-    bool simulated_cpu;   /* KVM runs on QEMU's software CPU (TCG): see vm_state_prune_msrs */
+    bool simulated_cpu;   /* KVM runs on QEMU's software CPU (TCG): see vm_state_mend_tr */
     bool sync_regs;       /* KVM_CAP_SYNC_REGS offers the general registers */
     uint32_t msr_count;
     uint32_t msr_index[VM_MSRS_MAX]; /* KVM_GET_MSR_INDEX_LIST; filled by kvm_host_list_msrs */

@@ -14,7 +14,7 @@
 #include <sys/ioctl.h>
 
 #include "base/util.h"
-#include "machine/vm.h"
+#include "machine/machine_internal.h"
 
 #define RFLAGS_IF 0x200ull
 #define KICK_SIGNAL SIGUSR1
@@ -24,7 +24,7 @@ static void kick_handler(int signal)
     (void)signal; /* only there to make KVM_RUN return */
 }
 
-void vm_signal_setup(void)
+void vcpu_signal_setup(void)
 {
     struct sigaction action = { .sa_handler = kick_handler };
 
@@ -125,44 +125,10 @@ static void stay_halted(struct vcpu *vcpu)
     pthread_mutex_unlock(&vm->halt_lock);
 }
 
-/* Waits for a message of this type. False when the VM ended meanwhile, or is ended for it. */
-static bool wait_on_bell(struct vm *vm, enum control_type type, struct control_msg *ret_msg)
-{
-    int rc = vm->doorbell.ops->wait(vm, type, ret_msg);
-
-    if (rc == -ENOTCONN)
-        vm_end(vm, EXIT_REASON_POOLD_GONE, "the bell was closed");
-    else if (rc < 0)
-        vm_end(vm, EXIT_REASON_HOST_ERROR, "waiting on the bell: %s", strerror(-rc));
-    return rc == 0 && atomic_load(&vm->end_reason) == EXIT_REASON_NONE;
-}
-
-/* After the answer, if poold wants it so: many guests that answer at once would else compete with
- * their kernels' work for the time that the rest needs for their answers. */
-static bool stay_held(struct vm *vm)
-{
-    struct control_msg msg;
-
-    if (!vm->doorbell.hold || vm->doorbell.answer_due)
-        return true;
-    vm->doorbell.hold = false;
-    return wait_on_bell(vm, CONTROL_GO, &msg);
-}
-
 /* ---- Exits ---- */
 
 /* What the loop does after an exit. */
 enum exit_action { EXIT_RUN_ON, EXIT_PARK, EXIT_LEAVE };
-
-/* At the answer; but who asks nothing of the guest's kernel gets no tick either before READY, nor
- * before the VM has parked again and is woken for good. */
-static bool may_release(const struct vm_doorbell *bell)
-{
-    bool quiet = (bell->flags & DOORBELL_FLAG_SKIP_KERNEL_WORK) != 0;
-    bool parks_again = (bell->flags & DOORBELL_FLAG_PARK_AGAIN) != 0;
-
-    return !bell->answer_due && !(quiet && (bell->ready_due || parks_again));
-}
 
 static enum exit_action exit_pio(struct vcpu *vcpu)
 {
@@ -184,9 +150,9 @@ static enum exit_action exit_pio(struct vcpu *vcpu)
             return EXIT_LEAVE;
         }
     }
-    if (!stay_held(vcpu->vm))
+    if (!doorbell_stay_held(vcpu->vm))
         return EXIT_LEAVE;
-    if (vcpu->hold_interrupts && may_release(&vcpu->vm->doorbell)) {
+    if (vcpu->hold_interrupts && doorbell_may_release(vcpu->vm)) {
         if (!release_interrupts(vcpu))
             return EXIT_LEAVE;
         let_others_run(vcpu->vm);
@@ -335,10 +301,10 @@ static bool complete_exit(struct vcpu *vcpu)
 /* Waits on the bell, run_lock given up by the caller, and takes it back with a WAKE in hand. */
 static bool wait_for_wake(struct vm *vm, struct control_msg *ret_wake)
 {
-    bool woken = wait_on_bell(vm, CONTROL_WAKE, ret_wake);
+    bool woken = doorbell_wait(vm, ret_wake);
 
     pthread_mutex_lock(&vm->run_lock);
-    vm->doorbell.wake_ns = now_ns();
+    doorbell_woken(vm);
     return woken;
 }
 
@@ -346,13 +312,14 @@ static bool wake(struct vcpu *vcpu, const struct control_msg *msg)
 {
     struct vm *vm = vcpu->vm;
 
-    vm->doorbell.loaded_ns = vm->restore_from ? now_ns() : vm->doorbell.wake_ns;
-    doorbell_wake(vm, msg);
+    doorbell_wake(vm, msg, vm->restore_from != NULL);
     atomic_store(&vm->phase, VM_RUNNING);
     return hold_interrupts(vcpu);
 }
 
-bool vcpu_park(struct vcpu *vcpu)
+/* Parks vCPU 0: completes the port write, stops the others, waits for the next WAKE. False when the
+ * VM ended meanwhile. */
+static bool park(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct control_msg msg;
@@ -364,7 +331,7 @@ bool vcpu_park(struct vcpu *vcpu)
     atomic_store(&vm->phase, VM_PARKED);
     /* Given up before it is told: who hears PARKED may ask for a snapshot at once. */
     pthread_mutex_unlock(&vm->run_lock);
-    doorbell_report(vm, CONTROL_PARKED, now, 0, now - vm->first_run_ns);
+    doorbell_report_parked(vm, now);
     return wait_for_wake(vm, &msg) && wake(vcpu, &msg);
 }
 
@@ -387,8 +354,8 @@ static bool start_from_shell(struct vcpu *vcpu)
         return false;
     atomic_store(&vm->phase, VM_SHELL);
     if (!vm->doorbell.ops->pending(vm)) {
-        if (vm->shell_idle)
-            vm->shell_idle(vm, vm->shell_idle_context);
+        if (vm->hooks.shell_idle)
+            vm->hooks.shell_idle(vm->hooks.context, vm);
         vm_introduce(vm);
     }
     pthread_mutex_unlock(&vm->run_lock);
@@ -410,7 +377,7 @@ static bool vcpu_start(struct vcpu *vcpu)
     struct vm *vm = vcpu->vm;
     struct err err;
 
-    if (vm->thread_enter && vm->thread_enter(&err) < 0) {
+    if (vm->hooks.thread_enter && vm->hooks.thread_enter(vm->hooks.context, &err) < 0) {
         vm_end(vm, EXIT_REASON_HOST_ERROR, "vCPU %u: %s", vcpu->index, err.msg);
         return false;
     }
@@ -438,7 +405,7 @@ void *vcpu_thread_main(void *arg)
             stay_halted(vcpu);
         }
         enum exit_action action = run_once(vcpu);
-        go_on = action == EXIT_RUN_ON || (action == EXIT_PARK && vcpu_park(vcpu));
+        go_on = action == EXIT_RUN_ON || (action == EXIT_PARK && park(vcpu));
     }
     if (vcpu->index == 0)
         pthread_mutex_unlock(&vm->run_lock);

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/util.h"
+#include "machine/machine_internal.h"
 
 /* Three pages that VT-x needs below 4 GiB for real mode; out of the way of RAM and devices. */
 #define TSS_GPA 0xfffbd000ul
@@ -171,7 +172,7 @@ int vm_set_cpuid(struct vm *vm, uint32_t vcpu_index, const struct kvm_cpuid_entr
 
 void vm_run(struct vm *vm)
 {
-    vm_signal_setup();
+    vcpu_signal_setup();
     vm->vcpu[0].thread = pthread_self();
     /* Of a restored machine, the others wait for vCPU 0's answer. */
     atomic_store(&vm->halt_others, vm->restore_from != NULL);
@@ -318,9 +319,9 @@ enum control_exit_reason vm_loop_run(struct vm *vm)
 
 void vm_introduce(struct vm *vm)
 {
-    if (vm->introduce)
-        vm->introduce(vm);
-    vm->introduce = NULL;
+    if (vm->hooks.introduce)
+        vm->hooks.introduce(vm->hooks.context, vm);
+    vm->hooks.introduce = NULL;
 }
 
 /* ---- The end ---- */

@@ -32,9 +32,9 @@
 #include "base/err.h"
 #include "control.h"
 #include "devices/device.h"
-#include "machine/guest_mem.h"
 #include "machine/kvm_host.h"
 #include "machine/vm_state.h"
+#include "memory/guest_mem.h"
 
 #define VM_DEVICES_MAX 16u
 
@@ -65,6 +65,19 @@ struct vm_bell_ops {
     void (*report)(struct vm *vm, struct control_msg *msg);
 };
 
+/* What the program around a VM does at its stations. Each may be NULL: nothing. */
+struct vm_hooks {
+    void *context; /* of all of them; borrowed */
+    /* On each vCPU's thread before anything of the guest (seccomp). 0, or -errno: the VM ends. */
+    int (*thread_enter)(void *context, struct err *err);
+    /* On vCPU 0's thread when a shell has nothing to do but wait: time to map memory ahead. */
+    void (*shell_idle)(void *context, struct vm *vm);
+    /* Once, on vCPU 0's thread, when the VM is what it was made to be: a boot before the guest's
+     * first instruction, a shell when it waits for its WAKE, one whose WAKE was there before right
+     * after its answer. */
+    void (*introduce)(void *context, struct vm *vm);
+};
+
 struct vm_doorbell {
     const struct vm_bell_ops *ops;
     int fd;             /* the bell socket, borrowed; -1 none */
@@ -93,16 +106,7 @@ struct vm {
     const struct vm_state *restore_from; /* borrowed; loaded by the first WAKE of a shell */
     uint64_t created_ns;                 /* process start, or fork of a clone */
     uint64_t first_run_ns;
-    /* Runs on each vCPU's thread before anything of the guest (seccomp); NULL: nothing. */
-    int (*thread_enter)(struct err *err);
-    /* Runs on vCPU 0's thread when a shell has nothing to do but wait: time to map memory ahead.
-     * NULL: nothing. */
-    void (*shell_idle)(struct vm *vm, const void *context);
-    const void *shell_idle_context; /* borrowed */
-    /* Runs once, on vCPU 0's thread, when the VM is what it was made to be: a boot before the
-     * guest's first instruction, a shell when it waits for its WAKE, one whose WAKE was there
-     * before right after its answer. NULL: nothing, or done. */
-    void (*introduce)(struct vm *vm);
+    struct vm_hooks hooks;
 
     pthread_mutex_t run_lock; /* held by vCPU 0's thread while RUNNING */
     _Atomic enum vm_phase phase;
@@ -185,47 +189,12 @@ int vm_state_load_time(struct vm *vm, const struct vm_state *state, const char *
  * fewer. The machine is NEW. */
 int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err);
 
-void vm_state_fini(struct vm_state *state);
+/* QEMU's software SVM looks up I/O permissions only in a TSS marked available, while KVM saves it
+ * marked busy, as the architecture has it, and volt-init's port write would fault: there, marks it
+ * so. Elsewhere nothing changes. */
+void vm_state_mend_tr(const struct kvm_host *kvm, struct vm_state *state);
 
-/* ---- vcpu.c, bus.c, doorbell.c: internal to machine/ ---- */
-
-/* Calls vm->introduce, the first time. */
-void vm_introduce(struct vm *vm);
-
-void *vcpu_thread_main(void *vcpu);
-void vm_signal_setup(void);
-struct device *bus_find(struct vm *vm, enum bus_kind bus, uint64_t address, uint32_t bytes);
-void bus_access(struct vm *vm, enum bus_kind bus, uint64_t address, void *value, uint32_t bytes,
-                bool is_write);
-
-enum doorbell_result {
-    DOORBELL_CONTINUE, /* run on */
-    DOORBELL_PARK,     /* stop here */
-    DOORBELL_ENDED,    /* vm_end was called */
-};
-bool doorbell_claims(uint16_t port);
-enum doorbell_result doorbell_access(struct vcpu *vcpu, uint16_t port, void *value, uint32_t bytes,
-                                     bool is_write);
-
-/* Parks vCPU 0: completes the port write, stops the others, waits for the next WAKE. Returns false
- * when the VM ended meanwhile. vCPU 0's thread, RUNNING. */
-bool vcpu_park(struct vcpu *vcpu);
-
-/* Takes a WAKE: fills the mailbox and notes what answer is due. vCPU 0's thread. */
-void doorbell_wake(struct vm *vm, const struct control_msg *wake);
-void doorbell_report(struct vm *vm, enum control_type type, uint64_t at_ns, uint64_t load_ns,
-                     uint64_t run_ns);
-
-/* From now on, until vm_irqs_release, pulses wait for KVM's state to be loaded. Before vm_start. */
+/* From now on pulses wait for KVM's state to be loaded, by the first WAKE. Before vm_run. */
 void vm_irqs_hold(struct vm *vm);
-
-/* KVM's state is loaded: raises what has gathered. vCPU 0's thread. */
-void vm_irqs_release(struct vm *vm);
-
-/* vCPU 0's thread stays out of the guest until a device raises an interrupt, at most ms: for a guest
- * that has nothing to do that anybody waits for. vm_rest_begin comes before; interrupts from there
- * on count. Those that KVM raises itself (timers, irqfds) do not. vCPU 0's thread. */
-void vm_rest_begin(struct vm *vm);
-void vm_rest(struct vm *vm, unsigned ms);
 
 #endif

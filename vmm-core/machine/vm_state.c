@@ -39,9 +39,9 @@ struct vcpu_step {
     size_t offset; /* of the argument in struct vcpu_state */
 };
 
-#define VCPU_STEP(request, member)                                                                 \
+#define VCPU_STEP(ioctl, member)                                                                   \
     {                                                                                              \
-#request, request, offsetof(struct vcpu_state, member)                                     \
+        .name = #ioctl, .request = ioctl, .offset = offsetof(struct vcpu_state, member)            \
     }
 
 static const struct vcpu_step save_steps[] = {
@@ -234,12 +234,6 @@ int vm_state_save(struct vm *vm, struct vm_state *ret_state, struct err *err)
     return 0;
 }
 
-void vm_state_fini(struct vm_state *state)
-{
-    free(state->vcpu);
-    state->vcpu = NULL;
-}
-
 /* ---- Loading ---- */
 
 static bool depends_on_time(uint32_t msr_index)
@@ -357,8 +351,6 @@ static bool has_value(const struct vcpu_state *fresh, const struct kvm_msr_entry
     return false;
 }
 
-#define TSS64_AVAILABLE 9
-
 int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err)
 {
     _cleanup_free_ struct vcpu_state *fresh = calloc(1, sizeof *fresh);
@@ -369,12 +361,6 @@ int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err)
         struct vcpu_state *vcpu = &state->vcpu[i];
         uint32_t kept = 0;
         int rc = save_msrs(vm->vcpu[i].fd, vm->kvm, fresh, err);
-
-        /* QEMU's software SVM looks up I/O permissions only in a TSS marked available, while KVM
-         * saves it marked busy, as the architecture has it: volt-init's port write would fault. */
-        if (vm->kvm->simulated_cpu)
-            vcpu->sregs.tr.type = TSS64_AVAILABLE;
-
         if (rc < 0)
             return rc;
         for (uint32_t m = 0; m < vcpu->msr_count; m++) {
@@ -384,4 +370,12 @@ int vm_state_prune_msrs(struct vm *vm, struct vm_state *state, struct err *err)
         vcpu->msr_count = kept;
     }
     return 0;
+}
+
+#define TSS64_AVAILABLE 9
+
+void vm_state_mend_tr(const struct kvm_host *kvm, struct vm_state *state)
+{
+    for (uint32_t i = 0; kvm->simulated_cpu && i < state->vcpu_count; i++)
+        state->vcpu[i].sregs.tr.type = TSS64_AVAILABLE;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The KVM-held state of a stopped machine, as plain data: what a snapshot keeps beside memory and
- * device state. Filled by vm_state_save, put back by vm_state_load (vm_state.c); the snapshot
- * library turns it into sections and back. KVM API 4.x structures are kept as the kernel's UAPI
- * defines them for x86-64: fixed layout, little-endian.
+ * device state. Filled by vm_state_save, put back by vm_state_prepare and vm_state_load_time (vm.h);
+ * the snapshot library turns it into sections and back. KVM API 4.x structures are kept as the
+ * kernel's UAPI defines them for x86-64: fixed layout, little-endian.
  */
 #ifndef VOLT_MACHINE_VM_STATE_H
 #define VOLT_MACHINE_VM_STATE_H
 
 #include <linux/kvm.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #define VM_VCPUS_MAX 8u
 #define VM_MSRS_MAX 512u
@@ -40,5 +41,12 @@ struct vm_state {
     struct kvm_pit_state2 pit;
     struct vcpu_state *vcpu; /* vcpu_count of them, owned */
 };
+
+/* Frees what it owns. Fine on a zeroed one, and twice. */
+static inline void vm_state_fini(struct vm_state *state)
+{
+    free(state->vcpu);
+    state->vcpu = NULL;
+}
 
 #endif

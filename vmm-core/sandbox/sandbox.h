@@ -94,7 +94,7 @@ struct sandbox_vm {
 int sandbox_enter_vm(const struct sandbox_config *config, const struct sandbox_vm *vm,
                      struct sandbox_status *status, struct err *err);
 
-/* The kinds of thread, each with its own list of system calls (seccomp_table.c). */
+/* The kinds of thread, each with its own list of system calls (seccomp_table.h). */
 enum sandbox_thread_kind {
     SANDBOX_THREAD_TEMPLATE, /* the template: clones inherit it below their own filters, so it
                                 allows all they do until theirs are installed */

@@ -25,7 +25,7 @@ struct balloon_stats {
     uint64_t refused_ranges; /* not RAM */
 };
 
-/* Makes the device in virtio-mmio slot `slot` (virtio_layout.h). Before vm_start. 0 or -errno with
+/* Makes the device in virtio-mmio slot `slot` (virtio_layout.h). Before vm_run. 0 or -errno with
  * a sentence. */
 int balloon_create(struct vm *vm, unsigned slot, struct balloon **ret_balloon, struct err *err);
 

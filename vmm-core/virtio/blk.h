@@ -18,7 +18,7 @@ struct blk_config {
 
 /* Makes the device in virtio-mmio slot `slot` (virtio_layout.h), named `name` in snapshots; its
  * ops->destroy frees it. Quiesce serves and flushes everything, so that base and deltas are
- * consistent with the guest's memory when it returns. Before vm_start. 0 or -errno with a sentence.
+ * consistent with the guest's memory when it returns. Before vm_run. 0 or -errno with a sentence.
  */
 int blk_create(struct vm *vm, unsigned slot, const char *name, const struct blk_config *config,
                struct device **ret_device, struct err *err);

@@ -18,7 +18,7 @@ struct net_config {
 
 /* Makes the device in virtio-mmio slot `slot` (virtio_layout.h), named `name` in snapshots; its
  * ops->destroy frees it. The MAC is not part of the saved state: a clone has its own. Before
- * vm_start. 0 or -errno with a sentence. */
+ * vm_run. 0 or -errno with a sentence. */
 int net_create(struct vm *vm, unsigned slot, const char *name, const struct net_config *config,
                struct device **ret_device, struct err *err);
 

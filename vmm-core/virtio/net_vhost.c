@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 
 #include "base/util.h"
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 #include "virtio/net_backend.h"
 #include "virtio/virtq.h"
 

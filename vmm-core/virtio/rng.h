@@ -9,7 +9,7 @@
 #define RNG_REQUEST_MAX 4096u
 
 /* Makes the device in virtio-mmio slot `slot` (virtio_layout.h); its ops->destroy frees it. Before
- * vm_start. 0 or -errno with a sentence. */
+ * vm_run. 0 or -errno with a sentence. */
 int rng_create(struct vm *vm, unsigned slot, struct device **ret_device, struct err *err);
 
 #endif

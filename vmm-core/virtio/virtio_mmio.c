@@ -90,14 +90,6 @@ void virtio_dev_broken(struct virtio_dev *dev)
     virtio_dev_interrupt_config(dev);
 }
 
-int virtio_mmio_notify_fd(struct device *device)
-{
-    struct virtio_dev *dev = (struct virtio_dev *)device;
-
-    dev->notify_external = true;
-    return dev->kick.fd;
-}
-
 /* ---- Notification, from the vCPU to the device thread. ---- */
 
 static void notify(struct virtio_dev *dev, unsigned queues)
@@ -158,8 +150,6 @@ static void kick_ready(struct vm_poll *poll, uint32_t events)
     (void)n;
     (void)events;
     unsigned queues = atomic_exchange(&dev->pending_queues, 0);
-    if (dev->notify_external)
-        queues = all_queues(dev);
     pthread_mutex_lock(&dev->lock);
     virtio_dev_settle(dev);
     virtio_dev_serve(dev, queues);

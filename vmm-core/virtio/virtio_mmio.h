@@ -81,9 +81,8 @@ struct virtio_dev {
     atomic_uint isr;            /* InterruptStatus */
     atomic_uint pending_queues; /* bits of queues notified and not yet served */
     const int *queue_kicks;     /* an eventfd a queue, which take the driver's notifications in
-                                   place of ops->notify; NULL: none. Set before vm_start */
+                                   place of ops->notify; NULL: none. Set before vm_run */
     bool unsettled;             /* reset since ops->settle was last called */
-    bool notify_external;       /* somebody else signals kick.fd: bits don't tell the queues */
     struct vm_poll kick;        /* an eventfd */
 };
 
@@ -116,10 +115,5 @@ void virtio_dev_renotify(struct virtio_dev *dev, unsigned queue);
 
 /* The driver broke the rules: sets NEEDS_RESET and tells it; rings stay unused until a reset. */
 void virtio_dev_broken(struct virtio_dev *dev);
-
-/* The eventfd that stands for a write to QueueNotify, for a machine that registers it as
- * ioeventfd at device->base + VIRTIO_MMIO_NOTIFY_OFFSET. Borrowed. Before vm_start. `device` is a
- * virtio-mmio device. */
-int virtio_mmio_notify_fd(struct device *device);
 
 #endif

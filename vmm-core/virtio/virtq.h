@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 
 #define VIRTQ_NUM_MAX 256u
 

@@ -34,7 +34,7 @@ struct vsock_stats {
 };
 
 /* Makes the device in virtio-mmio slot `slot` (virtio_layout.h). The config's fds are transferred,
- * also on failure. Before vm_start. 0 or -errno with a sentence. */
+ * also on failure. Before vm_run. 0 or -errno with a sentence. */
 int vsock_create(struct vm *vm, unsigned slot, const struct vsock_config *config,
                  struct vsock **ret_vsock, struct err *err);
 

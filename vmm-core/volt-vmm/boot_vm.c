@@ -14,6 +14,7 @@
 #include "volt-vmm/disk_source.h"
 #include "volt-vmm/net_source.h"
 #include "volt-vmm/program.h"
+#include "volt-vmm/vm_process.h"
 
 /* Those of program_run beside the disk's and the control group's. */
 #define BOOT_FDS 11u
@@ -35,7 +36,7 @@ struct making {
     struct disk_source disk;
     struct net_source net;
     struct guest_fill fill; /* the device thread works on it */
-    struct machine machine;
+    struct vm_process process;
     struct cpuid_list supported; /* what KVM can give a guest */
 };
 
@@ -189,7 +190,7 @@ static int build(void *context, struct err *err)
     if (rc == 0 && m->net.given)
         rc = net_source_configure(&m->net, &m->net.fd, &m->net.vhost_fd, NULL, &config, err);
     if (rc == 0)
-        rc = machine_create(&m->machine, &m->kvm, &mem, &config, err);
+        rc = machine_create(&m->process.machine, &m->kvm, &mem, &config, err);
     if (rc < 0)
         guest_mem_fini(&mem);
     return rc == 0 ? kvm_host_cpuid(&m->kvm, &m->supported.head, err) : rc;
@@ -198,7 +199,7 @@ static int build(void *context, struct err *err)
 /* What the guest finds at its first instruction. */
 static int fill(struct making *m, struct err *err)
 {
-    struct vm *vm = &m->machine.vm;
+    struct vm *vm = &m->process.machine.vm;
     int rc = set_cpuids(vm, &m->supported, m->options, m->files.cpu_template_fd, err);
 
     return rc == 0 ? load_guest(vm, m->options, &m->files, err) : rc;
@@ -215,12 +216,10 @@ static void close_files(struct boot_files *files)
 
 static int open_all(struct making *m, struct err *err)
 {
-    int rc = net_source_parse(m->options->net, &m->net, err);
+    int rc = open_files(m->options, &m->files, err);
 
     if (rc == 0)
-        rc = open_files(m->options, &m->files, err);
-    if (rc == 0)
-        rc = vm_serve_prepare(err);
+        rc = vm_process_init(&m->process, err);
     if (rc == 0)
         rc = kvm_host_open(&m->kvm, err);
     if (rc == 0)
@@ -233,7 +232,7 @@ static int open_all(struct making *m, struct err *err)
 }
 
 /* Into the sandbox, with build() beside it. */
-static int enter(struct making *m, struct sandbox_status *status, struct err *err)
+static int enter(struct making *m, struct err *err)
 {
     const struct options *options = m->options;
     struct sandbox_vm jail = { .uid = options->uid,
@@ -253,9 +252,9 @@ static int enter(struct making *m, struct sandbox_status *status, struct err *er
         keep[keep_count++] = jail.cgroup_fds[i] = options->cgroup_fd + (int)i;
     keep_count += disk_source_fds(&m->disk, keep + keep_count);
     int rc = sandbox_enter(&options->sandbox, keep, keep_count,
-                           &(struct sandbox_meanwhile){ build, m }, status, err);
+                           &(struct sandbox_meanwhile){ build, m }, &m->process.status, err);
     if (rc == 0)
-        rc = sandbox_enter_vm(&options->sandbox, &jail, status, err);
+        rc = sandbox_enter_vm(&options->sandbox, &jail, &m->process.status, err);
     for (unsigned i = 0; i < options->cgroup_fds; i++)
         close(jail.cgroup_fds[i]);
     return rc;
@@ -264,7 +263,10 @@ static int enter(struct making *m, struct sandbox_status *status, struct err *er
 int program_run(struct options *options, struct err *err)
 {
     static struct making making; /* large, and lives as long as the process */
-    struct sandbox_status status = { 0 };
+    struct vm_process *process = &making.process;
+    const struct vm_process_config config = { .control_fd = options->control_fd,
+                                              .bell_fd = options->bell_fd,
+                                              .sandbox = options->sandbox };
     uint64_t start_ns = now_ns();
 
     if (!options->kernel || options->control_fd < 0 || options->bell_fd < 0) {
@@ -272,20 +274,19 @@ int program_run(struct options *options, struct err *err)
         return EXIT_BAD_USAGE;
     }
     making.options = options;
+    making.net = options->net;
     making.files = (struct boot_files){ -1, -1, -1, -1 };
     making.disk = (struct disk_source)DISK_SOURCE_INIT;
     making.fill = (struct guest_fill)GUEST_FILL_INIT;
-    if (open_all(&making, err) < 0 || enter(&making, &status, err) < 0)
+    if (open_all(&making, err) < 0 || enter(&making, err) < 0)
         return EXIT_SOFTWARE;
-    making.machine.vm.created_ns = start_ns;
+    process->machine.vm.created_ns = start_ns;
     /* Said in HELLO, which comes after it has become true. */
-    status.layers |= CONTROL_LAYER_CPUID;
-    int rc = vm_serve_start(&making.machine, options->control_fd, options->bell_fd, options,
-                            &status, NULL, NULL, err);
-    if (rc < 0)
+    process->status.layers |= CONTROL_LAYER_CPUID;
+    if (vm_process_start(process, &config, err) < 0)
         return EXIT_SOFTWARE;
-    rc = fill(&making, err);
+    int rc = fill(&making, err);
     close_files(&making.files);
     kvm_host_close(&making.kvm);
-    vm_serve_run(&making.machine, rc, err);
+    vm_process_run(process, rc, err);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the running of one VM without a daemon; see direct.h.
+/* Owns the running of one VM without a daemon; see program.h.
  *
  * How it works
  *   The VM is a child process with the same two sockets that poold gives it, so everything about it
@@ -8,8 +8,6 @@
  *   the messages: first PARKED -> snapshot (if asked for) -> WAKE -> AWAKE -> READY -> live, then
  *   for each snapshot over the API PARKED -> snapshot -> WAKE, until EXITED or EOF.
  */
-#include "volt-vmm/direct.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -78,7 +76,7 @@ int direct_wake(struct direct *d, enum doorbell_op op, struct err *err)
     random_bytes(msg.u.wake.entropy, sizeof msg.u.wake.entropy);
     snprintf(msg.u.wake.hostname, sizeof msg.u.wake.hostname, "volt-%02x%02x%02x%02x", id[0], id[1],
              id[2], id[3]);
-    net_source_fill_wake(&d->net, &msg);
+    net_source_fill_wake(&d->options->net, &msg);
     return direct_send(d->bell, &msg, -1, "waking the VM", err);
 }
 
@@ -345,10 +343,8 @@ static int prepare(struct direct *d, struct err *err)
     struct options *o = d->options;
     int rc = direct_manifest_fill(d, err);
 
-    if (rc == 0 && d->net.link[0]) {
-        rc = net_source_resolve(&d->net, o->net, d->net_text, err);
-        o->net = d->net_text;
-    }
+    if (rc == 0)
+        rc = net_source_open_link(&o->net, err);
     if (rc == 0 && o->snapshot_to)
         rc = direct_snapshot_begin(d, o->snapshot_to, err);
     if (rc == 0 && o->snapshot_to && o->disk)
@@ -382,7 +378,7 @@ int program_direct(struct options *options, struct err *err)
                          .api.listen_fd = -1 };
     for (unsigned i = 0; i < DIRECT_API_CONNECTIONS; i++)
         d.api.call[i].fd = -1;
-    if (check_options(options, err) < 0 || net_source_parse(options->net, &d.net, err) < 0)
+    if (check_options(options, err) < 0)
         return EXIT_BAD_USAGE;
     rc = prepare(&d, err);
     if (rc == 0)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "base/version.h"
 #include "volt-vmm/direct_internal.h"
 
 /* ---- Answers ---- */

@@ -17,7 +17,6 @@
 
 #include "control.h"
 #include "snapshot/store.h"
-#include "volt-vmm/net_source.h"
 #include "volt-vmm/options.h"
 
 #define DIRECT_API_CONNECTIONS 8u
@@ -47,8 +46,6 @@ enum direct_park {
 
 struct direct {
     struct options *options;
-    struct net_source net;
-    char net_text[NET_TEXT_BYTES];       /* --net with a link's fd instead of its name */
     pid_t child;                         /* leads a process group of its own */
     int control, bell, console, signals; /* console -1: none */
     struct termios terminal;             /* as it was before */

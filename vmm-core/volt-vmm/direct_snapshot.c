@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "base/util.h"
+#include "base/version.h"
 #include "snapshot/host.h"
 #include "volt-vmm/direct_internal.h"
 

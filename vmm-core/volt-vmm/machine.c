@@ -154,7 +154,7 @@ void machine_image_fini(struct machine_image *image)
 {
     for (uint32_t i = 0; i < image->device_count; i++)
         free_pointer(&image->device_state[i]);
-    vm_state_codec_free(&image->vm);
+    vm_state_fini(&image->vm);
 }
 
 int machine_load_devices(struct machine *machine, const struct machine_image *image,

@@ -7,7 +7,8 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "volt-vmm/direct.h"
+#include "base/version.h"
+#include "volt-vmm/program.h"
 
 static const struct program {
     const char *name;
@@ -53,24 +54,6 @@ static const char help[] =
     "\n"
     "Example: volt-vmm --kernel vmlinux --initrd initramfs.cpio --snapshot-to /tmp/booted\n"
     "         volt-vmm --restore /tmp/booted --console\n";
-
-static int speaks_on = -1;
-
-void program_speaks_on(int control_fd)
-{
-    speaks_on = control_fd;
-}
-
-void program_report_failure(const struct err *err)
-{
-    struct control_msg msg = { .type = CONTROL_EXITED };
-
-    if (speaks_on < 0)
-        return;
-    msg.u.exited.reason = EXIT_REASON_HOST_ERROR;
-    snprintf(msg.u.exited.detail, sizeof msg.u.exited.detail, "%s", err->msg);
-    control_send(speaks_on, &msg, NULL, 0);
-}
 
 /* In the C library's place. NOLINTNEXTLINE(bugprone-reserved-identifier): it has that name. */
 void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)

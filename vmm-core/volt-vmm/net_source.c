@@ -14,9 +14,9 @@
 #include "base/util.h"
 
 #define MTU_MIN 68u
+#define NET_TEXT_BYTES 256u /* of --net */
 
-/* Seen by a boot VM's guest, and until volt-init gives it its own. */
-static const uint8_t default_mac[6] = { 0x02, 'V', 'O', 'L', 'T', 0 };
+static const struct net_source none = NET_SOURCE_NONE;
 
 static bool parse_number(const char *text, uint64_t max, uint64_t *ret_number)
 {
@@ -179,18 +179,15 @@ static int check(const struct net_source *net, struct err *err)
 
 int net_source_parse(const char *text, struct net_source *ret_net, struct err *err)
 {
-    struct net_source net = { .given = text != NULL, .fd = -1, .vhost_fd = -1 };
+    struct net_source net = none;
     char words[NET_TEXT_BYTES];
     char *rest = words;
-    int rc = 0;
 
-    memcpy(net.mac, default_mac, sizeof net.mac);
-    if (text && strlen(text) >= sizeof words)
+    net.given = true;
+    if ((size_t)snprintf(words, sizeof words, "%s", text) >= sizeof words)
         return err_set(err, EINVAL, "--net: longer than %zu characters", sizeof words - 1);
-    snprintf(words, sizeof words, "%s", text ? text : "");
-    if (text)
-        rc = set_kind(&net, strsep(&rest, ","), err);
-    while (text && rest && rc == 0)
+    int rc = set_kind(&net, strsep(&rest, ","), err);
+    while (rest && rc == 0)
         rc = set_key(&net, strsep(&rest, ","), err);
     if (rc == 0)
         rc = check(&net, err);
@@ -237,7 +234,7 @@ static int open_macvtap(struct net_source *net, unsigned flags, struct err *err)
     memcpy(mac.ifr_name, net->link, sizeof net->link);
     if (ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, SIOCGIFHWADDR, &mac) < 0)
         return err_set_errno(err, errno, "--net: the macvtap '%s'", net->link);
-    if (memcmp(net->mac, default_mac, sizeof net->mac) != 0 &&
+    if (memcmp(net->mac, none.mac, sizeof net->mac) != 0 &&
         memcmp(net->mac, mac.ifr_hwaddr.sa_data, sizeof net->mac) != 0)
         return err_set(err, EINVAL, "--net: the macvtap '%s' has a MAC already: leave 'mac' out",
                        net->link);
@@ -257,29 +254,17 @@ static int open_vhost(struct net_source *net, struct err *err)
     return 0;
 }
 
-int net_source_resolve(struct net_source *net, const char *text, char ret_text[NET_TEXT_BYTES],
-                       struct err *err)
+int net_source_open_link(struct net_source *net, struct err *err)
 {
     const unsigned flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-    const char *rest = strchr(text, ',');
-    const uint8_t *mac = net->mac;
 
+    if (!net->link[0])
+        return 0;
     /* TUNSETIFF would make one that goes with the VM. */
     if (if_nametoindex(net->link) == 0)
         return err_set(err, ENODEV, "--net: there is no link '%s'", net->link);
-    char vhost[24] = "";
     int rc = net->macvtap ? open_macvtap(net, flags, err) : open_tap(net, flags, err);
-    if (rc == 0 && net->vhost)
-        rc = open_vhost(net, err);
-    if (rc < 0)
-        return rc;
-    if (net->vhost)
-        snprintf(vhost, sizeof vhost, ",vhost-fd=%d", net->vhost_fd);
-    if (snprintf(ret_text, NET_TEXT_BYTES, "tap,fd=%d%s%s,mac=%02x:%02x:%02x:%02x:%02x:%02x",
-                 net->fd, vhost, rest ? rest : "", mac[0], mac[1], mac[2], mac[3], mac[4],
-                 mac[5]) >= (int)NET_TEXT_BYTES)
-        return err_set(err, EINVAL, "--net: longer than %u characters", NET_TEXT_BYTES - 1);
-    return 0;
+    return rc == 0 && net->vhost ? open_vhost(net, err) : rc;
 }
 
 int net_source_configure(const struct net_source *net, int *fd, int *vhost_fd, const uint8_t *mac,

@@ -9,8 +9,6 @@
 #include "control.h"
 #include "volt-vmm/machine.h"
 
-#define NET_TEXT_BYTES 256u
-
 struct net_source {
     bool given;
     bool offloads; /* what a card without a back end offers: a tap's, or a stream's */
@@ -27,17 +25,21 @@ struct net_source {
     uint8_t ipv4_prefix_bits;
 };
 
-/* Parses KIND[,vhost][,KEY=VALUE]...; KIND is tap, user, tap=LINK or macvtap=LINK. text NULL: none
- * is given. -EINVAL with a sentence. */
+/* The MAC that a boot VM's guest sees, and any other until volt-init gives it its own. */
+#define NET_SOURCE_NONE                                                                            \
+    {                                                                                              \
+        .fd = -1, .vhost_fd = -1, .mac = { 0x02, 'V', 'O', 'L', 'T', 0 }                           \
+    }
+
+/* Parses KIND[,vhost][,KEY=VALUE]...; KIND is tap, user, tap=LINK or macvtap=LINK. -EINVAL with a
+ * sentence; *ret_net is untouched on failure. */
 int net_source_parse(const char *text, struct net_source *ret_net, struct err *err);
 
-/* Opens the tap or macvtap that `text` (parsed into *net) names, if it names one, and writes a text
- * with its fd instead, which stays open for the process's life, as does that of /dev/vhost-net, if
- * it is wanted. A macvtap has the MAC of its link.
+/* Opens the tap or macvtap that net->link names, if it names one: net->fd, which stays open for the
+ * process's life, as does net->vhost_fd, if vhost is wanted. A macvtap has the MAC of its link.
  * Needs the rights to (CAP_NET_ADMIN, or to be the link's owner). 0; -EBUSY: another program has
  * it; or another -errno with a sentence. */
-int net_source_resolve(struct net_source *net, const char *text, char ret_text[NET_TEXT_BYTES],
-                       struct err *err);
+int net_source_open_link(struct net_source *net, struct err *err);
 
 /* Describes the card to `config` (has_net). *fd (taken) is its back end, -1: it leads nowhere.
  * *vhost_fd (taken) has the kernel serve its rings, -1: volt-vmm does. mac NULL: the source's. 0 or

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "machine/guest_mem.h"
 #include "machine/vm_state.h"
+#include "memory/guest_mem.h"
 
-enum option_kind { OPTION_TEXT, OPTION_SIZE, OPTION_U32, OPTION_FD, OPTION_FLAG };
+enum option_kind { OPTION_TEXT, OPTION_SIZE, OPTION_U32, OPTION_FD, OPTION_FLAG, OPTION_NET };
 
 static const struct option_row {
     const char *name;
@@ -28,7 +28,7 @@ static const struct option_row {
     { "--snapshot-to", OPTION_TEXT, offsetof(struct options, snapshot_to) },
     { "--disk", OPTION_TEXT, offsetof(struct options, disk) },
     { "--api-socket", OPTION_TEXT, offsetof(struct options, api_socket) },
-    { "--net", OPTION_TEXT, offsetof(struct options, net) },
+    { "--net", OPTION_NET, offsetof(struct options, net) },
     { "--balloon", OPTION_FLAG, offsetof(struct options, balloon) },
     { "--huge-pages", OPTION_FLAG, offsetof(struct options, huge_pages) },
     { "--console", OPTION_FLAG, offsetof(struct options, console) },
@@ -77,6 +77,8 @@ static int set_value(struct options *options, const struct option_row *row, cons
         if (!parse_size(value, at))
             return err_set(err, EINVAL, "%s '%s': expected a size like 128M", row->name, value);
         return 0;
+    case OPTION_NET:
+        return net_source_parse(value, at, err);
     case OPTION_U32:
     case OPTION_FD:
         if (!parse_u32(value, &number))
@@ -104,6 +106,7 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
                                .vcpu_count = 1,
                                .control_fd = -1,
                                .bell_fd = -1,
+                               .net = NET_SOURCE_NONE,
                                .snapshot_fd = -1,
                                .disk_fd = -1,
                                .disk_map_fd = -1,

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "sandbox/sandbox.h"
+#include "volt-vmm/net_source.h"
 
 #define OPTIONS_CMDLINE_BYTES 2048u
 
@@ -20,7 +21,7 @@ struct options {
     const char *cmdline; /* added to the default one */
     const char *cpu_template;
     const char *console_log;
-    const char *net; /* net_source.h; NULL: no network */
+    struct net_source net; /* given: it has a network card */
     bool balloon;
     bool huge_pages; /* memory in pages of 2 MiB */
     /* Without a daemon. */

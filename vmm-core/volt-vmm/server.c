@@ -176,11 +176,16 @@ int server_hello(struct server *server, uint32_t layers, uint32_t landlock_abi)
     return control_send(server->control.fd, &msg, NULL, 0);
 }
 
-void server_exited(struct server *server, enum control_exit_reason reason)
+void server_say_exited(int control_fd, enum control_exit_reason reason, const char *detail)
 {
     struct control_msg msg = { .type = CONTROL_EXITED };
 
     msg.u.exited.reason = reason;
-    snprintf(msg.u.exited.detail, sizeof msg.u.exited.detail, "%s", server->machine->vm.end_detail);
-    control_send(server->control.fd, &msg, NULL, 0);
+    snprintf(msg.u.exited.detail, sizeof msg.u.exited.detail, "%s", detail);
+    control_send(control_fd, &msg, NULL, 0);
+}
+
+void server_exited(struct server *server, enum control_exit_reason reason)
+{
+    server_say_exited(server->control.fd, reason, server->machine->vm.end_detail);
 }

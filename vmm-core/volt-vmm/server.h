@@ -21,7 +21,10 @@ int server_init(struct server *server, struct machine *machine, int control_fd, 
  */
 int server_hello(struct server *server, uint32_t layers, uint32_t landlock_abi);
 
-/* Tells why the machine ended, if poold is still there. */
+/* Tells poold on its control socket, if it is still there, why a VM ended, or that there is none. */
+void server_say_exited(int control_fd, enum control_exit_reason reason, const char *detail);
+
+/* The same of a machine that has ended. */
 void server_exited(struct server *server, enum control_exit_reason reason);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the opening of snapshots for restores; see template.h. */
-#include "snapshot/template.h"
+/* Owns the opening of snapshots for restores; see opened.h. */
+#include "snapshot/opened.h"
 
 #include <errno.h>
 #include <string.h>
@@ -53,7 +53,7 @@ int snapshot_memory_open(int dirfd, const struct manifest *manifest, int *ret_fd
     return rc;
 }
 
-static int open_parts(int dirfd, unsigned flags, struct snapshot_template *t, struct err *err)
+static int open_parts(int dirfd, unsigned flags, struct snapshot_opened *t, struct err *err)
 {
     struct manifest_cpu here;
     int rc = manifest_load(dirfd, &t->manifest, err);
@@ -82,18 +82,17 @@ static int open_parts(int dirfd, unsigned flags, struct snapshot_template *t, st
     return 0;
 }
 
-int snapshot_open(int dirfd, unsigned flags, struct snapshot_template *ret_template,
-                  struct err *err)
+int snapshot_open(int dirfd, unsigned flags, struct snapshot_opened *ret_opened, struct err *err)
 {
-    memset(ret_template, 0, sizeof *ret_template);
-    ret_template->memory_fd = -1;
-    int rc = open_parts(dirfd, flags, ret_template, err);
+    memset(ret_opened, 0, sizeof *ret_opened);
+    ret_opened->memory_fd = -1;
+    int rc = open_parts(dirfd, flags, ret_opened, err);
     if (rc < 0)
-        snapshot_close(ret_template);
+        snapshot_close(ret_opened);
     return rc;
 }
 
-void snapshot_close(struct snapshot_template *t)
+void snapshot_close(struct snapshot_opened *t)
 {
     state_reader_fini(&t->state);
     working_set_fini(&t->working_set);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the user page faults of a guest that boots; see guest_fill.h and ioctl_userfaultfd(2). */
-#include "machine/guest_fill.h"
+#include "memory/guest_fill.h"
 
 #include <errno.h>
 #include <fcntl.h>

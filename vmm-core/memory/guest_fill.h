@@ -13,8 +13,8 @@
  *
  * Threads: everything on one, but guest_fill_run, which may be on another when all has been added.
  */
-#ifndef VOLT_MACHINE_GUEST_FILL_H
-#define VOLT_MACHINE_GUEST_FILL_H
+#ifndef VOLT_MEMORY_GUEST_FILL_H
+#define VOLT_MEMORY_GUEST_FILL_H
 
 #include <stdint.h>
 

@@ -2,8 +2,8 @@
 /* Opening a snapshot for restoring: once, by the template process, before it gives up its rights.
  * Clones that it forks find everything checked and decoded: they parse, hash and open nothing.
  */
-#ifndef VOLT_SNAPSHOT_TEMPLATE_H
-#define VOLT_SNAPSHOT_TEMPLATE_H
+#ifndef VOLT_SNAPSHOT_OPENED_H
+#define VOLT_SNAPSHOT_OPENED_H
 
 #include "base/err.h"
 #include "snapshot/manifest.h"
@@ -14,7 +14,7 @@
  * file's data and about 0.1 ms for each MiB of it. */
 #define SNAPSHOT_OPEN_CHECK_MEMORY 0x1u
 
-struct snapshot_template {
+struct snapshot_opened {
     struct manifest manifest;
     struct state_reader state; /* all digests checked: decode with vm_codec.h and state_codec.h,
                                   then state_reader_check_used, then state_reader_fini to give the
@@ -34,13 +34,12 @@ int snapshot_memory_open(int dirfd, const struct manifest *manifest, int *ret_fd
 
 /* Opens, checks and reads a snapshot's directory (dirfd borrowed): manifest and its digest, host
  * (host.h), state file size and every digest, memory.img's kind, owner, size and footer. flags:
- * SNAPSHOT_OPEN_*. On failure *ret_template is closed and empty. -EINVAL damaged or altered,
+ * SNAPSHOT_OPEN_*. On failure *ret_opened is closed and empty. -EINVAL damaged or altered,
  * -ENOTSUP another kind of host or a newer format, -ENOENT a file is missing; the sentence names
  * the file, the section and what was expected. */
-int snapshot_open(int dirfd, unsigned flags, struct snapshot_template *ret_template,
-                  struct err *err);
+int snapshot_open(int dirfd, unsigned flags, struct snapshot_opened *ret_opened, struct err *err);
 
 /* Closes and frees. Fine after a failed open. */
-void snapshot_close(struct snapshot_template *t);
+void snapshot_close(struct snapshot_opened *t);
 
 #endif

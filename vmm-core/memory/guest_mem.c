@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the mapping of guest RAM; see guest_mem.h. */
-#include "machine/guest_mem.h"
+#include "memory/guest_mem.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,15 +6,15 @@
  * guest_mem_at is the one gate that checks it. A pointer from the gate is to memory that the guest
  * can change at any moment: copy a structure once, then validate the copy.
  */
-#ifndef VOLT_MACHINE_GUEST_MEM_H
-#define VOLT_MACHINE_GUEST_MEM_H
+#ifndef VOLT_MEMORY_GUEST_MEM_H
+#define VOLT_MEMORY_GUEST_MEM_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
-#include "machine/guest_fill.h"
+#include "memory/guest_fill.h"
 
 typedef uint64_t gpa_t; /* guest physical address, or a length added to one */
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the process of a VM that is restored without a daemon: template and clone in one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "volt-vmm/clone_vm.h"
+#include "volt-vmm/program.h"
+
+int program_restore(struct options *options, struct err *err)
+{
+    static struct clone_source source;
+    uint64_t start_ns = now_ns();
+    struct control_msg msg = { .type = CONTROL_CLONE };
+    struct control_clone_fds fds = CONTROL_CLONE_FDS_NONE;
+
+    options->snapshot_fd = open(options->restore, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (options->snapshot_fd < 0) {
+        err_set_errno(err, errno, "opening the snapshot '%s'", options->restore);
+        return EXIT_SOFTWARE;
+    }
+    msg.u.clone.uid = msg.u.clone.gid = SANDBOX_KEEP_ID;
+    memcpy(msg.u.clone.mac, options->net.mac, sizeof msg.u.clone.mac);
+    fds.control = options->control_fd;
+    fds.bell = options->bell_fd;
+    fds.disk = options->disk_delta_fd;
+    fds.tap = options->net.fd;
+    fds.vhost = options->net.vhost_fd;
+    const int keep[] = { fds.control, fds.bell, fds.disk, fds.tap, fds.vhost };
+    if (clone_source_prepare(&source, options, keep, ARRAY_LEN(keep), err) < 0)
+        return EXIT_SOFTWARE;
+    return clone_vm_main(&source, &msg, &fds, start_ns);
+}
