@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_text.h"
 #include "base/util.h"
 #include "cli.h"
 
@@ -27,8 +28,8 @@ void api_fini(struct api *api)
 /* The sentence of an error answer, or one of our own when the body is not what was promised. */
 static int answer_fail(const struct client_response *response, struct err *err)
 {
-    _cleanup_json_ json_t *json =
-        json_loadb(response->body ? response->body : "", response->body_bytes, 0, NULL);
+    _cleanup_json_ json_t *json = json_texts_clean(
+        json_loadb(response->body ? response->body : "", response->body_bytes, 0, NULL));
     const char *code = json_string_value(json_object_get(json_object_get(json, "error"), "code"));
     const char *message =
         json_string_value(json_object_get(json_object_get(json, "error"), "message"));
@@ -55,7 +56,7 @@ static int answer_parse(const struct client_response *response, json_t **ret_jso
     if (!json)
         return err_set(err, EPROTO, "poold's answer is not JSON: %s (byte %d)", error.text,
                        error.position);
-    *ret_json = json;
+    *ret_json = json_texts_clean(json);
     return 0;
 }
 

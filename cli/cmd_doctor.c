@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "base/json_text.h"
 #include "base/util.h"
 #include "cli.h"
 #include "options.h"
@@ -46,8 +47,9 @@ void doctor_add(struct doctor *doctor, const char *check, enum doctor_level leve
     va_end(args);
     doctor->counts[level]++;
     json_array_append_new(doctor->findings,
-                          json_pack("{s:s,s:s,s:s,s:s}", "check", check, "level",
-                                    level_names[level], "found", found, "advice", advice));
+                          json_pack("{s:o,s:o,s:o,s:o}", "check", json_text(check), "level",
+                                    json_text(level_names[level]), "found", json_text(found),
+                                    "advice", json_text(advice)));
 }
 
 static void check_system(struct doctor *doctor)

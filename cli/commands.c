@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/util.h"
 
 const char *cli_socket_option;
@@ -87,13 +88,15 @@ const size_t command_count = ARRAY_LEN(commands);
 
 int cli_failf(const char *fmt, ...)
 {
+    char line[2 * ERR_MSG_BYTES], clean[4 * ERR_MSG_BYTES];
     va_list args;
 
-    fputs("voltctl: ", stderr);
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
-    fputc('\n', stderr);
+    /* It may quote a guest, or a file's name. */
+    text_clean(clean, sizeof clean, line, sizeof line);
+    fprintf(stderr, "voltctl: %s\n", clean);
     return CLI_EXIT_FAILURE;
 }
 

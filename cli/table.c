@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "base/text.h"
 #include "base/util.h"
 
 static void bytes_format(json_int_t bytes, char *text, size_t text_bytes)
@@ -60,11 +61,7 @@ void table_cell(json_t *object, const struct table_column *column, char ret_text
     if (column->format == TABLE_TEXT) {
         const char *found = api_text_of(object, column->key);
 
-        snprintf(ret_text, TABLE_CELL_BYTES, "%s", *found ? found : "-");
-        for (char *c = ret_text; *c; c++) {
-            if ((unsigned char)*c < ' ' || *c == 0x7f)
-                *c = '?';
-        }
+        text_clean(ret_text, TABLE_CELL_BYTES, *found ? found : "-", SIZE_MAX);
         return;
     }
     json_int_t number = api_number_of(object, column->key);

@@ -5,12 +5,13 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "base/json_text.h"
 #include "base/version.h"
 
 static json_t *version_json(void)
 {
-    return json_pack("{s:s, s:i, s:i}", "version", VOLT_VERSION, "api", 1, "control_protocol",
-                     (int)CONTROL_VERSION);
+    return json_pack("{s:o, s:i, s:i}", "version", json_text(VOLT_VERSION), "api", 1,
+                     "control_protocol", (int)CONTROL_VERSION);
 }
 
 void api_version(struct http_request *request)
@@ -31,21 +32,21 @@ void api_status(struct http_request *request)
         leases += pool->counts[SLOT_LEASED];
     }
     http_reply_json(request, MHD_HTTP_OK,
-                    json_pack("{s:s, s:i, s:I, s:{s:s, s:s}, s:i, s:i, s:i, s:s, s:s, s:s, s:b}",
-                              "version", VOLT_VERSION, "pid", (int)getpid(), "uptime_ms",
+                    json_pack("{s:o, s:i, s:I, s:{s:o, s:o}, s:i, s:i, s:i, s:o, s:o, s:o, s:b}",
+                              "version", json_text(VOLT_VERSION), "pid", (int)getpid(), "uptime_ms",
                               (json_int_t)((now_ns() - daemon->started_ns) / NS_PER_MS), "kvm",
-                              "kind", daemon->kvm_kind, "path", "/dev/kvm", "pools",
-                              (int)daemon->pool_count, "leases", (int)leases, "vms", (int)vms,
-                              "run_dir", daemon->config.run_dir, "state_dir",
-                              daemon->config.state_dir, "log", "stderr", "unsafe",
-                              (int)daemon->config.skip_guest_work));
+                              "kind", json_text(daemon->kvm_kind), "path", json_text("/dev/kvm"),
+                              "pools", (int)daemon->pool_count, "leases", (int)leases, "vms",
+                              (int)vms, "run_dir", json_text(daemon->config.run_dir), "state_dir",
+                              json_text(daemon->config.state_dir), "log", json_text("stderr"),
+                              "unsafe", (int)daemon->config.skip_guest_work));
 }
 
 void api_shutdown(struct http_request *request)
 {
     struct daemon *daemon = request->daemon;
 
-    http_reply_json(request, MHD_HTTP_ACCEPTED, json_pack("{s:s}", "state", "stopping"));
+    http_reply_json(request, MHD_HTTP_ACCEPTED, json_pack("{s:o}", "state", json_text("stopping")));
     daemon_shutdown(daemon);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "base/json_text.h"
 #include "log.h"
 #include "work.h"
 
@@ -52,14 +53,15 @@ static json_t *image_json(const struct image_info *info)
     char id[DIGEST_HEX_BYTES];
 
     if (info->error.code)
-        return json_pack("{s:s, s:{s:s}}", "name", info->name, "error", "message", info->error.msg);
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i}", "name", info->name, "id",
-                     digest_to_hex(&m->id, id), "created", m->created, "filesystem", m->filesystem,
-                     "bytes", (json_int_t)m->bytes, "stored_bytes",
-                     (json_int_t)m->chunk_count * IMAGE_CHUNK_BYTES, "unique_bytes",
-                     (json_int_t)info->unique_chunks * IMAGE_CHUNK_BYTES, "chunks",
-                     (json_int_t)m->chunk_count, "zero_chunks",
-                     (json_int_t)(chunks - m->chunk_count), "packs", (int)m->pack_count);
+        return json_pack("{s:o, s:{s:o}}", "name", json_text(info->name), "error", "message",
+                         json_text(info->error.msg));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:i}", "name", json_text(info->name), "id",
+        json_text(digest_to_hex(&m->id, id)), "created", json_text(m->created), "filesystem",
+        json_text(m->filesystem), "bytes", (json_int_t)m->bytes, "stored_bytes",
+        (json_int_t)m->chunk_count * IMAGE_CHUNK_BYTES, "unique_bytes",
+        (json_int_t)info->unique_chunks * IMAGE_CHUNK_BYTES, "chunks", (json_int_t)m->chunk_count,
+        "zero_chunks", (json_int_t)(chunks - m->chunk_count), "packs", (int)m->pack_count);
 }
 
 /* Of one image, with what it shares; or of all, for name "". */
@@ -173,7 +175,7 @@ static json_t *run_verify(struct image_call *call)
     result = json_pack("{s:b, s:I, s:I}", "ok", rc == 0, "checked_bytes", (json_int_t)checked,
                        "elapsed_ms", (json_int_t)((now_ns() - began_ns) / NS_PER_MS));
     if (rc < 0)
-        json_object_set_new(result, "error", json_pack("{s:s}", "message", err.msg));
+        json_object_set_new(result, "error", json_pack("{s:o}", "message", json_text(err.msg)));
     return result;
 }
 

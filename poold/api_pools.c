@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "base/json_text.h"
 #include "boot.h"
 #include "json_keys.h"
 #include "machine/vm_state.h"
@@ -66,11 +67,6 @@ static const struct json_key patch_keys[] = {
 
 /* ---- POOL as JSON ---- */
 
-static json_t *text_or_null(const char *text)
-{
-    return *text ? json_string(text) : json_null();
-}
-
 static json_t *count_or_null(uint32_t count)
 {
     return count ? json_integer(count) : json_null();
@@ -87,7 +83,7 @@ static json_t *progress_json(const struct hosted_pool *hosted)
 
     if (!phase)
         return json_null();
-    return json_pack("{s:s, s:i, s:I, s:b}", "phase", phase, "percent",
+    return json_pack("{s:o, s:i, s:I, s:b}", "phase", json_text(phase), "percent",
                      hosted->boot ? (int)boot_percent(hosted->boot) : 99, "elapsed_ms",
                      (json_int_t)((now_ns() - hosted->phase_began_ns) / NS_PER_MS), "overdue",
                      hosted->boot && boot_overdue(hosted->boot));
@@ -122,33 +118,34 @@ static json_t *pool_json(const struct hosted_pool *hosted)
         backoff_active(&pool->backoff, now) ? (pool->backoff.until_ns - now) / NS_PER_MS + 1 : 0;
     bool has_snapshot = hosted->snapshot_ms || hosted->cold_boot_ms;
     json_t *object = json_pack(
-        "{s:s, s:s, s:o, s:o, s:I, s:i, s:o, s:o, s:s, s:o, s:s, s:i, s:i, s:i, s:o}", "name",
-        pool->name, "state", pool_state_name(pool->state), "error", text_or_null(pool->error),
-        "progress", progress_json(hosted), "memory_bytes", (json_int_t)spec->memory_bytes, "vcpus",
-        (int)spec->vcpus, "cpu_weight", count_or_null(spec->cpu_weight), "cpu_percent",
-        count_or_null(spec->cpu_percent), "kernel", spec->kernel, "initrd",
-        text_or_null(spec->initrd), "cmdline", spec->cmdline, "min", (int)pool->min, "max",
-        (int)pool->max, "shells", (int)pool->shells, "warmup", text_or_null(spec->warmup));
+        "{s:o, s:o, s:o, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:o}", "name",
+        json_text(pool->name), "state", json_text(pool_state_name(pool->state)), "error",
+        json_text_or_null(pool->error), "progress", progress_json(hosted), "memory_bytes",
+        (json_int_t)spec->memory_bytes, "vcpus", (int)spec->vcpus, "cpu_weight",
+        count_or_null(spec->cpu_weight), "cpu_percent", count_or_null(spec->cpu_percent), "kernel",
+        json_text(spec->kernel), "initrd", json_text_or_null(spec->initrd), "cmdline",
+        json_text(spec->cmdline), "min", (int)pool->min, "max", (int)pool->max, "shells",
+        (int)pool->shells, "warmup", json_text_or_null(spec->warmup));
     json_t *figures = json_pack(
-        "{s:o, s:i, s:I, s:I, s:I, s:o, s:I, s:o, s:I, s:I, s:o, s:s}", "slots", slots_json(pool),
+        "{s:o, s:i, s:I, s:I, s:I, s:o, s:I, s:o, s:I, s:I, s:o, s:o}", "slots", slots_json(pool),
         "waiting", (int)pool->waiting, "acquires", (json_int_t)pool->counters.acquires, "missed",
         (json_int_t)pool->counters.missed, "restores", (json_int_t)pool->counters.restores,
         "failures", failures_json(pool), "backoff_ms", (json_int_t)backoff_ms, "last_failure",
-        text_or_null(pool->last_failure), "cold_boot_ms", (json_int_t)hosted->cold_boot_ms,
+        json_text_or_null(pool->last_failure), "cold_boot_ms", (json_int_t)hosted->cold_boot_ms,
         "snapshot_ms", (json_int_t)hosted->snapshot_ms, "snapshot",
-        has_snapshot ? json_string(pool->name) : json_null(), "created", hosted->created);
+        has_snapshot ? json_text(pool->name) : json_null(), "created", json_text(hosted->created));
 
-    json_object_set_new(object, "image", text_or_null(spec->image));
-    json_object_set_new(object, "net", text_or_null(spec->net.kind));
+    json_object_set_new(object, "image", json_text_or_null(spec->image));
+    json_object_set_new(object, "net", json_text_or_null(spec->net.kind));
     if (spec->net.kind[0]) {
-        json_object_set_new(object, "net_address", json_string(spec->net.address));
+        json_object_set_new(object, "net_address", json_text(spec->net.address));
         json_object_set_new(object, "net_bandwidth", json_integer((json_int_t)spec->net.bandwidth));
         json_object_set_new(object, "net_pps", json_integer(spec->net.pps));
         json_object_set_new(object, "net_vhost",
-                            json_string(spec->net.vhost[0] ? spec->net.vhost : "auto"));
+                            json_text(spec->net.vhost[0] ? spec->net.vhost : "auto"));
     }
     json_object_set_new(object, "balloon", json_boolean(spec->balloon));
-    json_object_set_new(object, "disk", text_or_null(spec->disk));
+    json_object_set_new(object, "disk", json_text_or_null(spec->disk));
     if (pool_disk_wanted(spec)) {
         json_object_set_new(object, "disk_read_only", json_boolean(spec->disk_read_only));
         json_object_set_new(object, "disk_bandwidth",

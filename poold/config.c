@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "base/util.h"
 
 enum option_kind {
@@ -321,6 +322,10 @@ int config_parse(struct config *config, int argc, char **argv, struct err *err)
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         if (make_absolute(paths[i], "an option", err) < 0)
             return -err->code;
+        /* They are in replies, and in files that are JSON. */
+        if (!text_is_clean(paths[i]))
+            return err_set(err, EINVAL, "a path has bytes that can't be shown as text: %s",
+                           paths[i]);
     }
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json_text.h"
 #include "base/util.h"
 #include "daemon.h"
 #include "http_internal.h"
@@ -69,10 +70,11 @@ void http_reply_empty(struct http_request *request, unsigned status)
 
 void http_reply_json(struct http_request *request, unsigned status, json_t *body)
 {
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_t *clean = json_texts_clean(body);
+    char *text = clean ? json_dumps(clean, JSON_COMPACT) : NULL;
     size_t len = text ? strlen(text) : 0;
 
-    json_decref(body);
+    json_decref(clean);
     if (!text) {
         http_reply_error(request, API_INTERNAL, "the reply could not be made");
         return;
@@ -92,12 +94,8 @@ void http_reply_error(struct http_request *request, enum api_error code, const c
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    body = json_pack("{s:{s:s, s:s%}}", "error", "code", errors[code].code, "message", message,
-                     strlen(message));
-    /* A sentence that quotes bytes which are no UTF-8 can't be JSON. */
-    if (!body)
-        body = json_pack("{s:{s:s, s:s}}", "error", "code", errors[code].code, "message",
-                         "the request is not valid UTF-8");
+    body = json_pack("{s:{s:o, s:o}}", "error", "code", json_text(errors[code].code), "message",
+                     json_text(message));
     text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     if (!text)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/util.h"
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
@@ -53,7 +54,7 @@ static bool rate_allows(time_t second)
 
 void log_print(enum log_level level, const char *fmt, ...)
 {
-    char line[1024], stamp[32];
+    char line[1024], clean[2048], stamp[32];
     struct timespec now;
     struct tm tm;
     va_list args;
@@ -68,5 +69,6 @@ void log_print(enum log_level level, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
-    fprintf(stderr, "%s.%03ldZ %-5s %s\n", stamp, now.tv_nsec / 1000000, level_names[level], line);
+    text_clean(clean, sizeof clean, line, sizeof line);
+    fprintf(stderr, "%s.%03ldZ %-5s %s\n", stamp, now.tv_nsec / 1000000, level_names[level], clean);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* poold's log: lines on stderr, "<time> <level> <text>", at most LOG_LINES_PER_SECOND of them; what
- * was dropped is counted and said. Loop thread only. */
+ * was dropped is counted and said. Text is cleaned (base/text.h), so that whatever is quoted in it
+ * stays within its line. Loop thread only. */
 #ifndef VOLT_POOLD_LOG_H
 #define VOLT_POOLD_LOG_H
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/json_text.h"
 #include "base/version.h"
 #include "snapshot/file.h"
 #include "snapshot/host.h"
@@ -135,14 +136,16 @@ static json_t *info_json(const struct snapshot_info *info)
     const struct manifest *m = &info->manifest;
 
     if (info->error.code)
-        return json_pack("{s:s, s:I, s:{s:s}}", "name", info->name, "disk_bytes",
-                         (json_int_t)info->disk_bytes, "error", "message", info->error.msg);
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:s, s:i, s:s}", "name", info->name,
-                     "created", m->created, "memory_bytes", (json_int_t)m->memory_bytes,
-                     "disk_bytes", (json_int_t)info->disk_bytes, "data_bytes",
-                     (json_int_t)m->memory_data_bytes, "working_set_bytes",
+        return json_pack("{s:o, s:I, s:{s:o}}", "name", json_text(info->name), "disk_bytes",
+                         (json_int_t)info->disk_bytes, "error", "message",
+                         json_text(info->error.msg));
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:i, s:o, s:i, s:o}", "name",
+                     json_text(info->name), "created", json_text(m->created), "memory_bytes",
+                     (json_int_t)m->memory_bytes, "disk_bytes", (json_int_t)info->disk_bytes,
+                     "data_bytes", (json_int_t)m->memory_data_bytes, "working_set_bytes",
                      (json_int_t)info->working_set_bytes, "vcpus", (int)m->vcpus, "kernel",
-                     m->kernel.path, "format_version", (int)m->format_version, "pool", info->name);
+                     json_text(m->kernel.path), "format_version", (int)m->format_version, "pool",
+                     json_text(info->name));
 }
 
 json_t *snapstore_list(int store_fd, struct err *err)
@@ -178,9 +181,9 @@ static json_t *sections_json(int dir_fd, struct err *err)
     for (uint32_t i = 0; i < reader.section_count; i++) {
         struct state_section section = state_reader_at(&reader, i);
 
-        json_array_append_new(array,
-                              json_pack("{s:s, s:i, s:I}", "name", section.name, "version",
-                                        (int)section.version, "bytes", (json_int_t)section.len));
+        json_array_append_new(array, json_pack("{s:o, s:i, s:I}", "name", json_text(section.name),
+                                               "version", (int)section.version, "bytes",
+                                               (json_int_t)section.len));
     }
     state_reader_fini(&reader);
     return array;
@@ -207,7 +210,7 @@ json_t *snapstore_inspect(int store_fd, const char *name, struct err *err)
     if (sections)
         json_object_set_new(summary, "sections", sections);
     else
-        json_object_set_new(summary, "error", json_pack("{s:s}", "message", err->msg));
+        json_object_set_new(summary, "error", json_pack("{s:o}", "message", json_text(err->msg)));
     return summary;
 }
 
@@ -226,7 +229,8 @@ json_t *snapstore_verify(int store_fd, const char *name, struct err *err)
     if (rc == 0)
         return json_pack("{s:b, s:I, s:I}", "ok", 1, "checked_bytes",
                          (json_int_t)report.checked_bytes, "elapsed_ms", elapsed_ms);
-    return json_pack("{s:b, s:I, s:I, s:{s:s, s:s, s:s}}", "ok", 0, "checked_bytes",
+    return json_pack("{s:b, s:I, s:I, s:{s:o, s:o, s:o}}", "ok", 0, "checked_bytes",
                      (json_int_t)report.checked_bytes, "elapsed_ms", elapsed_ms, "error", "file",
-                     report.file, "section", report.section, "message", err->msg);
+                     json_text(report.file), "section", json_text(report.section), "message",
+                     json_text(err->msg));
 }

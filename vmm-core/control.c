@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "base/text.h"
 #include "base/util.h"
 
 #define HEADER_BYTES offsetof(struct control_msg, u)
@@ -119,6 +120,17 @@ static unsigned collect_fds(struct msghdr *head, int ret_fds[CONTROL_FDS_MAX])
     return count;
 }
 
+/* The sentences in a message, which whoever has taken over a VM may have written. */
+static void details_clean(const struct control_msg *got, struct control_msg *msg)
+{
+    if (got->type == CONTROL_EXITED)
+        text_clean(msg->u.exited.detail, sizeof msg->u.exited.detail, got->u.exited.detail,
+                   sizeof got->u.exited.detail);
+    if (got->type == CONTROL_SNAPSHOT_DONE)
+        text_clean(msg->u.snapshot_done.detail, sizeof msg->u.snapshot_done.detail,
+                   got->u.snapshot_done.detail, sizeof got->u.snapshot_done.detail);
+}
+
 int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
                  unsigned *ret_fd_count)
 {
@@ -150,6 +162,7 @@ int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS
         return n == 0 ? -ENOTCONN : -EPROTO;
     }
     memcpy(msg, &got, (size_t)n);
+    details_clean(&got, msg);
     memcpy(ret_fds, fds, count * sizeof(int));
     *ret_fd_count = count;
     return 0;

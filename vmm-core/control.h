@@ -186,7 +186,8 @@ uint32_t control_msg_bytes(enum control_type type);
  * caller's. Never blocks, never SIGPIPE. 0 or -errno; -EAGAIN when the peer lags. Any thread. */
 int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigned fd_count);
 
-/* Receives one message. On success msg is whole and of a known type, ret_fds[0..*ret_fd_count) are
+/* Receives one message. On success msg is whole and of a known type, its details are clean text
+ * (base/text.h) that ends in it, ret_fds[0..*ret_fd_count) are
  * the caller's (close-on-exec). 0; -ENOTCONN at EOF; -EAGAIN; -EPROTO for a malformed datagram
  * (its fds are closed); or -errno. Any thread. */
 int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],

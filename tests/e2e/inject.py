@@ -37,6 +37,8 @@ class Ended(Exception):
 def ptrace(request, tid, data=None):
     if libc.ptrace(request, tid, None, data) < 0:
         code = ctypes.get_errno()
+        if code == errno.ESRCH:
+            raise Ended("SIGKILL") # nothing else ends a stopped thread
         raise OSError(code, f"ptrace {request}: {os.strerror(code)}")
 
 

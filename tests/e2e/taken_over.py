@@ -3,10 +3,11 @@
 
 usage: taken_over.py DEED PID [ARGUMENT...]
 
-Prints what came of each call. Ends with 0 if the calls could be made (whatever they returned), or
-with 1 and "killed by SIGSYS" if the filter ended the process.
+Prints what came of each call. Ends with 0 if the calls could be made, whatever they returned, and
+whatever poold did about them; with 1 and "killed by SIGSYS" if the filter ended the process.
 """
 import os
+import struct
 import sys
 
 import inject
@@ -46,12 +47,38 @@ def fill_disk(thread):
         say(f"allocate for {fd}", thread.call("fallocate", fd, FALLOC_KEEP_SIZE, 0, 1 << 34))
 
 
+def sockets(pid):
+    return [fd for fd in descriptors(pid) if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket")]
+
+
+def exited(detail):
+    """CONTROL_EXITED of vmm-core/control.h."""
+    return struct.pack("IIQII256s", 8, 280, 0, 8, 0, detail)
+
+
+def send(thread, data, fds=()):
+    """To whoever listens: of its sockets those take a message that lead to poold."""
+    taken = 0
+    for fd in sockets(thread.pid):
+        result = thread.call("sendmsg", fd, inject.message(data, fds), 0x4040) # NOSIGNAL, DONTWAIT
+        say(f"send to {fd}", result)
+        taken += result == len(data)
+    if not taken:
+        raise SystemExit("no socket takes a message")
+
+
+def lie(thread):
+    """A last word with a line for the log, orders for the terminal, and bytes that are no text."""
+    send(thread, exited(b"gone\n2026-01-01T00:00:00.000Z info  forged line\033[2J\xff" +
+                        "\u202e\u200b".encode() + b"\x9b" * 200))
+
+
 def fail_assertion(thread):
     """No attack: what a bug of the VMM's own would do."""
     thread.jump("__assert_fail", b"sky == blue\0", b"weather.c\0", 7, b"look_up\0")
 
 
-DEEDS = {"assertion": fail_assertion, "log": change_log, "direct": set_direct, "space": fill_disk}
+DEEDS = {"assertion": fail_assertion, "lie": lie, "log": change_log, "direct": set_direct, "space": fill_disk}
 
 
 def main():
@@ -61,7 +88,7 @@ def main():
             DEEDS[deed](thread, *arguments)
     except inject.Ended as ended:
         print(f"killed by {ended}")
-        return 1
+        return 0 if str(ended) == "SIGKILL" else 1 # poold's answer to some deeds
     return 0
 
 

@@ -45,6 +45,22 @@ log_is_untouched()
     ! grep 'forged' "$log" || return 1
     [ "$(poolds_descriptors)" = "$flags" ] || { echo "poold's flags were $flags"; poolds_descriptors; return 1; }
 }
+keys()
+{
+    api pools/default | python3 -c 'import json, sys; print(*sorted(json.load(sys.stdin)))'
+}
+text_is_cleaned()
+{
+    local before
+    before=$(keys)
+    deed lie && until_true 10 grep -q 'host_error: gone' "$log" || return 1
+    ! grep '^2026-01-01' "$log" || return 1
+    ! LC_ALL=C grep -n '[^[:print:]]' "$log" || return 1
+    prints "$before" keys || return 1
+    [[ $(api pools/default | json last_failure) == 'host_error: gone\n2026-01-01T00'* ]] ||
+        { api pools/default; return 1; }
+    ! "$voltctl" pool show default | LC_ALL=C grep -n '[^[:print:]]'
+}
 assertion_is_told()
 {
     deed assertion && until_true 10 grep -q "weather.c:7: look_up: 'sky == blue' is not so" "$log"
@@ -60,6 +76,8 @@ victim || exit 1
 check 'flags of files that VMs share are out of reach' deed_is_deadly direct
 victim || exit 1
 check "the host's disk can't be filled" deed_is_deadly space
+victim || exit 1
+check 'what it says is one line of clean text in the log, in JSON and on the terminal' text_is_cleaned
 victim || exit 1
 check "an assertion of the VMM's that fails is told in poold's log" assertion_is_told
 check 'poold and the VM beside it live on' others_live

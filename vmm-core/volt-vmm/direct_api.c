@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/json_text.h"
 #include "base/util.h"
 #include "base/version.h"
 #include "volt-vmm/direct_internal.h"
@@ -55,7 +56,7 @@ static void answer(struct direct_api *api, struct direct_call *call, const char 
 static void answer_error(struct direct_api *api, struct direct_call *call, const char *status,
                          const char *message)
 {
-    answer(api, call, status, json_pack("{s:s}", "error", message));
+    answer(api, call, status, json_pack("{s:o}", "error", json_text(message)));
 }
 
 static const char bad_request[] = "400 Bad Request", conflict[] = "409 Conflict";

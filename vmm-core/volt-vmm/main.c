@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/util.h"
 #include "base/version.h"
 #include "volt-vmm/program.h"
@@ -108,7 +109,10 @@ int main(int argc, char **argv)
     sandbox_config_warn(&options.sandbox);
     int status = program->run(&options, &err);
     if (err.code) {
-        fprintf(stderr, "volt-vmm: %s\n", err.msg);
+        char said[2 * ERR_MSG_BYTES];
+
+        text_clean(said, sizeof said, err.msg, sizeof err.msg); /* it may quote the VM */
+        fprintf(stderr, "volt-vmm: %s\n", said);
         program_report_failure(&err);
     }
     return status;
