@@ -13,7 +13,6 @@
 
 #include "base/util.h"
 #include "snapshot/digest.h"
-#include "snapshot/host.h"
 #include "snapshot/store.h"
 #include "snapshot/workingset.h"
 
@@ -54,21 +53,6 @@ static int open_store(const struct bench *bench, int *ret_fd, struct err *err)
         return err_set_errno(err, errno, "making '%s'", path);
     *ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return *ret_fd < 0 ? err_set_errno(err, errno, "opening '%s'", path) : 0;
-}
-
-static void fill_manifest(const struct bench *bench, uint64_t ram_bytes, struct manifest *m)
-{
-    static const char *const devices[] = { "uart", "i8042", "vsock", "rng" };
-
-    m->memory_bytes = ram_bytes;
-    m->vcpus = 1;
-    snprintf(m->volt_version, sizeof m->volt_version, "%s", "bench");
-    snprintf(m->kernel.path, sizeof m->kernel.path, "%s", bench->options.kernel);
-    snprintf(m->cmdline, sizeof m->cmdline, "%s", "default");
-    host_cpu_detect(&m->cpu);
-    for (unsigned i = 0; i < ARRAY_LEN(devices); i++)
-        snprintf(m->device[i], sizeof m->device[i], "%s", devices[i]);
-    m->device_count = ARRAY_LEN(devices);
 }
 
 static uint64_t disk_bytes(int dir_fd)
@@ -118,8 +102,14 @@ int image_snapshot(struct bench *bench, struct vmm *vmm, uint64_t ram_bytes, con
 
     if (!manifest)
         return err_set_errno(err, ENOMEM, "taking a snapshot");
-    fill_manifest(bench, ram_bytes, manifest);
-    int rc = open_store(bench, &store_fd, err);
+    int rc = manifest_describe(manifest,
+                               &(struct manifest_machine){ .kernel = bench->options.kernel,
+                                                           .initrd = bench->options.initrd,
+                                                           .memory_bytes = ram_bytes,
+                                                           .vcpus = 1 },
+                               err);
+    if (rc == 0)
+        rc = open_store(bench, &store_fd, err);
     if (rc == 0)
         rc = snapshot_create_begin(store_fd, name, &txn, err);
     if (rc < 0)

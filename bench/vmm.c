@@ -165,15 +165,7 @@ int vmm_expect(int fd, enum control_type type, uint32_t timeout_ms, struct contr
 
 void vmm_wake_init(struct control_msg *wake, enum doorbell_op op, uint32_t flags)
 {
-    memset(wake, 0, sizeof *wake);
-    wake->type = CONTROL_WAKE;
-    wake->u.wake.op = op;
-    wake->u.wake.flags = flags;
-    random_bytes(&wake->u.wake.nonce, sizeof wake->u.wake.nonce);
-    random_bytes(wake->u.wake.generation_id, sizeof wake->u.wake.generation_id);
-    random_bytes(wake->u.wake.entropy, sizeof wake->u.wake.entropy);
-    snprintf(wake->u.wake.hostname, sizeof wake->u.wake.hostname, "bench-%08x",
-             (unsigned)wake->u.wake.nonce);
+    control_wake_make(wake, &(struct control_wake){ .op = op, .flags = flags }, NULL, NULL);
 }
 
 /* ---- Clones ---- */

@@ -189,13 +189,11 @@ static const struct warmup_ops boot_warmup_ops = {
 static void warmup_wake(struct boot *boot)
 {
     struct daemon *daemon = boot->hosted->daemon;
-    struct control_msg msg = { .type = CONTROL_WAKE };
+    const struct control_wake wake = { .op = DOORBELL_OP_LEASE, .flags = DOORBELL_FLAG_PARK_LATER };
+    struct control_msg msg;
     int rc;
 
-    msg.u.wake.op = DOORBELL_OP_LEASE;
-    msg.u.wake.flags = DOORBELL_FLAG_PARK_LATER;
-    random_stock_take(&daemon->random, &msg.u.wake.nonce, sizeof msg.u.wake.nonce);
-    random_stock_take(&daemon->random, msg.u.wake.generation_id, sizeof msg.u.wake.generation_id);
+    control_wake_make(&msg, &wake, random_stock_draw, &daemon->random);
     boot->warming = true;
     uv_timer_start(&boot->timer, on_timeout, daemon->config.boot_timeout_ms, 0);
     rc = control_send(boot->link.fds[LINK_BELL], &msg, NULL, 0);

@@ -185,24 +185,22 @@ void clone_unborn(struct clone *clone, const char *detail)
         pool_vm_gone(clone->slot);
 }
 
-static void wake_fill(struct daemon *daemon, const struct slot *slot, enum doorbell_op op,
-                      uint32_t flags, struct control_msg *msg)
+static void wake_make(struct daemon *daemon, const struct slot *slot, enum doorbell_op op,
+                      uint32_t flags, struct control_msg *ret_msg)
 {
-    /* Not all of it: the entropy is only for a RESTORE, and most WAKEs are LEASEs. */
-    memset(msg, 0, sizeof *msg);
-    msg->type = CONTROL_WAKE;
-    msg->u.wake.op = op;
-    msg->u.wake.flags =
-        flags | (daemon->config.skip_guest_work ? DOORBELL_FLAG_SKIP_KERNEL_WORK : 0);
-    random_stock_take(&daemon->random, &msg->u.wake.nonce, sizeof msg->u.wake.nonce);
-    memcpy(msg->u.wake.generation_id, slot->generation_id, sizeof slot->generation_id);
-    memcpy(msg->u.wake.hostname, slot->hostname, sizeof slot->hostname);
-    if (op == DOORBELL_OP_RESTORE) {
-        const struct clone *clone = slot->vm;
+    const struct clone *clone = slot->vm;
+    struct control_network network;
+    const struct control_wake wake = {
+        .op = op,
+        .flags = flags | (daemon->config.skip_guest_work ? DOORBELL_FLAG_SKIP_KERNEL_WORK : 0),
+        .generation_id = slot->generation_id,
+        .hostname = slot->hostname,
+        .network = op == DOORBELL_OP_RESTORE && clone->net.on ? &network : NULL,
+    };
 
-        random_stock_take(&daemon->random, msg->u.wake.entropy, sizeof msg->u.wake.entropy);
-        vm_net_fill_wake(&clone->net, msg);
-    }
+    if (wake.network)
+        vm_net_tell(&clone->net, &network);
+    control_wake_make(ret_msg, &wake, random_stock_draw, &daemon->random);
 }
 
 static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags)
@@ -211,9 +209,9 @@ static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint3
     struct control_msg msg;
     int rc;
 
-    wake_fill(context, slot, op, flags, &msg);
+    wake_make(context, slot, op, flags, &msg);
     rc = control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
-    explicit_bzero(msg.u.wake.entropy, sizeof msg.u.wake.entropy);
+    control_wake_wipe(&msg);
     return rc;
 }
 

@@ -444,16 +444,13 @@ void vm_net_handed(struct vm_net *net)
     close_fd(&net->vhost_fd);
 }
 
-void vm_net_fill_wake(const struct vm_net *net, struct control_msg *msg)
+void vm_net_tell(const struct vm_net *net, struct control_network *ret_network)
 {
-    if (!net->on)
-        return;
-    msg->u.wake.flags |= DOORBELL_FLAG_NETWORK;
-    memcpy(msg->u.wake.mac, net->mac, sizeof msg->u.wake.mac);
-    msg->u.wake.ipv4_prefix_bits = net->prefix_bits;
-    msg->u.wake.ipv4_address = net->address;
-    msg->u.wake.ipv4_gateway = net->gateway;
-    msg->u.wake.ipv4_dns = net->user ? net->gateway : 0;
+    *ret_network = (struct control_network){ .prefix_bits = net->prefix_bits,
+                                             .address = net->address,
+                                             .gateway = net->gateway,
+                                             .dns = net->user ? net->gateway : 0 };
+    memcpy(ret_network->mac, net->mac, sizeof ret_network->mac);
 }
 
 int vm_net_lease(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const char *publish,

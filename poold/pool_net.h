@@ -79,7 +79,7 @@ int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net
                 const uint8_t generation_id[16], struct stock *stock);
 /* The VM has what vm_net_make made for it. */
 void vm_net_handed(struct vm_net *net);
-void vm_net_fill_wake(const struct vm_net *net, struct control_msg *msg);
+void vm_net_tell(const struct vm_net *net, struct control_network *ret_network);
 
 /* Whether text (pool_net.h's PUBLISH) can be published now: 0; -EINVAL: it is none; -EADDRINUSE;
  * each with a sentence. "" can. */

@@ -26,4 +26,10 @@ static inline void random_stock_take(struct random_stock *stock, void *ret_bytes
     explicit_bzero(stock->bytes + stock->left, bytes);
 }
 
+/* The same as a control_random_fn. */
+static inline void random_stock_draw(void *stock, void *ret_bytes, size_t bytes)
+{
+    random_stock_take(stock, ret_bytes, bytes);
+}
+
 #endif

@@ -9,70 +9,22 @@
 #include <sys/stat.h>
 
 #include "base/json_text.h"
-#include "base/version.h"
 #include "snapshot/file.h"
-#include "snapshot/host.h"
 #include "snapshot/opened.h"
 
 int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
                     const struct pool_spec *spec, struct err *err)
 {
-    struct manifest *m = &job->manifest;
+    const struct manifest_machine machine = { .kernel = spec->kernel,
+                                              .initrd = spec->initrd,
+                                              .cmdline = spec->cmdline,
+                                              .warmup = spec->warmup,
+                                              .memory_bytes = spec->memory_bytes,
+                                              .vcpus = spec->vcpus };
 
-    memset(m, 0, sizeof *m);
-    m->format_version = MANIFEST_FORMAT_VERSION;
-    snprintf(m->volt_version, sizeof m->volt_version, "%s", VOLT_VERSION);
-    snprintf(m->cmdline, sizeof m->cmdline, "%s", spec->cmdline);
-    snprintf(m->warmup, sizeof m->warmup, "%s", spec->warmup);
-    m->memory_bytes = spec->memory_bytes;
-    m->vcpus = spec->vcpus;
-    host_cpu_detect(&m->cpu);
-    if (manifest_blob_fill(&m->kernel, spec->kernel, err) < 0 ||
-        (spec->initrd[0] && manifest_blob_fill(&m->initrd, spec->initrd, err) < 0))
+    if (manifest_describe(&job->manifest, &machine, err) < 0)
         return -EINVAL;
     return snapshot_create_begin(store_fd, name, &job->txn, err);
-}
-
-/* Sections of the machine itself (snapshot/vm_codec.h); a vCPU's have a dot in their name. */
-static bool is_machine_section(const char *name)
-{
-    static const char *const names[] = { "vm", "clock", "pic0", "pic1", "ioapic", "pit" };
-
-    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    }
-    return strchr(name, '.') != NULL;
-}
-
-/* The devices are what else the VM wrote into its state file, which is checked on the way. */
-static int devices_fill(struct manifest *m, int state_fd, struct err *err)
-{
-    _cleanup_free_ uint8_t *bytes = NULL;
-    struct state_reader reader = { 0 };
-    struct stat st;
-    int rc;
-
-    if (fstat(state_fd, &st) < 0)
-        return err_set_errno(err, errno, "state");
-    if ((uint64_t)st.st_size > STATE_FILE_BYTES_MAX)
-        return err_set(err, EINVAL, "state: the VM wrote more than %u bytes", STATE_FILE_BYTES_MAX);
-    bytes = malloc((size_t)st.st_size + 1);
-    rc = bytes ? pread_all(state_fd, bytes, (size_t)st.st_size, 0) : -ENOMEM;
-    if (rc < 0)
-        return err_set_errno(err, -rc, "state: can't read what the VM wrote");
-    rc = state_reader_open(&reader, bytes, (size_t)st.st_size, err);
-    if (rc < 0)
-        return rc;
-    bytes = NULL; /* the reader's now */
-    for (uint32_t i = 0; i < reader.section_count && m->device_count < MANIFEST_DEVICES_MAX; i++) {
-        const char *name = state_reader_at(&reader, i).name;
-
-        if (!is_machine_section(name))
-            snprintf(m->device[m->device_count++], sizeof m->device[0], "%s", name);
-    }
-    state_reader_fini(&reader);
-    return 0;
 }
 
 int snapstore_commit(struct snapstore_job *job, uint64_t cold_boot_ms, uint64_t stopped_ns,
@@ -80,10 +32,6 @@ int snapstore_commit(struct snapstore_job *job, uint64_t cold_boot_ms, uint64_t 
 {
     job->manifest.cold_boot_ms = MIN_OF(cold_boot_ms, UINT32_MAX);
     job->manifest.stopped_us = MIN_OF(stopped_ns / NS_PER_US, UINT32_MAX);
-    if (devices_fill(&job->manifest, job->txn.state_fd, err) < 0) {
-        snapshot_create_abort(&job->txn);
-        return -EINVAL;
-    }
     return snapshot_create_commit(&job->txn, &job->manifest, err);
 }
 

@@ -79,8 +79,17 @@ int manifest_parse(const char *text, size_t len, struct manifest *ret_manifest, 
 /* Reads manifest.json from a snapshot's directory through the gate of file.h, and parses it. */
 int manifest_load(int dirfd, struct manifest *ret_manifest, struct err *err);
 
-/* Notes a kernel or initrd: its path, and the digest of the regular file of at most 1 GiB there.
- * 0 or -errno with a sentence. Blocks on the disk. */
-int manifest_blob_fill(struct manifest_blob *blob, const char *path, struct err *err);
+/* A machine, as whoever boots it knows it. Texts may be NULL: none. */
+struct manifest_machine {
+    const char *kernel, *initrd; /* paths of regular files of at most 1 GiB */
+    const char *cmdline, *warmup;
+    uint64_t memory_bytes;
+    uint32_t vcpus;
+};
+
+/* Fills in a manifest of it, on this host, by this build: all but what is marked (c), the disk and
+ * the figures. Digests kernel and initrd: blocks on the disk. 0 or -errno with a sentence. */
+int manifest_describe(struct manifest *ret_manifest, const struct manifest_machine *machine,
+                      struct err *err);
 
 #endif

@@ -30,6 +30,7 @@
 #define VOLT_CONTROL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -84,6 +85,14 @@ enum control_exit_reason {
 };
 
 const char *control_exit_reason_name(enum control_exit_reason reason);
+
+/* What a guest's eth0 is given. Addresses in network byte order. */
+struct control_network {
+    uint8_t mac[6];
+    uint8_t prefix_bits;
+    uint8_t reserved;
+    uint32_t address, gateway, dns; /* 0: none */
+};
 
 struct control_msg {
     uint32_t type;   /* enum control_type */
@@ -144,10 +153,7 @@ struct control_msg {
             uint8_t generation_id[16];
             uint8_t entropy[DOORBELL_ENTROPY_BYTES];
             char hostname[DOORBELL_HOSTNAME_BYTES];
-            uint8_t mac[6];
-            uint8_t ipv4_prefix_bits;
-            uint8_t reserved;
-            uint32_t ipv4_address, ipv4_gateway, ipv4_dns; /* network byte order */
+            struct control_network network; /* with DOORBELL_FLAG_NETWORK */
             /* The wall clock is read by the VM itself, when it fills the mailbox. */
         } wake;
         struct {
@@ -192,6 +198,26 @@ int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigne
  * (its fds are closed); or -errno. Any thread. */
 int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
                  unsigned *ret_fd_count);
+
+/* ---- control_wake.c ---- */
+
+struct control_wake {
+    enum doorbell_op op;
+    uint32_t flags;                        /* DOORBELL_FLAG_*; NETWORK comes with network */
+    const uint8_t *generation_id;          /* 16 bytes; NULL: a new one */
+    const char *hostname;                  /* NULL: "volt-" and the generation id's beginning */
+    const struct control_network *network; /* NULL: none is told */
+};
+
+/* Fills bytes with random ones that nobody has seen. */
+typedef void control_random_fn(void *context, void *ret_bytes, size_t bytes);
+
+/* Makes a WAKE with a new nonce, and entropy if it is a RESTORE. random NULL: the kernel's. */
+void control_wake_make(struct control_msg *ret_msg, const struct control_wake *wake,
+                       control_random_fn *random, void *context);
+
+/* Once it is sent: its entropy is the guest's alone. */
+void control_wake_wipe(struct control_msg *msg);
 
 /* ---- control_clone.c ---- */
 

@@ -271,12 +271,9 @@ struct control_msg harness_expect(struct harness *h, enum control_type type)
 
 void harness_wake(struct harness *h, enum doorbell_op op, uint32_t flags)
 {
-    struct control_msg msg = { .type = CONTROL_WAKE };
+    struct control_msg msg;
 
-    msg.u.wake.op = op;
-    msg.u.wake.flags = flags;
-    random_bytes(&msg.u.wake.nonce, sizeof msg.u.wake.nonce);
-    random_bytes(msg.u.wake.generation_id, sizeof msg.u.wake.generation_id);
+    control_wake_make(&msg, &(struct control_wake){ .op = op, .flags = flags }, NULL, NULL);
     ck_assert_int_eq(control_send(h->bell[0], &msg, NULL, 0), 0);
 }
 

@@ -104,6 +104,7 @@ static void announce_generation(struct vm *vm, const uint8_t generation_id[16])
 void doorbell_wake(struct vm *vm, const struct control_msg *wake, bool loaded)
 {
     struct vm_doorbell *bell = &vm->doorbell;
+    const struct control_network *network = &wake->u.wake.network;
     struct doorbell_mailbox *box = guest_mem_at(&vm->mem, DOORBELL_MAILBOX_GPA, sizeof *box);
 
     bell->loaded_ns = loaded ? now_ns() : bell->wake_ns;
@@ -123,16 +124,16 @@ void doorbell_wake(struct vm *vm, const struct control_msg *wake, bool loaded)
         .flags = bell->flags,
         .nonce = bell->nonce,
         .wall_clock_ns = clock_ns(CLOCK_REALTIME),
-        .ipv4_prefix_bits = wake->u.wake.ipv4_prefix_bits,
-        .ipv4_address = wake->u.wake.ipv4_address,
-        .ipv4_gateway = wake->u.wake.ipv4_gateway,
-        .ipv4_dns = wake->u.wake.ipv4_dns,
+        .ipv4_prefix_bits = network->prefix_bits,
+        .ipv4_address = network->address,
+        .ipv4_gateway = network->gateway,
+        .ipv4_dns = network->dns,
     };
     memcpy(fresh.generation_id, wake->u.wake.generation_id, sizeof fresh.generation_id);
     memcpy(fresh.entropy, wake->u.wake.entropy, sizeof fresh.entropy);
     memcpy(fresh.hostname, wake->u.wake.hostname, sizeof fresh.hostname);
     fresh.hostname[sizeof fresh.hostname - 1] = '\0';
-    memcpy(fresh.mac, wake->u.wake.mac, sizeof fresh.mac);
+    memcpy(fresh.mac, network->mac, sizeof fresh.mac);
     memcpy(box, &fresh, sizeof fresh);
     if (bell->op == DOORBELL_OP_RESTORE)
         announce_generation(vm, fresh.generation_id);

@@ -65,19 +65,17 @@ int direct_send(int socket_fd, struct control_msg *msg, int fd, const char *doin
 
 int direct_wake(struct direct *d, enum doorbell_op op, struct err *err)
 {
-    struct control_msg msg = { .type = CONTROL_WAKE };
-    uint8_t id[16];
+    const struct control_wake wake = {
+        .op = op,
+        .flags = d->options->api_socket ? DOORBELL_FLAG_PARK_LATER : 0,
+        .network = net_source_network(&d->options->net),
+    };
+    struct control_msg msg;
 
-    msg.u.wake.op = op;
-    msg.u.wake.flags = d->options->api_socket ? DOORBELL_FLAG_PARK_LATER : 0;
-    random_bytes(&msg.u.wake.nonce, sizeof msg.u.wake.nonce);
-    random_bytes(id, sizeof id);
-    memcpy(msg.u.wake.generation_id, id, sizeof id);
-    random_bytes(msg.u.wake.entropy, sizeof msg.u.wake.entropy);
-    snprintf(msg.u.wake.hostname, sizeof msg.u.wake.hostname, "volt-%02x%02x%02x%02x", id[0], id[1],
-             id[2], id[3]);
-    net_source_fill_wake(&d->options->net, &msg);
-    return direct_send(d->bell, &msg, -1, "waking the VM", err);
+    control_wake_make(&msg, &wake, NULL, NULL);
+    int rc = direct_send(d->bell, &msg, -1, "waking the VM", err);
+    control_wake_wipe(&msg);
+    return rc;
 }
 
 /* The whole group: what runs the VM is not the child itself where it has a pid namespace. */

@@ -21,7 +21,7 @@ int program_restore(struct options *options, struct err *err)
         return EXIT_SOFTWARE;
     }
     msg.u.clone.uid = msg.u.clone.gid = SANDBOX_KEEP_ID;
-    memcpy(msg.u.clone.mac, options->net.mac, sizeof msg.u.clone.mac);
+    memcpy(msg.u.clone.mac, options->net.network.mac, sizeof msg.u.clone.mac);
     fds.control = options->control_fd;
     fds.bell = options->bell_fd;
     fds.disk = options->disk_delta_fd;

@@ -16,7 +16,6 @@
 
 #include "base/util.h"
 #include "base/version.h"
-#include "snapshot/host.h"
 #include "volt-vmm/direct_internal.h"
 
 #define GREETING_BYTES_MAX 32u
@@ -36,21 +35,17 @@ static int manifest_of_snapshot(struct direct *d, struct err *err)
 int direct_manifest_fill(struct direct *d, struct err *err)
 {
     const struct options *o = d->options;
-    struct manifest *m = &d->manifest;
-    int rc = o->restore ? manifest_of_snapshot(d, err) : 0;
+    bool asked = o->snapshot_to || o->api_socket; /* else nobody will ask for its files */
+    const struct manifest_machine machine = { .kernel = asked ? o->kernel : NULL,
+                                              .initrd = asked ? o->initrd : NULL,
+                                              .cmdline = o->cmdline,
+                                              .memory_bytes = o->memory_bytes,
+                                              .vcpus = o->vcpu_count };
 
-    snprintf(m->volt_version, sizeof m->volt_version, "%s", VOLT_VERSION);
-    if (rc < 0 || o->restore)
-        return rc;
-    snprintf(m->cmdline, sizeof m->cmdline, "%s", o->cmdline ? o->cmdline : "");
-    m->memory_bytes = o->memory_bytes;
-    m->vcpus = o->vcpu_count;
-    host_cpu_detect(&m->cpu);
-    if (!o->snapshot_to && !o->api_socket)
-        return 0; /* nobody will ask */
-    rc = manifest_blob_fill(&m->kernel, o->kernel, err);
-    if (rc == 0 && o->initrd)
-        rc = manifest_blob_fill(&m->initrd, o->initrd, err);
+    if (!o->restore)
+        return manifest_describe(&d->manifest, &machine, err);
+    int rc = manifest_of_snapshot(d, err);
+    snprintf(d->manifest.volt_version, sizeof d->manifest.volt_version, "%s", VOLT_VERSION);
     return rc;
 }
 

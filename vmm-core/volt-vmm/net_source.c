@@ -57,8 +57,8 @@ static bool set_mac(struct net_source *net, const char *value)
                                       &byte[2], &byte[3], &byte[4], &byte[5], &used) != 6)
         return false;
     for (unsigned i = 0; i < 6; i++)
-        net->mac[i] = (uint8_t)byte[i];
-    return used == 17 && !(net->mac[0] & 1);
+        net->network.mac[i] = (uint8_t)byte[i];
+    return used == 17 && !(net->network.mac[0] & 1);
 }
 
 static bool set_mtu(struct net_source *net, const char *value)
@@ -90,18 +90,18 @@ static bool set_address(struct net_source *net, const char *value)
     if (!slash || (size_t)(slash - value) >= sizeof text || !parse_number(slash + 1, 32, &bits))
         return false;
     snprintf(text, sizeof text, "%.*s", (int)(slash - value), value);
-    net->ipv4_prefix_bits = (uint8_t)bits;
-    return inet_pton(AF_INET, text, &net->ipv4_address) == 1;
+    net->network.prefix_bits = (uint8_t)bits;
+    return inet_pton(AF_INET, text, &net->network.address) == 1;
 }
 
 static bool set_gateway(struct net_source *net, const char *value)
 {
-    return inet_pton(AF_INET, value, &net->ipv4_gateway) == 1;
+    return inet_pton(AF_INET, value, &net->network.gateway) == 1;
 }
 
 static bool set_dns(struct net_source *net, const char *value)
 {
-    return inet_pton(AF_INET, value, &net->ipv4_dns) == 1;
+    return inet_pton(AF_INET, value, &net->network.dns) == 1;
 }
 
 static const struct {
@@ -234,11 +234,11 @@ static int open_macvtap(struct net_source *net, unsigned flags, struct err *err)
     memcpy(mac.ifr_name, net->link, sizeof net->link);
     if (ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, SIOCGIFHWADDR, &mac) < 0)
         return err_set_errno(err, errno, "--net: the macvtap '%s'", net->link);
-    if (memcmp(net->mac, none.mac, sizeof net->mac) != 0 &&
-        memcmp(net->mac, mac.ifr_hwaddr.sa_data, sizeof net->mac) != 0)
+    if (memcmp(net->network.mac, none.network.mac, sizeof net->network.mac) != 0 &&
+        memcmp(net->network.mac, mac.ifr_hwaddr.sa_data, sizeof net->network.mac) != 0)
         return err_set(err, EINVAL, "--net: the macvtap '%s' has a MAC already: leave 'mac' out",
                        net->link);
-    memcpy(net->mac, mac.ifr_hwaddr.sa_data, sizeof net->mac);
+    memcpy(net->network.mac, mac.ifr_hwaddr.sa_data, sizeof net->network.mac);
     net->fd = take_fd(&fd);
     return 0;
 }
@@ -281,20 +281,13 @@ int net_source_configure(const struct net_source *net, int *fd, int *vhost_fd, c
     if (rc < 0)
         return rc;
     config->has_net = true;
-    memcpy(config->net.mac, mac ? mac : net->mac, sizeof config->net.mac);
+    memcpy(config->net.mac, mac ? mac : net->network.mac, sizeof config->net.mac);
     config->net.mtu = net->mtu;
     config->net.rx_limit = config->net.tx_limit = net->limit;
     return 0;
 }
 
-void net_source_fill_wake(const struct net_source *net, struct control_msg *msg)
+const struct control_network *net_source_network(const struct net_source *net)
 {
-    if (!net->given || !net->ipv4_address)
-        return;
-    msg->u.wake.flags |= DOORBELL_FLAG_NETWORK;
-    memcpy(msg->u.wake.mac, net->mac, sizeof msg->u.wake.mac);
-    msg->u.wake.ipv4_address = net->ipv4_address;
-    msg->u.wake.ipv4_prefix_bits = net->ipv4_prefix_bits;
-    msg->u.wake.ipv4_gateway = net->ipv4_gateway;
-    msg->u.wake.ipv4_dns = net->ipv4_dns;
+    return net->given && net->network.address ? &net->network : NULL;
 }

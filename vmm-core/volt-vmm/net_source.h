@@ -17,18 +17,15 @@ struct net_source {
     bool vhost;    /* wanted */
     char link[16]; /* of a tap or macvtap that the kind names; "": none */
     bool macvtap;
-    uint8_t mac[6];
     uint16_t mtu; /* 0: not told to the guest */
     struct rate_limit_config limit;
-    /* What volt-init gives eth0, where no daemon says it; network byte order, 0: not given. */
-    uint32_t ipv4_address, ipv4_gateway, ipv4_dns;
-    uint8_t ipv4_prefix_bits;
+    struct control_network network; /* the card's MAC; address 0: the guest is told of none */
 };
 
 /* The MAC that a boot VM's guest sees, and any other until volt-init gives it its own. */
 #define NET_SOURCE_NONE                                                                            \
     {                                                                                              \
-        .fd = -1, .vhost_fd = -1, .mac = { 0x02, 'V', 'O', 'L', 'T', 0 }                           \
+        .fd = -1, .vhost_fd = -1, .network.mac = { 0x02, 'V', 'O', 'L', 'T', 0 }                   \
     }
 
 /* Parses KIND[,vhost][,KEY=VALUE]...; KIND is tap, user, tap=LINK or macvtap=LINK. -EINVAL with a
@@ -47,7 +44,7 @@ int net_source_open_link(struct net_source *net, struct err *err);
 int net_source_configure(const struct net_source *net, int *fd, int *vhost_fd, const uint8_t *mac,
                          struct machine_config *config, struct err *err);
 
-/* The address that was given, as a WAKE tells it. */
-void net_source_fill_wake(const struct net_source *net, struct control_msg *msg);
+/* What a WAKE tells of it, where no daemon says it; NULL: nothing. */
+const struct control_network *net_source_network(const struct net_source *net);
 
 #endif
