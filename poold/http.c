@@ -367,50 +367,6 @@ static void on_connection(void *data, struct MHD_Connection *mhd, void **context
 
 /* ---- The socket ---- */
 
-static int socket_give_to_group(const char *path, const char *group, struct err *err)
-{
-    const struct group *entry;
-
-    if (!*group)
-        return 0;
-    entry = getgrnam(group);
-    if (!entry)
-        return err_set(err, EINVAL, "--group: there is no group '%s'", group);
-    if (chown(path, (uid_t)-1, entry->gr_gid) < 0)
-        return err_set_errno(err, errno, "can't give %s to group %s", path, group);
-    return 0;
-}
-
-static int listen_at(const char *path, const char *group, int *ret_fd, struct err *err)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct stat st;
-    mode_t mask;
-    int rc;
-
-    if (fd < 0)
-        return err_set_errno(err, errno, "can't make a socket");
-    if (strlen(path) >= sizeof address.sun_path)
-        return err_set(err, ENAMETOOLONG, "the socket's path is longer than %zu bytes: %s",
-                       sizeof address.sun_path - 1, path);
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    /* The lock says that no other poold uses this directory: what is there was left behind. */
-    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(path);
-    mask = umask(0177);
-    rc = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
-    umask(mask);
-    if (rc < 0)
-        return err_set_errno(err, -rc, "can't bind %s", path);
-    if (socket_give_to_group(path, group, err) < 0)
-        return -err->code;
-    if (chmod(path, 0660) < 0 || listen(fd, 1024) < 0)
-        return err_set_errno(err, errno, "can't listen on %s", path);
-    *ret_fd = take_fd(&fd);
-    return 0;
-}
-
 static void on_mhd_log(void *data, const char *fmt, va_list args)
 {
     char line[256];
@@ -429,8 +385,8 @@ static int mhd_start(struct http *http, struct err *err)
 
     http->mhd = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_LISTEN_SOCKET, http->listener.fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES_MAX,
         /* By MHD's own, 128 bytes, a long head would take a turn of the loop for each of them. */
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HEADER_BYTES_MAX / 4,
@@ -457,16 +413,14 @@ int http_create(struct http **ret_http, struct daemon *daemon, const struct rout
     http->daemon = daemon;
     http->routes = routes;
     http->route_count = route_count;
-    rc = listen_at(daemon->config.socket, daemon->config.group, &http->listen_fd, err);
+    rc = listen_open(&http->listener, daemon->config.socket, daemon->config.group, err);
     if (rc < 0) {
         free(http);
         return rc;
     }
-    snprintf(http->path, sizeof http->path, "%s", daemon->config.socket);
     rc = mhd_start(http, err);
     if (rc < 0) {
-        unlink(http->path);
-        close(http->listen_fd);
+        unix_listener_close(&http->listener);
         free(http);
         return rc;
     }
@@ -481,10 +435,7 @@ unsigned http_open_requests(const struct http *http)
 
 void http_stop_listening(struct http *http)
 {
-    if (!http->path[0])
-        return;
-    unlink(http->path);
-    http->path[0] = '\0';
+    unix_listener_remove(&http->listener); /* libmicrohttpd closes it */
 }
 
 static void on_http_closed(uv_handle_t *handle)

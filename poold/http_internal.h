@@ -7,6 +7,7 @@
 #include <limits.h>
 
 #include "http.h"
+#include "listen.h"
 
 struct http {
     struct daemon *daemon;
@@ -17,8 +18,7 @@ struct http {
     size_t route_count;
     struct list requests; /* without a reply */
     unsigned open_count;
-    char path[PATH_MAX]; /* of the socket; "" once removed */
-    int listen_fd;
+    struct unix_listener listener;
     unsigned open_handles; /* while it is destroyed */
     bool running, dirty;   /* in MHD_run; something to do for it */
 };

@@ -135,6 +135,9 @@ exits_grow()
     [ "$(api http://vm/metrics | json exits)" -gt 0 ]
 }
 check "which are counted" exits_grow
+check "another VM does not take its socket" refused 64 "another program listens" \
+    "$vmm" --restore "$snapshots/plain" --api-socket "$socket"
+check "which still answers" state_is running
 check "an unknown path is told" answers 404 http://vm/nowhere
 check "a wrong method is told" answers 405 -X PUT http://vm/metrics
 check "what is no JSON is told" answers 400 -X PUT -d nonsense http://vm/snapshot
@@ -164,6 +167,21 @@ check "it is shut down" answers 204 -X PUT http://vm/shutdown
 wait $vmm_pid
 check "and ends well" exits 0 bash -c "exit $?"
 check "its socket is gone" test ! -e "$socket"
+"$vmm" --restore "$snapshots/plain" --api-socket "$socket" </dev/null >"$work/vmm" 2>&1 &
+vmm_pid=$!
+check "a VM with its API runs" until_true 20 state_is running
+{ kill -9 $vmm_pid; wait $vmm_pid; } 2>/dev/null
+check "killed, it leaves its socket" test -S "$socket"
+"$vmm" --restore "$snapshots/plain" --api-socket "$socket" </dev/null >"$work/vmm" 2>&1 &
+vmm_pid=$!
+check "which the next one replaces" until_true 20 state_is running
+check "and is shut down" answers 204 -X PUT http://vm/shutdown
+wait $vmm_pid
+echo taken >"$socket"
+check "what is no socket stays" refused 64 "is no socket" \
+    "$vmm" --restore "$snapshots/plain" --api-socket "$socket"
+check "as it was" prints taken cat "$socket"
+rm "$socket"
 restored_from_live()
 {
     on_console 'echo alive' alive --restore "$snapshots/three"

@@ -373,7 +373,7 @@ int program_direct(struct options *options, struct err *err)
                          .store_fd = -1,
                          .agent_fd = -1,
                          .txn = { .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1 },
-                         .api.listen_fd = -1 };
+                         .api.listener.fd = -1 };
     for (unsigned i = 0; i < DIRECT_API_CONNECTIONS; i++)
         d.api.call[i].fd = -1;
     if (check_options(options, err) < 0)

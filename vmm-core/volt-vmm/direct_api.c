@@ -10,7 +10,6 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/json_text.h"
@@ -217,7 +216,7 @@ static void call_read(struct direct *d, struct direct_call *call)
 
 static void call_accept(struct direct_api *api)
 {
-    int fd = accept4(api->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    int fd = accept4(api->listener.fd, NULL, NULL, SOCK_CLOEXEC);
 
     if (fd < 0)
         return;
@@ -232,11 +231,12 @@ static void call_accept(struct direct_api *api)
 
 unsigned direct_api_poll(const struct direct_api *api, struct pollfd *ret_polled)
 {
-    if (api->listen_fd < 0)
+    if (api->listener.fd < 0)
         return 0;
     for (unsigned i = 0; i < DIRECT_API_CONNECTIONS; i++)
         ret_polled[i] = (struct pollfd){ .fd = api->call[i].fd, .events = POLLIN };
-    ret_polled[DIRECT_API_CONNECTIONS] = (struct pollfd){ .fd = api->listen_fd, .events = POLLIN };
+    ret_polled[DIRECT_API_CONNECTIONS] =
+        (struct pollfd){ .fd = api->listener.fd, .events = POLLIN };
     return DIRECT_API_CONNECTIONS + 1;
 }
 
@@ -287,34 +287,17 @@ void direct_api_snapshot(struct direct *d, const struct control_msg *msg, const 
 
 int direct_api_open(struct direct *d, const char *path, struct err *err)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int rc =
+        unix_listen(&d->api.listener, path, 0600, UNIX_KEEP_GROUP, DIRECT_API_CONNECTIONS, err);
 
-    if (strlen(path) >= sizeof address.sun_path)
-        return err_set(err, ENAMETOOLONG, "--api-socket: at most %zu characters",
-                       sizeof address.sun_path - 1);
-    strcpy(address.sun_path, path);
-    mode_t mask = umask(0177);
-    int rc = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
-    umask(mask);
-    if (rc == -EADDRINUSE)
-        return err_set(err, EADDRINUSE,
-                       "--api-socket '%s': there is such a file; remove it, if no VM uses it",
-                       path);
-    if (rc == 0 && listen(fd, DIRECT_API_CONNECTIONS) < 0)
-        rc = -errno;
-    if (rc < 0)
-        return err_set_errno(err, -rc, "--api-socket '%s'", path);
-    d->api.listen_fd = take_fd(&fd);
-    return 0;
+    return rc < 0 ? err_wrap(err, "--api-socket") : 0;
 }
 
 void direct_api_close(struct direct *d)
 {
-    if (d->api.listen_fd < 0)
+    if (d->api.listener.fd < 0)
         return;
-    unlink(d->options->api_socket);
-    close_fd(&d->api.listen_fd);
+    unix_listener_close(&d->api.listener);
     for (unsigned i = 0; i < DIRECT_API_CONNECTIONS; i++)
         call_close(&d->api, &d->api.call[i]);
 }

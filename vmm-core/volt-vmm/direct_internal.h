@@ -15,6 +15,7 @@
 #include <sys/types.h>
 #include <termios.h>
 
+#include "base/unix_listen.h"
 #include "control.h"
 #include "snapshot/store.h"
 #include "volt-vmm/options.h"
@@ -31,7 +32,7 @@ struct direct_call {
 };
 
 struct direct_api {
-    int listen_fd; /* -1: none */
+    struct unix_listener listener; /* fd -1: none */
     struct direct_call call[DIRECT_API_CONNECTIONS];
     struct direct_call *metrics, *snapshot; /* that wait for the VM; NULL: none */
     unsigned oldest;                        /* makes room for the next when all are taken */

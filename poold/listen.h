@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The API's socket at the path that poold is told. Start-up only. */
+#ifndef VOLT_POOLD_LISTEN_H
+#define VOLT_POOLD_LISTEN_H
+
+#include "base/unix_listen.h"
+
+#define LISTEN_BACKLOG 1024
+#define LISTEN_MODE 0660
+
+/* Listens at path, group's ("": unchanged); refuses a path where another poold listens. To be closed
+ * by unix_listener_close. 0 or -errno. */
+int listen_open(struct unix_listener *ret_listener, const char *path, const char *group,
+                struct err *err);
+
+#endif
