@@ -135,7 +135,7 @@ exits_grow()
     [ "$(api http://vm/metrics | json exits)" -gt 0 ]
 }
 check "which are counted" exits_grow
-check "another VM does not take its socket" refused 64 "another program listens" \
+check "another VM does not take its socket" refused 70 "another program listens" \
     "$vmm" --restore "$snapshots/plain" --api-socket "$socket"
 check "which still answers" state_is running
 check "an unknown path is told" answers 404 http://vm/nowhere
@@ -178,7 +178,7 @@ check "which the next one replaces" until_true 20 state_is running
 check "and is shut down" answers 204 -X PUT http://vm/shutdown
 wait $vmm_pid
 echo taken >"$socket"
-check "what is no socket stays" refused 64 "is no socket" \
+check "what is no socket stays" refused 70 "is no socket" \
     "$vmm" --restore "$snapshots/plain" --api-socket "$socket"
 check "as it was" prints taken cat "$socket"
 rm "$socket"
