@@ -52,7 +52,8 @@ static uint64_t ioctls_time(void)
 
 static int namespaces_enter(struct sandbox_status *status, struct err *err)
 {
-    int rc = sandbox_pid_namespace_enter(status, err);
+    const struct sandbox_config config = SANDBOX_CONFIG_ALL;
+    int rc = sandbox_pid_namespace_enter(&config, status, err);
 
     return rc > 0 ? sandbox_namespaces_enter(status, err) : rc;
 }

@@ -39,6 +39,18 @@ capabilities_are_empty()
         prints 0000000000000000 threads_status $set || return 1
     done
 }
+# What waits outside of a pid namespace has nothing to do but that: of templates and of VMs that boot.
+outsides_are_stripped()
+{
+    local outside found=
+    for outside in $(pgrep -P "$poold_pid" volt-vmm); do
+        found=1
+        [ "$(grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0{16}|NoNewPrivs:.1|Seccomp:.2)$' \
+            "/proc/$outside/status")" = 7 ] && [ -z "$(ls "/proc/$outside/fd")" ] ||
+            { cat "/proc/$outside/status"; return 1; }
+    done
+    [ -n "$found" ]
+}
 filters_are_two()
 {
     # the template's, which clones inherit, and the thread's own
@@ -144,6 +156,8 @@ if [ "$(id -u)" = 0 ]; then
 else
     skip 'no descriptor but the expected ones, while VMs boot' 'needs root: they are not dumpable'
 fi
+check 'what waits outside of a template and of a VM that boots holds no right' until_true 5 \
+    outsides_are_stripped
 check 'the pool is deleted while it boots' "$voltctl" pool delete boots
 check 'capabilities: none in any set' capabilities_are_empty
 check 'no_new_privs on every thread' prints 1 threads_status NoNewPrivs

@@ -295,6 +295,22 @@ static void capabilities_expect_none(pid_t pid)
     status_expect(pid, "NoNewPrivs", "1");
 }
 
+/* What waits outside of the namespace keeps nothing. */
+static void outside_expect_stripped(pid_t pid)
+{
+    char path[64], filter[8] = "";
+
+    /* It is stripped beside what it waits for. */
+    for (unsigned i = 0; i < 10000 && strcmp(filter, "2") != 0; i++) {
+        usleep(1000);
+        status_line(pid, "Seccomp", filter, sizeof(filter));
+    }
+    ck_assert_str_eq(filter, "2");
+    capabilities_expect_none(pid);
+    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+    ck_assert_uint_eq(entries_count(path), 0);
+}
+
 static void namespaces_expect_own(pid_t pid)
 {
     static const char *const kinds[] = { "mnt", "pid", "net", "ipc", "uts", "cgroup" };
@@ -408,6 +424,7 @@ START_TEST(template_as_root)
     landlock_expect(jail.report);
     namespaces_expect_own(pid);
     root_expect_empty(pid);
+    outside_expect_stripped(jail.outer);
     ck_assert_int_ne(jail.report->socket_errno, 0);
     status_expect(pid, "CapBnd", "0000000000000000");
     status_expect(pid, "CapPrm", "00000000000400c4"); /* SYS_CHROOT, SETUID, SETGID, DAC_READ */

@@ -27,6 +27,7 @@ static const struct {
     [SANDBOX_THREAD_TEMPLATE] = { seccomp_template, ARRAY_LEN(seccomp_template) },
     [SANDBOX_THREAD_DEVICE] = { seccomp_device, ARRAY_LEN(seccomp_device) },
     [SANDBOX_THREAD_VCPU] = { seccomp_vcpu, ARRAY_LEN(seccomp_vcpu) },
+    [SANDBOX_THREAD_OUTSIDE] = { seccomp_outside, ARRAY_LEN(seccomp_outside) },
 };
 
 static bool table_has(enum sandbox_thread_kind kind, int nr)
@@ -187,7 +188,9 @@ END_TEST
 
 START_TEST(tgkill_reaches_only_oneself)
 {
-    const enum sandbox_thread_kind kind = _i ? SANDBOX_THREAD_VCPU : SANDBOX_THREAD_DEVICE;
+    static const enum sandbox_thread_kind kinds[] = { SANDBOX_THREAD_DEVICE, SANDBOX_THREAD_VCPU,
+                                                      SANDBOX_THREAD_OUTSIDE };
+    const enum sandbox_thread_kind kind = kinds[_i];
     const struct sandbox_config config = SANDBOX_CONFIG_ALL;
 
     for (int foreign = 0; foreign < 2; foreign++) {
@@ -233,7 +236,7 @@ int main(void)
     tcase_add_loop_test(tests, forbidden_calls_die, 0, SANDBOX_THREAD_COUNT);
     tcase_add_loop_test(tests, i386_calls_die, 0, SANDBOX_THREAD_COUNT);
     tcase_add_loop_test(tests, allowed_calls_live, 0, SANDBOX_THREAD_COUNT);
-    tcase_add_loop_test(tests, tgkill_reaches_only_oneself, 0, 2);
+    tcase_add_loop_test(tests, tgkill_reaches_only_oneself, 0, 3);
     tcase_add_test(tests, switched_off_means_none);
     return tap_main(suite);
 }

@@ -75,15 +75,28 @@ static int pid_namespace_unshare(struct sandbox_status *status, struct err *err)
     return 1;
 }
 
-/* What stays outside: holds nothing but stdio, waits for pid 1 of the namespace and ends as it
- * did. Killed from outside, it takes that process along (PR_SET_PDEATHSIG). */
-static void __attribute__((noreturn)) outside_wait(pid_t inner)
+/* All that it does not need for waiting. */
+static int outside_strip(const struct sandbox_config *config)
 {
-    const struct rlimit no_core = { 0, 0 };
+    if (syscall(SYS_close_range, 0u, ~0u, 0u) < 0)
+        return -errno;
+    int r = sandbox_limits_set(NULL);
+    if (r == 0 && config->capabilities)
+        r = sandbox_capabilities_reduce(NULL);
+    if (r == 0 && config->capabilities)
+        r = sandbox_capabilities_drop(NULL);
+    return r == 0 ? sandbox_install_filter(config, SANDBOX_THREAD_OUTSIDE, NULL, NULL) : r;
+}
+
+/* What stays outside: holds nothing, waits for pid 1 of the namespace and ends as it did. Killed
+ * from outside, or when it could not be stripped, it takes that process along (PR_SET_PDEATHSIG).
+ */
+static void __attribute__((noreturn)) outside_wait(const struct sandbox_config *config, pid_t inner)
+{
     int status = 0;
 
-    (void)syscall(SYS_close_range, 3u, ~0u, 0u);
-    setrlimit(RLIMIT_CORE, &no_core);
+    if (outside_strip(config) < 0)
+        _exit(EXIT_FAILURE);
     while (waitpid(inner, &status, 0) < 0 && errno == EINTR)
         ;
     if (WIFSIGNALED(status)) {
@@ -105,7 +118,8 @@ static void die_with_parent(int parent_pidfd)
         _exit(EXIT_FAILURE);
 }
 
-int sandbox_pid_namespace_enter(struct sandbox_status *status, struct err *err)
+int sandbox_pid_namespace_enter(const struct sandbox_config *config, struct sandbox_status *status,
+                                struct err *err)
 {
     _cleanup_close_ int self = -1;
     pid_t inner;
@@ -120,7 +134,7 @@ int sandbox_pid_namespace_enter(struct sandbox_status *status, struct err *err)
     if (inner < 0)
         return err_set_errno(err, errno, "forking into the pid namespace");
     if (inner > 0)
-        outside_wait(inner);
+        outside_wait(config, inner);
     die_with_parent(self);
     return 1;
 }

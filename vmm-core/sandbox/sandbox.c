@@ -150,7 +150,7 @@ int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsi
     int r = sandbox_close_fds(keep_fds, keep_count, err);
 
     if (r == 0 && config->namespaces)
-        r = sandbox_pid_namespace_enter(status, err);
+        r = sandbox_pid_namespace_enter(config, status, err);
     if (r < 0)
         return err_wrap(err, "entering the sandbox"), r;
     if (meanwhile)

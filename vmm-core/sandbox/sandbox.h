@@ -71,7 +71,8 @@ struct sandbox_meanwhile {
 /* Once, at the start, with one thread: see above. Keeps open keep_fds (borrowed, keep_count of
  * them, any order); 0, 1 and 2 lead to /dev/null from here on. With namespaces in force this forks: the call returns in the
  * child, which is pid 1 of a new pid namespace and dies when its parent does; the parent stays
- * behind, waits and exits as the child did. `meanwhile` (NULL: nothing) is done in the process that
+ * behind, waits and exits as the child did, without an fd, a capability or a system call beyond
+ * what that takes. `meanwhile` (NULL: nothing) is done in the process that
  * is returned to, beside the layers after that fork, on a thread that none of them confines and that
  * is gone on return: for what no guest has a say in. 0 or -errno, of either. */
 int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
@@ -101,6 +102,7 @@ enum sandbox_thread_kind {
     SANDBOX_THREAD_DEVICE,   /* a VM's device thread: after its vCPU threads were created */
     SANDBOX_THREAD_VCPU,     /* a vCPU thread: after its vCPU was made, before its first KVM_RUN
                                 and before state is loaded */
+    SANDBOX_THREAD_OUTSIDE,  /* what waits outside of the pid namespace */
     SANDBOX_THREAD_COUNT,
 };
 

@@ -222,6 +222,18 @@ static const struct seccomp_entry seccomp_device[] = {
     ANY(exit_group, "the VM ends"),
 };
 
+/* What waits outside of a pid namespace for its pid 1, and ends as that did. 8 calls at most. */
+static const struct seccomp_entry seccomp_outside[] = {
+    ANY(wait4, "wait for pid 1"),
+    ANY(rt_sigaction, "end by the signal that ended pid 1; not in e2e: nothing ends so"),
+    ANY(rt_sigprocmask, "raise(); not in e2e: as above"),
+    ANY(getpid, "raise(); not in e2e: as above"),
+    ANY(gettid, "raise(); not in e2e: as above"),
+    IF_EQ(tgkill, 0, SECCOMP_OWN_PID, "raise(); not in e2e: as above"),
+    ANY(rt_sigreturn, "a signal that a tracer sends; not in e2e: none does"),
+    ANY(exit_group, "end as pid 1 did; not in e2e: poold kills it"),
+};
+
 /* The template, and a clone until its own filters are in place: all of the above (the generator
  * adds what is not here), and what making a clone takes. */
 static const struct seccomp_entry seccomp_template[] = {
