@@ -11,6 +11,7 @@
 
 #include "link.h"
 #include "process.h"
+#include "rights.h"
 #include "vm_groups.h"
 
 #define IMAGE_CMDLINE "volt.root=/dev/vda" /* volt-init goes into it */
@@ -20,7 +21,7 @@
 static_assert(BOOT_FDS_MAX <= SPAWN_FDS_MAX, "spawn_process takes them");
 
 /* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
-#define BOOT_ARGS_MAX (32 + POOL_DISK_ARGS_MAX)
+#define BOOT_ARGS_MAX (34 + POOL_DISK_ARGS_MAX)
 struct boot_args {
     char *argv[BOOT_ARGS_MAX];
     int fds[BOOT_FDS_MAX]; /* SPAWN_FIRST_FD and up in the process; borrowed */
@@ -31,7 +32,7 @@ struct boot_args {
     char net[POOL_NET_OPTION_BYTES];
     char cmdline[CMDLINE_BYTES + 32];
     char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_log[2 * PATH_MAX];
-    char uid[12], cgroup_fd[8], cgroup_fds[8];
+    char uid[12], oom_score_adj[8], cgroup_fd[8], cgroup_fds[8];
 };
 
 static void number_put(char *text, size_t bytes, unsigned number)
@@ -53,6 +54,7 @@ static void texts_fill(struct boot_args *args, const struct hosted_pool *hosted,
     snprintf(args->cmdline, sizeof args->cmdline, "%s%s%s", spec->image[0] ? IMAGE_CMDLINE : "",
              spec->image[0] && spec->cmdline[0] ? " " : "", spec->cmdline);
     pool_net_option(&spec->net, args->net);
+    number_put(args->oom_score_adj, sizeof args->oom_score_adj, RIGHTS_OOM_VM);
     if (dir->uid != UINT32_MAX)
         number_put(args->uid, sizeof args->uid, dir->uid);
     if (args->group_count) {
@@ -80,6 +82,7 @@ static void argv_fill(struct boot_args *args, struct hosted_pool *hosted)
         { "--cmdline", args->cmdline },
         { "--net", args->net },
         { "--uid", args->uid },
+        { "--oom-score-adj", args->oom_score_adj },
         { "--cgroup-fd", args->cgroup_fd },
         { "--cgroup-fds", args->cgroup_fds },
     };

@@ -13,6 +13,7 @@
 #include "daemon.h"
 #include "log.h"
 #include "process.h"
+#include "rights.h"
 
 #define EXIT_USAGE 2
 
@@ -81,5 +82,9 @@ int main(int argc, char **argv)
     }
     if (config.skip_guest_work)
         log_warn("--unsafe-skip-guest-work: clones are NOT unique, do not use them");
+    if (rights_reduce(&err) < 0) {
+        log_error("%s", err.msg);
+        return EXIT_FAILURE;
+    }
     return run(&config);
 }

@@ -16,6 +16,8 @@
 #include "log.h"
 #include "net_macvtap.h"
 #include "net_tap.h"
+#include "process.h"
+#include "rights.h"
 
 #define PASST "/usr/bin/passt"
 #define VHOST_NET "/dev/vhost-net"
@@ -358,6 +360,7 @@ static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const 
     uv_process_options_t options = { .exit_cb = on_passt_exit,
                                      .file = PASST,
                                      .args = argv,
+                                     .env = process_environment(),
                                      .stdio = stdio,
                                      .stdio_count = 4,
                                      .flags = UV_PROCESS_DETACHED };
@@ -389,6 +392,8 @@ static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const 
         uv_close((uv_handle_t *)&passt->process, on_passt_closed);
     else
         net->passt = &passt->process;
+    if (rc == 0)
+        rights_oom_adjust(passt->process.pid, -1, RIGHTS_OOM_VM);
     return rc;
 }
 

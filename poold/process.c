@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -153,6 +154,13 @@ pid_t process_of_pidfd(int pidfd)
         ;
     fclose(info);
     return pid > 0 ? pid : 0;
+}
+
+bool process_ended(int pidfd)
+{
+    struct pollfd watched = { .fd = pidfd, .events = POLLIN };
+
+    return poll(&watched, 1, 0) != 0;
 }
 
 /* Of the loop's thread alone. */

@@ -33,6 +33,9 @@ char **process_environment(void);
 /* The process's id in this pid namespace; 0 when it is gone. Any thread; reads /proc. */
 pid_t process_of_pidfd(int pidfd);
 
+/* Whether the process of a pidfd has ended. Any thread. */
+bool process_ended(int pidfd);
+
 /* Real-time scheduling for poold's loop, whose work is short: it runs as soon as a request or an
  * answer is there, instead of at the next tick, milliseconds later, where VMs are being made or run
  * beside it. What it starts does not inherit that. A hint: without the privilege nothing happens.

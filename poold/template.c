@@ -16,8 +16,11 @@
 #include "log.h"
 #include "pool_disk.h"
 #include "process.h"
+#include "rights.h"
 #include "snapstore.h"
 #include "work.h"
+
+#define TEMPLATE_ARGS 8 /* before those of disk and network */
 
 struct template
 {
@@ -178,25 +181,29 @@ static const struct link_ops template_link_ops = {
 static int template_spawn(struct template *template, struct err *err)
 {
     struct daemon *daemon = template->hosted->daemon;
-    char net_text[POOL_NET_OPTION_BYTES], control_text[16], snapshot_text[16];
-    char *argv[9 + POOL_DISK_ARGS_MAX] = { daemon->config.volt_vmm,     (char[]){ "template" },
-                                           (char[]){ "--control-fd" },  control_text,
-                                           (char[]){ "--snapshot-fd" }, snapshot_text };
+    char net_text[POOL_NET_OPTION_BYTES], control_text[16], snapshot_text[16], oom_text[16];
+    char *argv[TEMPLATE_ARGS + 3 + POOL_DISK_ARGS_MAX] = {
+        daemon->config.volt_vmm,       (char[]){ "template" },
+        (char[]){ "--control-fd" },    control_text,
+        (char[]){ "--snapshot-fd" },   snapshot_text,
+        (char[]){ "--oom-score-adj" }, oom_text,
+    };
     int pair[2], fds[2 + POOL_DISK_FDS_MAX], rc;
     struct pool_disk_args disk;
     struct spawned spawned;
 
     snprintf(control_text, sizeof control_text, "%d", SPAWN_FIRST_FD);
     snprintf(snapshot_text, sizeof snapshot_text, "%d", SPAWN_FIRST_FD + 1);
+    snprintf(oom_text, sizeof oom_text, "%d", RIGHTS_OOM_TEMPLATE);
     rc = link_socketpair(pair);
     if (rc < 0)
         return err_set_errno(err, -rc, "can't make a socket pair");
     pool_disk_args(&template->hosted->spec, &template->disk, -1, SPAWN_FIRST_FD + 2, &disk);
-    memcpy(argv + 6, disk.argv, disk.argc * sizeof argv[0]);
+    memcpy(argv + TEMPLATE_ARGS, disk.argv, disk.argc * sizeof argv[0]);
     if (template->hosted->spec.net.kind[0]) {
         pool_net_option(&template->hosted->spec.net, net_text);
-        argv[6 + disk.argc] = (char *)(uintptr_t) "--net";
-        argv[7 + disk.argc] = net_text;
+        argv[TEMPLATE_ARGS + disk.argc] = (char *)(uintptr_t) "--net";
+        argv[TEMPLATE_ARGS + 1 + disk.argc] = net_text;
     }
     fds[0] = pair[1];
     fds[1] = template->snapshot_fd;

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "base/util.h"
 #include "log.h"
 #include "process.h"
+#include "rights.h"
 #include "slot.h"
 #include "work.h"
 
@@ -62,27 +62,25 @@ void vm_groups_fini(struct vm_groups *groups)
     cgroup_host_close(&groups->host, groups->name);
 }
 
-static bool pidfd_exited(int pidfd)
-{
-    struct pollfd watched = { .fd = pidfd, .events = POLLIN };
-
-    return poll(&watched, 1, 0) != 0;
-}
-
 static void job_run(void *data)
 {
     struct vm_group_job *job = data;
     const struct cgroup_host *host = &job->groups->host;
     pid_t pid = process_of_pidfd(job->pidfd);
 
-    if (pid == 0 || pidfd_exited(job->pidfd)) {
+    if (pid == 0 || process_ended(job->pidfd)) {
+        job->result = -ESRCH;
+        return;
+    }
+    rights_oom_adjust(pid, job->pidfd, RIGHTS_OOM_VM);
+    if (host->hierarchy_count == 0) {
         job->result = -ESRCH;
         return;
     }
     job->result = cgroup_group_create(host, job->id, &job->limits, &job->err);
     if (job->result == 0)
         job->result = cgroup_group_join(host, job->id, pid, &job->err);
-    if (job->result < 0 || pidfd_exited(job->pidfd))
+    if (job->result < 0 || process_ended(job->pidfd))
         vm_groups_remove(job->groups, job->id);
 }
 
@@ -104,7 +102,7 @@ struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, in
 {
     struct vm_group_job *job;
 
-    if (groups->host.hierarchy_count == 0)
+    if (groups->host.hierarchy_count == 0 && geteuid() != 0)
         return NULL;
     job = calloc(1, sizeof *job);
     if (!job)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control group of each VM (sandbox/cgroup.h): made and joined on the thread pool once
- * the VM's process is known and no acquire needs the CPU, as it can take milliseconds. The guest
- * runs its first few instructions before that, up to its answer. Where cgroups can't be used,
- * nothing happens. Loop thread only, except where said. */
+/* The control group of each VM (sandbox/cgroup.h), and its place among those whom the kernel kills
+ * when the host runs out of memory (rights.h; a VM's process can't write that itself): made and
+ * joined on the thread pool once the VM's process is known and no acquire needs the CPU, as it can
+ * take milliseconds. The guest runs its first few instructions before that, up to its answer. Where
+ * cgroups can't be used, there are none. Loop thread only, except where said. */
 #ifndef VOLT_POOLD_VM_GROUPS_H
 #define VOLT_POOLD_VM_GROUPS_H
 

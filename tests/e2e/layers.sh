@@ -51,6 +51,30 @@ outsides_are_stripped()
     done
     [ -n "$found" ]
 }
+# The capabilities that this shell may have, and with it the poold that it starts.
+capabilities=$((16#$(awk '/^CapPrm/ { print $2 }' /proc/$$/status)))
+# Whom the kernel kills when memory runs out: VMs first, poold last, which takes CAP_SYS_RESOURCE.
+oom_order()
+{
+    local template scores poolds=-900
+    [ $((capabilities >> 24 & 1)) = 1 ] || poolds=$(cat /proc/$$/oom_score_adj)
+    template=$(sed -n 's/^PPid:.//p' "/proc/$pid/status")
+    scores=$(cat "/proc/$pid/oom_score_adj" "/proc/$template/oom_score_adj" "/proc/$poold_pid/oom_score_adj")
+    [ "$scores" = "$(printf '600\n300\n%s' "$poolds")" ] || { echo "$scores"; return 1; }
+}
+oom_of_boot()
+{
+    prints 600 cat "/proc/$(boot_pid)/oom_score_adj"
+}
+poold_has_few_rights()
+{
+    local status=/proc/$poold_pid/status wanted
+    # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN, SYS_ADMIN,
+    # SYS_CHROOT, SYS_NICE, SYS_PTRACE, SYS_RESOURCE (poold/rights.c)
+    wanted=$(printf '%016x' $((capabilities & 0x1ac11e7)))
+    [ "$(grep -cE "^(Cap(Inh|Amb):.0{16}|Cap(Prm|Eff|Bnd):.$wanted|NoNewPrivs:.1)\$" "$status")" = 6 ] ||
+        { echo "wanted $wanted"; cat "$status"; return 1; }
+}
 filters_are_two()
 {
     # the template's, which clones inherit, and the thread's own
@@ -152,6 +176,9 @@ else
     skip 'the VM that boots has a uid of its own' 'needs root'
 fi
 if [ "$(id -u)" = 0 ]; then
+    check 'poold keeps the capabilities that it needs, and no others' poold_has_few_rights
+    check 'out of memory, the kernel kills VMs first, then templates, poold last' until_true 5 oom_order
+    check 'a VM that boots goes before templates, too' until_true 5 oom_of_boot
     check 'no descriptor but the expected ones, while VMs boot' fds_are_expected
 else
     skip 'no descriptor but the expected ones, while VMs boot' 'needs root: they are not dumpable'

@@ -67,6 +67,17 @@ void __assert_fail(const char *assertion, const char *file, unsigned line, const
     abort();
 }
 
+/* Inherited by clones. A hint. */
+static void oom_score_set(uint32_t score)
+{
+    FILE *file = score ? fopen("/proc/self/oom_score_adj", "we") : NULL;
+
+    if (!file)
+        return;
+    fprintf(file, "%u", score);
+    fclose(file);
+}
+
 /* Options without a command: one VM, directly. */
 static const struct program *find_program(const char *argument)
 {
@@ -106,6 +117,7 @@ int main(int argc, char **argv)
         return EXIT_BAD_USAGE;
     }
     program_speaks_on(options.control_fd);
+    oom_score_set(options.oom_score_adj);
     sandbox_config_warn(&options.sandbox);
     int status = program->run(&options, &err);
     if (err.code) {

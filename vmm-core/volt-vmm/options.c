@@ -44,6 +44,7 @@ static const struct option_row {
     { "--uid", OPTION_U32, offsetof(struct options, uid) },
     { "--cgroup-fd", OPTION_FD, offsetof(struct options, cgroup_fd) },
     { "--cgroup-fds", OPTION_U32, offsetof(struct options, cgroup_fds) },
+    { "--oom-score-adj", OPTION_U32, offsetof(struct options, oom_score_adj) },
     { "--disk-bandwidth", OPTION_SIZE, offsetof(struct options, disk_bandwidth) },
     { "--disk-iops", OPTION_U32, offsetof(struct options, disk_iops) },
 };

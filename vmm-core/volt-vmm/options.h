@@ -44,6 +44,7 @@ struct options {
     uint32_t uid;
     int cgroup_fd;
     uint32_t cgroup_fds;
+    uint32_t oom_score_adj; /* of the process and its clones, proc(5); 0: as it is */
     struct sandbox_config sandbox;
 };
 
