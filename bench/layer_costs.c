@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 #include "sandbox/sandbox_internal.h"
 
 #define VM_UID 2000000000u

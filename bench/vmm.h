@@ -5,7 +5,7 @@
 #define VOLT_BENCH_VMM_H
 
 #include "bench.h"
-#include "control.h"
+#include "control/control.h"
 #include "process.h"
 
 #define VMM_ANSWER_TIMEOUT_MS 120000u

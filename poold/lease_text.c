@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "control.h"
+#include "control/control.h"
 #include "template.h"
 
 /* In the order of docs/api.md. */

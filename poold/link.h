@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#include "control.h"
+#include "control/control.h"
 
 enum link_channel {
     LINK_BELL,

@@ -26,7 +26,7 @@
 #define VOLT_POOLD_POOL_H
 
 #include "backoff.h"
-#include "control.h"
+#include "control/control.h"
 #include "list.h"
 #include "metrics.h"
 #include "slot.h"

@@ -21,7 +21,7 @@
 #include <uv.h>
 
 #include "base/err.h"
-#include "control.h"
+#include "control/control.h"
 #include "net_bridge.h"
 #include "stock.h"
 

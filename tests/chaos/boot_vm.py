@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A boot VM without poold: volt-vmm run with the test at the other end of its two sockets, asked to
-write its snapshot as often as one likes. The messages are those of vmm-core/control.h."""
+write its snapshot as often as one likes. The messages are those of vmm-core/control/control.h."""
 import errno
 import os
 import socket

@@ -52,7 +52,7 @@ def sockets(pid):
 
 
 def exited(detail):
-    """CONTROL_EXITED of vmm-core/control.h."""
+    """CONTROL_EXITED of vmm-core/control/control.h."""
     return struct.pack("IIQII256s", 8, 280, 0, 8, 0, detail)
 
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 #include "fuzz.h"
 
 #define DATAGRAM_BYTES_MAX 4096u

@@ -11,7 +11,7 @@
 #include "base/json_text.h"
 #include "base/text.h"
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 #include "tap_main.h"
 
 #include <sys/socket.h>

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 #include "snapshot/sections.h"
 
 #define STREAMS_MAX 16

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 #include "sandbox/sandbox_internal.h"
 #include "tap_main.h"
 

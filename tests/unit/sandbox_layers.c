@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 #include "sandbox/sandbox_internal.h"
 #include "tap_main.h"
 

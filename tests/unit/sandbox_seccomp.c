@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "control.h"
+#include "control/control.h"
 #include "sandbox/sandbox_internal.h"
 #include "sandbox/seccomp_table.h"
 #include "tap_main.h"

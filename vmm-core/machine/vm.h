@@ -30,7 +30,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "control.h"
+#include "control/control.h"
 #include "devices/device.h"
 #include "machine/kvm_host.h"
 #include "machine/vm_state.h"

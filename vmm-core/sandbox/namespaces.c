@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 #include "sandbox/sandbox_internal.h"
 
 /* From linux/mount.h, which can't be included beside sys/mount.h on all C libraries. */

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 #include "sandbox/sandbox_internal.h"
 
 static const struct {

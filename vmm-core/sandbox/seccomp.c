@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "control.h"
+#include "control/control.h"
 #include "sandbox/sandbox_internal.h"
 #include "sandbox/seccomp_table.h"
 #include "seccomp_filters.h"

@@ -7,7 +7,7 @@
 
 #include "base/util.h"
 #include "boot/cpuid.h"
-#include "control.h"
+#include "control/control.h"
 #include "snapshot/opened.h"
 
 #define KEEP_FDS_MAX 8u

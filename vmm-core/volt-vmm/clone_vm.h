@@ -3,7 +3,7 @@
 #ifndef VOLT_VMM_CLONE_VM_H
 #define VOLT_VMM_CLONE_VM_H
 
-#include "control.h"
+#include "control/control.h"
 #include "volt-vmm/clone_source.h"
 
 /* A clone's whole life. msg: a CLONE, whose fds (transferred) are sorted. start_ns: when its fork

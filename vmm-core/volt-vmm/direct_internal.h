@@ -16,7 +16,7 @@
 #include <termios.h>
 
 #include "base/unix_listen.h"
-#include "control.h"
+#include "control/control.h"
 #include "snapshot/store.h"
 #include "volt-vmm/options.h"
 

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "control.h"
+#include "control/control.h"
 #include "volt-vmm/machine.h"
 
 struct net_source {

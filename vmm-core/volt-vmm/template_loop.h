@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "control.h"
+#include "control/control.h"
 
 struct template_ops {
     /* A clone's whole life, in the process forked for it, which has none of the template's fds but

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the encoding of the poold <-> volt-vmm datagrams; see control.h. */
-#include "control.h"
+#include "control/control.h"
 
 #include <assert.h>
 #include <errno.h>

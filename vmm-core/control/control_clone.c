@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 
 /* Behind control and bell, which are always there; the bit in clone.extra_fds is the row's. */
 static const size_t extra_fds[] = {

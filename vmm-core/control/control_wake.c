@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "control.h"
+#include "control/control.h"
 
 static void draw_from_kernel(void *context, void *ret_bytes, size_t bytes)
 {
