@@ -46,6 +46,7 @@ int cmd_console_run(const struct cli_command *command, int argc, char **argv);
 int cmd_status_run(const struct cli_command *command, int argc, char **argv);
 int cmd_version_run(const struct cli_command *command, int argc, char **argv);
 int cmd_doctor_run(const struct cli_command *command, int argc, char **argv);
+int cmd_reload_run(const struct cli_command *command, int argc, char **argv);
 int cmd_shutdown_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_list_run(const struct cli_command *command, int argc, char **argv);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the commands about poold itself: status, version, shutdown. */
+/* Owns the commands about poold itself: status, version, reload, shutdown. */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -78,6 +78,31 @@ int cmd_version_run(const struct cli_command *command, int argc, char **argv)
     }
     printf("voltctl  %s (%s)\n", VOLT_VERSION, CLI_COMMIT);
     printf("poold    %s\n", running ? api_text_of(daemon, "version") : err.msg);
+    return CLI_EXIT_OK;
+}
+
+int cmd_reload_run(const struct cli_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const struct option_spec specs[] = {
+        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs) };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_json_ json_t *json = NULL;
+    json_t *note;
+    size_t i;
+    struct err err;
+    int exit_code;
+
+    if (!options_parse(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (api_init(&api, &err) < 0 ||
+        api_call(&api, "POST", "/v1/reload", NULL, API_TIMEOUT_MS, &json, &err) < 0)
+        return cli_fail(&err);
+    if (as_json)
+        return api_print_json(json);
+    json_array_foreach(json_object_get(json, "notes"), i, note) puts(json_string_value(note));
     return CLI_EXIT_OK;
 }
 

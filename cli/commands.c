@@ -82,6 +82,10 @@ const struct cli_command commands[] = {
       "Exit code 1 when it is damaged.", "voltctl image verify deb", cmd_image_verify_run },
     { "image delete", "NAME", "Delete an image that no pool uses", NULL, "voltctl image delete deb",
       cmd_image_delete_run },
+    { "reload", "[--json]", "Have poold read its configuration again",
+      "Prints what takes a restart of poold to change. When something in the configuration is\n"
+      "wrong, nothing changes.",
+      "voltctl reload", cmd_reload_run },
     { "shutdown", "", "Stop poold and all its VMs", NULL, "voltctl shutdown", cmd_shutdown_run },
 };
 const size_t command_count = ARRAY_LEN(commands);

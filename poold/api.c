@@ -31,6 +31,7 @@ const struct route api_routes[] = {
     { "POST", "/v1/images/{}/verify", RIGHT_ADMIN, api_image_verify },
     { "GET", "/v1/version", 0, api_version },
     { "GET", "/v1/status", 0, api_status },
+    { "POST", "/v1/reload", RIGHT_ADMIN, api_reload },
     { "POST", "/v1/shutdown", RIGHT_ADMIN, api_shutdown },
     { "GET", "/metrics", RIGHT_METRICS, api_metrics },
 };

@@ -52,6 +52,7 @@ void api_image_delete(struct http_request *request);
 /* api_daemon.c */
 void api_version(struct http_request *request);
 void api_status(struct http_request *request);
+void api_reload(struct http_request *request);
 void api_shutdown(struct http_request *request);
 void api_metrics(struct http_request *request);
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the calls about poold itself: version, status, shutdown, metrics. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "api.h"
 #include "base/json_text.h"
 #include "base/version.h"
+#include "reload.h"
 
 static json_t *version_json(void)
 {
@@ -40,6 +43,38 @@ void api_status(struct http_request *request)
                               (int)vms, "run_dir", json_text(daemon->config.run_dir), "state_dir",
                               json_text(daemon->config.state_dir), "log", json_text("stderr"),
                               "unsafe", (int)daemon->config.skip_guest_work));
+}
+
+/* A text's lines, each of them ended. */
+static json_t *lines_json(const char *text)
+{
+    json_t *array = json_array();
+
+    for (size_t bytes; *text; text += bytes + 1) {
+        char line[512];
+
+        bytes = strcspn(text, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)bytes, text);
+        json_array_append_new(array, json_text(line));
+    }
+    return array;
+}
+
+static void on_reloaded(void *data, const struct err *err, const char *notes)
+{
+    struct http_request *request = data;
+
+    if (!err)
+        http_reply_json(request, MHD_HTTP_OK, json_pack("{s:o}", "notes", lines_json(notes)));
+    else if (err->code == ESHUTDOWN)
+        http_reply_error(request, API_SHUTTING_DOWN, "%s", err->msg);
+    else
+        http_reply_error(request, API_BAD_REQUEST, "%s; nothing was changed", err->msg);
+}
+
+void api_reload(struct http_request *request)
+{
+    daemon_reload(request->daemon, on_reloaded, request);
 }
 
 void api_shutdown(struct http_request *request)

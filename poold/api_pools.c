@@ -2,68 +2,13 @@
 /* Owns the calls under /v1/pools. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "api.h"
 #include "base/json_text.h"
 #include "boot.h"
-#include "json_keys.h"
-#include "machine/vm_state.h"
-#include "memory/guest_mem.h"
 #include "pool_disk.h"
-#include "work.h"
-
-#define VMS_MAX 100000
-#define MEMORY_STEP MIB(2)
-
-struct pool_body {
-    char name[POOL_NAME_BYTES];
-    struct pool_spec spec;
-    uint32_t min, max, shells;
-};
-
-#define BODY_TEXT(member, name, kind, required, least)                                             \
-    JSON_TEXT_KEY(struct pool_body, member, name, kind, required, least)
-#define BODY_NUMBER(member, name, kind, least, most)                                               \
-    JSON_NUMBER_KEY(struct pool_body, member, name, kind, false, least, most)
-
-static const struct json_key create_keys[] = {
-    BODY_TEXT(name, "name", JSON_KEY_NAME, true, 1),
-    BODY_NUMBER(spec.memory_bytes, "memory", JSON_KEY_SIZE, GUEST_RAM_BYTES_MIN,
-                GUEST_RAM_BYTES_MAX),
-    BODY_NUMBER(spec.memory_bytes, "memory_bytes", JSON_KEY_LONG, GUEST_RAM_BYTES_MIN,
-                GUEST_RAM_BYTES_MAX),
-    BODY_NUMBER(spec.vcpus, "vcpus", JSON_KEY_COUNT, 1, VM_VCPUS_MAX),
-    BODY_NUMBER(spec.cpu_weight, "cpu_weight", JSON_KEY_COUNT, 1, 10000),
-    BODY_NUMBER(spec.cpu_percent, "cpu_percent", JSON_KEY_COUNT, 1, 100 * VM_VCPUS_MAX),
-    BODY_TEXT(spec.kernel, "kernel", JSON_KEY_AUTO_PATH, false, 1),
-    BODY_TEXT(spec.initrd, "initrd", JSON_KEY_AUTO_PATH, false, 1),
-    BODY_TEXT(spec.cmdline, "cmdline", JSON_KEY_TEXT, false, 0),
-    BODY_TEXT(spec.warmup, "warmup", JSON_KEY_TEXT, false, 0),
-    BODY_TEXT(spec.image, "image", JSON_KEY_NAME, false, 1),
-    BODY_TEXT(spec.disk, "disk", JSON_KEY_PATH, false, 1),
-    BODY_NUMBER(spec.disk_read_only, "disk_read_only", JSON_KEY_BOOL, 0, 0),
-    BODY_NUMBER(spec.disk_bandwidth, "disk_bandwidth", JSON_KEY_SIZE, 512, INT64_MAX),
-    BODY_TEXT(spec.net.kind, "net", JSON_KEY_TEXT, false, 1),
-    BODY_TEXT(spec.net.address, "net_address", JSON_KEY_TEXT, false, 1),
-    BODY_NUMBER(spec.net.bandwidth, "net_bandwidth", JSON_KEY_SIZE, 1024, INT64_MAX),
-    BODY_NUMBER(spec.net.pps, "net_pps", JSON_KEY_COUNT, 1, UINT32_MAX),
-    BODY_TEXT(spec.net.vhost, "net_vhost", JSON_KEY_TEXT, false, 1),
-    BODY_NUMBER(spec.balloon, "balloon", JSON_KEY_BOOL, 0, 0),
-    BODY_NUMBER(spec.disk_iops, "disk_iops", JSON_KEY_COUNT, 1, UINT32_MAX),
-    BODY_NUMBER(min, "min", JSON_KEY_COUNT, 0, VMS_MAX),
-    BODY_NUMBER(max, "max", JSON_KEY_COUNT, 1, VMS_MAX),
-    BODY_NUMBER(shells, "shells", JSON_KEY_COUNT, 0, VMS_MAX),
-};
-
-static const struct json_key patch_keys[] = {
-    BODY_NUMBER(min, "min", JSON_KEY_COUNT, 0, VMS_MAX),
-    BODY_NUMBER(max, "max", JSON_KEY_COUNT, 1, VMS_MAX),
-    BODY_NUMBER(shells, "shells", JSON_KEY_COUNT, 0, VMS_MAX),
-};
+#include "pool_make.h"
 
 /* ---- POOL as JSON ---- */
 
@@ -197,155 +142,31 @@ void api_pool_show(struct http_request *request)
         http_reply_json(request, MHD_HTTP_OK, pool_json(hosted));
 }
 
-/* ---- Creation: the images are looked at on the thread pool ---- */
+/* ---- Creation ---- */
 
-struct create_call {
-    struct http_request *request;
-    struct pool_body body;
-    struct err err;
-};
-
-static int image_check(const char *path, const char *what, struct err *err)
+static void on_made(void *data, struct hosted_pool *hosted, const struct err *err)
 {
-    struct stat st;
+    struct http_request *request = data;
 
-    if (stat(path, &st) < 0)
-        return err_set_errno(err, errno, "the %s %s", what, path);
-    if (!S_ISREG(st.st_mode) || st.st_size == 0)
-        return err_set(err, EINVAL, "the %s %s is not a regular file with something in it", what,
-                       path);
-    if (access(path, R_OK) < 0)
-        return err_set_errno(err, errno, "the %s %s", what, path);
-    return 0;
-}
-
-static void create_run(void *data)
-{
-    struct create_call *call = data;
-
-    if (image_check(call->body.spec.kernel, "kernel", &call->err) == 0 && call->body.spec.initrd[0])
-        image_check(call->body.spec.initrd, "initrd", &call->err);
-    if (!call->err.code) {
-        struct pool_disk disk;
-
-        if (pool_disk_open(call->request->daemon, &call->body.spec, &disk, &call->err) == 0)
-            pool_disk_close(&disk);
-    }
-}
-
-static void reply_pool_exists(struct http_request *request, const char *name)
-{
-    http_reply_error(request, API_POOL_EXISTS, "there is a pool '%s' already", name);
-}
-
-static void create_done(void *data)
-{
-    struct create_call *call = data;
-    struct http_request *request = call->request;
-    const struct pool_body *body = &call->body;
-    struct hosted_pool *hosted = NULL;
-
-    if (call->err.code)
-        http_reply_error(request, API_BAD_REQUEST, "%s", call->err.msg);
-    else if (request->daemon->stopping)
-        http_reply_error(request, API_SHUTTING_DOWN, "poold is shutting down");
-    else if (daemon_pool_find(request->daemon, body->name))
-        reply_pool_exists(request, body->name);
-    else
-        hosted = hosted_create(request->daemon, body->name, &body->spec, body->min, body->max,
-                               body->shells);
     if (hosted)
         http_reply_json(request, MHD_HTTP_CREATED, pool_json(hosted));
-    else if (!request->answered)
-        http_reply_error(request, API_INTERNAL, "out of memory");
-    free(call);
-}
-
-/* What the key table can't say. False: it has replied. */
-static bool body_check(struct http_request *request, const struct pool_body *body)
-{
-    if (body->min + (uint64_t)body->shells > body->max) {
-        http_reply_error(request, API_BAD_REQUEST,
-                         "'min' and 'shells' together (%llu) must not be more than 'max' (%u)",
-                         body->min + (unsigned long long)body->shells, body->max);
-        return false;
-    }
-    if (body->spec.memory_bytes % MEMORY_STEP) {
-        http_reply_error(request, API_BAD_REQUEST, "'memory' must be a multiple of 2M");
-        return false;
-    }
-    return true;
-}
-
-/* "auto", or nothing, is what poold found for this host's kind of KVM (config.h). */
-static void choose_images(struct pool_spec *spec, const struct config *config)
-{
-    bool own = !spec->kernel[0] || strcmp(spec->kernel, "auto") == 0;
-
-    if (own)
-        memcpy(spec->kernel, config->kernel, sizeof config->kernel);
-    if (!spec->initrd[0] || strcmp(spec->initrd, "auto") == 0)
-        memcpy(spec->initrd, own ? config->initrd : config->plain_initrd, sizeof config->initrd);
-}
-
-static bool create_check(struct http_request *request, const struct pool_body *body)
-{
-    struct err err;
-
-    if (!body_check(request, body))
-        return false;
-    if (pool_net_check(&body->spec.net, body->max, &err) < 0) {
-        http_reply_error(request, API_BAD_REQUEST, "%s", err.msg);
-        return false;
-    }
-    if (body->spec.image[0] && body->spec.disk[0]) {
-        http_reply_error(request, API_BAD_REQUEST, "give 'image' or 'disk', not both");
-        return false;
-    }
-    if (!body->spec.kernel[0]) {
-        http_reply_error(
-            request, API_BAD_REQUEST,
-            "no guest kernel was found: give 'kernel', or make the default one (on hardware "
-            "KVM with guest-init/stock-kernel, else with guest-init/kernel/build-kernel) "
-            "and start poold again");
-        return false;
-    }
-    if (daemon_pool_find(request->daemon, body->name)) {
-        reply_pool_exists(request, body->name);
-        return false;
-    }
-    return true;
+    else if (err->code == EEXIST)
+        http_reply_error(request, API_POOL_EXISTS, "%s", err->msg);
+    else if (err->code == ESHUTDOWN)
+        http_reply_error(request, API_SHUTTING_DOWN, "%s", err->msg);
+    else if (err->code == ENOMEM)
+        http_reply_error(request, API_INTERNAL, "%s", err->msg);
+    else
+        http_reply_error(request, API_BAD_REQUEST, "%s", err->msg);
 }
 
 void api_pools_create(struct http_request *request)
 {
-    struct create_call *call = calloc(1, sizeof *call);
+    struct pool_body body;
 
-    if (!call) {
-        http_reply_error(request, API_INTERNAL, "out of memory");
-        return;
-    }
-    call->request = request;
-    call->body.spec.memory_bytes = MIB(128);
-    call->body.spec.vcpus = 1;
-    call->body.min = 2;
-    call->body.max = 64;
-    memcpy(call->body.spec.net.address, POOL_NET_ADDRESS_DEFAULT, sizeof POOL_NET_ADDRESS_DEFAULT);
-    if (!http_read_body(request, create_keys, ARRAY_LEN(create_keys), &call->body)) {
-        free(call);
-        return;
-    }
-    if (strcmp(call->body.spec.net.kind, "none") == 0)
-        call->body.spec.net.kind[0] = '\0';
-    choose_images(&call->body.spec, &request->daemon->config);
-    if (!create_check(request, &call->body)) {
-        free(call);
-        return;
-    }
-    if (work_start(&request->daemon->loop, create_run, create_done, call) < 0) {
-        free(call);
-        http_reply_error(request, API_INTERNAL, "out of memory");
-    }
+    pool_body_default(&body);
+    if (http_read_body(request, pool_body_keys, pool_body_key_count, &body))
+        pool_make(request->daemon, &body, on_made, request);
 }
 
 /* ---- Changes ---- */
@@ -353,16 +174,21 @@ void api_pools_create(struct http_request *request)
 void api_pool_patch(struct http_request *request)
 {
     struct hosted_pool *hosted = api_pool_find(request, request->param);
-    struct pool_body body = { 0 };
+    struct pool_body body;
+    struct err err;
 
     if (!hosted)
         return;
+    pool_body_default(&body);
     body.min = hosted->pool.min;
     body.max = hosted->pool.max;
     body.shells = hosted->pool.shells;
-    if (!http_read_body(request, patch_keys, ARRAY_LEN(patch_keys), &body) ||
-        !body_check(request, &body))
+    if (!http_read_body(request, pool_limit_keys, pool_limit_key_count, &body))
         return;
+    if (pool_body_check(&body, &err) < 0) {
+        http_reply_error(request, API_BAD_REQUEST, "%s", err.msg);
+        return;
+    }
     pool_set_limits(&hosted->pool, body.min, body.max, body.shells);
     hosted_save(hosted);
     http_reply_json(request, MHD_HTTP_OK, pool_json(hosted));

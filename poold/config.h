@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What poold is told: its options, where its directories are, its limits and timeouts. */
+/* What poold is told: its options (settings.h), where its directories and its guest kernel are, and
+ * the pools that its configuration declares.
+ *
+ * A setting is the command line's, else the environment's, else that of the last file that has it,
+ * else its default. The files are poold.conf and, in the order of their names, poold.conf.d/'*'.conf
+ * beside it. A reload reads all of it again, with the same command line. */
 #ifndef VOLT_POOLD_CONFIG_H
 #define VOLT_POOLD_CONFIG_H
 
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "log.h"
@@ -13,7 +19,10 @@
 #define VMS_UID_BASE 900000u
 #define VMS_UID_COUNT 65536u
 
+struct declarations;
+
 struct config {
+    char file[PATH_MAX];      /* the configuration file; "": none is there, and none was named */
     char run_dir[PATH_MAX];   /* vms/ID/, the socket */
     char state_dir[PATH_MAX]; /* pools/NAME.json, snapshots/NAME/, the lock */
     char socket[PATH_MAX];
@@ -31,11 +40,30 @@ struct config {
     uint64_t surplus_ms;
     uint32_t leases_per_client, acquires_per_client, connections_per_client;
     bool skip_guest_work; /* clones are not made unique: for measuring only */
-    bool show_help, show_version;
+    bool check_only, show_help, show_version;
 };
 
-/* Reads environment and command line. 0; -EINVAL with a sentence. */
-int config_parse(struct config *config, int argc, char **argv, struct err *err);
-void config_print_help(void);
+/* Reads files, environment and command line; ret_declarations is the caller's to free, on failure
+ * too. Blocks: start-up, and the thread pool. 0; -EINVAL: the command line or the environment is
+ * wrong; -EBADMSG: a file is, or can't be read; any other -errno; all with a sentence. */
+int config_load(struct config *ret_config, struct declarations *ret_declarations, int argc,
+                char *const *argv, struct err *err);
+
+void config_print_help(FILE *out);
+
+/* ---- For config_load's parts ---- */
+
+/* Where the directories and the configuration file are when nobody says so (config_paths.c). */
+void config_default_dirs(struct config *config);
+void config_default_file(struct config *config);
+/* Finds programs and guest kernels that nobody named, beside poold and where they are installed. */
+void config_find_programs(struct config *config);
+void config_find_kernel(struct config *config);
+/* Everything is used from a daemon that others start: relative paths would surprise. */
+int config_make_absolute(struct config *config, struct err *err);
+
+/* Reads config->file and its drop-ins, if there are any (config_file.c). named: it must be there. */
+int config_read_files(struct config *config, bool named, struct declarations *declarations,
+                      struct err *err);
 
 #endif

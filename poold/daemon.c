@@ -19,6 +19,7 @@
 #include "net_tap.h"
 #include "pool_disk.h"
 #include "process.h"
+#include "reload.h"
 #include "snapshot/host.h"
 #include "snapshot/store.h"
 #include "template.h"
@@ -80,7 +81,8 @@ static bool daemon_quiet(struct daemon *daemon)
             return false;
     }
     return http_open_requests(daemon->http) == 0 && daemon->image_works == 0 &&
-           daemon->passts == 0 && stock_idle(&daemon->deltas) && stock_idle(&daemon->taps) &&
+           daemon->pool_makes == 0 && !daemon->reloading && daemon->passts == 0 &&
+           stock_idle(&daemon->deltas) && stock_idle(&daemon->taps) &&
            vm_dirs_finish(&daemon->vm_dirs);
 }
 
@@ -105,6 +107,7 @@ static void on_pump(uv_idle_t *idle)
     daemon_arm(daemon, vm_groups_pump(&daemon->vm_groups, pressed));
     http_flush(daemon->http);
     process_run_promptly(!pressed);
+    service_update(&daemon->service);
     if (daemon->stopping && daemon_quiet(daemon))
         uv_stop(&daemon->loop);
 }
@@ -135,8 +138,10 @@ void daemon_shutdown(struct daemon *daemon)
 
 static void on_signal(uv_signal_t *handle, int number)
 {
-    (void)number;
-    daemon_shutdown(handle->data);
+    if (number == SIGHUP)
+        daemon_reload(handle->data, NULL, NULL);
+    else
+        daemon_shutdown(handle->data);
 }
 
 /* ---- Start ---- */
@@ -211,9 +216,22 @@ static const char *kvm_kind(void)
     return cpu.software_only_kvm ? "pvm" : "hardware";
 }
 
-static void env_init(struct daemon *daemon)
+void daemon_settings_changed(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
+
+    log_set_level(config->log_level);
+    daemon->env.timeouts = (struct pool_timeouts){
+        .setup_ns = config->setup_timeout_ms * NS_PER_MS,
+        .awake_ns = config->awake_timeout_ms * NS_PER_MS,
+        .ready_ns = config->ready_timeout_ms * NS_PER_MS,
+        .surplus_ns = config->surplus_ms * NS_PER_MS,
+        .trial_ns = config->boot_timeout_ms * NS_PER_MS,
+    };
+}
+
+static void env_init(struct daemon *daemon)
+{
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t cpu_count = cpus > 0 ? (uint32_t)cpus : 1;
     uint64_t host_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
@@ -221,11 +239,6 @@ static void env_init(struct daemon *daemon)
     daemon->env = (struct pool_env){
         .ops = &clone_ops,
         .context = daemon,
-        .timeouts = { .setup_ns = config->setup_timeout_ms * NS_PER_MS,
-                      .awake_ns = config->awake_timeout_ms * NS_PER_MS,
-                      .ready_ns = config->ready_timeout_ms * NS_PER_MS,
-                      .surplus_ns = config->surplus_ms * NS_PER_MS,
-                      .trial_ns = config->boot_timeout_ms * NS_PER_MS },
         .metrics = &daemon->metrics,
         .refill_max = cpu_count,
         .demand_max = 2 * cpu_count,
@@ -236,11 +249,12 @@ static void env_init(struct daemon *daemon)
     list_init(&daemon->env.kill_queue);
     list_init(&daemon->env.held);
     list_init(&daemon->env.readying);
+    daemon_settings_changed(daemon);
 }
 
 static void loop_init(struct daemon *daemon)
 {
-    static const int numbers[] = { SIGTERM, SIGINT };
+    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
 
     uv_loop_init(&daemon->loop);
     uv_timer_init(&daemon->loop, &daemon->deadline_timer);
@@ -263,10 +277,14 @@ static void on_vm_dirs_changed(void *data)
         daemon_schedule(daemon);
 }
 
-int daemon_init(struct daemon *daemon, const struct config *config, struct err *err)
+/* The first of daemon_init: what needs no cleaning up. */
+static void fields_init(struct daemon *daemon, const struct config *config, int argc,
+                        char *const *argv)
 {
     memset(daemon, 0, sizeof *daemon);
     daemon->config = *config;
+    daemon->argc = argc;
+    daemon->argv = argv;
     daemon->pools_fd = daemon->snapshots_fd = daemon->lock_fd = daemon->run_lock_fd = -1;
     daemon->images.dir_fd = daemon->images.packs_fd = -1;
     daemon->vm_dirs.base_fd = -1;
@@ -275,6 +293,13 @@ int daemon_init(struct daemon *daemon, const struct config *config, struct err *
     daemon->deadline_ns = UINT64_MAX;
     daemon->started_ns = now_ns();
     list_init(&daemon->pools);
+    list_init(&daemon->reload_wishes);
+}
+
+int daemon_init(struct daemon *daemon, const struct config *config,
+                struct declarations *declarations, int argc, char *const *argv, struct err *err)
+{
+    fields_init(daemon, config, argc, argv);
     signal(SIGPIPE, SIG_IGN);
     raise_fd_limit();
     env_init(daemon);
@@ -290,6 +315,8 @@ int daemon_init(struct daemon *daemon, const struct config *config, struct err *
     if (http_create(&daemon->http, daemon, api_routes, api_route_count, err) < 0)
         return -err->code;
     hosted_load_all(daemon);
+    declared_apply(daemon, declarations);
+    service_init(&daemon->service, daemon);
     return 0;
 }
 
@@ -308,6 +335,7 @@ static void close_handle(uv_handle_t *handle, void *data)
 void daemon_fini(struct daemon *daemon)
 {
     http_destroy(daemon->http);
+    declarations_fini(&daemon->declared);
     while (!list_empty(&daemon->pools)) {
         struct pool *pool = list_entry(daemon->pools.next, struct pool, node);
 

@@ -13,10 +13,12 @@
 
 #include "access.h"
 #include "config.h"
+#include "declare.h"
 #include "metrics.h"
 #include "pool.h"
 #include "pool_net.h"
 #include "random_stock.h"
+#include "service.h"
 #include "snapshot/image/image_store.h"
 #include "stock.h"
 #include "vm_dirs.h"
@@ -67,12 +69,19 @@ struct hosted_pool {
 
 struct daemon {
     struct config config;
+    int argc; /* what the configuration was read with, and is again */
+    char *const *argv;
+    struct declarations declared;
+    uint32_t pool_makes; /* pool_make's, on their way */
+    struct list reload_wishes;
+    bool reloading;
+    struct service service;
     struct access access;
     uv_loop_t loop;
     uv_timer_t deadline_timer;
     uint64_t deadline_ns; /* the timer's; UINT64_MAX: off */
     uv_idle_t pump;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
     struct pool_env env;
     struct metrics metrics;
     struct random_stock random;
@@ -92,14 +101,18 @@ struct daemon {
     bool stopping;
 };
 
-/* Starts everything. On failure daemon_fini cleans up. */
-int daemon_init(struct daemon *daemon, const struct config *config, struct err *err);
+/* Starts everything. Takes the declarations; argv lives as long as the daemon. On failure
+ * daemon_fini cleans up. */
+int daemon_init(struct daemon *daemon, const struct config *config,
+                struct declarations *declarations, int argc, char *const *argv, struct err *err);
 /* Runs until the shutdown is complete. */
 void daemon_run(struct daemon *daemon);
 void daemon_fini(struct daemon *daemon);
 
 /* No new leases, all VMs stopped, then the loop ends. */
 void daemon_shutdown(struct daemon *daemon);
+/* Settings that may change while it runs (settings.h) have: has them hold. */
+void daemon_settings_changed(struct daemon *daemon);
 /* Have pool_tick called at deadline_ns or earlier. */
 void daemon_arm(struct daemon *daemon, uint64_t deadline_ns);
 /* Have pools pumped, replies written and, when stopping, the end looked for, soon. */

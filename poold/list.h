@@ -46,6 +46,18 @@ static inline void list_prepend(struct list *head, struct list *node)
     list_insert_between(node, head, head->next);
 }
 
+/* Moves all nodes of `from` to the end of head. */
+static inline void list_take_all(struct list *head, struct list *from)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = head->prev;
+    head->prev->next = from->next;
+    from->prev->next = head;
+    head->prev = from->prev;
+    list_init(from);
+}
+
 /* Harmless for a node that is in no list. */
 static inline void list_remove(struct list *node)
 {

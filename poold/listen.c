@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <grp.h>
 
+#include "service.h"
+
 int listen_open(struct unix_listener *ret_listener, const char *path, const char *group,
                 struct err *err)
 {
     gid_t gid = UNIX_KEEP_GROUP;
 
+    if (service_socket_take(ret_listener))
+        return 0;
     if (*group) {
         const struct group *entry = getgrnam(group);
 

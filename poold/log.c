@@ -21,6 +21,11 @@ void log_set_level(enum log_level level)
     shown = level;
 }
 
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
 int log_level_parse(const char *name, enum log_level *ret_level)
 {
     for (unsigned i = 0; i < LOG_LEVEL_COUNT; i++) {

@@ -18,6 +18,7 @@ enum log_level {
 void log_set_level(enum log_level level);
 /* 0, or -EINVAL for a name that is no level. */
 int log_level_parse(const char *name, enum log_level *ret_level);
+const char *log_level_name(enum log_level level);
 void log_print(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_print(LOG_LEVEL_ERROR, __VA_ARGS__)

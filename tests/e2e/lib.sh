@@ -28,6 +28,7 @@ if [ -z "${E2E_SHARED:-}" ]; then
     own_shared=$E2E_SHARED
 fi
 export VOLT_RUN_DIR=$work/run VOLT_STATE_DIR=$work/state
+export VOLT_CONFIG=/dev/null # not that of this host
 unset VOLT_SOCKET
 log=$work/poold.log
 poold_pid=

@@ -58,7 +58,10 @@ static void daemon_start(void)
                     (char[]){ "error" },
                     (char[]){ "--uid-base" },
                     (char[]){ "0" },
+                    (char[]){ "--config" },
+                    (char[]){ "/dev/null" },
                     NULL };
+    struct declarations declarations;
     struct config config;
     struct err err = { 0 };
 
@@ -69,8 +72,8 @@ static void daemon_start(void)
         abort();
     snprintf(run, sizeof(run), "%s/run", base);
     snprintf(state, sizeof(state), "%s/state", base);
-    if (config_parse(&config, (int)ARRAY_LEN(argv) - 1, argv, &err) < 0 ||
-        daemon_init(&daemon_one, &config, &err) < 0) {
+    if (config_load(&config, &declarations, (int)ARRAY_LEN(argv) - 1, argv, &err) < 0 ||
+        daemon_init(&daemon_one, &config, &declarations, 0, NULL, &err) < 0) {
         fprintf(stderr, "poold does not start: %s\n", err.msg);
         abort();
     }

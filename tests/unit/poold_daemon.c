@@ -119,7 +119,8 @@ void daemon_start(const char *options)
     snprintf(faults, sizeof faults, "VOLT_FAKE_FAULTS=%s/faults", daemon_dir);
     daemon_pid = fork();
     if (daemon_pid == 0) {
-        char *const environment[] = { faults, NULL };
+        char config[] = "VOLT_CONFIG=/dev/null"; /* not that of this host */
+        char *const environment[] = { faults, config, NULL };
         int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
         dup2(fd, STDOUT_FILENO);

@@ -12,6 +12,7 @@
 #include "access.h"
 #include "backoff.h"
 #include "config.h"
+#include "declare.h"
 #include "json_keys.h"
 #include "metrics.h"
 #include "tap_main.h"
@@ -147,11 +148,14 @@ START_TEST(options_are_checked_by_their_table)
     for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
         char name[] = "poold", option[64], value[64];
         char *argv[] = { name, option, options[i].value ? value : NULL, NULL };
+        struct declarations declarations;
         struct err err = { 0 };
 
         snprintf(option, sizeof option, "%s", options[i].option);
         snprintf(value, sizeof value, "%s", options[i].value ? options[i].value : "");
-        int rc = config_parse(config, options[i].value ? 3 : 2, argv, &err);
+        int rc = config_load(config, &declarations, options[i].value ? 3 : 2, argv, &err);
+
+        declarations_fini(&declarations);
         if (options[i].says)
             ck_assert_msg(rc < 0 && strstr(err.msg, options[i].says), "%s %s: %s", option, value,
                           err.msg);

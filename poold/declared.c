@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns what a running poold does with declared pools; see declare.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "declare.h"
+#include "hosted.h"
+#include "log.h"
+#include "pool_make.h"
+
+static const struct declaration *find(const struct declarations *declarations, const char *name)
+{
+    for (size_t i = 0; i < declarations->count; i++) {
+        if (strcmp(declarations->items[i].name, name) == 0)
+            return &declarations->items[i];
+    }
+    return NULL;
+}
+
+/* data: the daemon, as the declarations may be others by now. */
+static void on_made(void *data, struct hosted_pool *hosted, const struct err *err)
+{
+    (void)data;
+    if (!hosted)
+        log_error("a declared pool can't be made: %s", err->msg);
+}
+
+/* What the pool is, as if it had been asked for. */
+static void body_of(const struct hosted_pool *hosted, struct pool_body *ret_body)
+{
+    memset(ret_body, 0, sizeof *ret_body);
+    snprintf(ret_body->name, sizeof ret_body->name, "%s", hosted->pool.name);
+    ret_body->spec = hosted->spec;
+    ret_body->min = hosted->pool.min;
+    ret_body->max = hosted->pool.max;
+    ret_body->shells = hosted->pool.shells;
+}
+
+static bool same_value(const struct json_key *key, const struct pool_body *a,
+                       const struct pool_body *b)
+{
+    const char *left = (const char *)a + key->offset, *right = (const char *)b + key->offset;
+
+    switch (key->kind) {
+    case JSON_KEY_TEXT:
+    case JSON_KEY_PATH:
+    case JSON_KEY_AUTO_PATH:
+    case JSON_KEY_NAME:
+        return strcmp(left, right) == 0;
+    case JSON_KEY_COUNT:
+        return memcmp(left, right, sizeof(uint32_t)) == 0;
+    case JSON_KEY_LONG:
+    case JSON_KEY_SIZE:
+        return memcmp(left, right, sizeof(uint64_t)) == 0;
+    case JSON_KEY_BOOL:
+        return *left == *right;
+    }
+    return true;
+}
+
+static bool is_limit(const struct json_key *key)
+{
+    for (size_t i = 0; i < pool_limit_key_count; i++) {
+        if (strcmp(pool_limit_keys[i].name, key->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Of the keys that are declared, those that the pool was made without. */
+static void differences_tell(const struct hosted_pool *hosted, const json_t *declared,
+                             const struct pool_body *wanted, const struct pool_body *is)
+{
+    char keys[256] = "";
+
+    for (size_t i = 0; i < pool_body_key_count; i++) {
+        const struct json_key *key = &pool_body_keys[i];
+        size_t used = strlen(keys);
+
+        if (!is_limit(key) && json_object_get(declared, key->name) && !same_value(key, wanted, is))
+            snprintf(keys + used, sizeof keys - used, "%s%s", used ? ", " : "", key->name);
+    }
+    if (keys[0])
+        log_warn("pool '%s' was made with another %s than its declaration says, and stays so until "
+                 "it is deleted and made again",
+                 hosted->pool.name, keys);
+}
+
+/* A pool that is there: of what it declares, its limits can be set. */
+static void limits_apply(struct hosted_pool *hosted, const json_t *declared,
+                         const struct pool_body *wanted)
+{
+    struct pool *pool = &hosted->pool;
+
+    /* What is not declared stays as it was set by hand. */
+    uint32_t min = json_object_get(declared, "min") ? wanted->min : pool->min;
+    uint32_t max = json_object_get(declared, "max") ? wanted->max : pool->max;
+    uint32_t shells = json_object_get(declared, "shells") ? wanted->shells : pool->shells;
+
+    if (min == pool->min && max == pool->max && shells == pool->shells)
+        return;
+    if (min + (uint64_t)shells > max) {
+        log_warn("pool '%s': its declared limits don't go with those set by hand (min %u, max %u, "
+                 "shells %u): declare all three",
+                 pool->name, pool->min, pool->max, pool->shells);
+        return;
+    }
+    log_info("pool '%s': min %u, max %u, shells %u", pool->name, min, max, shells);
+    pool_set_limits(pool, min, max, shells);
+    hosted_save(hosted);
+}
+
+static void apply_one(struct daemon *daemon, const struct declaration *declaration)
+{
+    struct hosted_pool *hosted = daemon_pool_find(daemon, declaration->name);
+    struct pool_body *bodies = malloc(2 * sizeof *bodies);
+    struct err err;
+
+    if (!bodies) {
+        log_error("pool '%s' is not as declared: out of memory", declaration->name);
+        return;
+    }
+    pool_body_default(&bodies[0]);
+    /* It was checked when it was read. */
+    json_keys_read(declaration->body, pool_body_keys, pool_body_key_count, &bodies[0], &err);
+    if (!hosted) {
+        pool_make(daemon, &bodies[0], on_made, daemon);
+    } else if (!hosted->deleting) {
+        pool_body_choose(&bodies[0], &daemon->config, &err);
+        body_of(hosted, &bodies[1]);
+        differences_tell(hosted, declaration->body, &bodies[0], &bodies[1]);
+        limits_apply(hosted, declaration->body, &bodies[0]);
+    }
+    free(bodies);
+}
+
+void declared_apply(struct daemon *daemon, struct declarations *declarations)
+{
+    struct declarations before = daemon->declared;
+
+    daemon->declared = *declarations;
+    *declarations = (struct declarations){ 0 };
+    for (size_t i = 0; i < before.count; i++) {
+        if (!find(&daemon->declared, before.items[i].name) &&
+            daemon_pool_find(daemon, before.items[i].name))
+            log_info("pool '%s' is not declared any more; it stays until it is deleted",
+                     before.items[i].name);
+    }
+    declarations_fini(&before);
+    for (size_t i = 0; i < daemon->declared.count; i++)
+        apply_one(daemon, &daemon->declared.items[i]);
+}
+
+bool declared_settled(const struct daemon *daemon)
+{
+    if (daemon->pool_makes > 0)
+        return false;
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        const struct pool *pool = list_entry(at, struct pool, node);
+
+        if (pool->state != POOL_READY && pool->state != POOL_FAILED &&
+            pool->state != POOL_DRAINING && find(&daemon->declared, pool->name))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the way from what a pool is asked to be to the pool; see pool_make.h. */
+#include "pool_make.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "hosted.h"
+#include "pool_disk.h"
+#include "work.h"
+
+struct make {
+    struct daemon *daemon;
+    struct pool_body body;
+    pool_made_fn made;
+    void *data;
+    struct err err;
+};
+
+/* Of a body that may be made now; later, too. */
+static int may_be_made(const struct daemon *daemon, const struct pool_body *body, struct err *err)
+{
+    if (daemon->stopping)
+        return err_set(err, ESHUTDOWN, "poold is shutting down");
+    if (daemon_pool_find((struct daemon *)(uintptr_t)daemon, body->name))
+        return err_set(err, EEXIST, "there is a pool '%s' already", body->name);
+    return 0;
+}
+
+static void make_run(void *data)
+{
+    struct make *make = data;
+    struct pool_disk disk;
+
+    if (pool_body_look(&make->body, &make->err) == 0 &&
+        pool_disk_open(make->daemon, &make->body.spec, &disk, &make->err) == 0)
+        pool_disk_close(&disk);
+}
+
+static void make_done(void *data)
+{
+    struct make *make = data;
+    struct daemon *daemon = make->daemon;
+    const struct pool_body *body = &make->body;
+    struct hosted_pool *hosted = NULL;
+
+    if (!make->err.code && may_be_made(daemon, body, &make->err) == 0) {
+        hosted = hosted_create(daemon, body->name, &body->spec, body->min, body->max, body->shells);
+        if (!hosted)
+            err_set(&make->err, ENOMEM, "out of memory");
+    }
+    daemon->pool_makes--;
+    make->made(make->data, hosted, &make->err);
+    free(make);
+    daemon_schedule(daemon);
+}
+
+void pool_make(struct daemon *daemon, const struct pool_body *body, pool_made_fn made, void *data)
+{
+    struct make *make = calloc(1, sizeof *make);
+    struct err err = { 0 };
+    int rc = 0;
+
+    if (!make) {
+        err_set(&err, ENOMEM, "out of memory");
+        made(data, NULL, &err);
+        return;
+    }
+    *make = (struct make){ .daemon = daemon, .body = *body, .made = made, .data = data };
+    rc = pool_body_choose(&make->body, &daemon->config, &err);
+    if (rc == 0)
+        rc = pool_body_check(&make->body, &err);
+    if (rc == 0)
+        rc = may_be_made(daemon, &make->body, &err);
+    if (rc == 0 && work_start(&daemon->loop, make_run, make_done, make) < 0)
+        rc = err_set(&err, ENOMEM, "out of memory");
+    if (rc == 0) {
+        daemon->pool_makes++;
+        return;
+    }
+    free(make);
+    made(data, NULL, &err);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the second reading of the configuration; see reload.h. */
+#include "reload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "declare.h"
+#include "log.h"
+#include "service.h"
+#include "settings.h"
+#include "work.h"
+
+#define NOTES_BYTES 2048
+
+/* Who waits for a reload. */
+struct reload_wish {
+    struct list node; /* in daemon->reload_wishes, then in the reload's */
+    reloaded_fn done;
+    void *data;
+};
+
+struct reload {
+    struct daemon *daemon;
+    struct list wishes;
+    struct config config;
+    struct declarations declarations;
+    struct err err;
+};
+
+static void reload_start(struct daemon *daemon);
+
+static void wishes_answer(struct list *wishes, const struct err *err, const char *notes)
+{
+    while (!list_empty(wishes)) {
+        struct reload_wish *wish = list_entry(wishes->next, struct reload_wish, node);
+
+        list_remove(&wish->node);
+        if (wish->done)
+            wish->done(wish->data, err, notes);
+        free(wish);
+    }
+}
+
+static void reload_run(void *data)
+{
+    struct reload *reload = data;
+    const struct daemon *daemon = reload->daemon;
+
+    config_load(&reload->config, &reload->declarations, daemon->argc, daemon->argv, &reload->err);
+}
+
+static void settings_apply(struct daemon *daemon, const struct config *config,
+                           char notes[NOTES_BYTES])
+{
+    for (size_t i = 0; i < setting_count; i++) {
+        const struct setting *setting = &settings[i];
+        char was[128], is[128];
+        size_t used = strlen(notes);
+
+        if (setting->use == SETTING_ARGUMENT || setting_equal(setting, &daemon->config, config))
+            continue;
+        setting_format(setting, &daemon->config, was, sizeof was);
+        setting_format(setting, config, is, sizeof is);
+        if (setting->use == SETTING_LIVE) {
+            log_info("reload: %s is %s now, it was %s", setting->name, is, was);
+            setting_copy(setting, &daemon->config, config);
+        } else {
+            log_warn("reload: %s stays %s until poold is started again, with %s", setting->name,
+                     was, is);
+            snprintf(notes + used, NOTES_BYTES - used,
+                     "%s stays %s until poold is started again, with %s\n", setting->name, was, is);
+        }
+    }
+    memcpy(daemon->config.plain_initrd, config->plain_initrd, sizeof config->plain_initrd);
+    daemon_settings_changed(daemon);
+}
+
+static void reload_done(void *data)
+{
+    struct reload *reload = data;
+    struct daemon *daemon = reload->daemon;
+    char notes[NOTES_BYTES] = "";
+
+    daemon->reloading = false;
+    if (!reload->err.code && daemon->stopping)
+        err_set(&reload->err, ESHUTDOWN, "poold is shutting down");
+    if (reload->err.code) {
+        log_error("reload: %s; nothing was changed", reload->err.msg);
+        wishes_answer(&reload->wishes, &reload->err, "");
+    } else {
+        settings_apply(daemon, &reload->config, notes);
+        declared_apply(daemon, &reload->declarations);
+        log_info("the configuration was read again");
+        wishes_answer(&reload->wishes, NULL, notes);
+    }
+    service_reloaded(reload->err.code ? reload->err.msg : NULL);
+    declarations_fini(&reload->declarations);
+    free(reload);
+    if (!list_empty(&daemon->reload_wishes))
+        reload_start(daemon);
+    daemon_schedule(daemon);
+}
+
+static void reload_start(struct daemon *daemon)
+{
+    struct reload *reload = calloc(1, sizeof *reload);
+    struct err err;
+
+    if (reload) {
+        reload->daemon = daemon;
+        list_init(&reload->wishes);
+        list_take_all(&reload->wishes, &daemon->reload_wishes);
+        if (work_start(&daemon->loop, reload_run, reload_done, reload) == 0) {
+            daemon->reloading = true;
+            service_reloading();
+            return;
+        }
+        list_take_all(&daemon->reload_wishes, &reload->wishes);
+        free(reload);
+    }
+    err_set(&err, ENOMEM, "out of memory");
+    wishes_answer(&daemon->reload_wishes, &err, "");
+}
+
+void daemon_reload(struct daemon *daemon, reloaded_fn done, void *data)
+{
+    struct reload_wish *wish = calloc(1, sizeof *wish);
+    struct err err;
+
+    if (!wish) {
+        err_set(&err, ENOMEM, "out of memory");
+        if (done)
+            done(data, &err, "");
+        return;
+    }
+    wish->done = done;
+    wish->data = data;
+    list_append(&daemon->reload_wishes, &wish->node);
+    if (!daemon->reloading)
+        reload_start(daemon);
+}

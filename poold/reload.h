@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads the configuration again while poold runs (SIGHUP, POST /v1/reload). Loop thread only.
+ *
+ * How it works
+ *   The files are read on the thread pool, with the command line and environment of the start, into
+ *   a configuration of its own. Only when all of it is right, anything changes: settings that may
+ *   (SETTING_LIVE), and what declared_apply does with declared pools. What takes a
+ *   restart is told, a line each. One reload at a time; who asks meanwhile waits for the next. */
+#ifndef VOLT_POOLD_RELOAD_H
+#define VOLT_POOLD_RELOAD_H
+
+#include "daemon.h"
+
+/* err: NULL, or why nothing has changed. notes: lines on what takes a restart, "" for none. */
+typedef void (*reloaded_fn)(void *data, const struct err *err, const char *notes);
+
+/* done(data, ...) is called once, later or from within; done may be NULL. */
+void daemon_reload(struct daemon *daemon, reloaded_fn done, void *data);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the table of poold's options and how a value gets into struct config; see settings.h. */
+#include "settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "base/util.h"
+#include "config.h"
+
+#define FIELD(member) offsetof(struct config, member), sizeof(((struct config *)0)->member)
+#define TEXT(member) SETTING_TEXT, FIELD(member), 0, 0
+#define NUMBER(member, lo, hi) SETTING_NUMBER, FIELD(member), lo, hi
+#define COUNT(member, lo, hi) SETTING_COUNT, FIELD(member), lo, hi
+#define FLAG(member) SETTING_FLAG, FIELD(member), 0, 0
+#define DAY_MS (24 * 3600 * 1000ull)
+
+const struct setting settings[] = {
+    { "config", TEXT(file), SETTING_ARGUMENT, "VOLT_CONFIG", "FILE",
+      "/etc/volt/poold.conf; without root $XDG_CONFIG_HOME/volt/poold.conf",
+      "configuration file; what is in FILE.d/*.conf comes after it" },
+    { "run-dir", TEXT(run_dir), SETTING_AT_START, "VOLT_RUN_DIR", "DIR",
+      "/run/volt; without root $XDG_RUNTIME_DIR/volt", "sockets and VM folders" },
+    { "state-dir", TEXT(state_dir), SETTING_AT_START, "VOLT_STATE_DIR", "DIR",
+      "/var/lib/volt; without root $XDG_STATE_HOME/volt", "pools, snapshots and images" },
+    { "socket", TEXT(socket), SETTING_AT_START, "VOLT_SOCKET", "PATH", "RUN-DIR/poold.sock",
+      "the API's socket, where the service manager does not bring it" },
+    { "group", TEXT(group), SETTING_AT_START, NULL, "NAME", "unchanged",
+      "group of the socket, whose mode is 0660" },
+    { "policy", TEXT(policy), SETTING_AT_START, NULL, "FILE",
+      "all who can open the socket may acquire and read metrics",
+      "JSON table of who may do what (docs/api.md)" },
+    { "volt-vmm", TEXT(volt_vmm), SETTING_AT_START, NULL, "PATH", "beside poold",
+      "the volt-vmm program" },
+    { "kernel", TEXT(kernel), SETTING_LIVE, "VOLT_KERNEL", "FILE|auto", "auto",
+      "guest kernel of new pools; auto: the installed one for this host's kind of KVM" },
+    { "initrd", TEXT(initrd), SETTING_LIVE, "VOLT_INITRD", "FILE", "that of the kernel",
+      "initramfs of new pools" },
+    { "log-level", SETTING_LEVEL, FIELD(log_level), 0, 0, SETTING_LIVE, NULL, "LEVEL", "info",
+      "error, warn, info or debug" },
+    { "uid-base", COUNT(uid_base, 0, 4000000000u), SETTING_AT_START, NULL, "UID", NULL,
+      "as root: first of 65536 uids and gids for VMs; 0: none" },
+    { "setup-timeout-ms", NUMBER(setup_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
+      "how long a clone's set-up may take" },
+    { "awake-timeout-ms", NUMBER(awake_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
+      "how long a guest's answer may take" },
+    { "ready-timeout-ms", NUMBER(ready_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
+      "how long a guest may take to get ready" },
+    { "boot-timeout-ms", NUMBER(boot_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
+      "how long a cold boot may take" },
+    { "surplus-ms", NUMBER(surplus_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
+      "how long VMs beyond a pool's min are kept" },
+    { "client-leases", COUNT(leases_per_client, 1, 1000000), SETTING_LIVE, NULL, "N", NULL,
+      "leases of one user" },
+    { "client-acquires", COUNT(acquires_per_client, 1, 1000000), SETTING_LIVE, NULL, "N", NULL,
+      "acquires of one user that wait" },
+    { "client-connections", COUNT(connections_per_client, 1, 1000000), SETTING_LIVE, NULL, "N",
+      NULL, "connections of one user" },
+    { "unsafe-skip-guest-work", FLAG(skip_guest_work), SETTING_ARGUMENT, NULL, NULL, "no",
+      "for measuring: clones share random numbers, clock and name" },
+    { "check-config", FLAG(check_only), SETTING_ARGUMENT, NULL, NULL, "no",
+      "read the configuration, say what is wrong with it, and end (exit status 78)" },
+    { "version", FLAG(show_version), SETTING_ARGUMENT, NULL, NULL, "no", "print the version" },
+    { "help", FLAG(show_help), SETTING_ARGUMENT, NULL, NULL, "no", "print this" },
+};
+const size_t setting_count = ARRAY_LEN(settings);
+
+void settings_default(struct config *config)
+{
+    *config = (struct config){
+        .log_level = LOG_LEVEL_INFO,
+        .uid_base = VMS_UID_BASE,
+        .setup_timeout_ms = 5000,
+        .awake_timeout_ms = 2000,
+        .ready_timeout_ms = 15000,
+        .boot_timeout_ms = 300000,
+        .surplus_ms = 10000,
+        .leases_per_client = 4096,
+        .acquires_per_client = 1024,
+        .connections_per_client = 1024,
+    };
+}
+
+const struct setting *setting_find(const char *name, size_t name_bytes)
+{
+    for (size_t i = 0; i < setting_count; i++) {
+        if (strlen(settings[i].name) == name_bytes &&
+            memcmp(name, settings[i].name, name_bytes) == 0)
+            return &settings[i];
+    }
+    return NULL;
+}
+
+const char *setting_nearest(const char *name, bool file_only)
+{
+    struct nearest nearest = { .given = name };
+
+    for (size_t i = 0; i < setting_count; i++) {
+        if (!file_only || settings[i].use != SETTING_ARGUMENT)
+            nearest_try(&nearest, settings[i].name);
+    }
+    return nearest.best;
+}
+
+bool setting_parse_flag(const char *text, bool *ret_flag)
+{
+    static const char *const words[][2] = { { "no", "yes" }, { "false", "true" }, { "off", "on" } };
+
+    for (unsigned i = 0; i < ARRAY_LEN(words); i++) {
+        for (unsigned flag = 0; flag < 2; flag++) {
+            if (strcmp(text, words[i][flag]) == 0) {
+                *ret_flag = flag;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static int parse_number(const struct setting *setting, const char *called, const char *text,
+                        uint64_t *ret_value, struct err *err)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end || errno || value < setting->min ||
+        value > setting->max)
+        return err_set(err, EINVAL, "%s takes a number from %" PRIu64 " to %" PRIu64 ", not '%s'",
+                       called, setting->min, setting->max, text);
+    *ret_value = value;
+    return 0;
+}
+
+static int store_number(char *field, const struct setting *setting, const char *called,
+                        const char *text, struct err *err)
+{
+    uint64_t value = 0;
+    int rc = parse_number(setting, called, text, &value, err);
+
+    if (rc == 0 && setting->kind == SETTING_NUMBER)
+        memcpy(field, &value, sizeof value);
+    else if (rc == 0)
+        memcpy(field, &(uint32_t){ (uint32_t)value }, sizeof(uint32_t));
+    return rc;
+}
+
+int setting_store(struct config *config, const struct setting *setting, const char *called,
+                  const char *text, struct err *err)
+{
+    char *field = (char *)config + setting->offset;
+    bool flag = true;
+
+    switch (setting->kind) {
+    case SETTING_TEXT:
+        if (!*text || strlen(text) >= setting->bytes)
+            return err_set(err, EINVAL, "the value of %s is empty or too long", called);
+        memcpy(field, text, strlen(text) + 1);
+        return 0;
+    case SETTING_LEVEL:
+        if (log_level_parse(text, &config->log_level) < 0)
+            return err_set(err, EINVAL, "%s is error, warn, info or debug, not '%s'", called, text);
+        return 0;
+    case SETTING_NUMBER:
+    case SETTING_COUNT:
+        return store_number(field, setting, called, text, err);
+    case SETTING_FLAG:
+        break;
+    }
+    if (text && !setting_parse_flag(text, &flag))
+        return err_set(err, EINVAL, "%s is yes or no, not '%s'", called, text);
+    memcpy(field, &flag, sizeof flag);
+    return 0;
+}
+
+bool setting_equal(const struct setting *setting, const struct config *a, const struct config *b)
+{
+    const char *left = (const char *)a + setting->offset,
+               *right = (const char *)b + setting->offset;
+
+    return setting->kind == SETTING_TEXT ? strcmp(left, right) == 0
+                                         : memcmp(left, right, setting->bytes) == 0;
+}
+
+void setting_copy(const struct setting *setting, struct config *to, const struct config *from)
+{
+    memcpy((char *)to + setting->offset, (const char *)from + setting->offset, setting->bytes);
+}
+
+void setting_format(const struct setting *setting, const struct config *config, char *ret_text,
+                    size_t bytes)
+{
+    const char *field = (const char *)config + setting->offset;
+    uint64_t number = 0;
+
+    switch (setting->kind) {
+    case SETTING_TEXT:
+        snprintf(ret_text, bytes, "%s", *field ? field : "nothing");
+        return;
+    case SETTING_LEVEL:
+        snprintf(ret_text, bytes, "%s", log_level_name(config->log_level));
+        return;
+    case SETTING_FLAG:
+        snprintf(ret_text, bytes, "%s", *(const bool *)field ? "yes" : "no");
+        return;
+    case SETTING_NUMBER:
+    case SETTING_COUNT:
+        break;
+    }
+    memcpy(&number, field, setting->bytes); /* little-endian, as all of x86-64 */
+    snprintf(ret_text, bytes, "%" PRIu64, number);
+}
