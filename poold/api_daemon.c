@@ -9,6 +9,7 @@
 #include "api.h"
 #include "base/json_text.h"
 #include "base/version.h"
+#include "log.h"
 #include "reload.h"
 
 static json_t *version_json(void)
@@ -41,7 +42,7 @@ void api_status(struct http_request *request)
                               "kind", json_text(daemon->kvm_kind), "path", json_text("/dev/kvm"),
                               "pools", (int)daemon->pool_count, "leases", (int)leases, "vms",
                               (int)vms, "run_dir", json_text(daemon->config.run_dir), "state_dir",
-                              json_text(daemon->config.state_dir), "log", json_text("stderr"),
+                              json_text(daemon->config.state_dir), "log", json_text(log_target()),
                               "unsafe", (int)daemon->config.skip_guest_work));
 }
 

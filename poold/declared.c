@@ -83,7 +83,8 @@ static void differences_tell(const struct hosted_pool *hosted, const json_t *dec
             snprintf(keys + used, sizeof keys - used, "%s%s", used ? ", " : "", key->name);
     }
     if (keys[0])
-        log_warn("pool '%s' was made with another %s than its declaration says, and stays so until "
+        log_pool(LOG_LEVEL_WARN, hosted->pool.name,
+                 "pool '%s' was made with another %s than its declaration says, and stays so until "
                  "it is deleted and made again",
                  hosted->pool.name, keys);
 }
@@ -102,12 +103,14 @@ static void limits_apply(struct hosted_pool *hosted, const json_t *declared,
     if (min == pool->min && max == pool->max && shells == pool->shells)
         return;
     if (min + (uint64_t)shells > max) {
-        log_warn("pool '%s': its declared limits don't go with those set by hand (min %u, max %u, "
+        log_pool(LOG_LEVEL_WARN, pool->name,
+                 "pool '%s': its declared limits don't go with those set by hand (min %u, max %u, "
                  "shells %u): declare all three",
                  pool->name, pool->min, pool->max, pool->shells);
         return;
     }
-    log_info("pool '%s': min %u, max %u, shells %u", pool->name, min, max, shells);
+    log_pool(LOG_LEVEL_INFO, pool->name, "pool '%s': min %u, max %u, shells %u", pool->name, min,
+             max, shells);
     pool_set_limits(pool, min, max, shells);
     hosted_save(hosted);
 }
@@ -119,7 +122,8 @@ static void apply_one(struct daemon *daemon, const struct declaration *declarati
     struct err err;
 
     if (!bodies) {
-        log_error("pool '%s' is not as declared: out of memory", declaration->name);
+        log_pool(LOG_LEVEL_ERROR, declaration->name, "pool '%s' is not as declared: out of memory",
+                 declaration->name);
         return;
     }
     pool_body_default(&bodies[0]);
@@ -145,7 +149,8 @@ void declared_apply(struct daemon *daemon, struct declarations *declarations)
     for (size_t i = 0; i < before.count; i++) {
         if (!find(&daemon->declared, before.items[i].name) &&
             daemon_pool_find(daemon, before.items[i].name))
-            log_info("pool '%s' is not declared any more; it stays until it is deleted",
+            log_pool(LOG_LEVEL_INFO, before.items[i].name,
+                     "pool '%s' is not declared any more; it stays until it is deleted",
                      before.items[i].name);
     }
     declarations_fini(&before);

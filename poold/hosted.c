@@ -42,9 +42,11 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
                    hosted->phase_began_ns + hosted->daemon->config.boot_timeout_ms * NS_PER_MS);
     pool_set_state(&hosted->pool, state, error);
     if (error)
-        log_error("pool '%s' %s: %s", hosted->pool.name, pool_state_name(state), error);
+        log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' %s: %s", hosted->pool.name,
+                 pool_state_name(state), error);
     else
-        log_info("pool '%s' is %s", hosted->pool.name, pool_state_name(hosted->pool.state));
+        log_pool(LOG_LEVEL_INFO, hosted->pool.name, "pool '%s' is %s", hosted->pool.name,
+                 pool_state_name(hosted->pool.state));
 }
 
 struct hosted_pool *hosted_create(struct daemon *daemon, const char *name,
@@ -105,7 +107,8 @@ void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool fina
         hosted_set_state(hosted, POOL_FAILED, detail);
         return;
     }
-    log_warn("pool '%s': the template ended (%s); it is started again", hosted->pool.name, detail);
+    log_pool(LOG_LEVEL_WARN, hosted->pool.name,
+             "pool '%s': the template ended (%s); it is started again", hosted->pool.name, detail);
     hosted_set_state(hosted, POOL_LOADING, NULL);
     daemon_arm(daemon, hosted->template_backoff.until_ns);
 }
@@ -118,7 +121,8 @@ static uint64_t loading_tick(struct hosted_pool *hosted, uint64_t now)
 
     if (now < deadline_ns)
         return deadline_ns;
-    log_error("pool '%s': the template does not answer; it is started again", hosted->pool.name);
+    log_pool(LOG_LEVEL_ERROR, hosted->pool.name,
+             "pool '%s': the template does not answer; it is started again", hosted->pool.name);
     template_kill(hosted->template);
     return UINT64_MAX;
 }
@@ -156,7 +160,8 @@ static void save_done(void *data)
     struct hosted_pool *hosted = job->hosted;
 
     if (job->err.code)
-        log_error("pool '%s' was not saved: %s", job->name, job->err.msg);
+        log_pool(LOG_LEVEL_ERROR, job->name, "pool '%s' was not saved: %s", job->name,
+                 job->err.msg);
     hosted->works--;
     hosted->saving = false;
     free(job->text);
@@ -179,7 +184,8 @@ void hosted_save(struct hosted_pool *hosted)
         job->text = hosted_file_format(hosted);
     if (!job || !job->text) {
         free(job);
-        log_error("pool '%s' was not saved: out of memory", hosted->pool.name);
+        log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' was not saved: out of memory",
+                 hosted->pool.name);
         return;
     }
     job->hosted = hosted;
@@ -251,11 +257,12 @@ static void delete_done(void *data)
     hosted->works--;
     daemon_schedule(daemon);
     if (err) {
-        log_error("pool '%s' was not deleted whole: %s", hosted->pool.name, err->msg);
+        log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' was not deleted whole: %s",
+                 hosted->pool.name, err->msg);
         hosted->deleting = false;
         return;
     }
-    log_info("pool '%s' is deleted", hosted->pool.name);
+    log_pool(LOG_LEVEL_INFO, hosted->pool.name, "pool '%s' is deleted", hosted->pool.name);
     list_remove(&hosted->pool.node);
     daemon->pool_count--;
     pool_net_fini(&hosted->net);

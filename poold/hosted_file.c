@@ -225,7 +225,8 @@ void hosted_load_all(struct daemon *daemon)
         struct err err = { 0 };
 
         if (name_of_file(entry->d_name, name) && pool_load(daemon, name, entry->d_name, &err) < 0)
-            log_error("pool '%s' was not loaded: pools/%s: %s", name, entry->d_name, err.msg);
+            log_pool(LOG_LEVEL_ERROR, name, "pool '%s' was not loaded: pools/%s: %s", name,
+                     entry->d_name, err.msg);
     }
     if (dir)
         closedir(dir);

@@ -32,10 +32,11 @@ static void trial_end(struct trial *trial)
     struct slot *slot = trial->slot;
 
     if (trial->set_fd >= 0)
-        log_info("pool '%s': its clones' working set is recorded: %llu KiB", name,
-                 (unsigned long long)(trial->set_bytes >> 10));
+        log_pool(LOG_LEVEL_INFO, name, "pool '%s': its clones' working set is recorded: %llu KiB",
+                 name, (unsigned long long)(trial->set_bytes >> 10));
     else if (slot && slot->state != SLOT_STOPPING)
-        log_warn("pool '%s': its clones' working set was not recorded: %s", name, trial->err.msg);
+        log_pool(LOG_LEVEL_WARN, name, "pool '%s': its clones' working set was not recorded: %s",
+                 name, trial->err.msg);
     if (slot) {
         ((struct clone *)slot->vm)->trial = NULL;
         pool_trial_over(slot, trial->set_fd >= 0);
