@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the calls about poold itself: version, status, shutdown, metrics. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "base/json_text.h"
 #include "base/version.h"
 #include "log.h"
+#include "metrics_text.h"
 #include "reload.h"
 
 static json_t *version_json(void)
@@ -86,70 +86,6 @@ void api_shutdown(struct http_request *request)
     daemon_shutdown(daemon);
 }
 
-static void pools_print(const struct daemon *daemon, FILE *out)
-{
-    fputs("# HELP volt_pool_vms VMs of a pool by the state of their slots.\n"
-          "# TYPE volt_pool_vms gauge\n",
-          out);
-    LIST_FOR_EACH(at, &daemon->pools)
-    {
-        const struct pool *pool = list_entry(at, struct pool, node);
-
-        for (unsigned i = 0; i < SLOT_DEAD; i++)
-            fprintf(out, "volt_pool_vms{pool=\"%s\",state=\"%s\"} %u\n", pool->name,
-                    slot_state_name((enum slot_state)i), pool->counts[i]);
-    }
-    fputs("# HELP volt_pool_waiting Acquires that wait.\n# TYPE volt_pool_waiting gauge\n", out);
-    LIST_FOR_EACH(at, &daemon->pools)
-    {
-        const struct pool *pool = list_entry(at, struct pool, node);
-
-        fprintf(out, "volt_pool_waiting{pool=\"%s\"} %u\n", pool->name, pool->waiting);
-    }
-}
-
-static void counters_print(const struct daemon *daemon, FILE *out)
-{
-    static const struct counter_row {
-        const char *name, *help;
-        size_t offset;
-    } rows[] = {
-        { "volt_pool_acquires_total", "Leases given.", offsetof(struct pool_counters, acquires) },
-        { "volt_pool_missed_total", "Acquires that found no parked VM.",
-          offsetof(struct pool_counters, missed) },
-        { "volt_restores_total", "Restores that reached READY.",
-          offsetof(struct pool_counters, restores) },
-    };
-
-    for (unsigned r = 0; r < ARRAY_LEN(rows); r++) {
-        fprintf(out, "# HELP %s %s\n# TYPE %s counter\n", rows[r].name, rows[r].help, rows[r].name);
-        LIST_FOR_EACH(at, &daemon->pools)
-        {
-            const struct pool *pool = list_entry(at, struct pool, node);
-            uint64_t value;
-
-            memcpy(&value, (const char *)&pool->counters + rows[r].offset, sizeof value);
-            fprintf(out, "%s{pool=\"%s\"} %" PRIu64 "\n", rows[r].name, pool->name, value);
-        }
-    }
-    fputs("# HELP volt_failures_total VMs discarded, by reason.\n"
-          "# TYPE volt_failures_total counter\n",
-          out);
-    LIST_FOR_EACH(at, &daemon->pools)
-    {
-        const struct pool *pool = list_entry(at, struct pool, node);
-
-        for (unsigned i = 0; i < FAILURE_COUNT; i++)
-            fprintf(out, "volt_failures_total{pool=\"%s\",reason=\"%s\"} %" PRIu64 "\n", pool->name,
-                    failure_name((enum failure)i), pool->counters.failures[i]);
-    }
-}
-
-static const char *result_label(unsigned result)
-{
-    return acquire_result_name((enum acquire_result)result);
-}
-
 void api_metrics(struct http_request *request)
 {
     _cleanup_free_ char *text = NULL;
@@ -157,9 +93,7 @@ void api_metrics(struct http_request *request)
     FILE *out = open_memstream(&text, &bytes);
 
     if (out) {
-        pools_print(request->daemon, out);
-        counters_print(request->daemon, out);
-        metrics_print(&request->daemon->metrics, out, result_label, ACQUIRE_RESULT_COUNT);
+        metrics_text_print(request->daemon, out);
         fclose(out);
     }
     if (!text) {

@@ -239,7 +239,6 @@ static void env_init(struct daemon *daemon)
     daemon->env = (struct pool_env){
         .ops = &clone_ops,
         .context = daemon,
-        .metrics = &daemon->metrics,
         .refill_max = cpu_count,
         .demand_max = 2 * cpu_count,
         .going_max = cpu_count,

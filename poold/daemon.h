@@ -56,6 +56,7 @@ struct hosted_pool {
     struct boot *boot;         /* while booting and snapshotting */
     struct template *template; /* from loading on */
     struct backoff template_backoff;
+    uint64_t template_restarts;
     uint64_t phase_began_ns;
     uint64_t cold_boot_ms, snapshot_ms; /* 0: not known */
     uint32_t works;                     /* on the thread pool */
@@ -74,7 +75,7 @@ struct daemon {
     struct declarations declared;
     uint32_t pool_makes; /* pool_make's, on their way */
     struct list reload_wishes;
-    bool reloading;
+    bool reloading, reload_failed; /* one is under way; the last one was refused */
     struct service service;
     struct access access;
     uv_loop_t loop;
@@ -83,7 +84,6 @@ struct daemon {
     uv_idle_t pump;
     uv_signal_t signals[3];
     struct pool_env env;
-    struct metrics metrics;
     struct random_stock random;
     struct list pools; /* hosted_pool.pool.node */
     uint32_t pool_count;

@@ -102,6 +102,7 @@ void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool fina
     if (hosted->deleting || daemon->stopping || hosted->pool.state == POOL_DRAINING)
         return;
     backoff_failure(&hosted->template_backoff, now_ns());
+    hosted->template_restarts++;
     if (!was_ready &&
         hosted->template_backoff.failures >= (final ? TEMPLATE_ATTEMPTS_TOLD : TEMPLATE_ATTEMPTS)) {
         hosted_set_state(hosted, POOL_FAILED, detail);

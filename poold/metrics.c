@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the histogram's buckets and the Prometheus text of the daemon's metrics; see metrics.h. */
+/* Owns the histogram's buckets; see metrics.h. */
 #include "metrics.h"
 
 #include <assert.h>
@@ -42,39 +42,16 @@ void histogram_add(struct histogram *h, uint64_t ns)
     h->count++;
 }
 
-static void histogram_print(const struct histogram *h, FILE *out, const char *name,
-                            const char *help)
+void histogram_print(const struct histogram *h, FILE *out, const char *name, const char *pool)
 {
     uint64_t below = 0;
 
-    fprintf(out, "# HELP %s %s\n# TYPE %s histogram\n", name, help, name);
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
         below += h->buckets[i];
-        fprintf(out, "%s_bucket{le=\"%s\"} %" PRIu64 "\n", name, buckets[i].label, below);
+        fprintf(out, "%s_bucket{pool=\"%s\",le=\"%s\"} %" PRIu64 "\n", name, pool, buckets[i].label,
+                below);
     }
-    fprintf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, h->count);
-    fprintf(out, "%s_sum %.9f\n%s_count %" PRIu64 "\n", name, (double)h->sum_ns / 1e9, name,
-            h->count);
-}
-
-void metrics_print(const struct metrics *metrics, FILE *out,
-                   const char *(*result_name)(unsigned result), unsigned result_count)
-{
-    fputs("# HELP volt_acquires_total Acquires by the tier they were served from and result.\n"
-          "# TYPE volt_acquires_total counter\n",
-          out);
-    for (unsigned tier = 0; tier < TIER_COUNT; tier++) {
-        for (unsigned result = 0; result < result_count; result++) {
-            fprintf(out, "volt_acquires_total{tier=\"%s\",result=\"%s\"} %" PRIu64 "\n",
-                    tier_name(tier), result_name(result), metrics->acquires[tier][result]);
-        }
-    }
-    histogram_print(&metrics->acquire, out, "volt_acquire_seconds",
-                    "Request read to response ready.");
-    histogram_print(&metrics->load, out, "volt_load_seconds",
-                    "Making and loading the VM of an acquire.");
-    histogram_print(&metrics->awake, out, "volt_awake_seconds",
-                    "To the guest's checked answer, restores and leases.");
-    histogram_print(&metrics->ready, out, "volt_ready_seconds",
-                    "From the guest's answer until it is unique and its clock right.");
+    fprintf(out, "%s_bucket{pool=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name, pool, h->count);
+    fprintf(out, "%s_sum{pool=\"%s\"} %.9f\n%s_count{pool=\"%s\"} %" PRIu64 "\n", name, pool,
+            (double)h->sum_ns / 1e9, name, pool, h->count);
 }

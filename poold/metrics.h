@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counters and histograms, and their Prometheus text (format 0.0.4). Updating one is an addition:
- * nothing here allocates on the path of an acquire. Loop thread only. */
+/* Counters and histograms of a pool. Updating one is an addition: nothing here allocates on the path
+ * of an acquire. What of them is told, and how, is in metrics_text.c. Loop thread only. */
 #ifndef VOLT_POOLD_METRICS_H
 #define VOLT_POOLD_METRICS_H
 
@@ -47,22 +47,17 @@ struct histogram {
 
 void histogram_add(struct histogram *h, uint64_t ns);
 
-/* Of one pool. */
+/* Of one pool, since poold was started. */
 struct pool_counters {
     uint64_t acquires; /* answered with a lease */
     uint64_t missed;   /* found no parked VM */
     uint64_t restores; /* reached READY */
     uint64_t failures[FAILURE_COUNT];
-};
-
-/* Of the daemon. */
-struct metrics {
-    uint64_t acquires[TIER_COUNT][ACQUIRE_RESULTS_MAX]; /* failed ones count as cold */
+    uint64_t answers[TIER_COUNT][ACQUIRE_RESULTS_MAX]; /* acquires; failed ones count as cold */
     struct histogram acquire, load, awake, ready;
 };
 
-/* Writes the daemon's part. result_name gives the label of each result. */
-void metrics_print(const struct metrics *metrics, FILE *out,
-                   const char *(*result_name)(unsigned result), unsigned result_count);
+/* The lines of one histogram; pool is a pool's name. */
+void histogram_print(const struct histogram *h, FILE *out, const char *name, const char *pool);
 
 #endif

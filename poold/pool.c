@@ -70,7 +70,7 @@ void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, st
     acquire->slot = NULL;
     if (result == ACQUIRE_OK)
         pool->counters.acquires++;
-    pool->env->metrics->acquires[slot ? slot->tier : TIER_COLD][result]++;
+    pool->counters.answers[slot ? slot->tier : TIER_COLD][result]++;
     acquire->done(acquire, result, slot);
 }
 

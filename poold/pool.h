@@ -89,7 +89,6 @@ struct pool_env {
     const struct vm_ops *ops;
     void *context; /* of ops */
     struct pool_timeouts timeouts;
-    struct metrics *metrics;
     uint32_t refill_max;       /* VMs being prepared at a time, all pools */
     uint32_t demand_max;       /* VMs on their way to AWAKE for acquires at a time, all pools */
     uint32_t going_max;        /* VMs for acquires told to go on to READY at a time */

@@ -258,7 +258,7 @@ void pool_shell_restore(struct slot *slot, struct acquire *acquire)
 static void lease_begin(struct slot *slot, uint64_t now)
 {
     struct acquire *acquire = slot->acquire;
-    struct metrics *metrics = slot->pool->env->metrics;
+    struct pool_counters *counters = &slot->pool->counters;
     const struct timings *t = &slot->timings;
 
     slot->acquire = NULL;
@@ -268,7 +268,7 @@ static void lease_begin(struct slot *slot, uint64_t now)
     slot->ttl_ms = acquire->ttl_ms;
     if (slot->ttl_ms)
         pool_slot_deadline(slot, now + slot->ttl_ms * NS_PER_MS);
-    histogram_add(&metrics->acquire, t->queue_ns + t->load_ns + t->awake_ns + t->ready_ns);
+    histogram_add(&counters->acquire, t->queue_ns + t->load_ns + t->awake_ns + t->ready_ns);
     pool_acquire_finish(acquire, ACQUIRE_OK, slot);
     pool_schedule(slot->pool);
 }
@@ -301,7 +301,7 @@ static bool slot_expects(struct slot *slot, enum slot_phase phase, const char *w
 
 void pool_vm_awake(struct slot *slot, uint64_t run_ns)
 {
-    struct metrics *metrics = slot->pool->env->metrics;
+    struct pool_counters *counters = &slot->pool->counters;
     struct timings *t = &slot->timings;
 
     if (!slot_expects(slot, SLOT_PHASE_AWAKE, "AWAKE"))
@@ -313,15 +313,15 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
         t->queue_ns = slot->begun_ns - MIN_OF(slot->acquire->asked_ns, slot->begun_ns);
     if (slot->acquire && slot->tier == TIER_PARKED) {
         t->awake_ns = took_ns;
-        histogram_add(&metrics->awake, took_ns);
+        histogram_add(&counters->awake, took_ns);
         lease_begin(slot, now);
         return;
     }
     t->awake_ns = MIN_OF(run_ns, took_ns);
     t->load_ns = took_ns - t->awake_ns;
     if (!slot->trial) {
-        histogram_add(&metrics->load, t->load_ns);
-        histogram_add(&metrics->awake, t->awake_ns);
+        histogram_add(&counters->load, t->load_ns);
+        histogram_add(&counters->awake, t->awake_ns);
     }
     if (!slot->demanded) {
         ready_expect(slot, now);
@@ -361,7 +361,7 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status)
         return;
     }
     slot->timings.ready_ns = now - slot->awake_ns;
-    histogram_add(&pool->env->metrics->ready, slot->timings.ready_ns);
+    histogram_add(&pool->counters.ready, slot->timings.ready_ns);
     pool->counters.restores++;
     if (slot->acquire)
         lease_begin(slot, now);

@@ -85,6 +85,7 @@ static void reload_done(void *data)
     char notes[NOTES_BYTES] = "";
 
     daemon->reloading = false;
+    daemon->reload_failed = reload->err.code != 0;
     if (!reload->err.code && daemon->stopping)
         err_set(&reload->err, ESHUTDOWN, "poold is shutting down");
     if (reload->err.code) {

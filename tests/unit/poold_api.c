@@ -361,10 +361,14 @@ START_TEST(metrics_are_prometheus_text)
     ck_assert_uint_eq(reply.status, 200);
     static const char *const lines[] = {
         "volt_pool_vms{pool=\"default\",state=\"leased\"} 1\n",
-        "volt_acquires_total{tier=\"parked\",result=\"ok\"} 1\n",
+        "volt_acquires_total{pool=\"default\",tier=\"parked\",result=\"ok\"} 1\n",
         "# TYPE volt_acquire_seconds histogram\n",
-        "volt_acquire_seconds_bucket{le=\"+Inf\"} 1\n",
-        "volt_acquire_seconds_count 1\n",
+        "volt_acquire_seconds_bucket{pool=\"default\",le=\"+Inf\"} 1\n",
+        "volt_acquire_seconds_count{pool=\"default\"} 1\n",
+        "volt_pool_state{pool=\"default\",state=\"ready\"} 1\n",
+        "volt_pool_state{pool=\"default\",state=\"failed\"} 0\n",
+        "volt_pool_max{pool=\"default\"} 64\n",
+        "volt_template_restarts_total{pool=\"default\"} 0\n",
         "volt_failures_total{pool=\"default\",reason=\"awake_timeout\"} 0\n",
     };
     for (unsigned i = 0; i < ARRAY_LEN(lines); i++)

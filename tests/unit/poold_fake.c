@@ -143,7 +143,6 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
                       .ready_ns = 15 * NS_PER_S,
                       .surplus_ns = 10 * NS_PER_S,
                       .trial_ns = 60 * NS_PER_S },
-        .metrics = &host->metrics,
         .refill_max = 2,
         .demand_max = 4,
         .going_max = 2,

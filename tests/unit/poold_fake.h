@@ -21,7 +21,6 @@ struct fake_vm {
 struct fake_host {
     unsigned gone_on; /* VMs told to go on after their answer */
     struct pool_env env;
-    struct metrics metrics;
     struct pool pool;
     uint64_t now_ns;
     uint64_t armed_ns; /* UINT64_MAX: no deadline */

@@ -215,7 +215,7 @@ START_TEST(a_trial_costs_no_place_and_no_figure)
     fake_host_run(&host);
     ck_assert_uint_eq(pool_vm_count(&host.pool), 1);
     ck_assert_uint_eq(host.pool.counters.restores, 2);
-    ck_assert_uint_eq(host.metrics.load.count, 2);
+    ck_assert_uint_eq(host.pool.counters.load.count, 2);
     ck_assert_uint_eq(host.pool.trials_left, 0);
     fake_host_fini(&host);
 }
