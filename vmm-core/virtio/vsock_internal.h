@@ -172,11 +172,29 @@ void vsock_conn_name(struct vsock_conn *conn, uint32_t host_port, uint32_t guest
 /* Makes conn CONNECTING to guest_port, with a host port of its own. */
 void vsock_conn_request(struct vsock_conn *conn, uint32_t guest_port);
 
-/* What the packets of the guest do to a connection. `offset`: of the payload in vsock->chain. */
+/* The guest has accepted: the client is told. */
 void vsock_conn_response(struct vsock_conn *conn);
+
+/* Frees it once the client has taken what is left for it. */
+void vsock_conn_drain(struct vsock_conn *conn);
+
+/* Whether conn waits for an rx buffer. */
+void vsock_conn_wait(struct vsock_conn *conn, bool wait);
+
+/* Bytes that the guest takes now. */
+uint32_t vsock_conn_credit(const struct vsock_conn *conn);
+
+/* Whether input of the client is of use now. */
+bool vsock_conn_wants_input(const struct vsock_conn *conn);
+
+/* Polls the client for exactly what conn can make use of. May free conn. */
+void vsock_conn_poll(struct vsock_conn *conn);
+
+/* ---- vsock_flow.c ---- */
+
+/* What the packets of the guest do to a connection. `offset`: of the payload in vsock->chain. */
 void vsock_conn_data(struct vsock_conn *conn, uint32_t offset, uint32_t bytes);
 void vsock_conn_shutdown(struct vsock_conn *conn, uint32_t flags);
-void vsock_conn_drain(struct vsock_conn *conn);
 
 /* Sends the guest whatever is due and possible, and polls for the rest. May free conn. */
 void vsock_conn_pump(struct vsock_conn *conn);
@@ -184,8 +202,8 @@ void vsock_conn_pump(struct vsock_conn *conn);
 /* The same where nothing new can have come from the client. May free conn. */
 void vsock_conn_update(struct vsock_conn *conn);
 
-/* Polls the client for exactly what conn can make use of. May free conn. */
-void vsock_conn_poll(struct vsock_conn *conn);
+/* The client's socket is ready: a vm_poll. */
+void vsock_conn_ready(struct vm_poll *poll, uint32_t events);
 
 /* ---- vsock_host.c ---- */
 
