@@ -55,7 +55,7 @@ static void texts_fill(struct boot_args *args, const struct hosted_pool *hosted,
              spec->image[0] && spec->cmdline[0] ? " " : "", spec->cmdline);
     pool_net_option(&spec->net, args->net);
     number_put(args->oom_score_adj, sizeof args->oom_score_adj, RIGHTS_OOM_VM);
-    if (dir->uid != UINT32_MAX)
+    if (dir->uid != VM_UIDS_NONE)
         number_put(args->uid, sizeof args->uid, dir->uid);
     if (args->group_count) {
         number_put(args->cgroup_fd, sizeof args->cgroup_fd,

@@ -16,9 +16,6 @@
 #include "base/err.h"
 #include "log.h"
 
-#define VMS_UID_BASE 900000u
-#define VMS_UID_COUNT 65536u
-
 struct declarations;
 
 struct config {
@@ -35,7 +32,9 @@ struct config {
     char policy[PATH_MAX];       /* "": the built-in one */
     char group[64];              /* of the socket; "": unchanged */
     enum log_level log_level;
-    uint32_t uid_base; /* of VMs, when root; 0: none of their own */
+    /* Uids of VMs, when root (vm_uids.h); base 0: none of their own. */
+    uint32_t uid_base, uid_count;
+    char uid_locks[PATH_MAX];
     uint64_t setup_timeout_ms, awake_timeout_ms, ready_timeout_ms, boot_timeout_ms;
     uint64_t surplus_ms;
     uint32_t leases_per_client, acquires_per_client, connections_per_client;

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "base/util.h"
 #include "config.h"
 
@@ -167,13 +168,17 @@ static int make_absolute(char path[PATH_MAX], struct err *err)
 
 int config_make_absolute(struct config *config, struct err *err)
 {
-    char *paths[] = { config->file,   config->run_dir, config->state_dir,
-                      config->socket, config->policy,  config->volt_vmm,
-                      config->kernel, config->initrd,  config->plain_initrd };
+    char *paths[] = { config->file,         config->run_dir,  config->state_dir, config->socket,
+                      config->policy,       config->volt_vmm, config->kernel,    config->initrd,
+                      config->plain_initrd, config->uid_locks };
 
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         if (make_absolute(paths[i], err) < 0)
             return -err->code;
+        /* They are in replies, and in files that are JSON. */
+        if (!text_is_clean(paths[i]))
+            return err_set(err, EINVAL, "a path has bytes that can't be shown as text: %s",
+                           paths[i]);
     }
     return 0;
 }

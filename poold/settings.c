@@ -11,6 +11,7 @@
 #include "base/nearest.h"
 #include "base/util.h"
 #include "config.h"
+#include "vm_uids.h"
 
 #define FIELD(member) offsetof(struct config, member), sizeof(((struct config *)0)->member)
 #define TEXT(member) SETTING_TEXT, FIELD(member), 0, 0
@@ -43,7 +44,11 @@ const struct setting settings[] = {
     { "log-level", SETTING_LEVEL, FIELD(log_level), 0, 0, SETTING_LIVE, NULL, "LEVEL", "info",
       "error, warn, info or debug" },
     { "uid-base", COUNT(uid_base, 0, 4000000000u), SETTING_AT_START, NULL, "UID", NULL,
-      "as root: first of 65536 uids and gids for VMs; 0: none" },
+      "as root: first of the uids and gids that VMs have; 0: none" },
+    { "uid-count", COUNT(uid_count, VM_UIDS_BLOCK, 1u << 24), SETTING_AT_START, NULL, "N", NULL,
+      "how many there are for all poolds of the host, who claim them in blocks of 1024" },
+    { "uid-locks", TEXT(uid_locks), SETTING_AT_START, NULL, "DIR", "/run/volt-uids",
+      "where they claim them" },
     { "setup-timeout-ms", NUMBER(setup_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
       "how long a clone's set-up may take" },
     { "awake-timeout-ms", NUMBER(awake_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
@@ -73,7 +78,9 @@ void settings_default(struct config *config)
 {
     *config = (struct config){
         .log_level = LOG_LEVEL_INFO,
-        .uid_base = VMS_UID_BASE,
+        .uid_base = 900000,
+        .uid_count = 65536,
+        .uid_locks = "/run/volt-uids",
         .setup_timeout_ms = 5000,
         .awake_timeout_ms = 2000,
         .ready_timeout_ms = 15000,

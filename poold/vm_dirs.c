@@ -12,11 +12,14 @@
 
 #include "base/util.h"
 #include "cleanup.h"
+#include "log.h"
 #include "virtio/vsock_listen.h"
 #include "vm_groups.h"
 #include "work.h"
 
 #define BATCH_MAX 64
+#define CLAIM_RETRY_NS (10 * NS_PER_S)
+#define REFILL_RETRY_NS (100 * NS_PER_MS)
 
 struct garbage {
     struct list node;
@@ -31,40 +34,19 @@ struct batch {
     unsigned make_count;
     struct vm_dir drop[BATCH_MAX];
     unsigned drop_count;
+    bool claim;                     /* more uids */
+    struct vm_uid_block *uid_block; /* NULL: none could be had */
+    struct err claim_err;
 };
-
-static uint32_t uid_take(struct vm_dirs *dirs)
-{
-    if (dirs->uid_base == 0)
-        return UINT32_MAX;
-    for (uint32_t i = 0; i < VMS_UID_COUNT; i++) {
-        uint32_t n = (dirs->uid_next + i) % VMS_UID_COUNT;
-
-        if (!(dirs->uids[n / 64] & 1ull << n % 64)) {
-            dirs->uids[n / 64] |= 1ull << n % 64;
-            dirs->uid_next = n + 1;
-            return dirs->uid_base + n;
-        }
-    }
-    return UINT32_MAX - 1; /* none left */
-}
-
-static void uid_free(struct vm_dirs *dirs, uint32_t uid)
-{
-    uint32_t n = uid - dirs->uid_base;
-
-    if (dirs->uid_base && n < VMS_UID_COUNT)
-        dirs->uids[n / 64] &= ~(1ull << n % 64);
-}
 
 static int dir_prepare(struct vm_dirs *dirs, struct vm_dir *dir)
 {
     uint64_t random;
 
     dir->fd = dir->listen_fd = -1;
-    dir->uid = uid_take(dirs);
-    if (dir->uid == UINT32_MAX - 1)
-        return -EUSERS;
+    int rc = vm_uids_take(&dirs->uids, &dir->uid);
+    if (rc < 0)
+        return rc;
     random_bytes(&random, sizeof random);
     snprintf(dir->id, sizeof dir->id, "%016llx", (unsigned long long)random);
     return 0;
@@ -72,7 +54,7 @@ static int dir_prepare(struct vm_dirs *dirs, struct vm_dir *dir)
 
 static int give_to(int at_fd, const char *name, uint32_t uid)
 {
-    if (uid == UINT32_MAX || fchownat(at_fd, name, uid, uid, AT_SYMLINK_NOFOLLOW) == 0)
+    if (uid == VM_UIDS_NONE || fchownat(at_fd, name, uid, uid, AT_SYMLINK_NOFOLLOW) == 0)
         return 0;
     return -errno;
 }
@@ -112,11 +94,14 @@ static int dir_make(int base_fd, struct vm_dir *dir)
 int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
                  struct err *err)
 {
+    struct vm_uids_host host = { .etc = "/etc", .proc = "/proc" };
     char path[PATH_MAX + 8];
 
     list_init(&dirs->garbage);
     dirs->loop = loop;
-    dirs->uid_base = geteuid() == 0 ? config->uid_base : 0;
+    snprintf(host.locks, sizeof host.locks, "%s", config->uid_locks);
+    if (vm_uids_init(&dirs->uids, &host, config->uid_base, config->uid_count, err) < 0)
+        return -err->code;
     snprintf(path, sizeof path, "%s/vms", config->run_dir);
     /* Clients reach a VM's socket through it, VMs with a uid of their own make theirs in theirs. */
     if (mkdir(path, 0711) < 0 && errno != EEXIST)
@@ -137,10 +122,11 @@ int vm_dirs_take(struct vm_dirs *dirs, struct vm_dir *ret_dir)
         return 0;
     }
     rc = dir_prepare(dirs, ret_dir);
-    if (rc == 0)
-        rc = dir_make(dirs->base_fd, ret_dir);
     if (rc < 0)
-        uid_free(dirs, ret_dir->uid);
+        return rc;
+    rc = dir_make(dirs->base_fd, ret_dir);
+    if (rc < 0)
+        vm_uids_drop(&dirs->uids, ret_dir->uid);
     return rc;
 }
 
@@ -171,24 +157,47 @@ static void batch_run(void *data)
         dir_remove(batch->dirs, &batch->drop[i]);
     for (unsigned i = 0; i < batch->make_count; i++)
         batch->made[i] = dir_make(batch->base_fd, &batch->make[i]);
+    if (batch->claim)
+        vm_uids_claim(&batch->dirs->uids.host, batch->dirs->uids.base, batch->dirs->uids.count,
+                      &batch->uid_block, &batch->claim_err);
+}
+
+static bool stock_low(const struct vm_dirs *dirs)
+{
+    return !dirs->closing && dirs->stock_count + VM_DIRS_BATCH <= VM_DIRS_STOCK;
+}
+
+static void claim_done(struct vm_dirs *dirs, const struct batch *batch)
+{
+    if (batch->uid_block) {
+        vm_uids_add(&dirs->uids, batch->uid_block);
+        return;
+    }
+    log_warn("%s", batch->claim_err.msg);
+    dirs->claim_after_ns = now_ns() + CLAIM_RETRY_NS;
 }
 
 static void batch_done(void *data)
 {
     struct batch *batch = data;
     struct vm_dirs *dirs = batch->dirs;
+    const uint32_t before = dirs->stock_count;
 
     dirs->busy = false;
     for (unsigned i = 0; i < batch->drop_count; i++)
-        uid_free(dirs, batch->drop[i].uid);
+        vm_uids_drop(&dirs->uids, batch->drop[i].uid);
     for (unsigned i = 0; i < batch->make_count; i++) {
         if (batch->made[i] < 0)
-            uid_free(dirs, batch->make[i].uid);
+            vm_uids_drop(&dirs->uids, batch->make[i].uid);
         else if (dirs->stock_count < VM_DIRS_STOCK && !dirs->closing)
             dirs->stock[dirs->stock_count++] = batch->make[i];
         else
             vm_dirs_give_back(dirs, &batch->make[i]);
     }
+    if (dirs->stock_count == before && stock_low(dirs)) /* in vain: the next may be, too */
+        dirs->refill_after_ns = now_ns() + REFILL_RETRY_NS;
+    if (batch->claim)
+        claim_done(dirs, batch);
     free(batch);
     vm_dirs_pump(dirs);
     dirs->changed(dirs->changed_data);
@@ -212,10 +221,12 @@ static void batch_fill(struct batch *batch, struct vm_dirs *dirs)
 
 void vm_dirs_pump(struct vm_dirs *dirs)
 {
-    bool low = !dirs->closing && dirs->stock_count + VM_DIRS_BATCH <= VM_DIRS_STOCK;
+    const uint64_t now = now_ns();
+    bool low = stock_low(dirs) && now >= dirs->refill_after_ns;
+    bool claim = !dirs->closing && vm_uids_low(&dirs->uids) && now >= dirs->claim_after_ns;
     struct batch *batch;
 
-    if (dirs->busy || (!low && list_empty(&dirs->garbage)))
+    if (dirs->busy || (!low && !claim && list_empty(&dirs->garbage)))
         return;
     if (dirs->pressed && !dirs->closing && dirs->stock_count >= VM_DIRS_BATCH)
         return;
@@ -224,6 +235,7 @@ void vm_dirs_pump(struct vm_dirs *dirs)
         return;
     batch->dirs = dirs;
     batch->base_fd = dirs->base_fd;
+    batch->claim = claim;
     batch_fill(batch, dirs);
     dirs->busy = work_start(dirs->loop, batch_run, batch_done, batch) == 0;
     if (!dirs->busy)
@@ -242,4 +254,5 @@ bool vm_dirs_finish(struct vm_dirs *dirs)
 void vm_dirs_fini(struct vm_dirs *dirs)
 {
     close_fd(&dirs->base_fd);
+    vm_uids_fini(&dirs->uids);
 }

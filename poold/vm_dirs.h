@@ -13,6 +13,7 @@
 #include "config.h"
 #include "list.h"
 #include "slot.h"
+#include "vm_uids.h"
 
 /* Enough for a burst of 100 VMs; two fds each. */
 #define VM_DIRS_STOCK 160u
@@ -20,7 +21,7 @@
 
 struct vm_dir {
     char id[SLOT_ID_BYTES]; /* random; its hostname and lease id too */
-    uint32_t uid;           /* uid and gid of the VM, UINT32_MAX: poold's own */
+    uint32_t uid;           /* uid and gid of the VM, VM_UIDS_NONE: poold's own */
     int fd;                 /* O_PATH; -1 once it was handed to the VM, as is the next */
     int listen_fd;          /* of the socket `vsock` in it */
 };
@@ -31,9 +32,9 @@ struct vm_dirs {
     uv_loop_t *loop;
     int base_fd;                    /* RUN_DIR/vms */
     const struct vm_groups *groups; /* whose group of the same id goes with a folder; NULL: none */
-    uint32_t uid_base;
-    uint32_t uid_next;
-    uint64_t uids[VMS_UID_COUNT / 64]; /* taken ones */
+    struct vm_uids uids;
+    /* Not before, as it failed the last time: more uids; more folders. */
+    uint64_t claim_after_ns, refill_after_ns;
     struct vm_dir stock[VM_DIRS_STOCK];
     uint32_t stock_count;
     struct list garbage; /* folders to remove */
@@ -44,7 +45,7 @@ struct vm_dirs {
     void *changed_data;
 };
 
-/* Opens (makes) run_dir/vms. The caller sets `changed` before. */
+/* Opens (makes) run_dir/vms and claims uids. The caller sets `changed` before. */
 int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
                  struct err *err);
 /* 0 and a folder of the caller's, or -errno. Makes one on the spot only when the stock is empty. */
