@@ -18,7 +18,6 @@
 #include "net_tap.h"
 #include "process.h"
 #include "rights.h"
-#include "vm_uids.h"
 
 #define PASST "/usr/bin/passt"
 #define VHOST_NET "/dev/vhost-net"
@@ -374,7 +373,7 @@ static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const 
     inet_ntop(AF_INET, &net->address, address, sizeof address);
     inet_ntop(AF_INET, &net->gateway, gateway, sizeof gateway);
     snprintf(bits, sizeof bits, "%u", net->prefix_bits);
-    if (uid != VM_UIDS_NONE) {
+    if (uid != UINT32_MAX) {
         snprintf(ids, sizeof ids, "%u:%u", uid, uid);
         argv[n++] = (char *)(uintptr_t) "--runas";
         argv[n++] = ids;
