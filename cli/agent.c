@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/util.h"
+#include "fd_io.h"
 
 #define ACCEPT_TIMEOUT_MS 30000u
 
@@ -113,13 +113,11 @@ int agent_queue(struct agent *agent, enum agent_frame_type type, const void *pay
 int agent_flush(struct agent *agent)
 {
     while (agent_has_output(agent)) {
-        ssize_t n = send(agent->fd, agent->out + agent->out_begin,
-                         agent->out_end - agent->out_begin, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n =
+            fd_send(agent->fd, agent->out + agent->out_begin, agent->out_end - agent->out_begin);
 
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
-            return errno == EAGAIN ? 0 : -errno;
+            return n == -EAGAIN ? 0 : (int)n;
         agent->out_begin += (size_t)n;
     }
     return 0;
@@ -147,10 +145,9 @@ int agent_fill(struct agent *agent)
     }
     if (agent->in_end == sizeof agent->in)
         return 0; /* a whole frame is there to be taken */
-    ssize_t n =
-        recv(agent->fd, agent->in + agent->in_end, sizeof agent->in - agent->in_end, MSG_DONTWAIT);
+    ssize_t n = fd_receive(agent->fd, agent->in + agent->in_end, sizeof agent->in - agent->in_end);
     if (n < 0)
-        return errno == EINTR ? -EAGAIN : -errno;
+        return (int)n;
     if (n == 0)
         return -ENOTCONN;
     agent->in_end += (size_t)n;

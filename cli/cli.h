@@ -32,6 +32,10 @@ struct cli_command {
 int cli_fail(const struct err *err);
 int cli_failf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Writes out what was printed. 0, or -errno of what could not be written, now or before: that is
+ * told once. Ends every command, so only those call it that can still undo something. */
+int cli_flush(struct err *err);
+
 /* The socket given by the global option --socket, or NULL. Set once by main. */
 extern const char *cli_socket_option;
 

@@ -3,7 +3,9 @@
 #include "lease.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "cli.h"
@@ -11,6 +13,10 @@
 #include "named.h"
 #include "options.h"
 #include "table.h"
+
+/* poold may hear of a VM's end a moment after whoever was connected to it. */
+#define END_KNOWN_MS 2000u
+#define END_POLL_US 20000u
 
 int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
                   struct err *err)
@@ -54,6 +60,44 @@ int lease_fail(const struct err *err)
     return err->code == API_ERROR_NO_VM ? CLI_EXIT_NO_VM : CLI_EXIT_FAILURE;
 }
 
+void lease_explain(const char *lease, struct err *err)
+{
+    uint64_t deadline_ns = now_ns() + END_KNOWN_MS * NS_PER_MS;
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    char path[API_PATH_BYTES];
+    struct err reason;
+    int rc = api_path(path, &reason, "/v1/leases/", lease, "");
+
+    if (rc < 0 || api_init(&api, &reason) < 0)
+        return;
+    do {
+        rc = api_call(&api, "GET", path, NULL, API_TIMEOUT_MS, NULL, &reason);
+        if (rc == 0)
+            usleep(END_POLL_US);
+    } while (rc == 0 && now_ns() < deadline_ns);
+    if (rc < 0)
+        *err = reason;
+}
+
+/* Prints the lease. One that nobody was told of is given back. */
+static int lease_tell(struct api *api, json_t *lease, bool as_json)
+{
+    const char *id = api_text_of(lease, "lease");
+    struct err err, release_err;
+
+    signal(SIGPIPE, SIG_IGN); /* a reader that left must not be the end of us before that */
+    if (as_json)
+        api_print_json(lease);
+    else
+        puts(id);
+    if (cli_flush(&err) == 0)
+        return CLI_EXIT_OK;
+    if (lease_release(api, id, &release_err) < 0)
+        return cli_failf("%s; and lease %s could not be released: %s", err.msg, id,
+                         release_err.msg);
+    return cli_failf("%s; the lease was released", err.msg);
+}
+
 int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
 {
     struct lease_request request = { .ttl_ms = UINT64_MAX };
@@ -79,10 +123,7 @@ int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
     request.ttl_set = request.ttl_ms != UINT64_MAX;
     if (api_init(&api, &err) < 0 || lease_acquire(&api, &request, &lease, &err) < 0)
         return lease_fail(&err);
-    if (as_json)
-        return api_print_json(lease);
-    puts(api_text_of(lease, "lease"));
-    return CLI_EXIT_OK;
+    return lease_tell(&api, lease, as_json);
 }
 
 static int release_all(struct api *api)

@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "cli.h"
+#include "exec_env.h"
 #include "exec_session.h"
 #include "lease.h"
 #include "options.h"
@@ -13,29 +14,53 @@
 struct exec_options {
     bool interactive, tty;
     const char *cwd;
-    uint64_t timeout_ms;
-    struct option_list env;
+    uint64_t timeout_ms, kill_after_ms;
+    struct option_list env, env_files;
 };
 
-#define EXEC_SPECS(o)                                                                              \
-    { "interactive", 'i', OPTION_FLAG, &(o)->interactive, NULL, "pass standard input on" },        \
-        { "tty", 't', OPTION_FLAG, &(o)->tty, NULL, "give CMD a terminal" },                       \
-        { "env", 'e', OPTION_LIST, &(o)->env, "K=V", "set a variable; K alone: our value of it" }, \
-        { "workdir", 'w', OPTION_STRING, &(o)->cwd, "DIR", "start CMD in this directory" },        \
-    {                                                                                              \
-        "timeout", 0, OPTION_DURATION, &(o)->timeout_ms, "TIME", "end CMD after that (exit 124)"   \
+static void exec_options_fini(struct exec_options *exec)
+{
+    option_list_fini(&exec->env);
+    option_list_fini(&exec->env_files);
+}
+
+#define EXEC_SPECS(o)                                                                                 \
+    { "interactive", 'i', OPTION_FLAG, &(o)->interactive, NULL, "pass standard input on" },           \
+        { "tty", 't', OPTION_FLAG, &(o)->tty, NULL, "give CMD a terminal" },                          \
+        { "env", 'e', OPTION_LIST, &(o)->env, "K=V", "set a variable; K alone: our value of it" },    \
+        { "env-file",      0,      OPTION_LIST,                                                       \
+          &(o)->env_files, "FILE", "set those of a file, one a line; -e goes before it" },            \
+        { "workdir", 'w', OPTION_STRING, &(o)->cwd, "DIR", "start CMD in this directory" },           \
+        { "timeout", 0, OPTION_DURATION, &(o)->timeout_ms, "TIME", "end CMD after that (exit 124)" }, \
+    {                                                                                                 \
+        "kill-after", 0, OPTION_DURATION, &(o)->kill_after_ms, "TIME",                                \
+            "what CMD has to end itself when SIGTERM comes (default 10s; 0: for ever)"                \
     }
 
+#define KILL_AFTER_MS 10000
+
+/* The environment: our terminal's kind, the files, then -e. */
+static int exec_env_make(const struct exec_options *exec, struct exec_env *env, struct err *err)
+{
+    int rc = exec->tty ? exec_env_add(env, "TERM", err) : 0;
+
+    for (size_t i = 0; rc == 0 && i < exec->env_files.count; i++)
+        rc = exec_env_add_file(env, exec->env_files.items[i], err);
+    for (size_t i = 0; rc == 0 && i < exec->env.count; i++)
+        rc = exec_env_add(env, exec->env.items[i], err);
+    return rc;
+}
+
 static int exec_in(struct api *api, const char *lease, const struct exec_options *exec,
-                   const struct options *options)
+                   const struct exec_env *env, const struct options *options)
 {
     const struct exec_request request = {
         .argc = options->rest_count,
         .argv = options->rest,
         .cwd = exec->cwd,
-        .env = exec->env.items,
-        .env_count = exec->env.count,
+        .env = env,
         .timeout_ms = (uint32_t)exec->timeout_ms,
+        .kill_after_ms = (uint32_t)exec->kill_after_ms,
         .interactive = exec->interactive,
         .tty = exec->tty,
     };
@@ -43,8 +68,12 @@ static int exec_in(struct api *api, const char *lease, const struct exec_options
     struct err err;
     int exit_code;
 
-    if (agent_open(&agent, api, lease, &err) < 0 ||
-        exec_session_run(agent, &request, &exit_code, &err) < 0) {
+    int rc = agent_open(&agent, api, lease, &err);
+    if (rc == 0)
+        rc = exec_session_run(agent, &request, &exit_code, &err);
+    if (rc == -ENOTCONN)
+        lease_explain(lease, &err);
+    if (rc < 0) {
         err_wrap(&err, "lease %.12s", lease);
         return cli_fail(&err);
     }
@@ -53,7 +82,9 @@ static int exec_in(struct api *api, const char *lease, const struct exec_options
 
 int cmd_exec_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct exec_options exec = { 0 };
+    __attribute__((cleanup(exec_options_fini))) struct exec_options exec = { .kill_after_ms =
+                                                                                 KILL_AFTER_MS };
+    _cleanup_exec_env_ struct exec_env env = { 0 };
     const struct option_spec specs[] = { EXEC_SPECS(&exec) };
     struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1,
                                .takes_command = true };
@@ -63,16 +94,18 @@ int cmd_exec_run(const struct cli_command *command, int argc, char **argv)
 
     if (!options_parse(&options, command, argc, argv, &exit_code))
         return exit_code;
-    if (api_init(&api, &err) < 0)
+    if (exec_env_make(&exec, &env, &err) < 0 || api_init(&api, &err) < 0)
         return cli_fail(&err);
-    return exec_in(&api, options.positionals[0], &exec, &options);
+    return exec_in(&api, options.positionals[0], &exec, &env, &options);
 }
 
 /* The lease is bound to lease_api's connection, which stays open and unused until CMD is done: if
  * we are killed at any moment, poold sees it end and takes the VM back. */
 int cmd_run_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct exec_options exec = { 0 };
+    __attribute__((cleanup(exec_options_fini))) struct exec_options exec = { .kill_after_ms =
+                                                                                 KILL_AFTER_MS };
+    _cleanup_exec_env_ struct exec_env env = { 0 };
     struct lease_request request = { .wait_ms = 5000, .ttl_set = true, .bind = true };
     const struct option_spec specs[] = {
         EXEC_SPECS(&exec),
@@ -92,12 +125,14 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
     if (!options_parse(&options, command, argc, argv, &exit_code))
         return exit_code;
     request.pool = options.positional_count ? options.positionals[0] : NULL;
+    if (exec_env_make(&exec, &env, &err) < 0)
+        return cli_fail(&err);
     if (api_init(&lease_api, &err) < 0 || lease_acquire(&lease_api, &request, &lease, &err) < 0)
         return lease_fail(&err);
     if (api_init(&exec_api, &err) < 0)
         return cli_fail(&err);
     const char *id = api_text_of(lease, "lease");
-    exit_code = exec_in(&exec_api, id, &exec, &options);
+    exit_code = exec_in(&exec_api, id, &exec, &env, &options);
     if (lease_release(&lease_api, id, &err) < 0 && err.code != API_ERROR_MISSING) {
         err_wrap(&err, "releasing the VM");
         return exit_code ? (cli_fail(&err), exit_code) : cli_fail(&err);

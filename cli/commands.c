@@ -2,8 +2,10 @@
 /* Owns the table of commands, the overview that `voltctl help` prints, and how errors are told. */
 #include "commands.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -109,6 +111,17 @@ int cli_fail(const struct err *err)
     return cli_failf("%s", err->msg);
 }
 
+int cli_flush(struct err *err)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    int code = errno ? errno : EIO;
+    __fpurge(stdout);
+    clearerr(stdout);
+    return err_set_errno(err, code, "cannot write to standard output");
+}
+
 static void overview_print(void)
 {
     puts("Usage: voltctl [--socket PATH] COMMAND ...\n"
@@ -188,7 +201,7 @@ static int help_run(int argc, char **argv)
     return command_run(count, help);
 }
 
-int commands_main(int argc, char **argv)
+static int arguments_run(int argc, char **argv)
 {
     int at = 1;
 
@@ -212,4 +225,14 @@ int commands_main(int argc, char **argv)
     else if (argv[at][0] == '-')
         return cli_failf("unknown option '%s'; 'voltctl help' lists what there is", argv[at]);
     return command_run(argc - at, argv + at);
+}
+
+int commands_main(int argc, char **argv)
+{
+    int exit_code = arguments_run(argc, argv);
+    struct err err;
+
+    if (cli_flush(&err) < 0 && (cli_fail(&err), exit_code == CLI_EXIT_OK))
+        return CLI_EXIT_FAILURE;
+    return exit_code;
 }

@@ -19,6 +19,10 @@ int lease_acquire(struct api *api, const struct lease_request *request, json_t *
                   struct err *err);
 int lease_release(struct api *api, const char *lease, struct err *err);
 
+/* A stream into that lease's VM broke off. Has the lease ended, then *err becomes what poold says of
+ * it; else it stays. */
+void lease_explain(const char *lease, struct err *err);
+
 /* Reports a failed call: CLI_EXIT_NO_VM when the pool was empty, else CLI_EXIT_FAILURE. */
 int lease_fail(const struct err *err);
 

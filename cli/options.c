@@ -80,11 +80,20 @@ static bool number_parse(const char *text, int64_t *ret_number)
     return true;
 }
 
+void option_list_fini(struct option_list *list)
+{
+    free(list->items);
+    *list = (struct option_list){ 0 };
+}
+
 static bool list_append(struct option_list *list, const char *item)
 {
-    if (list->count == OPTION_LIST_MAX)
+    const char **items = realloc(list->items, (list->count + 1) * sizeof *items);
+
+    if (!items)
         return false;
-    list->items[list->count++] = item;
+    items[list->count++] = item;
+    list->items = items;
     return true;
 }
 
@@ -95,7 +104,7 @@ static const char *const kind_wants[] = {
     [OPTION_SIZE] = "a size such as 512K, 128M or 2G",
     [OPTION_DURATION] = "a time such as 250ms, 5s, 10m or 1h, at most 1193h",
     [OPTION_NUMBER] = "a number from 0 to 1000000",
-    [OPTION_LIST] = "to be given at most 256 times",
+    [OPTION_LIST] = "less of it: out of memory",
 };
 
 static bool value_store(const struct option_spec *spec, const char *text)

@@ -11,7 +11,6 @@
 
 #define OPTIONS_MAX 24
 #define OPTION_POSITIONALS_MAX 4
-#define OPTION_LIST_MAX 256
 
 enum option_kind {
     OPTION_FLAG,     /* bool */
@@ -22,10 +21,14 @@ enum option_kind {
     OPTION_LIST,     /* struct option_list: may be given several times */
 };
 
+/* Zeroed at first; option_list_fini frees it. */
 struct option_list {
     size_t count;
-    const char *items[OPTION_LIST_MAX];
+    const char **items;
 };
+
+void option_list_fini(struct option_list *list);
+#define _cleanup_option_list_ __attribute__((cleanup(option_list_fini)))
 
 struct option_spec {
     const char *name; /* without the dashes */

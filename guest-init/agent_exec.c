@@ -1,116 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* EXEC sessions: the command, its pipes or terminal, stdin, signals and timeout. */
+/* EXEC sessions: the command, its streams, stdin, signals and timeout. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "agent_session.h"
 #include "child.h"
+#include "io.h"
 
 #define TERMINATE_GRACE_NS 2000000000ull     /* between SIGTERM and SIGKILL */
 #define CREDIT_STEP (AGENT_STDIN_CREDIT / 4) /* credit is given back in portions */
 #define SIGNAL_MAX 64
 #define CONTROL_D 4
+#define ENVIRONMENT_SPARE 8   /* at least as many as environment_default has */
+#define POINTERS_AT_HAND 1024 /* of arguments and variables; more are allocated */
 
-/* The three fds a command is born with, and volt-init's ends of them; -1 where there is none. */
-struct command_fds {
-    int child[3];
-    int input;
-    int streams[STREAM_COUNT];
-};
-
-static struct agent_command command; /* used while an EXEC starts, never across events */
-
-static void fds_close(int *fds, int count)
+/* Puts those of volt-init's variables that the command does not set in front of its own, for which
+ * there are spare pointers. */
+static char *const *merge_environment(const struct agent_command *command)
 {
-    for (int i = 0; i < count; i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
-        fds[i] = -1;
-    }
-}
+    char **envp = command->envp;
 
-static void command_fds_close(struct command_fds *fds)
-{
-    /* A terminal is all three. */
-    if (fds->child[1] == fds->child[0])
-        fds->child[1] = -1;
-    if (fds->child[2] == fds->child[0])
-        fds->child[2] = -1;
-    fds_close(fds->child, 3);
-    fds_close(&fds->input, 1);
-    fds_close(fds->streams, STREAM_COUNT);
-}
-
-static int open_terminal(struct command_fds *fds)
-{
-    const struct agent_exec *exec = &command.exec;
-    struct winsize size = { .ws_row = exec->rows, .ws_col = exec->cols };
-    int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), unlock = 0, slave;
-
-    fds->streams[0] = master;
-    if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
-        return -errno;
-    slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (slave < 0)
-        return -errno;
-    fds->child[0] = fds->child[1] = fds->child[2] = slave;
-    ioctl(master, TIOCSWINSZ, &size);
-    fds->input = fcntl(master, F_DUPFD_CLOEXEC, 0);
-    return fds->input < 0 ? -errno : 0;
-}
-
-static int open_pipe(int *ret_ours, int *ret_childs, bool to_child)
-{
-    int ends[2];
-
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -errno;
-    *ret_ours = ends[to_child ? 1 : 0];
-    *ret_childs = ends[to_child ? 0 : 1];
-    return fcntl(*ret_ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
-}
-
-static int open_pipes(struct command_fds *fds)
-{
-    int status = 0;
-
-    if (command.exec.flags & AGENT_EXEC_STDIN) {
-        status = open_pipe(&fds->input, &fds->child[0], true);
-    } else {
-        fds->child[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (fds->child[0] < 0)
-            status = -errno;
-    }
-    for (int i = 0; status == 0 && i < STREAM_COUNT; i++)
-        status = open_pipe(&fds->streams[i], &fds->child[1 + i], false);
-    return status;
-}
-
-/* volt-init's environment with the command's variables over it. */
-static char *const *merge_environment(void)
-{
-    static char *merged[AGENT_ENVC_MAX + 8];
-    size_t count = 0;
-
-    if (command.exec.flags & AGENT_EXEC_CLEAR_ENV)
-        return command.envp;
+    if (command->exec.flags & AGENT_EXEC_CLEAR_ENV)
+        return envp;
     for (char *const *at = environment_default; *at; at++) {
         char name[16];
         struct text text;
 
         text_init(&text, name, sizeof(name));
         text_add_bytes(&text, *at, strcspn(*at, "="));
-        if (!environment_get(command.envp, name))
-            merged[count++] = *at;
+        if (!environment_get(command->envp, name))
+            *--envp = *at;
     }
-    memcpy(merged + count, command.envp, ((size_t)command.exec.envc + 1) * sizeof(merged[0]));
-    return merged;
+    return envp;
 }
 
 /* ---- Events ---- */
@@ -148,10 +73,10 @@ static void stdin_ready(struct loop_source *source, uint32_t events)
     stream_event(session, &session->input);
 }
 
-static void kill_group(struct session *session, int signal)
+static void kill_group(const struct session *session, int signal)
 {
     if (session->pid > 0)
-        kill(-session->pid, signal);
+        exec_signal_group(session->pid, signal);
 }
 
 static void timeout_expired(struct loop_timer *timer)
@@ -172,7 +97,7 @@ static void stream_close(struct stream *stream)
     if (stream->source.fd < 0)
         return;
     loop_remove(&stream->source);
-    close(stream->source.fd);
+    io_close(stream->source.fd);
     stream->source.fd = -1;
 }
 
@@ -187,14 +112,15 @@ static bool stream_open(struct stream *stream, int *fd, uint32_t events,
     *fd = -1;
     if (loop_add(&stream->source, events) == 0)
         return true;
-    close(stream->source.fd);
+    io_close(stream->source.fd);
     stream->source.fd = -1;
     return false;
 }
 
 /* ---- Start ---- */
 
-static void exec_failed(struct session *session, enum spawn_stage stage, int error)
+static void exec_failed(struct session *session, const struct agent_command *command,
+                        enum spawn_stage stage, int error)
 {
     struct agent_exit result = {
         .kind =
@@ -208,58 +134,98 @@ static void exec_failed(struct session *session, enum spawn_stage stage, int err
         return;
     }
     if (stage == SPAWN_STAGE_CWD)
-        fail_set_errno(&fail, error, "can't change to the directory", command.cwd);
+        fail_set_errno(&fail, error, "can't change to the directory", command->cwd);
     else
-        fail_set_errno(&fail, error, "can't start a process for", command.argv[0]);
+        fail_set_errno(&fail, error, "can't start a process for", command->argv[0]);
     session_error(session, &fail);
 }
 
-static int command_fds_open(struct session *session, struct command_fds *fds)
+static bool streams_watch(struct session *session)
 {
-    session->terminal = command.exec.flags & AGENT_EXEC_PTY;
-    return session->terminal ? open_terminal(fds) : open_pipes(fds);
+    struct exec_fds *fds = &session->fds;
+
+    return stream_open(&session->streams[0], &fds->streams[0], EPOLLIN, stdout_ready) &&
+           stream_open(&session->streams[1], &fds->streams[1], EPOLLIN, stderr_ready) &&
+           stream_open(&session->input, &fds->input, EPOLLOUT, stdin_ready);
 }
 
-void session_exec_start(struct session *session)
+/* Closes those of the command's fds that must not stay open here: of a terminal, which ends when
+ * nobody has it open, and stdin, which nobody reads when the command has closed it. */
+static void child_fds_close(struct session *session)
 {
-    struct command_fds fds = { { -1, -1, -1 }, -1, { -1, -1 } };
+    struct exec_fds input = { { session->fds.child[0], -1, -1 }, -1, { -1, -1 } };
+
+    exec_fds_close(&input);
+    session->fds.child[0] = -1;
+    if (session->terminal)
+        session->fds.child[1] = session->fds.child[2] = -1;
+}
+
+static int command_spawn(struct session *session, const struct agent_command *command,
+                         enum spawn_stage *ret_stage)
+{
+    struct spawn spawn = {
+        .argv = command->argv,
+        .envp = merge_environment(command),
+        .cwd = command->cwd[0] ? command->cwd : "/",
+        .terminal = session->terminal,
+    };
+    int status = exec_fds_open(&command->exec, &session->fds);
+
+    if (status < 0)
+        return status;
+    memcpy(spawn.fds, session->fds.child, sizeof(spawn.fds));
+    status = spawn_program(&spawn, &session->pid, ret_stage);
+    if (status < 0)
+        exec_fds_close(&session->fds);
+    return status;
+}
+
+static void command_start(struct session *session, const struct agent_command *command)
+{
     enum spawn_stage stage = SPAWN_STAGE_START;
-    struct spawn spawn;
     struct fail fail;
     int status;
 
-    if (agent_command_parse(session->request, session->fill, &command, &fail) < 0) {
-        session_error(session, &fail);
-        return;
-    }
-    status = command_fds_open(session, &fds);
-    if (status == 0) {
-        spawn = (struct spawn){
-            .argv = command.argv,
-            .envp = merge_environment(),
-            .cwd = command.cwd[0] ? command.cwd : "/",
-            .fds = { fds.child[0], fds.child[1], fds.child[2] },
-            .terminal = session->terminal,
-        };
-        status = spawn_program(&spawn, &session->pid, &stage);
-    }
+    session->terminal = command->exec.flags & AGENT_EXEC_PTY;
+    status = command_spawn(session, command, &stage);
     if (status < 0) {
-        command_fds_close(&fds);
-        exec_failed(session, stage, -status);
+        exec_failed(session, command, stage, -status);
         return;
     }
     session->state = SESSION_EXEC;
     session->stdin_granted = AGENT_STDIN_CREDIT;
-    if (!stream_open(&session->streams[0], &fds.streams[0], EPOLLIN, stdout_ready) ||
-        !stream_open(&session->streams[1], &fds.streams[1], EPOLLIN, stderr_ready) ||
-        !stream_open(&session->input, &fds.input, EPOLLOUT, stdin_ready)) {
+    child_fds_close(session);
+    if (!streams_watch(session)) {
         fail_set(&fail, ENOMEM, "no memory to watch the command's output", NULL, NULL);
         session_error(session, &fail);
-    } else if (command.exec.timeout_ms > 0) {
+    } else if (command->exec.timeout_ms > 0) {
         session->timeout.expired = timeout_expired;
-        loop_timer_start(&session->timeout, command.exec.timeout_ms * 1000000ull);
+        loop_timer_start(&session->timeout, command->exec.timeout_ms * 1000000ull);
     }
-    command_fds_close(&fds);
+}
+
+void session_exec_start(struct session *session, uint8_t *payload, size_t bytes)
+{
+    static char *at_hand[POINTERS_AT_HAND];
+    struct agent_command command;
+    char **room = at_hand;
+    size_t pointers = 0;
+    struct fail fail;
+    int status = agent_command_parse(payload, bytes, &command, &fail);
+
+    if (status == 0) {
+        pointers = (size_t)command.argc + command.envc + ENVIRONMENT_SPARE + 2;
+        room = pointers <= ARRAY_LEN(at_hand) ? at_hand : malloc(pointers * sizeof(*room));
+        status = room ? agent_command_strings(&command, room, ENVIRONMENT_SPARE, &fail)
+                      : fail_set(&fail, ENOMEM, "no memory for the arguments", NULL, NULL);
+    }
+    if (status < 0)
+        session_error(session, &fail);
+    else
+        command_start(session, &command);
+    if (room != at_hand)
+        free(room);
 }
 
 /* ---- Input ---- */
@@ -283,11 +249,6 @@ int session_exec_stdin(struct session *session, const uint8_t *data, size_t byte
     return 0;
 }
 
-void session_exec_eof(struct session *session)
-{
-    session->stdin_eof = true;
-}
-
 void session_exec_signal(struct session *session, uint32_t signal)
 {
     if (signal >= 1 && signal <= SIGNAL_MAX)
@@ -296,76 +257,107 @@ void session_exec_signal(struct session *session, uint32_t signal)
 
 void session_exec_resize(struct session *session, const struct agent_winsize *size)
 {
-    struct winsize winsize = { .ws_row = size->rows, .ws_col = size->cols };
-
     if (session->terminal && session->streams[0].source.fd >= 0)
-        ioctl(session->streams[0].source.fd, TIOCSWINSZ, &winsize);
+        exec_terminal_resize(session->streams[0].source.fd, size);
 }
 
-/* All of stdin is with the command: tell it so. */
-static void stdin_finish(struct session *session)
+void session_exec_eof(struct session *session)
 {
-    static const char end = CONTROL_D;
-
-    if (session->terminal)
-        (void)!write(session->input.source.fd, &end, 1);
-    stream_close(&session->input);
+    session->stdin_eof = true;
 }
 
-void session_exec_feed(struct session *session)
+/* Writes to the command's stdin. Bytes, all of them thrown away when nobody reads it; 0: no room. */
+static uint32_t input_write(struct session *session, const uint8_t *data, uint32_t bytes)
 {
     struct stream *input = &session->input;
+    ssize_t count;
 
-    while (session->stdin_bytes > 0) {
-        uint32_t take = MIN_OF(session->stdin_bytes, AGENT_STDIN_CREDIT - session->stdin_at);
-        ssize_t count = (ssize_t)take; /* nobody reads it: thrown away */
+    if (input->source.fd < 0)
+        return bytes;
+    count = input->readable ? io_write(input->source.fd, data, bytes) : -EAGAIN;
+    if (count >= 0)
+        return (uint32_t)count;
+    input->readable = false;
+    if (count == -EAGAIN)
+        return 0;
+    stream_close(input);
+    return bytes;
+}
 
-        if (input->source.fd >= 0) {
-            if (!input->readable)
-                return;
-            count = write(input->source.fd, session->stdin_ring + session->stdin_at, take);
-        }
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0 && errno == EAGAIN) {
-            input->readable = false;
-            return;
-        }
-        if (count < 0) {
-            stream_close(input);
-            continue;
-        }
-        session->stdin_at = (session->stdin_at + (uint32_t)count) % AGENT_STDIN_CREDIT;
-        session->stdin_bytes -= (uint32_t)count;
+/* All of stdin is with the command: tells it so. A terminal has no end, but a key for it; in the
+ * middle of a line that only hands over what there is of the line, so it is pressed once more.
+ * False: there was nothing to do, or no room. */
+static bool input_finish(struct session *session)
+{
+    static const uint8_t key = CONTROL_D;
+
+    if (session->input.source.fd < 0)
+        return false;
+    if (!session->terminal) {
+        stream_close(&session->input);
+        return true;
     }
-    if (session->stdin_eof && input->source.fd >= 0)
-        stdin_finish(session);
+    if (session->end_keys == 0)
+        session->end_keys = session->in_line ? 2 : 1;
+    if (input_write(session, &key, 1) == 0)
+        return false;
+    session->end_keys--;
+    if (session->end_keys == 0)
+        stream_close(&session->input);
+    return true;
+}
+
+bool session_exec_feed(struct session *session)
+{
+    uint32_t room = AGENT_STDIN_CREDIT - session->stdin_at, count;
+
+    if (session->stdin_bytes == 0)
+        return session->stdin_eof && input_finish(session);
+    count = input_write(session, session->stdin_ring + session->stdin_at,
+                        MIN_OF(session->stdin_bytes, room));
+    if (count == 0)
+        return false;
+    session->in_line = session->stdin_ring[session->stdin_at + count - 1] != '\n';
+    session->stdin_at = (session->stdin_at + count) % AGENT_STDIN_CREDIT;
+    session->stdin_bytes -= count;
+    return true;
 }
 
 /* ---- Output ---- */
+
+/* The command is dead, and a pipe holds what it wrote before: at most its size. What comes behind
+ * that is of processes that it left, of which one that never stops must not keep the session. */
+static bool stream_drained(const struct session *session, const struct stream *stream)
+{
+    return session->child_ended && !session->terminal && stream->drained >= PIPE_BYTES &&
+           stream->drained >= exec_pipe_bytes(stream->source.fd);
+}
 
 /* Reads output into the next frame. False: none there now. */
 static bool stream_produce(struct session *session, int index)
 {
     struct stream *stream = &session->streams[index];
-    uint8_t *payload = session->out + sizeof(struct agent_frame);
     ssize_t count;
 
-    while (stream->readable && stream->source.fd >= 0) {
-        count = read(stream->source.fd, payload, OUT_PAYLOAD_MAX);
-        if (count > 0) {
-            session_frame(session, index ? AGENT_STDERR : AGENT_STDOUT, NULL, (size_t)count);
-            /* A pipe that gave less is empty; a terminal may just have paused between lines. */
-            if (!session->terminal && (size_t)count < OUT_PAYLOAD_MAX && !session->child_ended)
-                stream->readable = false;
-            return true;
-        }
-        if (count < 0 && errno == EINTR)
-            continue;
-        stream->readable = false;
-        if (count == 0 || errno != EAGAIN) /* EIO: nobody has the terminal open any more */
-            stream_close(stream);
+    if (!stream->readable || stream->source.fd < 0)
+        return false;
+    if (stream_drained(session, stream)) {
+        stream_close(stream);
+        return false;
     }
+    count = io_read(stream->source.fd, session->out + sizeof(struct agent_frame), OUT_PAYLOAD_MAX);
+    if (count > 0) {
+        session_frame(session, index ? AGENT_STDERR : AGENT_STDOUT, NULL, (size_t)count);
+        /* A pipe that gave less is empty; a terminal may just have paused between lines. */
+        if (!session->terminal && (size_t)count < OUT_PAYLOAD_MAX && !session->child_ended)
+            stream->readable = false;
+        if (session->child_ended)
+            stream->drained += (size_t)count;
+        return true;
+    }
+    stream->readable = false;
+    if (count != -EAGAIN) /* EIO: nobody has the terminal open any more */
+        stream_close(stream);
     return false;
 }
 
@@ -380,10 +372,27 @@ static bool credit_produce(struct session *session)
     return true;
 }
 
-bool session_exec_produce(struct session *session)
+/* Everything it wrote is sent; what it left behind in the background is on its own. */
+static void exec_result(struct session *session)
 {
     struct agent_exit result = { .kind = AGENT_EXIT_CODE };
+    bool signaled = WIFSIGNALED(session->wait_status);
 
+    if (signaled) {
+        result.kind = AGENT_EXIT_SIGNAL;
+        result.value = (uint32_t)WTERMSIG(session->wait_status);
+    } else {
+        result.value = (uint32_t)WEXITSTATUS(session->wait_status);
+    }
+    if (session->timed_out) {
+        result.kind = AGENT_EXIT_TIMEOUT;
+        result.value = signaled ? result.value : SIGTERM;
+    }
+    session_result(session, AGENT_EXIT, &result, sizeof(result));
+}
+
+bool session_exec_produce(struct session *session)
+{
     if (credit_produce(session))
         return true;
     for (int i = 0; i < STREAM_COUNT; i++)
@@ -392,19 +401,18 @@ bool session_exec_produce(struct session *session)
     /* A terminal hands its last output over with a delay, but always ends: its leader is gone. */
     if (!session->child_ended || (session->terminal && session->streams[0].source.fd >= 0))
         return false;
-    /* Everything it wrote is sent; what it left behind in the background is on its own. */
-    if (WIFSIGNALED(session->wait_status)) {
-        result.kind = AGENT_EXIT_SIGNAL;
-        result.value = (uint32_t)WTERMSIG(session->wait_status);
-    } else {
-        result.value = (uint32_t)WEXITSTATUS(session->wait_status);
-    }
-    if (session->timed_out) {
-        result.kind = AGENT_EXIT_TIMEOUT;
-        result.value = WIFSIGNALED(session->wait_status) ? result.value : SIGTERM;
-    }
-    session_result(session, AGENT_EXIT, &result, sizeof(result));
+    exec_result(session);
     return true;
+}
+
+void session_exec_ended(struct session *session, int wait_status)
+{
+    session->pid = 0;
+    session->child_ended = true;
+    session->wait_status = wait_status;
+    /* What it wrote last may have come with no event yet. */
+    for (int i = 0; i < STREAM_COUNT; i++)
+        session->streams[i].readable = true;
 }
 
 void session_exec_fini(struct session *session)
@@ -415,4 +423,5 @@ void session_exec_fini(struct session *session)
     for (int i = 0; i < STREAM_COUNT; i++)
         stream_close(&session->streams[i]);
     stream_close(&session->input);
+    exec_fds_close(&session->fds);
 }

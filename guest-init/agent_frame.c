@@ -19,6 +19,7 @@ static int header_check(const struct agent_frame *frame, struct fail *fail)
     switch (frame->type) {
     case AGENT_PING:
     case AGENT_EXEC:
+    case AGENT_EXEC_PART:
     case AGENT_PUT:
     case AGENT_GET:
     case AGENT_STDIN:
@@ -77,48 +78,70 @@ int agent_parser_feed(struct agent_parser *parser, const uint8_t *data, size_t b
     return 0;
 }
 
-/* The next NUL-terminated string of the payload, or NULL if there is none. */
-static char *string_next(uint8_t **at, const uint8_t *end)
-{
-    char *string = (char *)*at;
-    uint8_t *nul = memchr(*at, '\0', (size_t)(end - *at));
-
-    if (!nul)
-        return NULL;
-    *at = nul + 1;
-    return string;
-}
-
 int agent_command_parse(uint8_t *payload, size_t bytes, struct agent_command *ret_command,
                         struct fail *fail)
 {
     struct agent_exec *exec = &ret_command->exec;
-    const uint32_t known = AGENT_EXEC_PTY | AGENT_EXEC_STDIN | AGENT_EXEC_CLEAR_ENV;
-    uint8_t *at = payload + sizeof(*exec), *end = payload + bytes;
+    const uint32_t known =
+        AGENT_EXEC_PTY | AGENT_EXEC_STDIN | AGENT_EXEC_CLEAR_ENV | AGENT_EXEC_COUNTS;
+    struct agent_exec_counts counts;
+    size_t at = sizeof(*exec);
 
-    if (bytes < sizeof(*exec))
+    if (bytes < at)
         return fail_set(fail, EPROTO, "the EXEC request is too short", NULL, NULL);
     memcpy(exec, payload, sizeof(*exec));
     if (exec->flags & ~known)
         return fail_set(fail, EPROTO, "the EXEC request has unknown flags", NULL, NULL);
-    if (exec->argc < 1 || exec->argc > AGENT_ARGC_MAX || exec->envc > AGENT_ENVC_MAX)
-        return fail_set(fail, E2BIG, "the EXEC request has no arguments, or more than 1024", NULL,
-                        NULL);
-    ret_command->cwd = string_next(&at, end);
-    for (unsigned i = 0; i < exec->argc; i++)
-        ret_command->argv[i] = string_next(&at, end);
-    for (unsigned i = 0; i < exec->envc; i++)
-        ret_command->envp[i] = string_next(&at, end);
-    ret_command->argv[exec->argc] = NULL;
-    ret_command->envp[exec->envc] = NULL;
-    /* Once there is no string, there is none for those after it either. */
-    if (!ret_command->cwd || !ret_command->argv[exec->argc - 1] ||
-        (exec->envc && !ret_command->envp[exec->envc - 1]) || at != end)
+    counts = (struct agent_exec_counts){ .argc = exec->argc, .envc = exec->envc };
+    if (exec->flags & AGENT_EXEC_COUNTS) {
+        if (bytes < at + sizeof(counts))
+            return fail_set(fail, EPROTO, "the EXEC request is too short", NULL, NULL);
+        memcpy(&counts, payload + at, sizeof(counts));
+        at += sizeof(counts);
+    }
+    if (counts.argc < 1)
+        return fail_set(fail, EPROTO, "the EXEC request has no arguments", NULL, NULL);
+    if ((uint64_t)counts.argc + counts.envc >= bytes - at) /* each has a NUL, as has cwd */
         return fail_set(fail, EPROTO, "the EXEC request's strings are not as many as it says", NULL,
                         NULL);
-    for (unsigned i = 0; i < exec->envc; i++)
-        if (!strchr(ret_command->envp[i], '='))
-            return fail_set(fail, EINVAL, "not of the form NAME=VALUE:", ret_command->envp[i],
-                            NULL);
+    ret_command->argc = counts.argc;
+    ret_command->envc = counts.envc;
+    ret_command->strings = payload + at;
+    ret_command->end = payload + bytes;
+    return 0;
+}
+
+/* The next NUL-terminated string of the payload, or NULL if there is none. */
+static char *string_next(struct agent_command *command)
+{
+    char *string = (char *)command->strings;
+    uint8_t *nul = memchr(string, '\0', (size_t)(command->end - command->strings));
+
+    if (!nul)
+        return NULL;
+    command->strings = nul + 1;
+    return string;
+}
+
+int agent_command_strings(struct agent_command *command, char **room, size_t spare,
+                          struct fail *fail)
+{
+    char *last = command->cwd = string_next(command);
+
+    command->argv = room;
+    command->envp = room + command->argc + 1 + spare;
+    for (uint32_t i = 0; i < command->argc; i++)
+        last = command->argv[i] = string_next(command);
+    for (uint32_t i = 0; i < command->envc; i++)
+        last = command->envp[i] = string_next(command);
+    command->argv[command->argc] = NULL;
+    command->envp[command->envc] = NULL;
+    /* Once there is no string, there is none for those after it either. */
+    if (!last || command->strings != command->end)
+        return fail_set(fail, EPROTO, "the EXEC request's strings are not as many as it says", NULL,
+                        NULL);
+    for (uint32_t i = 0; i < command->envc; i++)
+        if (!strchr(command->envp[i], '='))
+            return fail_set(fail, EINVAL, "not of the form NAME=VALUE:", command->envp[i], NULL);
     return 0;
 }

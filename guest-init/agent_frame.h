@@ -32,19 +32,23 @@ void agent_parser_init(struct agent_parser *parser);
 int agent_parser_feed(struct agent_parser *parser, const uint8_t *data, size_t bytes,
                       const struct agent_frame_sink *sink, void *context, struct fail *fail);
 
-#define AGENT_ARGC_MAX 1024u
-#define AGENT_ENVC_MAX 1024u
-
 /* An EXEC request; the strings stay in the payload it was parsed from. */
 struct agent_command {
     struct agent_exec exec;
+    uint32_t argc, envc; /* together fewer than the payload has bytes */
     char *cwd;
-    char *argv[AGENT_ARGC_MAX + 1]; /* NULL-terminated, as is envp */
-    char *envp[AGENT_ENVC_MAX + 1];
+    char **argv; /* NULL-terminated, as is envp */
+    char **envp;
+    uint8_t *strings, *end; /* of the payload */
 };
 
-/* 0, or -errno with fail set. */
+/* Takes the numbers out of a payload. 0, or -errno with fail set. */
 int agent_command_parse(uint8_t *payload, size_t bytes, struct agent_command *ret_command,
                         struct fail *fail);
+
+/* Then the strings. `room` has argc + 1 + spare + envc + 1 pointers and is used for argv and envp,
+ * with `spare` unused ones in front of envp. 0, or -errno with fail set. */
+int agent_command_strings(struct agent_command *command, char **room, size_t spare,
+                          struct fail *fail);
 
 #endif

@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One session of the agent: its parts and who owns which.
  *
- *   agent.c        connections, frames in and out, the session's life
- *   agent_exec.c   EXEC: the command, its pipes or terminal, stdin, timeout
- *   agent_files.c  PUT and GET
+ *   agent.c          connections: which sessions there are
+ *   agent_session.c  frames in and out, the session's life
+ *   agent_exec.c     EXEC: the command, its streams, stdin, timeout
+ *   agent_files.c    PUT and GET
  *
  * How it works
- *   Sources are edge-triggered: an event only sets a readiness flag, and session_pump does what the
- *   flags allow. Output is made one frame at a time in `out`, and nothing more is read (from the
- *   command, or from a file) before that frame is gone: this is the back-pressure, and the bound on
- *   memory. Stdin is bounded by the credit that the client was given.
+ *   Sources are edge-triggered: an event only sets a readiness flag, and session_pump takes steps
+ *   that the flags allow until none can be taken. Output is made one frame at a time in `out`, and
+ *   nothing more is read (from the command, or from a file) before that frame is gone: this is the
+ *   back-pressure, and the bound on memory. Stdin is bounded by the credit that the client was
+ *   given.
+ *
+ * Invariants
+ *   1. A readiness flag is cleared only by a call that shows that nothing is there (or no room), so
+ *      that the next edge is still to come.
+ *   2. session_pump ends because no step can be taken, or with `more` set: whoever waits in a
+ *      session waits for an edge, a timer or the reaper.
  */
 #ifndef GUEST_AGENT_SESSION_H
 #define GUEST_AGENT_SESSION_H
 
 #include "agent_frame.h"
+#include "exec_fds.h"
 #include "loop.h"
 #include "tar_extract.h"
 #include "tar_write.h"
@@ -33,11 +42,11 @@ enum session_state {
 #define OUT_PAYLOAD_MAX 65536u
 /* Room behind a frame that is half sent for the result that ends the session early: an ERROR. */
 #define OUT_RESULT_ROOM 512u
-#define STREAM_COUNT 2 /* stdout and stderr; a terminal has the first only */
 
 struct stream {
     struct loop_source source; /* fd -1: closed */
     bool readable;
+    size_t drained; /* bytes read since the command ended */
 };
 
 struct session {
@@ -50,14 +59,18 @@ struct session {
     uint8_t frame_type; /* of the frame whose payload is coming */
     uint32_t fill;      /* bytes of its payload in request or small */
     uint8_t small[16];  /* payload of SIGNAL and RESIZE */
+    uint8_t *parts;     /* of an EXEC that is longer than a frame; NULL: none */
+    uint32_t parts_bytes;
 
     /* EXEC */
     pid_t pid; /* 0: none, or reaped */
     bool child_ended, timed_out, terminal, stdin_eof;
     int wait_status;
+    struct exec_fds fds; /* those that are in no stream: the command's ends of its output */
     struct stream streams[STREAM_COUNT];
-    struct stream input; /* the command's stdin; `readable` means writable. A terminal's input goes
-                            to streams[0].source.fd and this one has a duplicate of it */
+    struct stream input;            /* the command's stdin; `readable` means writable */
+    uint8_t end_keys;               /* end-of-file keys that a terminal is still to get */
+    bool in_line;                   /* what a terminal got last was no end of line */
     uint32_t stdin_at, stdin_bytes; /* what of the ring is waiting for the command */
     uint32_t stdin_granted;         /* bytes the client may still send */
     struct loop_timer timeout;      /* of EXEC, then of LINGER */
@@ -80,6 +93,16 @@ struct session {
     };
 };
 
+/* Makes a free session one that waits for its request on this connected, non-blocking socket, which
+ * becomes its own. 0, or -errno: then it is free as before, and the socket still the caller's. */
+int session_open(struct session *session, int fd);
+
+/* Does what can be done now; the session may be gone afterwards. */
+void session_pump(struct session *session);
+
+/* Whether the agent may park on a session's request; it is noted. In agent.c. */
+bool agent_park_ask(void);
+
 /* Puts a frame into `out`, which must be empty. */
 void session_frame(struct session *session, enum agent_frame_type type, const void *payload,
                    size_t bytes);
@@ -90,19 +113,19 @@ void session_result(struct session *session, enum agent_frame_type type, const v
                     size_t bytes);
 void session_error(struct session *session, const struct fail *fail);
 
-/* Does what can be done now; the session may be gone afterwards. */
-void session_pump(struct session *session);
-
 /* ---- EXEC ---- */
 
-void session_exec_start(struct session *session);
+/* `payload` is the whole request. */
+void session_exec_start(struct session *session, uint8_t *payload, size_t bytes);
 int session_exec_stdin(struct session *session, const uint8_t *data, size_t bytes,
                        struct fail *fail);
 void session_exec_eof(struct session *session);
 void session_exec_signal(struct session *session, uint32_t signal);
 void session_exec_resize(struct session *session, const struct agent_winsize *size);
-/* Gives stdin to the command. */
-void session_exec_feed(struct session *session);
+/* Gives stdin to the command. Whether it took some. */
+bool session_exec_feed(struct session *session);
+/* The reaper has the command's end. */
+void session_exec_ended(struct session *session, int wait_status);
 /* Makes the next frame: output, credit or the result. False: nothing to send now. */
 bool session_exec_produce(struct session *session);
 /* Kills what runs and closes its fds. */

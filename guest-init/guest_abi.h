@@ -150,6 +150,8 @@ enum agent_frame_type {
     AGENT_SIGNAL = 7, /* uint32_t signal number, to the child's process group */
     AGENT_RESIZE = 8, /* struct agent_winsize */
     AGENT_PARK = 9,   /* park again once no session is open, this one included; answered by DONE */
+    AGENT_EXEC_PART = 10, /* a piece of an EXEC that is longer than a frame, before that frame; the
+                             payloads one behind the other are the request */
     /* either way */
     AGENT_DATA = 16,
     /* agent to client */
@@ -172,6 +174,9 @@ struct agent_frame {
 #define AGENT_EXEC_PTY 0x1u
 #define AGENT_EXEC_STDIN 0x2u     /* else stdin is /dev/null */
 #define AGENT_EXEC_CLEAR_ENV 0x4u /* start from an empty environment, not from volt-init's */
+#define AGENT_EXEC_COUNTS 0x8u    /* argc and envc are 0, the true ones in an agent_exec_counts */
+
+#define AGENT_REQUEST_MAX (2u << 20) /* of an EXEC and its parts: what Linux lets a command have */
 
 struct agent_exec {
     uint32_t flags;
@@ -179,7 +184,12 @@ struct agent_exec {
     uint16_t rows, cols; /* with PTY */
     uint16_t argc;       /* at least 1 */
     uint16_t envc;
-    /* followed by NUL-terminated strings: cwd ("" for "/"), argc arguments, envc "K=V" */
+    /* followed by agent_exec_counts if the flag is set, then NUL-terminated strings: cwd ("" for
+     * "/"), argc arguments, envc "K=V" */
+};
+
+struct agent_exec_counts {
+    uint32_t argc, envc;
 };
 
 struct agent_winsize {
@@ -206,6 +216,7 @@ struct agent_error {
 
 _Static_assert(sizeof(struct agent_frame) == 8, "wire layout");
 _Static_assert(sizeof(struct agent_exec) == 16, "wire layout");
+_Static_assert(sizeof(struct agent_exec_counts) == 8, "wire layout");
 _Static_assert(sizeof(struct agent_exit) == 8, "wire layout");
 _Static_assert(sizeof(struct agent_error) == 4, "wire layout");
 

@@ -117,10 +117,16 @@ static void signals_renew(void)
 
 /* ---- Boot ---- */
 
+/* The console becomes fds 0 to 2. Where there is none, something else must: what is opened next
+ * would have their numbers, and get what is meant for the console. */
 static void console_open(void)
 {
     int fd = open("/dev/console", O_RDWR | O_NOCTTY);
 
+    if (fd < 0)
+        fd = open("/dev/null", O_RDWR);
+    if (fd < 0)
+        fd = open("/", O_PATH);
     for (int i = 0; fd >= 0 && i < 3; i++)
         if (fd != i)
             dup2(fd, i);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "access.h"
+#include "base/std_fds.h"
 #include "base/util.h"
 #include "base/version.h"
 #include "config.h"
@@ -67,6 +68,8 @@ int main(int argc, char **argv)
     struct declarations declarations;
     struct err err = { 0 };
     int status = EX_OK;
+
+    std_fds_ensure();
     int rc = config_load(&config, &declarations, argc, argv, &err);
 
     log_set_level(config.log_level);

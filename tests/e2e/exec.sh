@@ -120,11 +120,6 @@ many_at_once()
 }
 check 'eight commands in one VM at once' many_at_once
 check 'arguments are not split or expanded' prints "a  b|*|\$HOME|" guest "$id" -- sh -c 'printf "%s|" "$@"' sh 'a  b' '*' '$HOME'
-too_long()
-{
-    fails_saying 125 '65536' guest "$id" -- echo "$(head -c 70000 /dev/zero | tr '\0' x)"
-}
-check 'arguments that are too long' too_long
 
 console_help()
 {

@@ -39,10 +39,30 @@ static int chunk(void *context, const uint8_t *data, size_t bytes, struct fail *
     return 0;
 }
 
+/* The strings of a request, with exactly the room that is promised. */
+static void strings_take(struct agent_command *command, struct fail *fail)
+{
+    char **room = calloc((size_t)command->argc + command->envc + 2, sizeof(*room));
+
+    if (!room)
+        abort();
+    if (agent_command_strings(command, room, 0, fail) == 0) {
+        volatile size_t total = strlen(command->cwd);
+
+        for (char **s = command->argv; *s; s++)
+            total += strlen(*s);
+        for (char **s = command->envp; *s; s++)
+            total += strlen(*s);
+    } else if (fail->sentence[0] == '\0') {
+        abort();
+    }
+    free(room);
+}
+
 /* Every payload is tried as an EXEC request, whatever its type. */
 static int end(void *context, struct fail *fail)
 {
-    static struct agent_command command;
+    struct agent_command command;
     struct seen *seen = context;
     uint8_t *exact;
 
@@ -53,16 +73,10 @@ static int end(void *context, struct fail *fail)
     if (!exact)
         abort();
     memcpy(exact, seen->payload, seen->got);
-    if (agent_command_parse(exact, seen->got, &command, fail) == 0) {
-        volatile size_t total = strlen(command.cwd);
-
-        for (char **s = command.argv; *s; s++)
-            total += strlen(*s);
-        for (char **s = command.envp; *s; s++)
-            total += strlen(*s);
-    } else if (fail->sentence[0] == '\0') {
+    if (agent_command_parse(exact, seen->got, &command, fail) == 0)
+        strings_take(&command, fail);
+    else if (fail->sentence[0] == '\0')
         abort();
-    }
     free(exact);
     return 0;
 }

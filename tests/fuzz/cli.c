@@ -22,7 +22,7 @@ static void arguments_try(struct fuzz_input *input)
     const char *string = NULL;
     uint64_t size = 0, duration = 0;
     int64_t number = 0;
-    struct option_list list = { 0 };
+    _cleanup_option_list_ struct option_list list = { 0 };
     const struct option_spec specs[] = {
         { "flag", 'f', OPTION_FLAG, &flag, NULL, "a flag" },
         { "string", 's', OPTION_STRING, &string, "TEXT", "a string" },
@@ -48,7 +48,7 @@ static void arguments_try(struct fuzz_input *input)
     for (size_t at = 0; at <= input->bytes && argc < ARGS_MAX; at += strlen(text + at) + 1)
         argv[argc++] = text + at;
     if (options_parse(&options, &command, argc, argv, &exit_code)) {
-        if (list.count > OPTION_LIST_MAX || options.positional_count > 2 || number < 0)
+        if (list.count > ARGS_MAX || options.positional_count > 2 || number < 0)
             abort();
         for (size_t i = 0; i < list.count; i++)
             (void)strlen(list.items[i]);

@@ -23,12 +23,12 @@ static int session_run(fake_serve serve, const void *context, int stdin_fd, uint
                        int *ret_exit, int ret_out[2], struct err *err)
 {
     char *argv[] = { strdup("cmd"), strdup("an arg"), NULL };
-    const char *env[] = { "K=V", "VOLT_TEST_SET", "VOLT_TEST_UNSET" };
+    const char *items[] = { "K=first", "K=V", "VOLT_TEST_SET", "VOLT_TEST_UNSET" };
+    _cleanup_exec_env_ struct exec_env env = { 0 };
     const struct exec_request request = { .argc = 2,
                                           .argv = argv,
                                           .cwd = "/dir",
-                                          .env = env,
-                                          .env_count = 3,
+                                          .env = &env,
                                           .timeout_ms = timeout_ms,
                                           .interactive = stdin_fd >= 0 };
     struct fake fake;
@@ -38,6 +38,8 @@ static int session_run(fake_serve serve, const void *context, int stdin_fd, uint
 
     setenv("VOLT_TEST_SET", "1", 1);
     unsetenv("VOLT_TEST_UNSET");
+    for (size_t i = 0; i < ARRAY_LEN(items); i++)
+        ck_assert_int_eq(exec_env_add(&env, items[i], err), 0);
     fake_start(&fake, serve, context, 1);
     cli_socket_option = fake.path;
     ck_assert_int_eq(api_init(&api, err), 0);
@@ -307,9 +309,10 @@ END_TEST
 
 START_TEST(too_long_a_command_is_refused_before_it_is_sent)
 {
-    static char huge[AGENT_PAYLOAD_MAX];
+    static char huge[AGENT_REQUEST_MAX];
     char *argv[] = { huge, NULL };
-    const struct exec_request request = { .argc = 1, .argv = argv };
+    const struct exec_env env = { 0 };
+    const struct exec_request request = { .argc = 1, .argv = argv, .env = &env };
     struct err err;
     int fds[2], exit_code;
 

@@ -2,12 +2,14 @@
 /* Goal: command lines are taken apart as --help says, and wrong ones are refused. Method: tables of
  * command lines and what must come of them.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/util.h"
+#include "exec_env.h"
 #include "options.h"
 #include "tap_main.h"
 
@@ -80,7 +82,7 @@ START_TEST(command_lines)
     const char *text = "-";
     uint64_t size = 0, time_ms = 0;
     int64_t number = 0;
-    struct option_list list = { 0 };
+    _cleanup_option_list_ struct option_list list = { 0 };
     const struct option_spec specs[] = {
         { "flag", 'f', OPTION_FLAG, &flag, NULL, "" },
         { "text", 't', OPTION_STRING, &text, "T", "" },
@@ -160,6 +162,54 @@ START_TEST(durations)
 }
 END_TEST
 
+static const struct {
+    const char *text; /* of a file */
+    const char *made; /* what becomes of it, or what the failure says */
+    int rc;
+} env_files[] = {
+    { "A=1\n\n# no\n  B= two words \nC='q\"'\r\nA=3\nD=\n", "A=3|B= two words |C='q\"'|D=|", 0 },
+    { "VOLT_TEST_SET\nVOLT_TEST_UNSET\nlast=line", "VOLT_TEST_SET=x=y|last=line|", 0 },
+    { "", "", 0 },
+    { "A=1\n=2\n", "line 2: a variable is NAME=VALUE", -EINVAL },
+    { "A B=1\n", "line 1: a variable's name has no blanks", -EINVAL },
+};
+
+START_TEST(variables_of_a_file)
+{
+    char path[] = "/tmp/volt-env-XXXXXX", made[256] = "";
+    _cleanup_exec_env_ struct exec_env env = { 0 };
+    int fd = mkstemp(path);
+    struct err err = { 0 };
+
+    setenv("VOLT_TEST_SET", "x=y", 1);
+    unsetenv("VOLT_TEST_UNSET");
+    ck_assert_int_eq(write(fd, env_files[_i].text, strlen(env_files[_i].text)),
+                     (ssize_t)strlen(env_files[_i].text));
+    close(fd);
+    int rc = exec_env_add_file(&env, path, &err);
+    unlink(path);
+    ck_assert_int_eq(rc, env_files[_i].rc);
+    for (size_t i = 0; rc == 0 && i < env.count; i++)
+        strcat(strcat(made, env.items[i]), "|");
+    if (rc == 0)
+        ck_assert_str_eq(made, env_files[_i].made);
+    else
+        ck_assert_ptr_nonnull(strstr(err.msg, env_files[_i].made));
+}
+END_TEST
+
+START_TEST(variables_that_are_not)
+{
+    _cleanup_exec_env_ struct exec_env env = { 0 };
+    struct err err;
+
+    ck_assert_int_eq(exec_env_add_file(&env, "/nonexistent", &err), -ENOENT);
+    ck_assert_int_eq(exec_env_add(&env, "=x", &err), -EINVAL);
+    ck_assert_int_eq(exec_env_add(&env, "", &err), -EINVAL);
+    ck_assert_uint_eq(env.count, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cli_options");
@@ -168,5 +218,7 @@ int main(void)
     tcase_add_loop_test(tests, command_lines, 0, ARRAY_LEN(lines));
     tcase_add_test(tests, a_missing_argument_is_refused);
     tcase_add_test(tests, durations);
+    tcase_add_loop_test(tests, variables_of_a_file, 0, ARRAY_LEN(env_files));
+    tcase_add_test(tests, variables_that_are_not);
     return tap_main(suite);
 }

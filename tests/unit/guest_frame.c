@@ -2,7 +2,7 @@
 /* Goal: the agent's frames and EXEC requests are taken apart right however the bytes are cut, and
  * what is malformed is refused with a sentence. Method: recorded frames, fed in every cut.
  */
-#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,58 +117,98 @@ END_TEST
 /* An EXEC payload: cwd "/tmp", two arguments, one variable. */
 static const char strings[] = "/tmp\0echo\0a b\0K=V";
 
-static size_t put_exec(uint8_t *payload, uint16_t argc, uint16_t envc)
+/* With AGENT_EXEC_COUNTS in flags the counts are the wide ones. */
+static size_t put_exec(uint8_t *payload, uint32_t flags, uint32_t argc, uint32_t envc)
 {
-    struct agent_exec exec = { .flags = AGENT_EXEC_PTY, .argc = argc, .envc = envc };
+    bool wide = flags & AGENT_EXEC_COUNTS;
+    struct agent_exec exec = { .flags = flags,
+                               .argc = wide ? 0 : (uint16_t)argc,
+                               .envc = wide ? 0 : (uint16_t)envc };
+    struct agent_exec_counts counts = { .argc = argc, .envc = envc };
+    size_t at = sizeof(exec);
 
     memcpy(payload, &exec, sizeof(exec));
-    memcpy(payload + sizeof(exec), strings, sizeof(strings));
-    return sizeof(exec) + sizeof(strings);
+    if (wide) {
+        memcpy(payload + at, &counts, sizeof(counts));
+        at += sizeof(counts);
+    }
+    memcpy(payload + at, strings, sizeof(strings));
+    return at + sizeof(strings);
+}
+
+/* Both steps, with exactly the room that is promised. */
+static int parse(uint8_t *payload, size_t bytes, size_t spare, struct agent_command *ret_command,
+                 char ***ret_room)
+{
+    struct fail fail;
+    int status = agent_command_parse(payload, bytes, ret_command, &fail);
+
+    *ret_room = NULL;
+    if (status < 0)
+        return status;
+    *ret_room = calloc((size_t)ret_command->argc + ret_command->envc + 2 + spare, sizeof(char *));
+    ck_assert_ptr_nonnull(*ret_room);
+    status = agent_command_strings(ret_command, *ret_room, spare, &fail);
+    if (status < 0)
+        ck_assert_uint_gt(strlen(fail.sentence), 10);
+    return status;
 }
 
 START_TEST(exec_is_taken_apart)
 {
-    static struct agent_command command;
-    uint8_t payload[64];
-    size_t bytes = put_exec(payload, 2, 1);
-    struct fail fail;
+    static const uint32_t flags[] = { AGENT_EXEC_PTY, AGENT_EXEC_PTY | AGENT_EXEC_COUNTS };
 
-    ck_assert_int_eq(agent_command_parse(payload, bytes, &command, &fail), 0);
-    ck_assert_str_eq(command.cwd, "/tmp");
-    ck_assert_str_eq(command.argv[0], "echo");
-    ck_assert_str_eq(command.argv[1], "a b");
-    ck_assert_ptr_null(command.argv[2]);
-    ck_assert_str_eq(command.envp[0], "K=V");
-    ck_assert_ptr_null(command.envp[1]);
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        uint8_t payload[64];
+        size_t bytes = put_exec(payload, flags[i], 2, 1);
+        struct agent_command command;
+        char **room;
+
+        ck_assert_int_eq(parse(payload, bytes, 3, &command, &room), 0);
+        ck_assert_str_eq(command.cwd, "/tmp");
+        ck_assert_ptr_eq(command.argv, room);
+        ck_assert_str_eq(command.argv[0], "echo");
+        ck_assert_str_eq(command.argv[1], "a b");
+        ck_assert_ptr_null(command.argv[2]);
+        ck_assert_ptr_eq(command.envp, room + 3 + 3);
+        ck_assert_str_eq(command.envp[0], "K=V");
+        ck_assert_ptr_null(command.envp[1]);
+        free(room);
+    }
 }
 END_TEST
+
+static void check_refused(const uint8_t *payload, size_t bytes)
+{
+    /* A buffer of its own, so that a sanitizer sees the first byte beyond it. */
+    uint8_t *copy = malloc(bytes + 1);
+    struct agent_command command;
+    char **room;
+
+    memcpy(copy, payload, bytes);
+    ck_assert_int_lt(parse(copy, bytes, 0, &command, &room), 0);
+    free(room);
+    free(copy);
+}
 
 START_TEST(malformed_exec_is_refused)
 {
     static const struct {
-        uint16_t argc, envc;
-    } bad[] = { { 0, 3 }, { 3, 1 }, { 2, 2 }, { 1, 1 }, { 1025, 0 }, { 1, 2 }, { 65535, 65535 } };
-    static struct agent_command command;
+        uint32_t argc, envc;
+    } bad[] = { { 0, 3 }, { 3, 1 },         { 2, 2 },          { 1, 1 },      { 1025, 0 },
+                { 1, 2 }, { 65535, 65535 }, { UINT32_MAX, 1 }, { 1, 1 << 31 } };
     uint8_t payload[64];
-    struct fail fail;
-    size_t bytes;
 
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        bytes = put_exec(payload, bad[i].argc, bad[i].envc);
-        ck_assert_int_lt(agent_command_parse(payload, bytes, &command, &fail), 0);
+    for (uint32_t flags = 0; flags <= AGENT_EXEC_COUNTS; flags += AGENT_EXEC_COUNTS) {
+        for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+            if (flags || (bad[i].argc <= UINT16_MAX && bad[i].envc <= UINT16_MAX))
+                check_refused(payload, put_exec(payload, flags, bad[i].argc, bad[i].envc));
+        /* Every truncation, and the last NUL missing. */
+        size_t bytes = put_exec(payload, flags, 2, 1);
+        for (size_t cut = 0; cut < bytes; cut++)
+            check_refused(payload, cut);
     }
-    /* Every truncation, and the last NUL missing. */
-    bytes = put_exec(payload, 2, 1);
-    for (size_t cut = 0; cut < bytes; cut++) {
-        /* A buffer of its own, so that a sanitizer sees the first byte beyond it. */
-        uint8_t *copy = malloc(cut + 1);
-
-        memcpy(copy, payload, cut);
-        ck_assert_int_lt(agent_command_parse(copy, cut, &command, &fail), 0);
-        free(copy);
-    }
-    payload[0] = 0x80; /* an unknown flag */
-    ck_assert_int_lt(agent_command_parse(payload, bytes, &command, &fail), 0);
+    check_refused(payload, put_exec(payload, 0x80, 2, 1)); /* an unknown flag */
 }
 END_TEST
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/std_fds.h"
 #include "base/text.h"
 #include "base/util.h"
 #include "base/version.h"
@@ -95,6 +96,7 @@ int main(int argc, char **argv)
     struct options options;
     struct err err = { 0 };
 
+    std_fds_ensure();
     /* One heap for all threads: an arena a thread is memory that every clone pays for. */
     mallopt(M_ARENA_MAX, 1);
 

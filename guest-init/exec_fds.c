@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pipes, terminals and signals of commands: see exec_fds.h. */
+#include "exec_fds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "text.h"
+
+static void fds_close(int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+        fds[i] = -1;
+    }
+}
+
+void exec_fds_close(struct exec_fds *fds)
+{
+    /* A terminal is all three. */
+    if (fds->child[1] == fds->child[0])
+        fds->child[1] = -1;
+    if (fds->child[2] == fds->child[0])
+        fds->child[2] = -1;
+    fds_close(fds->child, ARRAY_LEN(fds->child));
+    fds_close(&fds->input, 1);
+    fds_close(fds->streams, STREAM_COUNT);
+}
+
+static int open_terminal(const struct agent_exec *exec, struct exec_fds *fds)
+{
+    const struct agent_winsize size = { .rows = exec->rows, .cols = exec->cols };
+    int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), unlock = 0, slave;
+
+    fds->streams[0] = master;
+    if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
+        return -errno;
+    slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (slave < 0)
+        return -errno;
+    fds->child[0] = fds->child[1] = fds->child[2] = slave;
+    exec_terminal_resize(master, &size);
+    fds->input = fcntl(master, F_DUPFD_CLOEXEC, 0);
+    return fds->input < 0 ? -errno : 0;
+}
+
+static int open_pipe(int *ret_ours, int *ret_childs, bool to_child)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    *ret_ours = ends[to_child ? 1 : 0];
+    *ret_childs = ends[to_child ? 0 : 1];
+    return fcntl(*ret_ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int open_pipes(const struct agent_exec *exec, struct exec_fds *fds)
+{
+    int status = 0;
+
+    if (exec->flags & AGENT_EXEC_STDIN) {
+        status = open_pipe(&fds->input, &fds->child[0], true);
+    } else {
+        fds->child[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (fds->child[0] < 0)
+            status = -errno;
+    }
+    for (int i = 0; status == 0 && i < STREAM_COUNT; i++)
+        status = open_pipe(&fds->streams[i], &fds->child[1 + i], false);
+    return status;
+}
+
+int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret_fds)
+{
+    bool terminal = exec->flags & AGENT_EXEC_PTY;
+    int status;
+
+    *ret_fds = (struct exec_fds){ { -1, -1, -1 }, -1, { -1, -1 } };
+    status = terminal ? open_terminal(exec, ret_fds) : open_pipes(exec, ret_fds);
+    if (status < 0)
+        exec_fds_close(ret_fds);
+    return status;
+}
+
+size_t exec_pipe_bytes(int fd)
+{
+    int bytes = fcntl(fd, F_GETPIPE_SZ);
+
+    return bytes < 0 ? 0 : (size_t)bytes;
+}
+
+void exec_terminal_resize(int fd, const struct agent_winsize *size)
+{
+    struct winsize winsize = { .ws_row = size->rows, .ws_col = size->cols };
+
+    ioctl(fd, TIOCSWINSZ, &winsize);
+}
+
+void exec_signal_group(pid_t leader, int signal)
+{
+    kill(-leader, signal);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fds between the agent and a command: pipes or a terminal; and signals to its group. With io.h
+ * and child.h this is what tests stand in for.
+ *
+ * How it works
+ *   Of the pipes for stdout and stderr both ends stay open here. So a command that ends does not
+ *   wake the agent by each fd that it closes, only by its death; then what is left in the pipes is
+ *   read until they are empty.
+ */
+#ifndef GUEST_EXEC_FDS_H
+#define GUEST_EXEC_FDS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "guest_abi.h"
+
+#define STREAM_COUNT 2    /* stdout and stderr; a terminal has the first only */
+#define PIPE_BYTES 65536u /* what a pipe holds unless somebody makes it larger */
+
+/* -1 where there is none. */
+struct exec_fds {
+    int child[3];              /* a command is born with these; of a terminal they are one */
+    int input;                 /* our end of stdin, non-blocking, as are the next */
+    int streams[STREAM_COUNT]; /* our ends of stdout and stderr */
+};
+
+/* Makes them for this request. 0, or -errno with nothing left open. */
+int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret_fds);
+
+/* Closes what is still there. */
+void exec_fds_close(struct exec_fds *fds);
+
+/* What a pipe holds at most. */
+size_t exec_pipe_bytes(int fd);
+
+void exec_terminal_resize(int fd, const struct agent_winsize *size);
+
+/* Sends a signal to the process group that `leader` leads. */
+void exec_signal_group(pid_t leader, int signal);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The system calls of the agent's streams. What is interrupted is done again, failures are -errno.
+ * They are a seam: tests/unit/stream_guest.c stands in for them, so that everything above runs
+ * against streams that take and give what a test decides.
+ */
+#ifndef GUEST_IO_H
+#define GUEST_IO_H
+
+#include <sys/types.h>
+
+/* Non-blocking: bytes, 0 at the end, -EAGAIN, or -errno. */
+ssize_t io_read(int fd, void *data, size_t bytes);
+ssize_t io_write(int fd, const void *data, size_t bytes);
+
+/* io_write to a socket. */
+ssize_t io_send(int fd, const void *data, size_t bytes);
+
+/* Says that nothing more will be sent. */
+void io_shutdown(int fd);
+
+void io_close(int fd);
+
+/* The next connection, non-blocking. -EAGAIN: none. */
+int io_accept(int listen_fd);
+
+#endif
