@@ -37,6 +37,8 @@ struct bench {
     struct daemon *daemon; /* made on demand by daemon_get */
 };
 
+#define BENCH_BANNER "VOLT VM READY" /* what the guest's console says when it is up */
+
 /* A suite returns 0, BENCH_SKIPPED with the reason in err, or -errno. */
 #define BENCH_SKIPPED 1
 
@@ -61,6 +63,7 @@ json_t *host_describe(const struct bench *bench);
 
 int suite_floor(struct bench *bench, struct err *err);
 int suite_restore(struct bench *bench, struct err *err);
+int suite_direct(struct bench *bench, struct err *err);
 int suite_steps(struct bench *bench, struct err *err);
 int suite_acquire(struct bench *bench, struct err *err);
 int suite_burst(struct bench *bench, struct err *err);

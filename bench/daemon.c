@@ -54,7 +54,8 @@ static int start(struct bench *bench, struct daemon *daemon, struct err *err)
     }
     if (daemon->work == DAEMON_NO_WORK)
         argv[count++] = "--unsafe-skip-guest-work";
-    return process_start(&daemon->process, argv, NULL, 0, -1, log, err);
+    return process_start(&daemon->process, argv, NULL, 0, &(struct process_output){ -1, -1, log },
+                         err);
 }
 
 static int connect_first(struct daemon *daemon, struct err *err)

@@ -185,6 +185,7 @@ static int image_create(struct bench *bench, struct image *image, struct err *er
 
     snprintf(name, sizeof name, "mem%" PRIu64, image->ram_bytes >> 20);
     snprintf(plain_name, sizeof plain_name, "%s-plain", name);
+    snprintf(image->path, sizeof image->path, "%s/store/%s", bench->options.work_dir, name);
     int rc = image_boot(bench, &vmm, image->ram_bytes, &banner, err);
     if (rc < 0)
         return rc;

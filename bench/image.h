@@ -9,6 +9,7 @@
 struct image {
     struct image *next;
     uint64_t ram_bytes;
+    char path[512];   /* the snapshot's directory */
     int dir_fd;       /* owned: the snapshot's directory, with its working set recorded */
     int plain_dir_fd; /* owned: the same guest, without a working set */
     bool recorded;    /* false: this user may not look at a VM's page map */

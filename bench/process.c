@@ -14,15 +14,16 @@
 
 #define END_TIMEOUT_NS (60 * NS_PER_S)
 
-static void become(const char *const *argv, const int *keep_fds, unsigned keep_count, int stdout_fd,
-                   const char *log_path)
+static void become(const char *const *argv, const int *keep_fds, unsigned keep_count,
+                   const struct process_output *output)
 {
-    int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    int log = open(output->log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
     int null = open("/dev/null", O_RDONLY);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (log < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0 ||
-        dup2(stdout_fd < 0 ? log : stdout_fd, STDOUT_FILENO) < 0)
+    if (log < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+        dup2(output->stderr_fd < 0 ? log : output->stderr_fd, STDERR_FILENO) < 0 ||
+        dup2(output->stdout_fd < 0 ? log : output->stdout_fd, STDOUT_FILENO) < 0)
         _exit(127);
     for (unsigned i = 0; i < keep_count; i++) {
         if (keep_fds[i] >= 0)
@@ -34,7 +35,7 @@ static void become(const char *const *argv, const int *keep_fds, unsigned keep_c
 }
 
 int process_start(struct process *process, const char *const *argv, const int *keep_fds,
-                  unsigned keep_count, int stdout_fd, const char *log_path, struct err *err)
+                  unsigned keep_count, const struct process_output *output, struct err *err)
 {
     uint64_t start_ns = now_ns();
     pid_t pid = fork();
@@ -42,7 +43,7 @@ int process_start(struct process *process, const char *const *argv, const int *k
     if (pid < 0)
         return err_set_errno(err, errno, "starting '%s'", argv[0]);
     if (pid == 0)
-        become(argv, keep_fds, keep_count, stdout_fd, log_path);
+        become(argv, keep_fds, keep_count, output);
     *process = (struct process){ .pid = pid, .start_ns = start_ns };
     return 0;
 }

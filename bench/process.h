@@ -14,11 +14,16 @@ struct process {
     uint64_t start_ns;
 };
 
+/* Where its standard output and error go (borrowed); -1: to log_path, appended. */
+struct process_output {
+    int stdout_fd, stderr_fd;
+    const char *log_path;
+};
+
 /* Starts argv (NULL-terminated, argv[0] a path). keep_fds (borrowed) stay open under their numbers,
- * -1 is skipped. stdout_fd -1: goes where stderr goes, which is log_path, appended to. 0 or -errno;
- * a program that can't be executed exits with 127. */
+ * -1 is skipped. 0 or -errno; a program that can't be executed exits with 127. */
 int process_start(struct process *process, const char *const *argv, const int *keep_fds,
-                  unsigned keep_count, int stdout_fd, const char *log_path, struct err *err);
+                  unsigned keep_count, const struct process_output *output, struct err *err);
 
 /* Sends the signal and reaps; SIGKILL after five seconds. Fine on one that was never started. */
 void process_end(struct process *process, int signal);

@@ -11,6 +11,7 @@ const struct suite suites[] = {
     { "size", "stripped sizes of the programs and the initramfs", suite_size },
     { "floor", "the least that this machine's KVM needs", suite_floor },
     { "restore", "tiers x page cache x memory sizes, driving volt-vmm directly", suite_restore },
+    { "direct", "volt-vmm --restore: one and 20 at once, without a daemon", suite_direct },
     { "steps", "where the time of a restore goes, step by step", suite_steps },
     { "security", "start-up with all layers against none", suite_security },
     { "memory", "the VMM's own private memory", suite_memory },

@@ -64,7 +64,8 @@ int vmm_boot(struct vmm *vmm, const struct bench *bench, uint64_t ram_bytes,
     add_extra(argv, &count, extra);
     log_path(bench, log);
     if (rc == 0)
-        rc = process_start(&vmm->process, argv, (int[]){ control[1], bell[1] }, 2, -1, log, err);
+        rc = process_start(&vmm->process, argv, (int[]){ control[1], bell[1] }, 2,
+                           &(struct process_output){ -1, -1, log }, err);
     close_fd(&control[1]);
     close_fd(&bell[1]);
     if (rc < 0)
@@ -92,7 +93,8 @@ int vmm_template(struct vmm *vmm, const struct bench *bench, int dir_fd, const c
     snprintf(dir_text, sizeof dir_text, "%d", dir_fd);
     add_extra(argv, &count, extra);
     log_path(bench, log);
-    rc = process_start(&vmm->process, argv, (int[]){ control[1], dir_fd }, 2, -1, log, err);
+    rc = process_start(&vmm->process, argv, (int[]){ control[1], dir_fd }, 2,
+                       &(struct process_output){ -1, -1, log }, err);
     close_fd(&control[1]);
     if (rc == 0)
         rc = vmm_expect(vmm->control, CONTROL_HELLO, VMM_ANSWER_TIMEOUT_MS, &msg, NULL, err);

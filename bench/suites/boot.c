@@ -5,10 +5,10 @@
 
 #include "base/util.h"
 #include "bench.h"
-#include "console_vmm.h"
 #include "default_cmdline.h"
 #include "image.h"
 #include "snapshot/host.h"
+#include "speaker.h"
 
 #define QEMU_TIMEOUT_NS (300 * NS_PER_S)
 
@@ -50,8 +50,8 @@ static int boot_qemu(struct bench *bench, struct figures *figures, struct err *e
 {
     const struct bench_options *options = &bench->options;
     struct manifest_cpu cpu = { 0 };
-    struct console_vmm vmm;
-    uint64_t ns;
+    struct speaker vmm;
+    uint64_t at_ns;
 
     host_cpu_detect(&cpu);
     const char *const argv[] = {
@@ -84,15 +84,15 @@ static int boot_qemu(struct bench *bench, struct figures *figures, struct err *e
         options->initrd,
         NULL,
     };
-    int rc = console_vmm_start(&vmm, bench, argv, "qemu.log", err);
+    int rc = speaker_start(&vmm, bench, argv, SPEAKER_STDOUT, "qemu.log", err);
     if (rc < 0)
         return rc;
     progress_show("booting with QEMU's microvm", 0, 0);
-    rc = console_vmm_wait(&vmm, CONSOLE_BANNER, QEMU_TIMEOUT_NS, &ns, err);
-    console_vmm_end(&vmm);
+    rc = speaker_wait(&vmm, BENCH_BANNER, QEMU_TIMEOUT_NS, &at_ns, err);
+    speaker_end(&vmm);
     if (rc < 0)
         return err_wrap(err, "QEMU (see qemu.log in the work directory)");
-    samples_add(&figures->qemu, ns);
+    samples_add(&figures->qemu, at_ns - vmm.process.start_ns);
     return 0;
 }
 

@@ -6,9 +6,9 @@
 
 #include "base/util.h"
 #include "bench.h"
-#include "console_vmm.h"
 #include "default_cmdline.h"
 #include "snapshot/host.h"
+#include "speaker.h"
 
 #define TIMEOUT_NS (300 * NS_PER_S)
 
@@ -32,18 +32,18 @@ static int boot(struct bench *bench, const char *config, struct samples *samples
 {
     const char *const argv[] = { bench->options.firecracker, "--no-api", "--config-file", config,
                                  NULL };
-    struct console_vmm vmm;
-    uint64_t ns;
-    int rc = console_vmm_start(&vmm, bench, argv, "firecracker.log", err);
+    struct speaker vmm;
+    uint64_t at_ns;
+    int rc = speaker_start(&vmm, bench, argv, SPEAKER_STDOUT, "firecracker.log", err);
 
     if (rc < 0)
         return rc;
     progress_show("booting with Firecracker", 0, 0);
-    rc = console_vmm_wait(&vmm, CONSOLE_BANNER, TIMEOUT_NS, &ns, err);
-    console_vmm_end(&vmm);
+    rc = speaker_wait(&vmm, BENCH_BANNER, TIMEOUT_NS, &at_ns, err);
+    speaker_end(&vmm);
     if (rc < 0)
         return err_wrap(err, "Firecracker (see firecracker.log in the work directory)");
-    samples_add(samples, ns);
+    samples_add(samples, at_ns - vmm.process.start_ns);
     return 0;
 }
 

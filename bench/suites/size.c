@@ -30,7 +30,7 @@ static int stripped_bytes(const struct bench *bench, const char *path, double *r
 
     snprintf(output, sizeof output, "%s/stripped", bench->options.work_dir);
     snprintf(log, sizeof log, "%s/strip.log", bench->options.work_dir);
-    int rc = process_start(&strip, argv, NULL, 0, -1, log, err);
+    int rc = process_start(&strip, argv, NULL, 0, &(struct process_output){ -1, -1, log }, err);
     if (rc < 0)
         return rc;
     if (waitpid(strip.pid, &status, 0) < 0 || status != 0)

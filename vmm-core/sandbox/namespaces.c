@@ -139,6 +139,39 @@ int sandbox_pid_namespace_enter(const struct sandbox_config *config, struct sand
     return 1;
 }
 
+/* Of this process's children from now on; *ret_old leads back. */
+static int pid_namespace_for_children(int *ret_old)
+{
+    _cleanup_close_ int old = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+
+    if (old < 0 || unshare(CLONE_NEWPID) < 0)
+        return -errno;
+    *ret_old = take_fd(&old);
+    return 0;
+}
+
+pid_t sandbox_fork(struct sandbox_config *config)
+{
+    _cleanup_close_ int old = -1, self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+    if (!config->namespaces || self < 0 || pid_namespace_for_children(&old) < 0)
+        return fork();
+    pid_t pid = fork();
+    int code = errno;
+    if (pid != 0) {
+        /* It can make no thread while its children have another namespace than it has. */
+        if (setns(old, CLONE_NEWPID) < 0)
+            abort();
+        errno = code;
+        return pid;
+    }
+    die_with_parent(self);
+    if (setgroups(0, NULL) < 0) /* they open files to a process that has no other right to them */
+        _exit(EXIT_FAILURE);
+    config->forked = true;
+    return 0;
+}
+
 int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err)
 {
     if (unshare(thread_flags) == 0)

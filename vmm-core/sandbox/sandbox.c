@@ -147,15 +147,18 @@ int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsi
                   const struct sandbox_meanwhile *meanwhile, struct sandbox_status *status,
                   struct err *err)
 {
+    bool pid_namespace = config->forked;
     int r = sandbox_close_fds(keep_fds, keep_count, err);
 
-    if (r == 0 && config->namespaces)
+    if (r == 0 && config->namespaces && !config->forked) {
         r = sandbox_pid_namespace_enter(config, status, err);
+        pid_namespace = r > 0;
+    }
     if (r < 0)
         return err_wrap(err, "entering the sandbox"), r;
     if (meanwhile)
-        return confine_meanwhile(config, r > 0, meanwhile, status, err);
-    return thread_confine(config, r > 0, status, err);
+        return confine_meanwhile(config, pid_namespace, meanwhile, status, err);
+    return thread_confine(config, pid_namespace, status, err);
 }
 
 static int cgroups_join(const struct sandbox_vm *vm, struct sandbox_status *status, struct err *err)

@@ -27,6 +27,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -40,6 +41,7 @@ struct sandbox_config {
     bool landlock;
     bool capabilities;
     bool seccomp;
+    bool forked; /* set by sandbox_fork: the process is pid 1 of a namespace of its own */
 };
 
 #define SANDBOX_CONFIG_ALL                                                                         \
@@ -47,6 +49,11 @@ struct sandbox_config {
     {                                                                                              \
         .namespaces = true, .landlock = true, .capabilities = true, .seccomp = true                \
     }
+
+/* fork() by a parent that stays and waits for the child by itself. Where it may make a pid namespace
+ * (root), the child is pid 1 of a new one, and dies with the parent: its sandbox_enter then forks no
+ * more, which is a process less for the VM. Elsewhere it is a fork and nothing else. As fork(2). */
+pid_t sandbox_fork(struct sandbox_config *config);
 
 /* What is in force. Zero it before sandbox_enter; clones get a copy by fork. */
 struct sandbox_status {
@@ -69,12 +76,12 @@ struct sandbox_meanwhile {
 };
 
 /* Once, at the start, with one thread: see above. Keeps open keep_fds (borrowed, keep_count of
- * them, any order); 0, 1 and 2 lead to /dev/null from here on. With namespaces in force this forks: the call returns in the
- * child, which is pid 1 of a new pid namespace and dies when its parent does; the parent stays
- * behind, waits and exits as the child did, without an fd, a capability or a system call beyond
- * what that takes. `meanwhile` (NULL: nothing) is done in the process that
- * is returned to, beside the layers after that fork, on a thread that none of them confines and that
- * is gone on return: for what no guest has a say in. 0 or -errno, of either. */
+ * them, any order); 0, 1 and 2 lead to /dev/null from here on. With namespaces in force this forks,
+ * unless sandbox_fork has: the call returns in the child, which is pid 1 of a new pid namespace and
+ * dies when its parent does; the parent stays behind, waits and exits as the child did, without an
+ * fd, a capability or a system call beyond what that takes. `meanwhile` (NULL: nothing) is done in
+ * the process that is returned to, beside the layers after that fork, on a thread that none of them
+ * confines and that is gone on return: for what no guest has a say in. 0 or -errno, of either. */
 int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
                   const struct sandbox_meanwhile *meanwhile, struct sandbox_status *status,
                   struct err *err);

@@ -1,38 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What clones are made of: a snapshot opened, checked and decoded once, in a process that has
- * confined itself since. Clones inherit it over fork: they parse, hash and open nothing. */
+/* What a clone is made of: a snapshot, opened and checked, and what its host gives it.
+ *
+ * A template decodes it too, once, before it confines itself: its clones inherit everything over
+ * fork, and parse, hash and open nothing. A process that is to be one clone itself (clone_vm.h)
+ * decodes on its way.
+ */
 #ifndef VOLT_VMM_CLONE_SOURCE_H
 #define VOLT_VMM_CLONE_SOURCE_H
 
 #include "sandbox/sandbox.h"
-#include "snapshot/workingset.h"
+#include "snapshot/opened.h"
 #include "volt-vmm/disk_source.h"
 #include "volt-vmm/machine.h"
 #include "volt-vmm/net_source.h"
 #include "volt-vmm/options.h"
 #include "volt-vmm/vm_process.h"
 
+#define CLONE_SOURCE_FDS_MAX (DISK_SOURCE_FDS_MAX + 2u)
+
 /* Large, and lives as long as the process: static storage. Everything in it is its own. */
 struct clone_source {
     struct kvm_host kvm;
-    struct machine_image image;     /* less what a new machine has anyway */
-    struct working_set working_set; /* what a clone touches until READY; may be empty */
+    struct snapshot_opened snapshot;
+    struct machine_image image; /* decoded from it */
     struct disk_source disk;
     struct net_source net;
-    struct digest snapshot_id;
-    int memory_fd;
-    uint64_t memory_bytes;
     bool has_net, has_balloon;
     bool may_snapshot; /* clones may be asked for snapshots */
     struct sandbox_config sandbox;
     struct sandbox_status status;
-    struct vm_process process; /* of the clone that a fork becomes */
+    struct vm_process process; /* of the clone that this process, or a fork of it, becomes */
 };
 
-/* Opens and decodes the snapshot in options->snapshot_fd (closed), takes over the disk's fds, and
- * confines the process, which keeps keep_fds too. 0 or -errno with a sentence. */
-int clone_source_prepare(struct clone_source *source, struct options *options, const int *keep_fds,
-                         unsigned keep_count, struct err *err);
+/* Opens and checks the snapshot in options->snapshot_fd (closed), takes over the disk's fds, opens
+ * /dev/kvm: all that needs the right to open files. 0 or -errno with a sentence. */
+int clone_source_open(struct clone_source *source, struct options *options, struct err *err);
+
+/* Decodes the whole image, tries to load it, drops what a new machine has anyway, and gives the
+ * memory that the encoded one took back. 0 or -errno with a sentence. */
+int clone_source_decode(struct clone_source *source, struct err *err);
+
+/* KVM's part of that alone, and whether this host can run it. Opens nothing. */
+int clone_source_decode_vm(struct clone_source *source, struct err *err);
+
+/* Fds to keep over sandbox_enter; at most CLONE_SOURCE_FDS_MAX. */
+unsigned clone_source_fds(const struct clone_source *source, int *ret_fds);
 
 /* A working set that was recorded after the snapshot had been opened. It is a hint, which clones
  * can do without: a damaged or foreign one changes nothing. */

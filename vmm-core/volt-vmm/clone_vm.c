@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns a clone's making, from the fork to its shell: everything on the way of a cold restore, so
- * nothing here opens, parses or hashes a file, and the two threads share it: KVM's part, the
- * longest, on vCPU 0's thread, the devices and their thread's filter on the other. */
+/* Owns a clone's making; see clone_vm.h.
+ *
+ * Everything here is on the way of a cold restore, so two threads share it. In a template's fork
+ * nothing opens, parses or hashes a file: KVM's part, the longest, is made by vCPU 0's thread, the
+ * devices and their thread's filter by the other. In a process of its own, KVM's part is made beside
+ * the sandbox instead, which takes as long, as no template has entered it before.
+ */
 #include "volt-vmm/clone_vm.h"
 
 #include <string.h>
@@ -9,26 +13,39 @@
 #include "base/util.h"
 #include "volt-vmm/program.h"
 
-/* What the device thread makes the machine's devices of. */
+#define RESTORE_FDS 5u /* of struct control_clone_fds, that a VM without a template can have */
+
+/* What a clone is being made of, on both threads: lives as long as the VM. */
 struct making {
-    const struct clone_source *source;
+    struct clone_source *source;
+    const struct control_msg *msg;
+    struct control_clone_fds *fds;
+    uint64_t start_ns;
     struct machine_config config;
+    bool decode; /* the devices' state still has to be */
 };
+
+/* ---- The device thread ---- */
 
 static int furnish(void *context, struct machine *machine, struct err *err)
 {
     struct making *making = context;
+    struct clone_source *source = making->source;
     int rc = machine_add_devices(machine, &making->config, err);
 
-    return rc == 0 ? machine_load_devices(machine, &making->source->image, err) : rc;
+    if (rc == 0 && making->decode)
+        rc = machine_image_decode(machine, &source->snapshot.state, &source->image, err);
+    return rc == 0 ? machine_load_devices(machine, &source->image, err) : rc;
 }
+
+/* ---- vCPU 0's thread ---- */
 
 /* The recorded working set, mapped in a few calls while nobody waits: fewer faults on the way to
  * the answer and to READY. */
 static void map_working_set(void *context, struct vm *vm)
 {
     const struct making *making = context;
-    const struct working_set *set = &making->source->working_set;
+    const struct working_set *set = &making->source->snapshot.working_set;
 
     if (set->range_count == 0)
         return;
@@ -36,96 +53,134 @@ static void map_working_set(void *context, struct vm *vm)
     working_set_populate(set, vm->mem.hva);
 }
 
-static int configure(const struct clone_source *source, const struct control_msg *msg,
-                     struct control_clone_fds *fds, struct machine_config *ret_config,
-                     struct err *err)
+static int confine(const struct making *making, struct err *err)
 {
-    *ret_config = MACHINE_CONFIG_INIT;
-    disk_source_configure(&source->disk, &fds->disk, ret_config);
-    ret_config->vm.vcpu_count = source->image.vm.vcpu_count;
-    ret_config->vm.pit = source->image.vm.has_pit;
-    ret_config->vsock_dir_fd = take_fd(&fds->vsock_dir);
-    ret_config->vsock_listen_fd = take_fd(&fds->vsock_listen);
-    ret_config->has_balloon = source->has_balloon;
-    if (!source->has_net)
-        return 0;
-    return net_source_configure(&source->net, &fds->tap, &fds->vhost, msg->u.clone.mac, ret_config,
-                                err);
-}
-
-static int confine(const struct clone_source *source, const struct control_msg *msg,
-                   const struct control_clone_fds *fds, struct sandbox_status *status,
-                   struct err *err)
-{
+    struct clone_source *source = making->source;
     const struct sandbox_vm jail = {
-        .uid = msg->u.clone.uid,
-        .gid = msg->u.clone.gid,
-        .socket_dir_fd = fds->vsock_dir,
-        .file_bytes = MAX_OF(fds->disk >= 0 ? disk_source_file_bytes(&source->disk) : 0,
+        .uid = making->msg->u.clone.uid,
+        .gid = making->msg->u.clone.gid,
+        .socket_dir_fd = making->fds->vsock_dir,
+        .file_bytes = MAX_OF(disk_source_file_bytes(&source->disk),
                              source->may_snapshot ? GUEST_RAM_BYTES_MAX : 0),
     };
 
-    *status = source->status;
-    return sandbox_enter_vm(&source->sandbox, &jail, status, err);
+    source->process.status = source->status;
+    return sandbox_enter_vm(&source->sandbox, &jail, &source->process.status, err);
 }
 
-/* Confines the process and lays out what both of its threads work on. */
-static int begin(struct clone_source *source, const struct control_msg *msg,
-                 struct control_clone_fds *fds, struct machine_config *ret_config, struct err *err)
+static int configure(struct making *making, struct err *err)
 {
-    struct vm_process *process = &source->process;
+    const struct clone_source *source = making->source;
+    struct control_clone_fds *fds = making->fds;
+    struct machine_config *config = &making->config;
+
+    *config = MACHINE_CONFIG_INIT;
+    disk_source_configure(&source->disk, &fds->disk, config);
+    config->vm.vcpu_count = source->image.vm.vcpu_count;
+    config->vm.pit = source->image.vm.has_pit;
+    config->vsock_dir_fd = take_fd(&fds->vsock_dir);
+    config->vsock_listen_fd = take_fd(&fds->vsock_listen);
+    config->has_balloon = source->has_balloon;
+    if (!source->has_net)
+        return 0;
+    return net_source_configure(&source->net, &fds->tap, &fds->vhost, making->msg->u.clone.mac,
+                                config, err);
+}
+
+/* Lays out what both threads work on. */
+static int lay_out(struct making *making, struct err *err)
+{
+    struct clone_source *source = making->source;
+    struct vm *vm = &source->process.machine.vm;
     struct guest_mem mem;
-    int rc = confine(source, msg, fds, &process->status, err);
+    int rc = guest_mem_init(&mem, source->snapshot.manifest.memory_bytes, err);
 
     if (rc == 0)
-        rc = guest_mem_init(&mem, source->memory_bytes, err);
+        rc = guest_mem_map_private(&mem, source->snapshot.memory_fd, err);
     if (rc == 0)
-        rc = guest_mem_map_private(&mem, source->memory_fd, err);
+        rc = configure(making, err);
     if (rc == 0)
-        rc = configure(source, msg, fds, ret_config, err);
+        rc = vm_init(vm, &source->kvm, &mem, &making->config.vm, err);
+    if (rc < 0)
+        return rc;
+    vm->created_ns = making->start_ns;
+    vm->restore_from = &source->image.vm;
+    return 0;
+}
+
+static int make(struct making *making, struct err *err)
+{
+    struct clone_source *source = making->source;
+    int rc = vm_make(&source->process.machine.vm, err);
+
     if (rc == 0)
-        rc = vm_init(&process->machine.vm, &source->kvm, &mem, &ret_config->vm, err);
+        rc = machine_set_cpuid(&source->process.machine, &source->image, err);
+    /* The VM is made and its memory mapped: a guest that takes this over finds neither. */
+    kvm_host_close(&source->kvm);
+    close_fd(&source->snapshot.memory_fd);
     return rc;
 }
 
-static int make(struct vm *vm, const struct vm_state *state, struct err *err)
+static int start(struct making *making, struct err *err)
 {
-    int rc = vm_make(vm, err);
+    const struct vm_process_config config = { .control_fd = making->fds->control,
+                                              .bell_fd = making->fds->bell,
+                                              .sandbox = making->source->sandbox,
+                                              .furnish = furnish,
+                                              .idle = map_working_set,
+                                              .context = making };
 
-    for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++)
-        rc = vm_set_cpuid(vm, i, state->vcpu[i].cpuid, state->vcpu[i].cpuid_count, err);
-    return rc;
+    return vm_process_start(&making->source->process, &config, err);
 }
 
 int clone_vm_main(struct clone_source *source, const struct control_msg *msg,
-                  struct control_clone_fds *fds, uint64_t start_ns)
+                  struct control_clone_fds *fds, uint64_t start_ns, struct err *err)
 {
-    struct vm_process *process = &source->process;
-    struct making making = { .source = source }; /* lives as long as the VM: this never returns */
-    struct err err = { 0 };
+    struct making making = { .source = source, .msg = msg, .fds = fds, .start_ns = start_ns };
 
     program_speaks_on(fds->control);
-    int rc = begin(source, msg, fds, &making.config, &err);
-
-    if (rc == 0) {
-        const struct vm_process_config config = { .control_fd = fds->control,
-                                                  .bell_fd = fds->bell,
-                                                  .sandbox = source->sandbox,
-                                                  .furnish = furnish,
-                                                  .idle = map_working_set,
-                                                  .context = &making };
-
-        process->machine.vm.created_ns = start_ns;
-        process->machine.vm.restore_from = &source->image.vm;
-        rc = vm_process_start(process, &config, &err);
-    }
-    if (rc < 0) { /* before there is a server */
-        program_report_failure(&err);
+    int rc = confine(&making, err);
+    if (rc == 0)
+        rc = lay_out(&making, err);
+    if (rc == 0)
+        rc = start(&making, err);
+    if (rc < 0)
         return EXIT_SOFTWARE;
-    }
-    rc = make(&process->machine.vm, &source->image.vm, &err);
-    /* The VM is made and its memory mapped: a guest that takes this over finds neither. */
-    kvm_host_close(&source->kvm);
-    close_fd(&source->memory_fd);
-    vm_process_run(process, rc, &err);
+    rc = make(&making, err);
+    vm_process_run(&source->process, rc, err);
+}
+
+/* ---- Without a template ---- */
+
+/* Beside the sandbox. */
+static int decode_and_make(void *context, struct err *err)
+{
+    struct making *making = context;
+    int rc = clone_source_decode_vm(making->source, err);
+
+    if (rc == 0)
+        rc = lay_out(making, err);
+    return rc == 0 ? make(making, err) : rc;
+}
+
+int clone_vm_restore(struct clone_source *source, const struct control_msg *msg,
+                     struct control_clone_fds *fds, uint64_t start_ns, struct err *err)
+{
+    struct making making = {
+        .source = source, .msg = msg, .fds = fds, .start_ns = start_ns, .decode = true
+    };
+    int keep[RESTORE_FDS + CLONE_SOURCE_FDS_MAX] = { fds->control, fds->bell, fds->disk, fds->tap,
+                                                     fds->vhost };
+    unsigned keep_count = RESTORE_FDS + clone_source_fds(source, keep + RESTORE_FDS);
+
+    int rc = sandbox_enter(&source->sandbox, keep, keep_count,
+                           &(struct sandbox_meanwhile){ decode_and_make, &making }, &source->status,
+                           err);
+    if (rc == 0)
+        rc = confine(&making, err);
+    if (rc == 0)
+        rc = start(&making, err);
+    if (rc < 0)
+        return EXIT_SOFTWARE;
+    vm_process_run(&source->process, 0, err);
 }

@@ -32,8 +32,13 @@ static int start_child(struct direct *d, struct err *err)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, bell) < 0)
         return err_set_errno(err, errno, "creating the VM's sockets");
-    d->start_ns = now_ns();
-    d->child = fork();
+    d->control = control[0];
+    d->bell = bell[0];
+    /* Waits on the bell from the beginning: the VM answers first, and then gets ready. */
+    int rc = d->options->restore ? direct_wake(d, DOORBELL_OP_RESTORE, err) : 0;
+    if (rc < 0)
+        return rc;
+    d->child = sandbox_fork(&d->options->sandbox);
     if (d->child < 0)
         return err_set_errno(err, errno, "forking the VM's process");
     if (d->child == 0) {
@@ -51,8 +56,6 @@ static int start_child(struct direct *d, struct err *err)
     }
     close(control[1]);
     close(bell[1]);
-    d->control = control[0];
-    d->bell = bell[0];
     return 0;
 }
 
@@ -139,8 +142,6 @@ static int on_control(struct direct *d, const struct control_msg *msg, struct er
         return on_snapshot_done(d, msg, err);
     if (msg->type == CONTROL_STATS)
         direct_api_stats(d, msg);
-    if (msg->type == CONTROL_HELLO && d->options->restore)
-        return direct_wake(d, DOORBELL_OP_RESTORE, err);
     if (msg->type == CONTROL_EXITED) {
         enum control_exit_reason reason = (enum control_exit_reason)msg->u.exited.reason;
 
@@ -366,6 +367,7 @@ int program_direct(struct options *options, struct err *err)
     int rc;
 
     d = (struct direct){ .options = options,
+                         .start_ns = now_ns(),
                          .control = -1,
                          .bell = -1,
                          .console = -1,

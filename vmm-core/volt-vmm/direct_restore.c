@@ -27,8 +27,7 @@ int program_restore(struct options *options, struct err *err)
     fds.disk = options->disk_delta_fd;
     fds.tap = options->net.fd;
     fds.vhost = options->net.vhost_fd;
-    const int keep[] = { fds.control, fds.bell, fds.disk, fds.tap, fds.vhost };
-    if (clone_source_prepare(&source, options, keep, ARRAY_LEN(keep), err) < 0)
+    if (clone_source_open(&source, options, err) < 0)
         return EXIT_SOFTWARE;
-    return clone_vm_main(&source, &msg, &fds, start_ns);
+    return clone_vm_restore(&source, &msg, &fds, start_ns, err);
 }

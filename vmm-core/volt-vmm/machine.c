@@ -125,29 +125,23 @@ void machine_image_devices(struct state_reader *reader, bool *ret_net, bool *ret
 }
 
 int machine_image_decode(struct machine *machine, struct state_reader *reader,
-                         struct machine_image *ret_image, struct err *err)
+                         struct machine_image *image, struct err *err)
 {
-    struct machine_image image = { .device_count = machine->vm.device_count };
-    int rc = vm_state_decode(reader, &image.vm, err);
+    int rc = 0;
 
-    if (rc < 0)
-        return rc;
-    for (uint32_t i = 0; rc == 0 && i < image.device_count; i++) {
+    image->device_count = machine->vm.device_count;
+    for (uint32_t i = 0; rc == 0 && i < image->device_count; i++) {
         const struct device *dev = machine->vm.device[i];
         const struct state_desc *desc = dev->ops->desc;
 
         if (!desc)
             continue;
-        image.device_state[i] = calloc(1, desc->struct_bytes);
-        rc = image.device_state[i]
-                 ? state_decode(reader, dev->name, desc, image.device_state[i], err)
+        image->device_state[i] = calloc(1, desc->struct_bytes);
+        rc = image->device_state[i]
+                 ? state_decode(reader, dev->name, desc, image->device_state[i], err)
                  : err_set_errno(err, ENOMEM, "device %s", dev->name);
     }
-    if (rc < 0)
-        machine_image_fini(&image);
-    else
-        *ret_image = image;
-    return rc;
+    return rc == 0 ? state_reader_check_used(reader, err) : rc;
 }
 
 void machine_image_fini(struct machine_image *image)
@@ -155,6 +149,16 @@ void machine_image_fini(struct machine_image *image)
     for (uint32_t i = 0; i < image->device_count; i++)
         free_pointer(&image->device_state[i]);
     vm_state_fini(&image->vm);
+}
+
+int machine_set_cpuid(struct machine *machine, const struct machine_image *image, struct err *err)
+{
+    const struct vm_state *state = &image->vm;
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++)
+        rc = vm_set_cpuid(&machine->vm, i, state->vcpu[i].cpuid, state->vcpu[i].cpuid_count, err);
+    return rc;
 }
 
 int machine_load_devices(struct machine *machine, const struct machine_image *image,

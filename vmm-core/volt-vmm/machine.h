@@ -56,7 +56,7 @@ int machine_add_devices(struct machine *machine, struct machine_config *config, 
 int machine_create(struct machine *machine, const struct kvm_host *kvm, struct guest_mem *mem,
                    struct machine_config *config, struct err *err);
 
-/* What a snapshot says of a machine, decoded and checked: made once, loaded by every clone. */
+/* What a snapshot says of a machine, decoded and checked; KVM's part by vm_state_decode. */
 struct machine_image {
     struct vm_state vm;
     void *device_state[VM_DEVICES_MAX]; /* owned; in the order of vm.device[] */
@@ -66,10 +66,14 @@ struct machine_image {
 /* Which of the devices that not every machine has the machine had that saved this state. */
 void machine_image_devices(struct state_reader *reader, bool *ret_net, bool *ret_balloon);
 
-/* Decodes the sections that `machine`, a machine of the same shape, would save. */
+/* Decodes the sections of the devices that `machine`, a machine of the same shape, would save, into
+ * an image that has KVM's part; then every section must have been asked for. */
 int machine_image_decode(struct machine *machine, struct state_reader *reader,
-                         struct machine_image *ret_image, struct err *err);
+                         struct machine_image *image, struct err *err);
 void machine_image_fini(struct machine_image *image);
+
+/* Gives each vCPU the CPUID that it had. As vm_set_cpuid. */
+int machine_set_cpuid(struct machine *machine, const struct machine_image *image, struct err *err);
 
 /* Loads the devices' state; KVM's state is loaded by the first WAKE (vm.restore_from). */
 int machine_load_devices(struct machine *machine, const struct machine_image *image,

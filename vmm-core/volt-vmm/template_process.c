@@ -19,7 +19,11 @@
 static int clone_one(void *context, const struct control_msg *msg, struct control_clone_fds *fds,
                      uint64_t start_ns)
 {
-    return clone_vm_main(context, msg, fds, start_ns);
+    struct err err = { 0 };
+    int status = clone_vm_main(context, msg, fds, start_ns, &err);
+
+    program_report_failure(&err);
+    return status;
 }
 
 static void take_working_set(void *context, int fd)
@@ -29,13 +33,27 @@ static void take_working_set(void *context, int fd)
 
 static const struct template_ops ops = { .clone = clone_one, .working_set = take_working_set };
 
+/* Into the sandbox, with all that clones are made of. */
+static int prepare(struct clone_source *source, struct options *options, struct err *err)
+{
+    int keep[1 + CLONE_SOURCE_FDS_MAX] = { options->control_fd };
+    int rc = clone_source_open(source, options, err);
+
+    if (rc == 0)
+        rc = clone_source_decode(source, err);
+    if (rc < 0)
+        return rc;
+    return sandbox_enter(&source->sandbox, keep, 1 + clone_source_fds(source, keep + 1), NULL,
+                         &source->status, err);
+}
+
 static int say_hello(const struct clone_source *source, int control_fd, uint64_t start_ns)
 {
     struct control_msg msg = { .type = CONTROL_HELLO };
 
     msg.u.hello.version = CONTROL_VERSION;
     msg.u.hello.vcpu_count = source->image.vm.vcpu_count;
-    msg.u.hello.ram_bytes = source->memory_bytes;
+    msg.u.hello.ram_bytes = source->snapshot.manifest.memory_bytes;
     msg.u.hello.setup_ns = now_ns() - start_ns;
     msg.u.hello.landlock_abi = source->status.landlock_abi;
     msg.u.hello.layers = source->status.layers;
@@ -52,7 +70,7 @@ int program_template(struct options *options, struct err *err)
         err_set(err, EINVAL, "template needs --control-fd and --snapshot-fd");
         return EXIT_BAD_USAGE;
     }
-    int rc = clone_source_prepare(&source, options, &options->control_fd, 1, err);
+    int rc = prepare(&source, options, err);
     if (rc == 0)
         rc = template_loop_init(&loop, options->control_fd, &ops, &source, err);
     if (rc == 0)
