@@ -111,7 +111,8 @@ int access_init(struct access *access, const char *path, struct err *err)
     int rc;
 
     memset(access, 0, sizeof *access);
-    list_init(&access->clients);
+    for (unsigned i = 0; i < ACCESS_BUCKETS; i++)
+        list_init(&access->clients[i]);
     if (!*path)
         return 0;
     root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
@@ -131,6 +132,30 @@ void access_fini(struct access *access)
     access->rules = NULL;
     access->rule_count = 0;
 }
+
+/* ---- Shares ---- */
+
+static bool share_take(struct access_share *share, bool trusted, uint64_t *own, uint64_t amount)
+{
+    uint64_t room = share->all - share->kept, left = room - MIN_OF(room, share->used);
+    uint64_t used = share->used + share->used_trusted;
+
+    if (used + amount > share->all)
+        return false;
+    if (!trusted && (*own + amount > share->each || *own + amount > left))
+        return false;
+    *(trusted ? &share->used_trusted : &share->used) += amount;
+    *own += amount;
+    return true;
+}
+
+static void share_give(struct access_share *share, bool trusted, uint64_t *own, uint64_t amount)
+{
+    *(trusted ? &share->used_trusted : &share->used) -= amount;
+    *own -= amount;
+}
+
+/* ---- Peers ---- */
 
 /* The peer's gids, its primary one first. */
 static uint32_t peer_gids(int fd, gid_t primary, gid_t gids[GROUPS_MAX])
@@ -162,25 +187,49 @@ static const struct access_rule *rule_find(const struct access *access, int fd,
     return NULL;
 }
 
-static struct client *client_open(struct access *access, uid_t uid)
+static void peer_judge(const struct access *access, int fd, const struct ucred *cred,
+                       struct peer *peer)
 {
+    peer->pid = cred->pid;
+    peer->uid = cred->uid;
+    peer->trusted = cred->uid == 0 || cred->uid == geteuid();
+    if (peer->trusted) {
+        peer->rights = RIGHT_ACQUIRE | RIGHT_ADMIN | RIGHT_METRICS;
+    } else if (access->has_policy) {
+        peer->rule = rule_find(access, fd, cred);
+        peer->rights = peer->rule ? peer->rule->rights : 0;
+    } else {
+        peer->rights = RIGHT_ACQUIRE | RIGHT_METRICS;
+    }
+}
+
+static struct client *client_find(struct access *access, uid_t uid)
+{
+    struct list *bucket = &access->clients[uid % ACCESS_BUCKETS];
     struct client *client;
 
-    LIST_FOR_EACH(at, &access->clients)
+    LIST_FOR_EACH(at, bucket)
     {
         client = list_entry(at, struct client, node);
-        if (client->uid == uid) {
-            client->connections++;
+        if (client->uid == uid)
             return client;
-        }
     }
     client = calloc(1, sizeof *client);
     if (client) {
         client->uid = uid;
-        client->connections = 1;
-        list_append(&access->clients, &client->node);
+        list_init(&client->held);
+        list_init(&client->held_node);
+        list_append(bucket, &client->node);
     }
     return client;
+}
+
+static void client_free_if_unused(struct client *client)
+{
+    if (client->connections)
+        return;
+    list_remove(&client->node);
+    free(client);
 }
 
 int access_peer_open(struct access *access, int fd, struct peer *ret_peer)
@@ -188,35 +237,57 @@ int access_peer_open(struct access *access, int fd, struct peer *ret_peer)
     struct peer peer = { 0 };
     struct ucred cred;
     socklen_t bytes = sizeof cred;
+    uint64_t used;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) < 0)
         return -errno;
-    peer.pid = cred.pid;
-    peer.uid = cred.uid;
-    if (cred.uid == 0 || cred.uid == geteuid()) {
-        peer.rights = RIGHT_ACQUIRE | RIGHT_ADMIN | RIGHT_METRICS;
-    } else if (access->has_policy) {
-        peer.rule = rule_find(access, fd, &cred);
-        peer.rights = peer.rule ? peer.rule->rights : 0;
-    } else {
-        peer.rights = RIGHT_ACQUIRE | RIGHT_METRICS;
-    }
-    peer.client = client_open(access, cred.uid);
+    peer_judge(access, fd, &cred, &peer);
+    peer.client = client_find(access, peer.rights ? cred.uid : UINT32_MAX);
     if (!peer.client)
         return -ENOMEM;
+    if (!share_take(&access->connections, peer.trusted, &peer.client->connections, 1)) {
+        used = peer.client->connections;
+        client_free_if_unused(peer.client);
+        return used ? -EDQUOT : -EUSERS;
+    }
     *ret_peer = peer;
     return 0;
 }
 
-void access_peer_close(struct peer *peer)
+void access_peer_close(struct access *access, struct peer *peer)
 {
     struct client *client = peer->client;
 
     peer->client = NULL;
-    if (--client->connections == 0) {
-        list_remove(&client->node);
-        free(client);
-    }
+    share_give(&access->connections, peer->trusted, &client->connections, 1);
+    client_free_if_unused(client);
+}
+
+bool access_bytes_take(struct access *access, const struct peer *peer, uint64_t bytes)
+{
+    /* An administrator's list of all leases may be long. */
+    bool trusted = peer->trusted || peer->rights & RIGHT_ADMIN;
+
+    if (share_take(&access->bytes, trusted, &peer->client->bytes, bytes))
+        return true;
+    if (!trusted)
+        return false;
+    access->bytes.used_trusted += bytes;
+    peer->client->bytes += bytes;
+    return true;
+}
+
+void access_bytes_give(struct access *access, const struct peer *peer, uint64_t bytes)
+{
+    share_give(&access->bytes, peer->trusted || peer->rights & RIGHT_ADMIN, &peer->client->bytes,
+               bytes);
+}
+
+/* ---- Rights ---- */
+
+bool access_has_right(const struct peer *peer, uint32_t needed)
+{
+    return !needed || peer->rights & (needed | RIGHT_ADMIN);
 }
 
 bool access_pool_allowed(const struct peer *peer, const char *pool)
@@ -228,4 +299,9 @@ bool access_pool_allowed(const struct peer *peer, const char *pool)
             return true;
     }
     return false;
+}
+
+bool access_pool_seen(const struct peer *peer, const char *pool)
+{
+    return peer->rights & RIGHT_ADMIN || (peer->rights && access_pool_allowed(peer, pool));
 }

@@ -2,10 +2,15 @@
 /* Who may do what: the rights of a peer by its uid and gids, and what each user has in use.
  *
  * The policy file is {"rules": [{"uid": N | "gid": N, "rights": ["acquire", "admin", "metrics"],
- * "pools": ["NAME"...]}...]}; "pools" limits acquires, absent: all pools. The first rule for the
- * uid counts, else the first for one of its gids, else there are no rights. Root and poold's own
- * user may do everything. Without a policy file all who can open the socket may acquire and read
- * metrics. */
+ * "pools": ["NAME"...]}...]}; "pools" limits acquires and what is seen, absent: all pools. The
+ * first rule for the uid counts, else the first for one of its gids, else there are no rights. Root
+ * and poold's own user are trusted: they may do everything. Without a policy file all who can open
+ * the socket may acquire and read metrics.
+ *
+ * What all share (connections, memory for bodies and replies) is given out by one rule: a user has
+ * at most `each`, and never more than is left for the others. However many users take what they
+ * can get, the next one finds something; and what is kept for trusted users is touched by nobody
+ * else. Users without any right count as one. Loop thread only. */
 #ifndef VOLT_POOLD_ACCESS_H
 #define VOLT_POOLD_ACCESS_H
 
@@ -20,6 +25,8 @@
 #define RIGHT_ADMIN 0x2u
 #define RIGHT_METRICS 0x4u
 
+#define ACCESS_BUCKETS 256u
+
 struct access_rule {
     bool by_gid;
     uint32_t id;
@@ -28,36 +35,61 @@ struct access_rule {
     char (*pools)[64];
 };
 
+/* Of something that all share. */
+struct access_share {
+    uint64_t each; /* at most, for one user that is not trusted */
+    uint64_t all;  /* for all users */
+    uint64_t kept; /* of them, for trusted ones */
+    uint64_t used, used_trusted;
+};
+
 struct access {
     bool has_policy;
     struct access_rule *rules;
     uint32_t rule_count;
-    struct list clients;
+    struct list clients[ACCESS_BUCKETS]; /* by uid */
+    struct access_share connections, bytes;
 };
 
 /* A user with an open connection. */
 struct client {
     struct list node;
-    uid_t uid;
-    uint32_t connections, acquires; /* open; waiting */
+    uid_t uid;            /* UINT32_MAX: all those without a right */
+    uint64_t connections; /* open */
+    uint64_t bytes;       /* of bodies, and of replies that were not read yet */
+    uint32_t acquires;    /* that wait */
+    /* Of the HTTP server (http_turn.c): requests that wait for their turn. */
+    struct list held, held_node;
 };
 
 struct peer {
     pid_t pid;
     uid_t uid;
+    bool trusted;
     uint32_t rights;
     const struct access_rule *rule; /* NULL: not limited to pools */
     struct client *client;
 };
 
-/* path "": no policy. Blocks: start-up. */
+/* path "": no policy. Sets no limits (the shares are the caller's to set). Blocks: start-up. */
 int access_init(struct access *access, const char *path, struct err *err);
 void access_fini(struct access *access);
 
-/* Fills in the peer of a connected socket and counts its connection. 0, -errno. */
+/* Fills in the peer of a connected socket and counts its connection. -EDQUOT: its user has as many
+ * as it may have; -EUSERS: all do; or another -errno. */
 int access_peer_open(struct access *access, int fd, struct peer *ret_peer);
-void access_peer_close(struct peer *peer);
+void access_peer_close(struct access *access, struct peer *peer);
 
+/* Whether it has one of the rights in `needed` (0: none is needed). */
+bool access_has_right(const struct peer *peer, uint32_t needed);
+/* Whether it may acquire from the pool, whether or not there is one. */
 bool access_pool_allowed(const struct peer *peer, const char *pool);
+/* Whether it may know of the pool. */
+bool access_pool_seen(const struct peer *peer, const char *pool);
+
+/* Counts memory that is held for the peer. False: it has too much already. Administrators are not
+ * limited. */
+bool access_bytes_take(struct access *access, const struct peer *peer, uint64_t bytes);
+void access_bytes_give(struct access *access, const struct peer *peer, uint64_t bytes);
 
 #endif

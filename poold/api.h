@@ -7,6 +7,11 @@
 #include "hosted.h"
 #include "http.h"
 
+static inline struct daemon *api_daemon(const struct http_request *request)
+{
+    return request->context;
+}
+
 extern const struct route api_routes[];
 extern const size_t api_route_count;
 
@@ -21,6 +26,10 @@ void api_pool_delete(struct http_request *request);
 struct hosted_pool *api_pool_find(struct http_request *request, const char *name);
 
 /* api_leases.c */
+extern const struct json_table api_acquire_table, api_renew_table;
+/* http_config's: a connection is kept as long as leases are bound to it, which end with it. */
+bool api_connection_keeps(void *context, const struct http_connection *connection);
+void api_connection_closed(void *context, const struct http_connection *connection);
 void api_leases_acquire(struct http_request *request);
 void api_leases_list(struct http_request *request);
 void api_leases_release_all(struct http_request *request);

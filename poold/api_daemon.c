@@ -25,7 +25,7 @@ void api_version(struct http_request *request)
 
 void api_status(struct http_request *request)
 {
-    struct daemon *daemon = request->daemon;
+    struct daemon *daemon = api_daemon(request);
     uint32_t vms = 0, leases = 0;
 
     LIST_FOR_EACH(at, &daemon->pools)
@@ -75,12 +75,12 @@ static void on_reloaded(void *data, const struct err *err, const char *notes)
 
 void api_reload(struct http_request *request)
 {
-    daemon_reload(request->daemon, on_reloaded, request);
+    daemon_reload(api_daemon(request), on_reloaded, request);
 }
 
 void api_shutdown(struct http_request *request)
 {
-    struct daemon *daemon = request->daemon;
+    struct daemon *daemon = api_daemon(request);
 
     http_reply_json(request, MHD_HTTP_ACCEPTED, json_pack("{s:o}", "state", json_text("stopping")));
     daemon_shutdown(daemon);
@@ -93,7 +93,7 @@ void api_metrics(struct http_request *request)
     FILE *out = open_memstream(&text, &bytes);
 
     if (out) {
-        metrics_text_print(request->daemon, out);
+        metrics_text_print(api_daemon(request), out);
         fclose(out);
     }
     if (!text) {

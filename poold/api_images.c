@@ -142,11 +142,11 @@ static void call_start(struct http_request *request, json_t *(*run)(struct image
     call = calloc(1, sizeof *call);
     if (call) {
         call->request = request;
-        call->store = &request->daemon->images;
+        call->store = &api_daemon(request)->images;
         call->run = run;
         snprintf(call->name, sizeof call->name, "%s", request->param);
     }
-    if (!call || work_start(&request->daemon->loop, call_run, call_done, call) < 0) {
+    if (!call || work_start(&api_daemon(request)->loop, call_run, call_done, call) < 0) {
         free(call);
         http_reply_error(request, API_INTERNAL, "out of memory");
     }
@@ -202,7 +202,7 @@ void api_image_verify(struct http_request *request)
 
 void api_image_delete(struct http_request *request)
 {
-    LIST_FOR_EACH(at, &request->daemon->pools)
+    LIST_FOR_EACH(at, &api_daemon(request)->pools)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
         const struct hosted_pool *hosted = pool->owner;
@@ -334,7 +334,7 @@ static bool import_begin(struct http_request *request)
     }
     memset(call, 0, offsetof(struct import_call, chunk));
     call->request = request;
-    call->daemon = request->daemon;
+    call->daemon = api_daemon(request);
     snprintf(call->name, sizeof call->name, "%s", request->param);
     request->call = call;
     return true;

@@ -31,6 +31,14 @@ static const struct json_key acquire_keys[] = {
     JSON_TEXT_KEY(struct acquire_body, publish, "publish", JSON_KEY_TEXT, false, 0),
 };
 
+const struct json_table api_acquire_table = JSON_TABLE(acquire_keys);
+
+static const struct json_key renew_keys[] = {
+    JSON_NUMBER_KEY(struct acquire_body, ttl_ms, "ttl_ms", JSON_KEY_LONG, true, 0, TTL_MS_MAX),
+};
+
+const struct json_table api_renew_table = JSON_TABLE(renew_keys);
+
 struct acquire_call {
     struct acquire acquire;
     struct http_request *request;
@@ -88,11 +96,12 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
     } else {
         slot->owner_uid = request->connection->peer.uid;
         slot->owner_connection = call->bind ? request->connection : NULL;
+        request->connection->owns |= call->bind;
         slot->leased_wall_ns = clock_ns(CLOCK_REALTIME);
         int rc = clone_net_lease(slot, call->publish);
         if (rc < 0)
             log_warn("VM %s has no network: can't start passt: %s", slot->id, strerror(-rc));
-        bytes = lease_text(request->daemon, slot, 0, text);
+        bytes = lease_text(api_daemon(request), slot, 0, text);
         text[bytes++] = '\n';
         http_reply_text(request, MHD_HTTP_CREATED, "application/json", text, bytes);
     }
@@ -134,7 +143,7 @@ static uint32_t leases_of(struct daemon *daemon, uid_t uid)
 /* True: within its limits. Administrators have none but those of the pools. */
 static bool limits_allow(struct http_request *request)
 {
-    const struct config *config = &request->daemon->config;
+    const struct config *config = &api_daemon(request)->config;
     const struct peer *peer = &request->connection->peer;
 
     if (peer->rights & RIGHT_ADMIN)
@@ -144,7 +153,7 @@ static bool limits_allow(struct http_request *request)
                          peer->client->acquires);
         return false;
     }
-    if (leases_of(request->daemon, peer->uid) + peer->client->acquires >=
+    if (leases_of(api_daemon(request), peer->uid) + peer->client->acquires >=
         config->leases_per_client) {
         http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some",
                          config->leases_per_client);
@@ -177,7 +186,7 @@ void api_leases_acquire(struct http_request *request)
     struct hosted_pool *hosted;
     struct acquire_call *call;
 
-    if (!http_read_body(request, acquire_keys, ARRAY_LEN(acquire_keys), &body))
+    if (!http_read_body(request, &body))
         return;
     hosted = api_pool_find(request, body.pool);
     if (!hosted || !limits_allow(request))
@@ -211,8 +220,27 @@ void api_leases_acquire(struct http_request *request)
         http_watch(request, acquire_abandoned);
 }
 
-void api_connection_closed(struct daemon *daemon, struct http_connection *connection)
+bool api_connection_keeps(void *context, const struct http_connection *connection)
 {
+    struct daemon *daemon = context;
+
+    LIST_FOR_EACH(pool_at, &daemon->pools)
+    {
+        struct pool *pool = list_entry(pool_at, struct pool, node);
+
+        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
+        {
+            if (list_entry(at, struct slot, node)->owner_connection == connection)
+                return true;
+        }
+    }
+    return false;
+}
+
+void api_connection_closed(void *context, const struct http_connection *connection)
+{
+    struct daemon *daemon = context;
+
     LIST_FOR_EACH(pool_at, &daemon->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
@@ -233,7 +261,7 @@ struct slot *api_lease_find(struct http_request *request)
     struct slot *found = NULL;
     unsigned matches = 0;
 
-    LIST_FOR_EACH(pool_at, &request->daemon->pools)
+    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 
@@ -271,7 +299,7 @@ static void leases_print(struct http_request *request, FILE *out)
     const char *comma = "";
 
     fputs("{\"leases\":[", out);
-    LIST_FOR_EACH(pool_at, &request->daemon->pools)
+    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 
@@ -282,7 +310,7 @@ static void leases_print(struct http_request *request, FILE *out)
 
             if (!lease_visible(request, slot))
                 continue;
-            lease_text(request->daemon, slot, now, text);
+            lease_text(api_daemon(request), slot, now, text);
             fprintf(out, "%s\n%s", comma, text);
             comma = ",";
         }
@@ -310,7 +338,7 @@ void api_leases_list(struct http_request *request)
 static void reply_lease(struct http_request *request, const struct slot *slot)
 {
     char text[LEASE_TEXT_BYTES];
-    size_t bytes = lease_text(request->daemon, slot, now_ns(), text);
+    size_t bytes = lease_text(api_daemon(request), slot, now_ns(), text);
 
     text[bytes++] = '\n';
     http_reply_text(request, MHD_HTTP_OK, "application/json", text, bytes);
@@ -327,12 +355,9 @@ void api_lease_show(struct http_request *request)
 void api_lease_renew(struct http_request *request)
 {
     struct acquire_body body = { .ttl_ms = TTL_MS_DEFAULT };
-    static const struct json_key keys[] = {
-        JSON_NUMBER_KEY(struct acquire_body, ttl_ms, "ttl_ms", JSON_KEY_LONG, true, 0, TTL_MS_MAX),
-    };
     struct slot *slot;
 
-    if (!http_read_body(request, keys, ARRAY_LEN(keys), &body))
+    if (!http_read_body(request, &body))
         return;
     slot = api_lease_find(request);
     if (!slot)
@@ -356,7 +381,7 @@ void api_leases_release_all(struct http_request *request)
     uid_t uid = request->connection->peer.uid;
     unsigned count = 0;
 
-    LIST_FOR_EACH(pool_at, &request->daemon->pools)
+    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 

@@ -104,12 +104,12 @@ static json_t *pool_json(const struct hosted_pool *hosted)
 
 struct hosted_pool *api_pool_find(struct http_request *request, const char *name)
 {
-    struct hosted_pool *hosted = daemon_pool_find(request->daemon, name);
+    struct hosted_pool *hosted = daemon_pool_find(api_daemon(request), name);
     char names[512] = "";
 
     if (hosted)
         return hosted;
-    LIST_FOR_EACH(at, &request->daemon->pools)
+    LIST_FOR_EACH(at, &api_daemon(request)->pools)
     {
         size_t used = strlen(names);
 
@@ -125,7 +125,7 @@ void api_pools_list(struct http_request *request)
 {
     json_t *array = json_array();
 
-    LIST_FOR_EACH(at, &request->daemon->pools)
+    LIST_FOR_EACH(at, &api_daemon(request)->pools)
     {
         struct pool *pool = list_entry(at, struct pool, node);
 
@@ -165,8 +165,8 @@ void api_pools_create(struct http_request *request)
     struct pool_body body;
 
     pool_body_default(&body);
-    if (http_read_body(request, pool_body_keys, pool_body_key_count, &body))
-        pool_make(request->daemon, &body, on_made, request);
+    if (http_read_body(request, &body))
+        pool_make(api_daemon(request), &body, on_made, request);
 }
 
 /* ---- Changes ---- */
@@ -183,7 +183,7 @@ void api_pool_patch(struct http_request *request)
     body.min = hosted->pool.min;
     body.max = hosted->pool.max;
     body.shells = hosted->pool.shells;
-    if (!http_read_body(request, pool_limit_keys, pool_limit_key_count, &body))
+    if (!http_read_body(request, &body))
         return;
     if (pool_body_check(&body, &err) < 0) {
         http_reply_error(request, API_BAD_REQUEST, "%s", err.msg);
@@ -218,10 +218,10 @@ static void on_deleted(void *data, const struct err *err)
 void api_pool_delete(struct http_request *request)
 {
     struct hosted_pool *hosted = api_pool_find(request, request->param);
-    const char *force = http_query(request, "force");
     uint32_t in_use;
+    bool force;
 
-    if (!hosted)
+    if (!hosted || !http_query_bool(request, "force", &force))
         return;
     in_use = hosted->pool.counts[SLOT_LEASED] + hosted->pool.counts[SLOT_WAKING];
     if (hosted->deleting) {
@@ -229,7 +229,7 @@ void api_pool_delete(struct http_request *request)
                          hosted->pool.name);
         return;
     }
-    if (in_use && !(force && strcmp(force, "1") == 0)) {
+    if (in_use && !force) {
         http_reply_error(request, API_POOL_BUSY,
                          "%u VMs of pool '%s' are leased; release them, or delete with ?force=1",
                          in_use, hosted->pool.name);

@@ -70,7 +70,7 @@ static void stream_start(struct http_request *request, const struct slot *slot,
         http_reply_error(request, API_INTERNAL, "out of memory");
         return;
     }
-    *handover = (struct handover){ .daemon = request->daemon, .msg = *msg };
+    *handover = (struct handover){ .daemon = api_daemon(request), .msg = *msg };
     memcpy(handover->lease, slot->id, sizeof handover->lease);
     http_reply_upgrade(request, protocol, on_upgraded, handover);
 }
@@ -216,7 +216,7 @@ void api_lease_console_text(struct http_request *request)
     backlog = calloc(1, sizeof *backlog);
     if (backlog)
         backlog->request = request;
-    rc = backlog ? backlog_start(backlog, request->daemon, slot) : -ENOMEM;
+    rc = backlog ? backlog_start(backlog, api_daemon(request), slot) : -ENOMEM;
     if (rc < 0) {
         free(backlog);
         http_reply_error(request, API_INTERNAL, "the VM's console can't be reached: %s",

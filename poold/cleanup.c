@@ -73,7 +73,9 @@ static bool remove_below(int parent_fd, const char *name, int depth)
     int fd;
     DIR *dir;
 
-    if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT)
+    /* An empty one goes without a descriptor, too. */
+    if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT ||
+        unlinkat(parent_fd, name, AT_REMOVEDIR) == 0)
         return true;
     fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     dir = fd >= 0 ? fdopendir(fd) : NULL;

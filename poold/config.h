@@ -37,6 +37,7 @@ struct config {
     char uid_locks[PATH_MAX];
     uint64_t setup_timeout_ms, awake_timeout_ms, ready_timeout_ms, boot_timeout_ms;
     uint64_t surplus_ms;
+    uint64_t request_timeout_ms, transfer_timeout_ms, idle_timeout_ms; /* of clients (http.h) */
     uint32_t leases_per_client, acquires_per_client, connections_per_client;
     bool skip_guest_work; /* clones are not made unique: for measuring only */
     bool check_only, show_help, show_version;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -27,6 +28,9 @@
 /* Wide enough that dying VMs, which mostly wait, don't hold up a wave of releases; narrow enough
  * that restores get their share of the CPUs. */
 #define DYING_MAX 32
+/* Of clients; and of those for root and poold's user alone. */
+#define CONNECTIONS_MAX 8192
+#define CONNECTIONS_KEPT 64
 
 struct hosted_pool *daemon_pool_find(struct daemon *daemon, const char *name)
 {
@@ -124,7 +128,7 @@ void daemon_shutdown(struct daemon *daemon)
     log_info("shutting down: no new leases, VMs are stopped");
     daemon->stopping = daemon->env.stopping = true;
     daemon->env.dying_max = UINT32_MAX;
-    http_stop_listening(daemon->http);
+    http_stop(daemon->http);
     LIST_FOR_EACH(at, &daemon->pools)
     {
         struct pool *pool = list_entry(at, struct pool, node);
@@ -136,12 +140,22 @@ void daemon_shutdown(struct daemon *daemon)
     daemon_schedule(daemon);
 }
 
+/* The first that asks for the end asks for one in good order. All VMs have been sent their kill by
+ * then: a second one means that whoever asks will not wait until everything is gone. */
 static void on_signal(uv_signal_t *handle, int number)
 {
-    if (number == SIGHUP)
-        daemon_reload(handle->data, NULL, NULL);
-    else
-        daemon_shutdown(handle->data);
+    struct daemon *daemon = handle->data;
+
+    if (number == SIGHUP) {
+        daemon_reload(daemon, NULL, NULL);
+        return;
+    }
+    if (daemon->signalled) {
+        log_warn("a second signal: ended at once, the next start removes what is left");
+        _exit(EXIT_FAILURE);
+    }
+    daemon->signalled = true;
+    daemon_shutdown(daemon);
 }
 
 /* ---- Start ---- */
@@ -216,9 +230,21 @@ static const char *kvm_kind(void)
     return cpu.software_only_kvm ? "pvm" : "hardware";
 }
 
+/* What of the settings is HTTP's. */
+static struct http_limits http_limits(const struct config *config)
+{
+    return (struct http_limits){ .connections = config->connections_per_client,
+                                 .connections_all = CONNECTIONS_MAX,
+                                 .connections_kept = CONNECTIONS_KEPT,
+                                 .request_ms = config->request_timeout_ms,
+                                 .transfer_ms = config->transfer_timeout_ms,
+                                 .idle_ms = config->idle_timeout_ms };
+}
+
 void daemon_settings_changed(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
+    const struct http_limits limits = http_limits(config);
 
     log_set_level(config->log_level);
     daemon->env.timeouts = (struct pool_timeouts){
@@ -228,6 +254,8 @@ void daemon_settings_changed(struct daemon *daemon)
         .surplus_ns = config->surplus_ms * NS_PER_MS,
         .trial_ns = config->boot_timeout_ms * NS_PER_MS,
     };
+    if (daemon->http) /* not yet, at the start */
+        http_set_limits(daemon->http, &limits);
 }
 
 static void env_init(struct daemon *daemon)
@@ -276,6 +304,30 @@ static void on_vm_dirs_changed(void *data)
         daemon_schedule(daemon);
 }
 
+static void on_http_schedule(void *context)
+{
+    daemon_schedule(context);
+}
+
+static int http_start(struct daemon *daemon, struct err *err)
+{
+    const struct http_config http = {
+        .loop = &daemon->loop,
+        .socket = daemon->config.socket,
+        .group = daemon->config.group,
+        .access = &daemon->access,
+        .routes = api_routes,
+        .route_count = api_route_count,
+        .limits = http_limits(&daemon->config),
+        .context = daemon,
+        .schedule = on_http_schedule,
+        .keeps = api_connection_keeps,
+        .closed = api_connection_closed,
+    };
+
+    return http_create(&daemon->http, &http, err);
+}
+
 /* The first of daemon_init: what needs no cleaning up. */
 static void fields_init(struct daemon *daemon, const struct config *config, int argc,
                         char *const *argv)
@@ -311,7 +363,7 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     stock_init(&daemon->deltas, &daemon->loop, pool_disk_delta_make, daemon->snapshots_fd);
     stock_init(&daemon->taps, &daemon->loop, net_tap_make, -1);
     vm_groups_init(&daemon->vm_groups, &daemon->loop, config);
-    if (http_create(&daemon->http, daemon, api_routes, api_route_count, err) < 0)
+    if (http_start(daemon, err) < 0)
         return -err->code;
     hosted_load_all(daemon);
     declared_apply(daemon, declarations);

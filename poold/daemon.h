@@ -97,8 +97,8 @@ struct daemon {
     struct http *http;
     int pools_fd, snapshots_fd, lock_fd, run_lock_fd;
     uint64_t started_ns;
-    const char *kvm_kind; /* "hardware", "pvm", "none" */
-    bool stopping;
+    const char *kvm_kind;     /* "hardware", "pvm", "none" */
+    bool stopping, signalled; /* the end has begun; a signal asked for it */
 };
 
 /* Starts everything. Takes the declarations; argv lives as long as the daemon. On failure

@@ -55,9 +55,9 @@ static int add(struct declarations *declarations, const char *file, const struct
 
 static const struct json_key *key_find(const char *name)
 {
-    for (size_t i = 0; i < pool_body_key_count; i++) {
-        if (strcmp(pool_body_keys[i].name, name) == 0 && strcmp(name, "name") != 0)
-            return &pool_body_keys[i];
+    for (size_t i = 0; i < pool_body_table.key_count; i++) {
+        if (strcmp(pool_body_table.keys[i].name, name) == 0 && strcmp(name, "name") != 0)
+            return &pool_body_table.keys[i];
     }
     return NULL;
 }
@@ -108,7 +108,8 @@ static int check_one(const struct declaration *declaration, const struct config 
     if (!body)
         return err_set(err, ENOMEM, "out of memory");
     pool_body_default(body);
-    rc = json_keys_read(declaration->body, pool_body_keys, pool_body_key_count, body, err);
+    rc = json_keys_read(declaration->body, pool_body_table.keys, pool_body_table.key_count, body,
+                        err);
     if (rc == 0) {
         rc = pool_body_choose(body, config, config->check_only ? err : &unimportant);
         /* A pool that can't be made for want of a kernel is no reason not to start. */

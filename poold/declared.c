@@ -62,8 +62,8 @@ static bool same_value(const struct json_key *key, const struct pool_body *a,
 
 static bool is_limit(const struct json_key *key)
 {
-    for (size_t i = 0; i < pool_limit_key_count; i++) {
-        if (strcmp(pool_limit_keys[i].name, key->name) == 0)
+    for (size_t i = 0; i < pool_limit_table.key_count; i++) {
+        if (strcmp(pool_limit_table.keys[i].name, key->name) == 0)
             return true;
     }
     return false;
@@ -75,8 +75,8 @@ static void differences_tell(const struct hosted_pool *hosted, const json_t *dec
 {
     char keys[256] = "";
 
-    for (size_t i = 0; i < pool_body_key_count; i++) {
-        const struct json_key *key = &pool_body_keys[i];
+    for (size_t i = 0; i < pool_body_table.key_count; i++) {
+        const struct json_key *key = &pool_body_table.keys[i];
         size_t used = strlen(keys);
 
         if (!is_limit(key) && json_object_get(declared, key->name) && !same_value(key, wanted, is))
@@ -128,7 +128,8 @@ static void apply_one(struct daemon *daemon, const struct declaration *declarati
     }
     pool_body_default(&bodies[0]);
     /* It was checked when it was read. */
-    json_keys_read(declaration->body, pool_body_keys, pool_body_key_count, &bodies[0], &err);
+    json_keys_read(declaration->body, pool_body_table.keys, pool_body_table.key_count, &bodies[0],
+                   &err);
     if (!hosted) {
         pool_make(daemon, &bodies[0], on_made, daemon);
     } else if (!hosted->deleting) {

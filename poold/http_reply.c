@@ -9,7 +9,6 @@
 
 #include "base/json_text.h"
 #include "base/util.h"
-#include "daemon.h"
 #include "http_internal.h"
 
 static const struct error_row {
@@ -22,6 +21,9 @@ static const struct error_row {
 };
 static_assert(ARRAY_LEN(errors) == API_ERROR_COUNT, "every error has a row");
 
+/* Replies so short are not charged to anybody: the limits on connections bound them. */
+#define SHORT_BYTES 4096u
+
 void http_reply_response(struct http_request *request, unsigned status,
                          struct MHD_Response *response)
 {
@@ -29,29 +31,38 @@ void http_reply_response(struct http_request *request, unsigned status,
 
     assert(!request->answered && response);
     request->answered = true;
-    list_remove(&request->node);
-    http->open_count--;
+    http_request_count(request, false);
     http_watch_stop(request);
+    http_phase_enter(request->connection, HTTP_REPLY);
     /* Refused only when the connection is being closed: then there is nobody to tell. */
     MHD_queue_response(request->mhd, status, response);
     MHD_destroy_response(response);
     if (request->suspended) {
         request->suspended = false;
         MHD_resume_connection(request->mhd);
-        http->dirty = true;
-        daemon_schedule(http->daemon);
+        request->connection->lane->dirty = true;
+        http->config.schedule(http->config.context);
     }
 }
 
 static void reply_buffer(struct http_request *request, unsigned status, const char *type,
                          const char *text, size_t bytes, enum MHD_ResponseMemoryMode mode)
 {
+    struct MHD_Response *response = NULL;
     /* MHD does not write to it, whatever the type says. */
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(bytes, (void *)(uintptr_t)text, mode);
+    void *buffer = (void *)(uintptr_t)text;
 
-    if (!response)
-        abort(); /* out of memory for 200 bytes */
+    if (bytes <= SHORT_BYTES || http_request_charge(request, bytes))
+        response = MHD_create_response_from_buffer(bytes, buffer, mode);
+    if (!response) {
+        if (mode == MHD_RESPMEM_MUST_FREE)
+            free(buffer);
+        http_reply_error(request, API_TOO_MANY,
+                         "the reply is %zu bytes long, and those that you have not read yet take "
+                         "too much memory; read them first",
+                         bytes);
+        return;
+    }
     if (type)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     http_reply_response(request, status, response);
@@ -84,29 +95,66 @@ void http_reply_json(struct http_request *request, unsigned status, json_t *body
     reply_buffer(request, status, "application/json", text, len + 1, MHD_RESPMEM_MUST_FREE);
 }
 
+/* ---- Errors ---- */
+
+unsigned http_error_status(enum api_error code)
+{
+    return errors[code].status;
+}
+
+char *http_error_text(enum api_error code, const char *message)
+{
+    json_t *body = json_pack("{s:{s:o, s:o}}", "error", "code", json_text(errors[code].code),
+                             "message", json_text(message));
+    char *text;
+    size_t len;
+
+    text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (!text)
+        abort(); /* out of memory for a sentence */
+    len = strlen(text);
+    char *whole = realloc(text, len + 2);
+    if (!whole)
+        abort();
+    memcpy(whole + len, "\n", 2);
+    return whole;
+}
+
+/* allow: the value of that header, NULL for none. */
+static void reply_error(struct http_request *request, enum api_error code, const char *message,
+                        const char *allow)
+{
+    char *text = http_error_text(code, message);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+
+    if (!response)
+        abort(); /* out of memory for a sentence */
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    if (allow)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
+    http_reply_response(request, errors[code].status, response);
+}
+
 void http_reply_error(struct http_request *request, enum api_error code, const char *fmt, ...)
 {
-    char message[1024], *text;
-    struct MHD_Response *response;
+    char message[1024];
     va_list args;
-    json_t *body;
 
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    body = json_pack("{s:{s:o, s:o}}", "error", "code", json_text(errors[code].code), "message",
-                     json_text(message));
-    text = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-    if (!text)
-        abort();
-    size_t len = strlen(text);
-    text[len] = '\n';
-    response = MHD_create_response_from_buffer(len + 1, text, MHD_RESPMEM_MUST_FREE);
-    if (!response)
-        abort();
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-    http_reply_response(request, errors[code].status, response);
+    reply_error(request, code, message, NULL);
+}
+
+void http_reply_not_allowed(struct http_request *request)
+{
+    const char *methods = request->param;
+    char message[256];
+
+    snprintf(message, sizeof message, "this path has no such method, but: %s", methods);
+    reply_error(request, API_METHOD_NOT_ALLOWED, message, methods);
 }
 
 /* ---- Upgrades ---- */
@@ -122,11 +170,12 @@ static void on_upgraded(void *data, struct MHD_Connection *mhd, void *request_co
     (void)mhd;
     (void)extra;
     request->upgraded = NULL;
+    http_phase_enter(request->connection, HTTP_CLOSING);
     /* What came before the 101 can't follow the socket into the VM: clients wait for it. */
     upgraded(request->upgrade_data, extra_bytes == 0 ? fd : -1);
     MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
-    request->http->dirty = true;
-    daemon_schedule(request->daemon);
+    request->connection->lane->dirty = true;
+    request->http->config.schedule(request->context);
 }
 
 void http_reply_upgrade(struct http_request *request, const char *protocol,
@@ -152,11 +201,6 @@ void http_upgrade_end(struct http_request *request)
 const char *http_upgrade_header(const struct http_request *request)
 {
     return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_UPGRADE);
-}
-
-const char *http_query(const struct http_request *request, const char *name)
-{
-    return MHD_lookup_connection_value(request->mhd, MHD_GET_ARGUMENT_KIND, name);
 }
 
 /* ---- Watching ---- */
@@ -203,7 +247,7 @@ int http_watch(struct http_request *request, void (*gone)(struct http_request *r
 
     if (!watch)
         return -ENOMEM;
-    rc = uv_poll_init(&request->daemon->loop, &watch->poll, info->connect_fd);
+    rc = uv_poll_init(request->http->config.loop, &watch->poll, info->connect_fd);
     if (rc < 0) {
         free(watch);
         return rc;

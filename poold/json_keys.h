@@ -30,6 +30,16 @@ struct json_key {
     size_t offset;
 };
 
+/* What one object may have. */
+struct json_table {
+    const struct json_key *keys;
+    size_t key_count;
+};
+#define JSON_TABLE(array)                                                                          \
+    {                                                                                              \
+        (array), sizeof(array) / sizeof((array)[0])                                                \
+    }
+
 #define JSON_TEXT_KEY(type, member, key_name, key_kind, is_required, least)                        \
     {                                                                                              \
         key_name, key_kind, is_required, least, sizeof(((type *)0)->member),                       \

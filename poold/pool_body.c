@@ -25,7 +25,7 @@
         BODY_NUMBER(max, "max", JSON_KEY_COUNT, 1, VMS_MAX),                                       \
         BODY_NUMBER(shells, "shells", JSON_KEY_COUNT, 0, VMS_MAX)
 
-const struct json_key pool_body_keys[] = {
+static const struct json_key pool_body_keys[] = {
     BODY_TEXT(name, "name", JSON_KEY_NAME, true, 1),
     BODY_NUMBER(spec.memory_bytes, "memory", JSON_KEY_SIZE, GUEST_RAM_BYTES_MIN,
                 GUEST_RAM_BYTES_MAX),
@@ -51,10 +51,10 @@ const struct json_key pool_body_keys[] = {
     BODY_NUMBER(spec.disk_iops, "disk_iops", JSON_KEY_COUNT, 1, UINT32_MAX),
     LIMITS,
 };
-const size_t pool_body_key_count = ARRAY_LEN(pool_body_keys);
+const struct json_table pool_body_table = JSON_TABLE(pool_body_keys);
 
-const struct json_key pool_limit_keys[] = { LIMITS };
-const size_t pool_limit_key_count = ARRAY_LEN(pool_limit_keys);
+static const struct json_key pool_limit_keys[] = { LIMITS };
+const struct json_table pool_limit_table = JSON_TABLE(pool_limit_keys);
 
 const struct pool_key_text pool_key_texts[] = {
     { "memory", "memory of each VM, a multiple of 2M", "128M" },

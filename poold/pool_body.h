@@ -16,10 +16,9 @@ struct pool_body {
 };
 
 /* All of them, and those that a running pool may be given (PATCH). */
-extern const struct json_key pool_body_keys[], pool_limit_keys[];
-extern const size_t pool_body_key_count, pool_limit_key_count;
+extern const struct json_table pool_body_table, pool_limit_table;
 
-/* What a key of pool_body_keys but "name" means, without a full stop, and what it is when it is not
+/* What a key of pool_body_table but "name" means, without a full stop, and what it is when it is not
  * given ("": nothing). */
 struct pool_key_text {
     const char *name, *help, *fallback;

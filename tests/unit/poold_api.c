@@ -3,13 +3,11 @@
  * snapshots, streams, metrics. Method: poold_daemon.h. argv: POOLD FAKE_VMM. */
 #include <check.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "poold_client.h"
@@ -43,96 +41,6 @@ START_TEST(acquire_and_release)
     daemon_slots_await("stopping", 0);
     daemon_slots_await("parked", 2);
     ck_assert_int_eq(daemon_slots("leased"), 0);
-}
-END_TEST
-
-static const struct {
-    unsigned status;
-    const char *method, *path, *body, *code;
-} bad_requests[] = {
-    { 400, "POST", "/v1/pools", "{", "bad_json" },
-    { 400, "POST", "/v1/pools", "[]", "bad_request" },
-    { 400, "POST", "/v1/pools", "{}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"../x\"}", "bad_name" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"-x\"}", "bad_name" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"memory\":\"12X\"}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"memory\":\"1M\"}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"memory\":\"33M\"}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"memory\":\"999999999999T\"}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"vcpus\":0}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"vcpus\":\"1\"}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"min\":-1}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"min\":5,\"max\":4}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"kernel\":\"relative\"}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"kernel\":\"/no/such\"}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"kernel\":\"/dev/null\"}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"surprise\":1}", "bad_request" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"name\":\"b\"}", "bad_json" },
-    { 400, "POST", "/v1/pools", "{\"name\":\"a\",\"cmdline\":\"x\\ny\"}", "bad_request" },
-    { 404, "POST", "/v1/leases", "{\"pool\":\"nope\"}", "no_such_pool" },
-    { 400, "POST", "/v1/leases", "{\"wait_ms\":\"1\"}", "bad_request" },
-    { 400, "POST", "/v1/leases", "{\"ttl_ms\":-1}", "bad_request" },
-    { 400, "POST", "/v1/leases", "\xff\xfe", "bad_json" },
-    { 404, "GET", "/v1/leases/0123456789abcdef", NULL, "no_such_lease" },
-    { 400, "GET", "/v1/leases/abc", NULL, "bad_request" },
-    { 404, "GET", "/v1/pools/nope", NULL, "no_such_pool" },
-    { 404, "GET", "/v1/snapshots/nope", NULL, "no_such_snapshot" },
-    { 400, "GET", "/v1/snapshots/..", NULL, "bad_name" },
-    { 404, "GET", "/v2/pools", NULL, "not_found" },
-    { 404, "GET", "/", NULL, "not_found" },
-    { 404, "GET", "//v1//pools//x//y", NULL, "not_found" },
-    { 405, "PUT", "/v1/pools", "{}", "method_not_allowed" },
-    { 405, "DELETE", "/v1/status", NULL, "method_not_allowed" },
-};
-
-START_TEST(bad_requests_get_a_code_and_a_sentence)
-{
-    for (unsigned i = 0; i < ARRAY_LEN(bad_requests); i++) {
-        struct client_reply reply;
-
-        client_call(bad_requests[i].method, bad_requests[i].path, bad_requests[i].body, &reply);
-        ck_assert_msg(reply.status == bad_requests[i].status, "%s %s %s: %u %s",
-                      bad_requests[i].method, bad_requests[i].path, bad_requests[i].body,
-                      reply.status, reply.body);
-        json_t *object = json_loads(reply.body, 0, NULL);
-        json_t *error = json_object_get(object, "error");
-        ck_assert_str_eq(json_string_value(json_object_get(error, "code")), bad_requests[i].code);
-        ck_assert_uint_gt(json_string_length(json_object_get(error, "message")), 10);
-        json_decref(object);
-    }
-    client_expect(200, "GET", "/v1/pools", NULL);
-}
-END_TEST
-
-START_TEST(bodies_have_a_limit)
-{
-    char *body = malloc(70000);
-    struct client_reply reply;
-
-    memset(body, ' ', 69999);
-    body[69999] = '\0';
-    client_call("POST", "/v1/leases", body, &reply);
-    ck_assert_uint_eq(reply.status, 413);
-    free(body);
-}
-END_TEST
-
-START_TEST(heads_have_a_limit)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    char head[20000], reply[64] = "";
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct pollfd polled = { .fd = fd, .events = POLLIN };
-
-    memset(head, 'a', sizeof head);
-    memcpy(head, "GET /v1/status HTTP/1.1\r\nX: ", 28);
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", client_socket);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(send(fd, head, sizeof head, MSG_NOSIGNAL), sizeof head);
-    ck_assert_msg(poll(&polled, 1, CLIENT_WAIT_MS) == 1, "it is not told");
-    ck_assert_int_gt(recv(fd, reply, sizeof reply - 1, 0), 12);
-    ck_assert_msg(strncmp(reply, "HTTP/1.1 431 ", 13) == 0, "%s", reply);
-    close(fd);
 }
 END_TEST
 
@@ -381,9 +289,6 @@ int main(int argc, char **argv)
 {
     const TTest *const tests[] = {
         acquire_and_release,
-        bad_requests_get_a_code_and_a_sentence,
-        bodies_have_a_limit,
-        heads_have_a_limit,
         leases_expire_and_renew,
         a_full_pool_queues_and_serves_in_order,
         clients_that_hang_up_lose_place_and_bound_lease,

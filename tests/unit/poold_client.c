@@ -3,12 +3,14 @@
 #include "poold_client.h"
 
 #include <check.h>
+#include <grp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 char client_socket[256];
@@ -24,12 +26,74 @@ static int try_connect(void)
     return fd;
 }
 
-static int client_connect(void)
+int client_connect(void)
 {
     int fd = try_connect();
 
     ck_assert_msg(fd >= 0, "poold does not listen on %s", client_socket);
     return fd;
+}
+
+/* In a process of its own: connects as another user, and passes the socket on. */
+_Noreturn static void connect_and_pass(int to_fd, uid_t uid, gid_t gid)
+{
+    char control[CMSG_SPACE(sizeof(int))] = "", byte = 0;
+    struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+    struct msghdr msg = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+    };
+    struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
+    int fd;
+
+    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+        _exit(1);
+    fd = try_connect();
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(head), &fd, sizeof fd);
+    _exit(fd < 0 || sendmsg(to_fd, &msg, MSG_NOSIGNAL) < 0);
+}
+
+int client_connect_as(uid_t uid, gid_t gid)
+{
+    char control[CMSG_SPACE(sizeof(int))], byte;
+    struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+    struct msghdr msg = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control
+    };
+    int pair[2], fd = -1, status = -1;
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        connect_and_pass(pair[1], uid, gid);
+    close(pair[1]);
+    ck_assert_msg(recvmsg(pair[0], &msg, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&msg),
+                  "uid %u can't connect to %s", (unsigned)uid, client_socket);
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fd);
+    close(pair[0]);
+    waitpid(pid, &status, 0);
+    return fd;
+}
+
+void client_await_end(int fd, char *ret_text, size_t bytes)
+{
+    size_t used = 0;
+
+    for (;;) {
+        struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+        char data[4096];
+
+        ck_assert_msg(poll(&poll_fd, 1, CLIENT_WAIT_MS) == 1, "it is not closed");
+        ssize_t n = recv(fd, data, sizeof data, MSG_DONTWAIT);
+        if (n <= 0)
+            break;
+        for (ssize_t i = 0; ret_text && i < n && used + 1 < bytes; i++)
+            ret_text[used++] = data[i];
+    }
+    if (ret_text)
+        ret_text[used] = '\0';
 }
 
 void client_wait_for_socket(void)
@@ -56,6 +120,11 @@ static void send_all(int fd, const char *text, size_t bytes)
         text += n;
         bytes -= (size_t)n;
     }
+}
+
+void client_write(int fd, const char *text)
+{
+    send_all(fd, text, strlen(text));
 }
 
 int client_send(const char *method, const char *path, const char *body)

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/util.h"
 
@@ -22,6 +23,15 @@ struct client_reply {
 extern char client_socket[256];
 
 void client_wait_for_socket(void);
+
+/* A connection, and text that is sent on it; as much as the other end takes. */
+int client_connect(void);
+void client_write(int fd, const char *text);
+/* The same connection, but made by a process of that uid and gid, in no other group: needs root. */
+int client_connect_as(uid_t uid, gid_t gid);
+/* Waits until the other end has closed it; what comes before that goes to ret_text (NULL: nowhere),
+ * NUL-terminated. */
+void client_await_end(int fd, char *ret_text, size_t bytes);
 
 /* One request on a connection of its own, which is returned open after the request is sent. */
 int client_send(const char *method, const char *path, const char *body);

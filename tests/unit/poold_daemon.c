@@ -15,6 +15,8 @@
 #include "poold_client.h"
 #include "tap_main.h"
 
+#define LOG_BYTES_MAX (1u << 20)
+
 const char *daemon_program;
 char daemon_dir[128];
 pid_t daemon_pid;
@@ -130,6 +132,39 @@ void daemon_start(const char *options)
     }
     daemon_path("run/poold.sock", client_socket);
     client_wait_for_socket();
+}
+
+void daemon_open_to_all(void)
+{
+    ck_assert_int_eq(chmod(daemon_dir, 0711), 0);
+    ck_assert_int_eq(chmod(client_socket, 0666), 0);
+}
+
+unsigned daemon_log_count(const char *text)
+{
+    _cleanup_free_ char *log = malloc(LOG_BYTES_MAX);
+    char path[256];
+    unsigned found = 0;
+
+    daemon_path("log", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, log, LOG_BYTES_MAX - 1);
+    close(fd);
+    log[n > 0 ? n : 0] = '\0';
+    for (const char *at = log; (at = strstr(at, text)); at++)
+        found++;
+    return found;
+}
+
+void daemon_await_log(const char *text, unsigned count)
+{
+    unsigned found = daemon_log_count(text);
+
+    for (unsigned i = 0; i < CLIENT_LOOKS && found < count; i++) {
+        usleep(CLIENT_LOOK_US);
+        found = daemon_log_count(text);
+    }
+    ck_assert_msg(found >= count, "'%s' is %u times in the log", text, found);
 }
 
 void daemon_wait_exit(int expected_status)

@@ -23,6 +23,9 @@ void daemon_wait_exit(int expected_status);
 /* Ends it and starts it anew, with other options. */
 void daemon_restart(const char *options);
 
+/* Lets other users connect to it. */
+void daemon_open_to_all(void);
+
 /* What is in the directory: a path, a new folder, the number of entries that are not hidden. */
 void daemon_path(const char *name, char ret_path[256]);
 void daemon_directory_make(const char *name);
@@ -43,6 +46,10 @@ void daemon_pool_create(const char *body);
  * least to most. */
 json_int_t daemon_pool_count(const char *object, const char *key);
 void daemon_pool_await(const char *object, const char *key, json_int_t least, json_int_t most);
+
+/* Waits until the log has `text` count times. */
+void daemon_await_log(const char *text, unsigned count);
+unsigned daemon_log_count(const char *text);
 
 /* The number of slots of the pool `default` in a state; waits until it is so many. */
 json_int_t daemon_slots(const char *state);

@@ -79,33 +79,13 @@ static const struct {
     { "template_crash", "status 4" },
 };
 
-/* Waits until the log has `text` count times. */
-static void await_log(const char *text, unsigned count)
-{
-    char path[256], log[65536];
-    unsigned found = 0;
-
-    daemon_path("log", path);
-    for (unsigned i = 0; i < CLIENT_LOOKS && found < count; i++) {
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = read(fd, log, sizeof log - 1);
-
-        log[n > 0 ? n : 0] = '\0';
-        found = 0;
-        for (const char *at = log; (at = strstr(at, text)); at++)
-            found++;
-        usleep(CLIENT_LOOK_US);
-    }
-    ck_assert_msg(found >= count, "'%s' is %u times in the log", text, found);
-}
-
 START_TEST(hung_template_is_started_again)
 {
     daemon_restart("--boot-timeout-ms 5000");
     daemon_faults_set("template_hang");
     client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\",\"min\":1}");
     client_await("/v1/pools/default", "state", "loading");
-    await_log("the template does not answer", 1);
+    daemon_await_log("the template does not answer", 1);
     daemon_faults_set("");
     client_await("/v1/pools/default", "state", "ready");
     client_expect(204, "DELETE", "/v1/pools/default", NULL);
@@ -134,7 +114,7 @@ START_TEST(a_trial_records_the_working_set)
     json_t *object;
 
     daemon_pool_create("{\"name\":\"default\",\"min\":1,\"max\":1,\"warmup\":\"true\"}");
-    await_log("fake_vmm: a working set came", 1);
+    daemon_await_log("fake_vmm: a working set came", 1);
     daemon_slots_await("parked", 1);
     object = client_json("GET", "/v1/snapshots/default", NULL);
     ck_assert_int_ge(json_integer_value(json_object_get(object, "working_set_bytes")), 8192);
@@ -158,7 +138,7 @@ END_TEST
 START_TEST(a_trial_that_fails_harms_nobody)
 {
     daemon_pool_create("{\"name\":\"default\",\"min\":0,\"max\":2}");
-    await_log("working set is recorded", 1);
+    daemon_await_log("working set is recorded", 1);
     client_expect(204, "DELETE", "/v1/pools/default", NULL);
     daemon_faults_set("no_ready");
     daemon_pool_create("{\"name\":\"default\",\"min\":0,\"max\":2}");
