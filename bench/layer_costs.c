@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/landlock.h"
 #include "base/util.h"
 #include "control/control.h"
 #include "sandbox/sandbox_internal.h"
@@ -77,7 +78,7 @@ static int layer_run(enum layer_cost layer, int dir_fd, struct sandbox_status *s
     case LAYER_COST_LIMITS:
         return sandbox_limits_set(err);
     case LAYER_COST_LANDLOCK:
-        return sandbox_landlock_restrict(&status->landlock_abi, err);
+        return landlock_restrict(NULL, 0, &status->landlock_abi, err);
     case LAYER_COST_CAPABILITIES:
         return sandbox_capabilities_reduce(err);
     case LAYER_COST_TEMPLATE_FILTER:

@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/landlock.h"
 #include "base/util.h"
 #include "control/control.h"
 #include "sandbox/sandbox_internal.h"
@@ -86,7 +87,7 @@ static int namespaces_and_root(struct sandbox_status *status, struct err *err)
 
 static int landlock_enter(struct sandbox_status *status, struct err *err)
 {
-    int r = sandbox_landlock_restrict(&status->landlock_abi, err);
+    int r = landlock_restrict(NULL, 0, &status->landlock_abi, err);
 
     if (r == 0 && status->landlock_abi > 0)
         status->layers |= CONTROL_LAYER_LANDLOCK;

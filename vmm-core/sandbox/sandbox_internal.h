@@ -29,11 +29,6 @@ int sandbox_namespaces_enter(struct sandbox_status *status, struct err *err);
  * Needs a mount namespace of the process's own. */
 int sandbox_root_empty(struct err *err);
 
-/* One Landlock domain more: no file and directory access, no TCP, no signals to and no abstract
- * sockets of processes outside the domain, as far as the kernel's ABI goes. ABI 0 is not an error.
- */
-int sandbox_landlock_restrict(uint32_t *ret_abi, struct err *err);
-
 /* rlimits, no_new_privs, umask, and a death signal. */
 int sandbox_limits_set(struct err *err);
 
