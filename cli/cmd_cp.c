@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "cli.h"
 #include "copy.h"
+#include "interrupt.h"
 #include "options.h"
 
 #define LEASE_BYTES 128
@@ -41,14 +42,14 @@ int cmd_cp_run(const struct cli_command *command, int argc, char **argv)
     if (guest_split(to, from_guest ? other_lease : lease, from_guest ? other_path : path) ==
         from_guest)
         return cli_failf("cp: exactly one of '%s' and '%s' must be LEASE:PATH", from, to);
-    signal(SIGPIPE, SIG_IGN); /* a tar that ends early is told by its exit code */
+    signal(SIGPIPE, SIG_IGN); /* whoever ends early says why */
     if (api_init(&api, &err) < 0)
         return cli_fail(&err);
     int rc = from_guest ? copy_from_guest(&api, lease, path, to, &err)
                         : copy_to_guest(&api, lease, from, path, &err);
     if (rc < 0) {
         err_wrap(&err, "cp %.60s %.60s", from, to);
-        return cli_fail(&err);
+        return interrupt_fail(&err);
     }
     return CLI_EXIT_OK;
 }

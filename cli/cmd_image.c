@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the family of image commands. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "base/util.h"
 #include "cli.h"
 #include "image_build.h"
+#include "interrupt.h"
 #include "listing.h"
 #include "named.h"
 #include "options.h"
@@ -67,8 +69,10 @@ static int build_and_store(const char *name, const struct image_source *source, 
     if (rc == 0)
         rc = api_init(&api, err);
     api_fini(&api);
+    interrupt_catch(); /* the temporary folder goes before we do */
     if (rc == 0)
         rc = image_build(source, &fd, &bytes, err);
+    interrupt_release();
     if (rc == 0)
         rc = api_init(&api, err);
     if (rc < 0)
@@ -83,9 +87,10 @@ int cmd_image_build_run(const struct cli_command *command, int argc, char **argv
     bool as_json = false;
     const struct option_spec specs[] = {
         { "from-dir", 0, OPTION_STRING, &source.dir, "DIR", "take what is in a folder" },
-        { "from-tar", 0, OPTION_STRING, &source.tar, "FILE", "unpack a tar file" },
+        { "from-tar", 0, OPTION_STRING, &source.tar, "FILE",
+          "unpack a tar file, plain or compressed (-: stdin)" },
         { "from-oci", 0, OPTION_STRING, &source.oci, "DIR[:TAG]",
-          "unpack an OCI layout with umoci (tag: latest)" },
+          "unpack an OCI layout (tag: latest, or the only one)" },
         { "fs", 0, OPTION_STRING, &source.filesystem, "KIND",
           "erofs: read-only, writes go to the VM's memory; ext4: writable, they go to a private "
           "file (erofs)" },
@@ -99,10 +104,11 @@ int cmd_image_build_run(const struct cli_command *command, int argc, char **argv
 
     if (!options_parse(&options, command, argc, argv, &exit_code))
         return exit_code;
+    signal(SIGPIPE, SIG_IGN); /* an unpacker that refuses says why */
     if (build_check(&source, &err) < 0 ||
         build_and_store(options.positionals[0], &source, &json, &err) < 0) {
         err_wrap(&err, "image %s", options.positionals[0]);
-        return cli_fail(&err);
+        return interrupt_fail(&err);
     }
     return listing_print_one(&image_listing, json, as_json);
 }

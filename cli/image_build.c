@@ -13,13 +13,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/util.h"
+#include "image_unpack.h"
+#include "program.h"
+#include "unpack/tree_remove.h"
 
-#define ARGUMENTS_MAX 24
 #define EXT4_ROOM MIB(64)
+
+/* Runs a program that may write in the temporary folder only. */
+#define RUN(build, package, err, ...)                                                              \
+    program_run(&(const struct program){ package, (build)->work,                                   \
+                                         (const char *const[]){ __VA_ARGS__ },                     \
+                                         ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })) },      \
+                err)
 
 struct build {
     const struct image_source *source;
@@ -32,55 +40,6 @@ static bool is_root(void)
 {
     return geteuid() == 0;
 }
-
-/* ---- Programs ---- */
-
-/* Runs a program with stdout on stderr. NULL arguments are left out, up to `count`. */
-static int program_run(const char *package, const char *const *arguments, size_t count,
-                       struct err *err)
-{
-    char *argv[ARGUMENTS_MAX + 1];
-    int status, error = 0, report[2];
-    size_t argc = 0;
-
-    for (size_t i = 0; i < count && argc < ARGUMENTS_MAX; i++) {
-        if (arguments[i])
-            argv[argc++] = (char *)(uintptr_t)arguments[i];
-    }
-    argv[argc] = NULL;
-    if (pipe2(report, O_CLOEXEC) < 0)
-        return err_set_errno(err, errno, "starting %s", argv[0]);
-    _cleanup_close_ int read_end = report[0], write_end = report[1];
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(STDERR_FILENO, STDOUT_FILENO);
-        execvp(argv[0], argv);
-        error = errno;
-        _exit(write(write_end, &error, sizeof error) < 0 ? 126 : 127);
-    }
-    close_fd(&write_end);
-    if (pid < 0)
-        return err_set_errno(err, errno, "starting %s", argv[0]);
-    if (read(read_end, &error, sizeof error) != sizeof error)
-        error = 0; /* the exec closed it */
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (error == ENOENT)
-        return err_set(err, ENOENT,
-                       "%s is not installed; on Debian it comes with: apt-get install %s", argv[0],
-                       package);
-    if (error)
-        return err_set_errno(err, error, "starting %s", argv[0]);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return 0;
-    return err_set(err, EIO, "%s failed (%s %d); what it said is above", argv[0],
-                   WIFSIGNALED(status) ? "signal" : "status",
-                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-}
-
-#define RUN(package, err, ...)                                                                     \
-    program_run(package, (const char *const[]){ __VA_ARGS__ },                                     \
-                ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })), err)
 
 /* ---- Sources ---- */
 
@@ -95,38 +54,24 @@ static int source_dir(struct build *build, struct err *err)
                : err_set(err, ENOTDIR, "--from-dir %s: not a folder", build->source->dir);
 }
 
-static int source_tar(struct build *build, struct err *err)
+/* Unpacks what is not a folder yet into one. */
+static int source_unpack(struct build *build, struct err *err)
 {
-    if (access(build->source->tar, R_OK) < 0)
-        return err_set_errno(err, errno, "--from-tar %s", build->source->tar);
     snprintf(build->root, sizeof build->root, "%.*s/root", PATH_MAX - 16, build->work);
-    if (mkdir(build->root, 0755) < 0)
+    if (mkdir(build->root, 0700) < 0 || chmod(build->root, 0755) < 0)
         return err_set_errno(err, errno, "making %s", build->root);
-    /* Device nodes are root's to make; a guest has its own /dev anyway. */
-    return RUN("tar", err, "tar", "--extract", "--numeric-owner", "--preserve-permissions",
-               "--xattrs", is_root() ? NULL : "--exclude=./dev/*",
-               is_root() ? NULL : "--exclude=dev/*", "--directory", build->root, "--file",
-               build->source->tar);
-}
-
-static int source_oci(struct build *build, struct err *err)
-{
-    char image[PATH_MAX], bundle[PATH_MAX];
-    const char *layout = build->source->oci;
-    const char *colon = strrchr(layout, ':');
-
-    snprintf(image, sizeof image, "%s%s", layout, colon && !strchr(colon, '/') ? "" : ":latest");
-    snprintf(bundle, sizeof bundle, "%.*s/bundle", PATH_MAX - 16, build->work);
-    snprintf(build->root, sizeof build->root, "%.*s/bundle/rootfs", PATH_MAX - 16, build->work);
-    return RUN("umoci", err, "umoci", "unpack", is_root() ? NULL : "--rootless", "--image", image,
-               bundle);
+    _cleanup_close_ int fd = open(build->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set_errno(err, errno, "opening %s", build->root);
+    return build->source->tar ? image_unpack_tar(build->source->tar, fd, err)
+                              : image_unpack_oci(build->source->oci, fd, err);
 }
 
 /* ---- File systems ---- */
 
 static int make_erofs(struct build *build, struct err *err)
 {
-    return RUN("erofs-utils", err, "mkfs.erofs", is_root() ? NULL : "--all-root", "--quiet",
+    return RUN(build, "erofs-utils", err, "mkfs.erofs", is_root() ? NULL : "--all-root", "--quiet",
                "--preserve-mtime", "-U00000000-0000-0000-0000-000000000000", build->image,
                build->root);
 }
@@ -155,8 +100,8 @@ static int make_ext4(struct build *build, struct err *err)
     }
     snprintf(blocks, sizeof blocks, "%llu", (unsigned long long)(bytes / 4096));
     /* No journal: what a VM writes is gone with it. */
-    return RUN("e2fsprogs", err, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O",
-               "^has_journal", "-E",
+    return RUN(build, "e2fsprogs", err, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0",
+               "-O", "^has_journal", "-E",
                "root_owner=0:0,hash_seed=00000000-0000-0000-0000-000000000001", "-U",
                "00000000-0000-0000-0000-000000000000", "-d", build->root, build->image, blocks);
 }
@@ -171,21 +116,10 @@ static const struct {
 
 /* ---- All of it ---- */
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    remove(path);
-    return 0;
-}
-
 static int steps(struct build *build, struct err *err)
 {
     const struct image_source *source = build->source;
-    int rc = source->dir   ? source_dir(build, err)
-             : source->tar ? source_tar(build, err)
-                           : source_oci(build, err);
+    int rc = source->dir ? source_dir(build, err) : source_unpack(build, err);
 
     for (size_t i = 0; i < ARRAY_LEN(makers) && rc == 0; i++) {
         if (strcmp(makers[i].filesystem, source->filesystem) == 0)
@@ -210,7 +144,7 @@ int image_build(const struct image_source *source, int *ret_fd, uint64_t *ret_by
     _cleanup_close_ int fd = rc == 0 ? open(build.image, O_RDONLY | O_CLOEXEC) : -1;
     if (rc == 0 && (fd < 0 || fstat(fd, &st) < 0))
         rc = err_set_errno(err, errno, "opening the file system");
-    nftw(build.work, remove_one, 32, FTW_PHYS | FTW_DEPTH);
+    (void)tree_remove(AT_FDCWD, build.work, NULL);
     if (rc < 0)
         return rc;
     *ret_bytes = (uint64_t)st.st_size;

@@ -5,11 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,31 +51,28 @@ static size_t args_count(const char *const *args)
     return count;
 }
 
-/* In the child: becomes tar with our end of the pipe as its standard input or output. */
-static void tar_exec(char *const *args, int pipe_fd, int as_fd)
+/* In the child: becomes tar with our end of the pipe as its standard output. */
+static void tar_exec(char *const *args, int pipe_fd)
 {
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-    /* A guest's archive must not make device nodes, and tar as root could. */
-    prctl(PR_CAPBSET_DROP, CAP_MKNOD);
     signal(SIGPIPE, SIG_DFL);
-    if (as_fd != STDIN_FILENO)
-        dup2(null_fd, STDIN_FILENO);
-    if (dup2(pipe_fd, as_fd) >= 0)
+    dup2(null_fd, STDIN_FILENO);
+    if (dup2(pipe_fd, STDOUT_FILENO) >= 0)
         execvp(args[0], args);
     _exit(TAR_NOT_FOUND);
 }
 
-static int tar_start(struct tar_child *child, char *const *args, bool packing, struct err *err)
+static int tar_start(struct tar_child *child, char *const *args, struct err *err)
 {
     int fds[2];
 
     if (pipe2(fds, O_CLOEXEC) < 0)
         return err_set_errno(err, errno, "cannot make a pipe");
-    int ours = fds[packing ? 0 : 1], theirs = fds[packing ? 1 : 0];
+    int ours = fds[0], theirs = fds[1];
     pid_t pid = fork();
     if (pid == 0)
-        tar_exec(args, theirs, packing ? STDOUT_FILENO : STDIN_FILENO);
+        tar_exec(args, theirs);
     int code = errno;
     close(theirs);
     if (pid < 0) {
@@ -104,48 +99,7 @@ int tar_child_pack(struct tar_child *child, const char *dir, const char *member,
     }
     args[count++] = "--";
     args[count] = member;
-    return tar_start(child, (char *const *)(uintptr_t)args, true, err);
-}
-
-int tar_child_unpack(struct tar_child *child, const char *dir, const char *member,
-                     const char *rename_to, bool strip, struct err *err)
-{
-    char transform[2 * NAME_MAX + 64];
-    const char *args[TAR_ARGS_MAX] = {
-        "tar", "-x", "-f", "-", "--no-unquote", "--no-same-owner", "--no-same-permissions",
-        "-C",  dir
-    };
-    size_t count = args_count(args);
-
-    if (strip)
-        args[count++] = "--strip-components=1";
-    if (rename_to) {
-        if (!transform_format(transform, sizeof transform, member, rename_to))
-            return err_set(err, ENAMETOOLONG, "the name '%.40s...' is too long", rename_to);
-        args[count++] = transform;
-    }
-    if (strcmp(member, ".") != 0) {
-        args[count++] = "--";
-        args[count] = member;
-    }
-    return tar_start(child, (char *const *)(uintptr_t)args, false, err);
-}
-
-int tar_child_write(struct tar_child *child, const void *data, size_t bytes)
-{
-    const char *at = data;
-
-    while (bytes > 0) {
-        ssize_t n = write(child->fd, at, bytes);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        at += n;
-        bytes -= (size_t)n;
-    }
-    return 0;
+    return tar_start(child, (char *const *)(uintptr_t)args, err);
 }
 
 int tar_child_finish(struct tar_child *child, struct err *err)

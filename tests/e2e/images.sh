@@ -37,7 +37,7 @@ check 'and has holes that are not stored' test "$(in_image small zero_chunks)" -
 check 'every chunk is right' image verify small
 check 'a name is taken' fails_saying 125 'already' image build tar --from-dir tree
 check 'a folder that is not there' fails_saying 125 'No such file' image build x --from-dir nowhere
-check 'what is no tar file' fails_saying 125 'tar failed' image build x --from-tar disk.img
+check 'what is no tar file' fails_saying 125 'the archive is damaged' image build x --from-tar disk.img
 check 'two sources' fails_saying 125 'one of' image build x --from-dir tree --from-tar tree.tar
 check 'what is no file system' bash -c "curl -s --unix-socket '$VOLT_RUN_DIR/poold.sock' \
     --data-binary @disk.img http://volt/v1/images/x | grep -q 'neither an erofs nor an ext4'"

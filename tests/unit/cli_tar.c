@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: `voltctl cp` packs and unpacks what was asked for under the name that was asked for, and a
- * guest's archive reaches nothing else. Method: the host's tar run as cp runs it, on real folders
- * and on archives that mean harm; the stream's head read over all its cuts.
+/* Goal: `voltctl cp` packs what was asked for under the name that was asked for, and knows what comes
+ * by a stream's first bytes. Method: the host's tar run as cp runs it, on real folders; the stream's
+ * head read over all its cuts.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,42 +53,31 @@ static size_t stream_read(struct tar_child *child, uint8_t **ret_data)
     return bytes;
 }
 
-static bool holds(const char *path, const char *text)
+/* Packs from "from" and has GNU tar unpack it into "to". */
+static void transfer(const char *member, const char *packed_as)
 {
-    char data[64] = "";
-    _cleanup_close_ int fd = open(path, O_RDONLY);
-
-    return fd >= 0 && read(fd, data, sizeof data - 1) >= 0 && strcmp(data, text) == 0;
-}
-
-/* Packs from "from" and unpacks into "to", each with its own renaming. */
-static void transfer(const char *member, const char *packed_as, const char *unpacked_as, bool strip)
-{
-    struct tar_child pack, unpack;
+    struct tar_child pack;
     uint8_t *data;
     struct err err;
 
     ck_assert_int_eq(tar_child_pack(&pack, "from", member, packed_as, &err), 0);
     size_t bytes = stream_read(&pack, &data);
-    ck_assert_int_eq(
-        tar_child_unpack(&unpack, "to", packed_as ? packed_as : member, unpacked_as, strip, &err),
-        0);
-    ck_assert_int_eq(tar_child_write(&unpack, data, bytes), 0);
-    ck_assert_int_eq(tar_child_finish(&unpack, &err), 0);
+    FILE *tar = popen("tar -x -f - -C to", "w");
+    ck_assert_ptr_nonnull(tar);
+    ck_assert_uint_eq(fwrite(data, 1, bytes, tar), bytes);
+    ck_assert_int_eq(pclose(tar), 0);
     free(data);
 }
 
 START_TEST(folders_and_files_keep_or_change_their_names)
 {
-    transfer("folder", NULL, NULL, false);
-    ck_assert(holds("to/folder/sub/file", "data"));
-    ck_assert(holds("to/folder/link", "data"));
-    transfer("folder", "other", NULL, false);
-    ck_assert(holds("to/other/link", "data")); /* the link's target kept its name */
-    transfer("folder", NULL, NULL, true);
-    ck_assert(holds("to/sub/file", "data"));
-    transfer("a,b.c", "x&y\\1,^$", "-", false); /* every character that sed minds */
-    ck_assert(holds("to/-", "one"));
+    transfer("folder", NULL);
+    ck_assert_int_eq(system("cmp from/folder/link to/folder/link"), 0);
+    transfer("folder", "other");
+    ck_assert_int_eq(system("cmp from/folder/link to/other/link"),
+                     0);            /* its target kept its name */
+    transfer("a,b.c", "x&y\\1,^$"); /* every character that sed minds */
+    ck_assert_int_eq(access("to/x&y\\1,^$", F_OK), 0);
 }
 END_TEST
 
@@ -108,66 +97,6 @@ START_TEST(a_name_that_is_not_there_is_an_error)
     ck_assert_int_eq(tar_child_pack(&child, "from", "folder", NULL, &err), 0);
     ck_assert_int_eq(tar_child_finish(&child, &err), -ENOENT);
     setenv("PATH", "/usr/bin:/bin", 1);
-}
-END_TEST
-
-/* Archives as a hostile guest could make them. After unpacking "top" into "to", nothing may have
- * been changed outside of to/top. */
-static const char *const hostile[] = {
-    "mkdir -p h && cd h && echo evil >../secret && tar -cPf ../evil.tar ../secret",
-    "echo evil >secret && tar -cPf evil.tar $PWD/secret",
-    "mkdir -p h/top && ln -s .. h/top/up && tar -C h -cf evil.tar top && rm h/top/up && "
-    "mkdir h/top/up && echo evil >h/top/up/secret && tar -C h -rf evil.tar top/up/secret",
-    "mkdir -p h/other && echo evil >h/other/secret && tar -C h -cf evil.tar other",
-    "mkdir -p h && cd h && echo x >top && ln top hard && tar -cf ../evil.tar top hard",
-};
-
-START_TEST(a_hostile_archive_reaches_nothing_else)
-{
-    char script[512];
-    struct tar_child child;
-    struct err err;
-    static uint8_t data[65536];
-
-    snprintf(script, sizeof script, "%s", hostile[_i]);
-    ck_assert_int_eq(system(script), 0);
-    ck_assert_int_eq(system("echo good >secret; echo good >to/secret; echo good >to/hard; "
-                            "echo good >to/other"),
-                     0);
-    int fd = open("evil.tar", O_RDONLY);
-    ssize_t bytes = read(fd, data, sizeof data);
-    close(fd);
-    ck_assert_int_gt(bytes, 0);
-    if (!freopen("/dev/null", "w", stderr))
-        ck_abort();
-    ck_assert_int_eq(tar_child_unpack(&child, "to", "top", NULL, false, &err), 0);
-    tar_child_write(&child, data, (size_t)bytes);
-    tar_child_finish(&child, &err); /* may refuse or may ignore what it was not asked for */
-    ck_assert(holds("secret", "good\n"));
-    ck_assert(holds("to/secret", "good\n"));
-    ck_assert(holds("to/hard", "good\n"));
-    ck_assert(holds("to/other", "good\n"));
-}
-END_TEST
-
-START_TEST(an_unpacker_makes_no_device_nodes)
-{
-    struct tar_child pack, unpack;
-    struct stat st;
-    uint8_t *data;
-    struct err err;
-
-    if (mknod("from/node", S_IFCHR | 0666, 0x103) < 0)
-        return; /* only root could make one, so only root needs to be kept from it */
-    if (!freopen("/dev/null", "w", stderr))
-        ck_abort();
-    ck_assert_int_eq(tar_child_pack(&pack, "from", "node", NULL, &err), 0);
-    size_t bytes = stream_read(&pack, &data);
-    ck_assert_int_eq(tar_child_unpack(&unpack, "to", "node", NULL, false, &err), 0);
-    tar_child_write(&unpack, data, bytes);
-    ck_assert_int_eq(tar_child_finish(&unpack, &err), -EIO);
-    ck_assert_int_lt(lstat("to/node", &st), 0);
-    free(data);
 }
 END_TEST
 
@@ -228,8 +157,6 @@ int main(void)
     tcase_add_checked_fixture(tests, base_make, base_remove);
     tcase_add_test(tests, folders_and_files_keep_or_change_their_names);
     tcase_add_test(tests, a_name_that_is_not_there_is_an_error);
-    tcase_add_loop_test(tests, a_hostile_archive_reaches_nothing_else, 0, ARRAY_LEN(hostile));
-    tcase_add_test(tests, an_unpacker_makes_no_device_nodes);
     tcase_add_test(tests, the_streams_head_tells_what_comes);
     tcase_add_test(tests, a_head_that_is_none_is_refused);
     return tap_main(suite);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A folder with a victim beside the place where something is unpacked, and a fingerprint of all that
+ * must not change: names, kinds, modes, owners, sizes, times, link counts, contents, attributes. */
+#ifndef VOLT_TESTS_WATCHED_H
+#define VOLT_TESTS_WATCHED_H
+
+struct watched {
+    char base[64];
+    char target[96]; /* base/in/target: unpack there */
+    char victim[96]; /* base/in/victim, and the same again as base/victim */
+};
+
+/* Makes it below /dev/shm or /tmp, for anybody to unpack into. */
+void watched_make(struct watched *watched);
+void watched_remove(struct watched *watched);
+
+/* Makes the target an empty folder again. */
+void watched_target_reset(const struct watched *watched);
+
+/* All of base but what is in the target, as text. Owned by the caller. */
+char *watched_print(const struct watched *watched);
+
+#endif
