@@ -54,7 +54,7 @@ static uint64_t ioctls_time(void)
 static int namespaces_enter(struct sandbox_status *status, struct err *err)
 {
     const struct sandbox_config config = SANDBOX_CONFIG_ALL;
-    int rc = sandbox_pid_namespace_enter(&config, status, err);
+    int rc = sandbox_pid_namespace_enter(&config, SANDBOX_KEEP_ID, status, err);
 
     return rc > 0 ? sandbox_namespaces_enter(status, err) : rc;
 }

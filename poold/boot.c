@@ -6,21 +6,16 @@
  * SNAPSHOT_DONE it is killed and the transaction committed by another work. With a warm-up the VM
  * is woken at its first PARK, goes live, runs the command and parks again. boot_end is called once,
  * and the struct is freed when neither the process nor a work refers to it. */
-#include "boot.h"
+#include "boot_internal.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "boot_process.h"
-#include "daemon.h"
 #include "hosted.h"
-#include "link.h"
-#include "log.h"
-#include "pool_disk.h"
 #include "snapstore.h"
 #include "warmup.h"
 #include "work.h"
@@ -29,34 +24,14 @@
 /* For the progress display, where no boot of this kernel is known. */
 #define BOOT_MS_EXPECTED 12000
 
-struct boot {
-    struct link link;
-    struct hosted_pool *hosted;
-    struct snapstore_job job;
-    struct pool_disk disk; /* until the VM has it */
-    struct vm_dir dir;     /* whose uid and id (for its control group) are the VM's */
-    bool dir_taken;
-    uv_timer_t timer;
-    pid_t pid;                      /* 0: not running */
-    bool begun, parked, committing; /* transaction open; VM parked; SNAPSHOT_DONE came */
-    bool work_out, timer_open, link_open;
-    bool ended, cancelled;
-    bool warming;          /* woken for its warm-up, not parked again */
-    struct warmup *warmup; /* its command runs */
-    uint64_t began_ns, snapshot_began_ns, cold_boot_ms, stopped_ns;
-    uint64_t expected_ms; /* for the boot, by an earlier one */
-    int work_rc;
-    struct err err;     /* why it failed; code 0: it did not */
-    struct err job_err; /* the work's, read when it is done */
-};
-
-static void boot_maybe_free(struct boot *boot)
+void boot_maybe_free(struct boot *boot)
 {
     struct hosted_pool *hosted = boot->hosted;
 
     if (!boot->ended || boot->work_out || boot->timer_open || boot->link_open)
         return;
     hosted->boot = NULL;
+    close_fd(&boot->console_fd);
     if (boot->dir_taken) { /* with it go the uid and the control group */
         vm_dirs_give_back(&hosted->daemon->vm_dirs, &boot->dir);
         vm_dirs_pump(&hosted->daemon->vm_dirs);
@@ -108,7 +83,7 @@ static int boot_work(struct boot *boot, void (*run)(void *), void (*done)(void *
 }
 
 /* The end, good or bad (boot->err): everything is let go. */
-static void boot_end(struct boot *boot)
+void boot_end(struct boot *boot)
 {
     if (boot->ended)
         return;
@@ -126,7 +101,7 @@ static void boot_end(struct boot *boot)
     }
 }
 
-static void boot_fail(struct boot *boot, int code, const char *what)
+void boot_fail(struct boot *boot, int code, const char *what)
 {
     if (!boot->ended) {
         err_set(&boot->err, code, "%s", what);
@@ -142,89 +117,29 @@ static void on_timeout(uv_timer_t *timer)
               boot->parked ? "the VM did not write its snapshot in time"
               : boot->warming
                   ? "the warm-up command did not end in time"
-                  : "the guest did not boot in time; its console log is in the run directory");
+                  : "the guest did not boot in time; what it printed is in the folder consoles of "
+                    "the run directory");
 }
 
-static void snapshot_send(struct boot *boot)
+void boot_timer_start(struct boot *boot, uint64_t timeout_ms)
+{
+    uv_timer_start(&boot->timer, on_timeout, timeout_ms, 0);
+}
+
+void boot_snapshot(struct boot *boot)
 {
     int rc;
 
     /* Not before `begun`: until then the files are the work's. */
     if (!boot->begun || !boot->parked || boot->ended)
         return;
-    uv_timer_start(&boot->timer, on_timeout, SNAPSHOT_TIMEOUT_MS, 0);
+    boot_timer_start(boot, SNAPSHOT_TIMEOUT_MS);
     hosted_set_state(boot->hosted, POOL_SNAPSHOTTING, NULL);
     boot->snapshot_began_ns = now_ns();
     rc = boot_process_snapshot(boot->link.fds[LINK_CONTROL], &boot->job.txn);
     if (rc < 0)
         boot_fail(boot, -rc, "the boot VM can't be given its snapshot's files");
 }
-
-/* ---- Warm-up ---- */
-
-static int warmup_connect(void *owner, int fd)
-{
-    struct boot *boot = owner;
-    struct control_msg msg = { .type = CONTROL_VSOCK_CONNECT };
-
-    msg.u.vsock_connect.port = AGENT_VSOCK_PORT;
-    return control_send(boot->link.fds[LINK_CONTROL], &msg, &fd, 1);
-}
-
-static void warmup_done(void *owner, const struct err *err)
-{
-    struct boot *boot = owner;
-
-    boot->warmup = NULL;
-    if (err)
-        boot_fail(boot, err->code, err->msg);
-    /* Else PARKED follows. */
-}
-
-static const struct warmup_ops boot_warmup_ops = {
-    .connect = warmup_connect,
-    .done = warmup_done,
-};
-
-static void warmup_wake(struct boot *boot)
-{
-    struct daemon *daemon = boot->hosted->daemon;
-    const struct control_wake wake = { .op = DOORBELL_OP_LEASE, .flags = DOORBELL_FLAG_PARK_LATER };
-    struct control_msg msg;
-    int rc;
-
-    control_wake_make(&msg, &wake, random_stock_draw, &daemon->random);
-    boot->warming = true;
-    uv_timer_start(&boot->timer, on_timeout, daemon->config.boot_timeout_ms, 0);
-    rc = control_send(boot->link.fds[LINK_BELL], &msg, NULL, 0);
-    if (rc < 0)
-        boot_fail(boot, -rc, "the boot VM does not take messages");
-}
-
-static void on_awake(struct boot *boot)
-{
-    struct err err = { 0 };
-
-    if (!boot->warming || boot->warmup)
-        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
-    else if (warmup_start(&boot->warmup, &boot->hosted->daemon->loop, boot->hosted->spec.warmup,
-                          true, &boot_warmup_ops, boot, &err) < 0)
-        boot_fail(boot, err.code, err.msg);
-}
-
-static void on_parked(struct boot *boot)
-{
-    if (boot->parked) {
-        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
-    } else if (boot->hosted->spec.warmup[0] && !boot->warming) {
-        warmup_wake(boot);
-    } else {
-        boot->parked = true;
-        snapshot_send(boot);
-    }
-}
-
-static int boot_spawn(struct boot *boot, struct err *err);
 
 /* The transaction is open: what of the disk belongs to it. */
 static int disk_begin(struct boot *boot, struct err *err)
@@ -271,7 +186,7 @@ static void begin_done(void *data)
     if (!boot->begun)
         boot_fail(boot, boot->job_err.code, boot->job_err.msg);
     else if (boot->pid)
-        snapshot_send(boot);
+        boot_snapshot(boot);
     else if (boot_spawn(boot, &err) < 0) /* it has waited for its disk */
         boot_fail(boot, err.code, err.msg);
     pool_disk_close(&boot->disk);
@@ -298,150 +213,12 @@ static void commit_done(void *data)
     boot_maybe_free(boot);
 }
 
-static void on_snapshot_done(struct boot *boot, const struct control_msg *msg)
+void boot_commit(struct boot *boot)
 {
-    char what[ERR_MSG_BYTES];
-
-    if (boot->committing || !boot->snapshot_began_ns) {
-        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
-        return;
-    }
-    if (msg->u.snapshot_done.error) {
-        snprintf(what, sizeof what, "the VM could not write its snapshot: %.*s",
-                 (int)sizeof msg->u.snapshot_done.detail - 1, msg->u.snapshot_done.detail);
-        boot_fail(boot, EIO, what);
-        return;
-    }
     boot->committing = true;
-    boot->stopped_ns = msg->u.snapshot_done.stopped_ns;
     uv_timer_stop(&boot->timer);
-    link_kill(&boot->link);
     if (boot_work(boot, commit_run, commit_done) < 0)
         boot_fail(boot, ENOMEM, "out of memory");
-}
-
-static void on_exited_message(struct boot *boot, const struct control_msg *msg)
-{
-    uint32_t reason = msg->u.exited.reason;
-    char what[ERR_MSG_BYTES];
-
-    if (boot->committing)
-        return;
-    snprintf(what, sizeof what, "the boot VM ended (%s): %.*s",
-             control_exit_reason_name((enum control_exit_reason)reason),
-             (int)sizeof msg->u.exited.detail - 1, msg->u.exited.detail);
-    boot_fail(boot, EIO, what);
-}
-
-static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
-                       int *fds, unsigned fd_count)
-{
-    struct boot *boot = list_entry(link, struct boot, link);
-
-    (void)channel;
-    for (unsigned i = 0; i < fd_count; i++)
-        close_fd(&fds[i]);
-    if (boot->ended)
-        return;
-    switch (msg->type) {
-    case CONTROL_HELLO:
-        if (msg->u.hello.version != CONTROL_VERSION)
-            boot_fail(boot, EPROTO, "volt-vmm and poold are of different builds");
-        break;
-    case CONTROL_BANNER:
-        boot->cold_boot_ms = (msg->u.progress.setup_ns + msg->u.progress.run_ns) / NS_PER_MS;
-        break;
-    case CONTROL_PARKED:
-        on_parked(boot);
-        break;
-    case CONTROL_AWAKE:
-        on_awake(boot);
-        break;
-    case CONTROL_SNAPSHOT_DONE:
-        on_snapshot_done(boot, msg);
-        break;
-    case CONTROL_EXITED:
-        on_exited_message(boot, msg);
-        break;
-    default:
-        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
-        break;
-    }
-}
-
-static void on_closed(struct link *link, enum link_channel channel, int error)
-{
-    (void)channel;
-    (void)error;
-    link_kill(link); /* `exited` follows */
-}
-
-static void on_text(struct link *link, const char *line)
-{
-    const struct boot *boot = list_entry(link, struct boot, link);
-
-    log_warn("pool '%s': the boot VM's process says: %s", boot->hosted->pool.name, line);
-}
-
-static void on_exited(struct link *link)
-{
-    struct boot *boot = list_entry(link, struct boot, link);
-    int status = 0;
-
-    waitpid(boot->pid, &status, WNOHANG);
-    boot->pid = 0;
-    if (!boot->committing && !boot->ended) {
-        char what[96];
-
-        snprintf(what, sizeof what, "the boot VM's process ended without a word (%s %d)",
-                 WIFSIGNALED(status) ? "signal" : "status",
-                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-        boot_fail(boot, EIO, what);
-    }
-    link_close(link);
-}
-
-static void on_released(struct link *link)
-{
-    struct boot *boot = list_entry(link, struct boot, link);
-
-    boot->link_open = false;
-    boot_maybe_free(boot);
-}
-
-static const struct link_ops boot_link_ops = {
-    .message = on_message,
-    .closed = on_closed,
-    .text = on_text,
-    .exited = on_exited,
-    .released = on_released,
-};
-
-static int boot_spawn(struct boot *boot, struct err *err)
-{
-    struct boot_process process;
-    int rc = vm_dirs_take(&boot->hosted->daemon->vm_dirs, &boot->dir);
-
-    if (rc < 0)
-        return err_set_errno(err, -rc, "can't make a folder for the boot VM");
-    boot->dir_taken = true;
-    rc = boot_process_start(boot->hosted, &boot->disk, boot->job.txn.disk_fd, &boot->dir, &process,
-                            err);
-    if (rc < 0)
-        return rc;
-    boot->pid = process.pid;
-    /* All, as the link takes over what it is given even when it fails. */
-    bool attached = link_attach(&boot->link, LINK_CONTROL, process.control_fd) == 0;
-    attached &= link_attach(&boot->link, LINK_BELL, process.bell_fd) == 0;
-    attached &= link_attach(&boot->link, LINK_PIDFD, process.pidfd) == 0;
-    attached &= link_attach(&boot->link, LINK_TEXT, process.text_fd) == 0;
-    if (!attached) {
-        kill(boot->pid, SIGKILL);
-        waitpid(boot->pid, NULL, 0);
-        boot->pid = 0;
-        return err_set(err, ENOMEM, "can't watch the boot VM");
-    }
-    return 0;
 }
 
 /* How long this kernel took to boot the last time, as far as the pools there are tell. */
@@ -477,12 +254,13 @@ void boot_start(struct hosted_pool *hosted)
     boot->job.txn =
         (struct snapshot_txn){ .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1 };
     boot->disk = POOL_DISK_INIT;
+    boot->console_fd = -1;
     link_init(&boot->link, &daemon->loop, &boot_link_ops);
     boot->link_open = true;
     uv_timer_init(&daemon->loop, &boot->timer);
     boot->timer.data = boot;
     boot->timer_open = true;
-    uv_timer_start(&boot->timer, on_timeout, daemon->config.boot_timeout_ms, 0);
+    boot_timer_start(boot, daemon->config.boot_timeout_ms);
     /* A VM with a disk waits until that is open; others boot meanwhile. */
     if (!pool_disk_wanted(&hosted->spec) && boot_spawn(boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);

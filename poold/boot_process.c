@@ -16,9 +16,12 @@
 
 #define IMAGE_CMDLINE "volt.root=/dev/vda" /* volt-init goes into it */
 
-/* control and bell, then the disk's, then those of the control group. */
-#define BOOT_FDS_MAX (2 + POOL_DISK_FDS_MAX + CGROUP_HIERARCHIES_MAX)
-static_assert(BOOT_FDS_MAX <= SPAWN_FDS_MAX, "spawn_process takes them");
+/* What the process has an end of, in this order. */
+enum { END_CONTROL, END_BELL, END_CONSOLE, END_COUNT };
+
+/* Those, then the disk's, then those of the control group. */
+#define BOOT_FDS_MAX (END_COUNT + POOL_DISK_FDS_MAX + CGROUP_HIERARCHIES_MAX)
+static_assert(BOOT_FDS_MAX < SPAWN_FDS_MAX, "spawn_process takes them");
 
 /* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
 #define BOOT_ARGS_MAX (34 + POOL_DISK_ARGS_MAX)
@@ -31,7 +34,7 @@ struct boot_args {
     struct pool_disk_args disk;
     char net[POOL_NET_OPTION_BYTES];
     char cmdline[CMDLINE_BYTES + 32];
-    char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_log[2 * PATH_MAX];
+    char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_fd[8];
     char uid[12], oom_score_adj[8], cgroup_fd[8], cgroup_fds[8];
 };
 
@@ -47,10 +50,9 @@ static void texts_fill(struct boot_args *args, const struct hosted_pool *hosted,
 
     snprintf(args->memory, sizeof args->memory, "%llu", (unsigned long long)spec->memory_bytes);
     number_put(args->vcpus, sizeof args->vcpus, spec->vcpus);
-    number_put(args->control_fd, sizeof args->control_fd, SPAWN_FIRST_FD);
-    number_put(args->bell_fd, sizeof args->bell_fd, SPAWN_FIRST_FD + 1);
-    snprintf(args->console_log, sizeof args->console_log, "%s/%s.console.log",
-             hosted->daemon->config.run_dir, hosted->pool.name);
+    number_put(args->control_fd, sizeof args->control_fd, SPAWN_FIRST_FD + END_CONTROL);
+    number_put(args->bell_fd, sizeof args->bell_fd, SPAWN_FIRST_FD + END_BELL);
+    number_put(args->console_fd, sizeof args->console_fd, SPAWN_FIRST_FD + END_CONSOLE);
     snprintf(args->cmdline, sizeof args->cmdline, "%s%s%s", spec->image[0] ? IMAGE_CMDLINE : "",
              spec->image[0] && spec->cmdline[0] ? " " : "", spec->cmdline);
     pool_net_option(&spec->net, args->net);
@@ -77,7 +79,7 @@ static void argv_fill(struct boot_args *args, struct hosted_pool *hosted)
         { "--kernel", spec->kernel },
         { "--memory", args->memory },
         { "--vcpus", args->vcpus },
-        { "--console-log", args->console_log },
+        { "--console-fd", args->console_fd },
         { "--initrd", spec->initrd },
         { "--cmdline", args->cmdline },
         { "--net", args->net },
@@ -121,65 +123,79 @@ static void group_make(struct boot_args *args, const struct hosted_pool *hosted,
         vm_groups_make(&hosted->daemon->vm_groups, dir->id, &limits, args->group_fds);
 }
 
-static void fds_fill(struct boot_args *args, int control_fd, int bell_fd)
+static void fds_fill(struct boot_args *args, const int *ends)
 {
-    args->fds[args->fd_count++] = control_fd;
-    args->fds[args->fd_count++] = bell_fd;
+    for (unsigned i = 0; i < END_COUNT; i++)
+        args->fds[args->fd_count++] = ends[i];
     for (unsigned i = 0; i < args->disk.fd_count; i++)
         args->fds[args->fd_count++] = args->disk.fds[i];
     for (unsigned i = 0; i < args->group_count; i++)
         args->fds[args->fd_count++] = args->group_fds[i];
 }
 
-static int sockets_make(int control[2], int bell[2], struct err *err)
+static void ends_close(int ends[END_COUNT])
 {
-    int rc = link_socketpair(control);
+    for (unsigned i = 0; i < END_COUNT; i++)
+        close_fd(&ends[i]);
+}
 
-    if (rc == 0) {
-        rc = link_socketpair(bell);
-        if (rc < 0) {
-            close(control[0]);
-            close(control[1]);
+/* The VM's writes to the console's pipe must not wait for us. */
+static int ends_make(int ours[END_COUNT], int theirs[END_COUNT], struct err *err)
+{
+    int pair[2], rc = 0;
+
+    for (unsigned i = 0; i < END_COUNT && rc == 0; i++) {
+        if (i == END_CONSOLE)
+            rc = pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+        else
+            rc = link_socketpair(pair, false);
+        if (rc == 0) {
+            ours[i] = pair[0];
+            theirs[i] = pair[1];
         }
     }
-    return rc < 0 ? err_set_errno(err, -rc, "can't make a socket pair") : 0;
+    if (rc == 0)
+        return 0;
+    ends_close(ours);
+    ends_close(theirs);
+    return err_set_errno(err, -rc, "can't make a socket pair");
 }
 
 int boot_process_start(struct hosted_pool *hosted, const struct pool_disk *disk, int delta_fd,
                        const struct vm_dir *dir, struct boot_process *ret_process, struct err *err)
 {
     _cleanup_free_ struct boot_args *args = calloc(1, sizeof *args);
-    _cleanup_close_ int own_delta_fd = -1;
-    int control[2], bell[2], rc;
+    _cleanup_close_ int own_delta_fd = delta_fd >= 0 ? fd_reopen(delta_fd, O_RDWR) : -1;
+    int ours[END_COUNT] = { -1, -1, -1 }, theirs[END_COUNT] = { -1, -1, -1 };
     struct spawned spawned;
+    int rc;
 
     if (!args)
         return err_set(err, ENOMEM, "out of memory");
-    if (delta_fd >= 0 && (own_delta_fd = fd_reopen(delta_fd, O_RDWR)) < 0)
+    if (delta_fd >= 0 && own_delta_fd < 0)
         return err_set_errno(err, -own_delta_fd, "the snapshot's disk");
-    rc = sockets_make(control, bell, err);
+    rc = ends_make(ours, theirs, err);
     if (rc < 0)
         return rc;
-    pool_disk_args(&hosted->spec, disk, own_delta_fd, SPAWN_FIRST_FD + 2, &args->disk);
+    pool_disk_args(&hosted->spec, disk, own_delta_fd, SPAWN_FIRST_FD + END_COUNT, &args->disk);
     group_make(args, hosted, dir);
-    fds_fill(args, control[1], bell[1]);
+    fds_fill(args, theirs);
     texts_fill(args, hosted, dir);
     argv_fill(args, hosted);
     rc = spawn_process(args->argv, args->fds, args->fd_count, &spawned, err);
-    close(control[1]);
-    close(bell[1]);
+    ends_close(theirs);
     for (unsigned i = 0; i < args->group_count; i++)
         close(args->group_fds[i]);
     if (rc < 0) {
-        close(control[0]);
-        close(bell[0]);
+        ends_close(ours);
         return rc;
     }
     *ret_process = (struct boot_process){ .pid = spawned.pid,
                                           .pidfd = spawned.pidfd,
                                           .text_fd = spawned.text_fd,
-                                          .control_fd = control[0],
-                                          .bell_fd = bell[0] };
+                                          .console_fd = ours[END_CONSOLE],
+                                          .control_fd = ours[END_CONTROL],
+                                          .bell_fd = ours[END_BELL] };
     return 0;
 }
 

@@ -11,7 +11,7 @@
 
 struct boot_process {
     pid_t pid;
-    int pidfd, text_fd, control_fd, bell_fd; /* the caller's */
+    int pidfd, text_fd, console_fd, control_fd, bell_fd; /* the caller's */
 };
 
 /* Starts `volt-vmm run` for the pool's kernel, with dir's uid as its own and in a control group by

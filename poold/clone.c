@@ -48,14 +48,19 @@ static void on_exited_message(struct clone *clone, const struct control_msg *msg
                    detail);
 }
 
+/* Each thing is said once, when it is time: what comes again, a VM's process that was taken over would
+ * keep the loop busy with, or take back what it has said of its layers. */
 static void on_hello(struct clone *clone, const struct control_msg *msg)
 {
-    if (msg->u.hello.version != CONTROL_VERSION)
+    if (clone->introduced)
+        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
+    else if (msg->u.hello.version != CONTROL_VERSION)
         clone_fail(clone, FAILURE_PROTOCOL, "its control protocol is of another version");
     else
         pool_vm_hello(clone->slot,
                       msg->u.hello.layers | (clone->in_group ? CONTROL_LAYER_CGROUP : 0),
                       msg->u.hello.landlock_abi);
+    clone->introduced = true;
 }
 
 static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
@@ -83,8 +88,6 @@ static void on_message(struct link *link, enum link_channel channel, const struc
         break;
     case CONTROL_EXITED:
         on_exited_message(clone, msg);
-        break;
-    case CONTROL_STATS:
         break;
     default:
         clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
@@ -231,7 +234,7 @@ static int clone_sockets(struct clone *clone, int ret_ends[2])
 {
     for (unsigned i = 0; i < ARRAY_LEN(clone_channels); i++) {
         int pair[2];
-        int rc = link_socketpair(pair);
+        int rc = link_socketpair(pair, false);
 
         if (rc < 0)
             return rc;

@@ -15,6 +15,7 @@ struct clone {
     struct list unborn; /* in its template's list until CLONED comes */
     uint64_t cookie;
     bool kill_wanted;
+    bool introduced;                /* its HELLO has come */
     bool in_group;                  /* of its own (vm_groups.h) */
     struct vm_group_job *group_job; /* on its way into it; NULL: none */
     bool trial_due;                 /* it is to be recorded once its process is known */

@@ -201,6 +201,7 @@ static int dirs_open(struct daemon *daemon, struct err *err)
     cleanup_stale_vms(config->run_dir);
     if (open_dir(&daemon->pools_fd, config->state_dir, "pools", err) < 0 ||
         open_dir(&daemon->snapshots_fd, config->state_dir, "snapshots", err) < 0 ||
+        open_dir(&daemon->consoles_fd, config->run_dir, "consoles", err) < 0 ||
         images_open(daemon, err) < 0)
         return -err->code;
     struct err notice = { 0 };
@@ -336,7 +337,8 @@ static void fields_init(struct daemon *daemon, const struct config *config, int 
     daemon->config = *config;
     daemon->argc = argc;
     daemon->argv = argv;
-    daemon->pools_fd = daemon->snapshots_fd = daemon->lock_fd = daemon->run_lock_fd = -1;
+    daemon->pools_fd = daemon->snapshots_fd = daemon->consoles_fd = -1;
+    daemon->lock_fd = daemon->run_lock_fd = -1;
     daemon->images.dir_fd = daemon->images.packs_fd = -1;
     daemon->vm_dirs.base_fd = -1;
     daemon->vm_dirs.changed = on_vm_dirs_changed;
@@ -404,6 +406,7 @@ void daemon_fini(struct daemon *daemon)
     image_store_close(&daemon->images);
     close_fd(&daemon->pools_fd);
     close_fd(&daemon->snapshots_fd);
+    close_fd(&daemon->consoles_fd);
     close_fd(&daemon->lock_fd);
     close_fd(&daemon->run_lock_fd);
 }

@@ -95,7 +95,7 @@ struct daemon {
     uint32_t passts;      /* processes */
     uint32_t image_works; /* on the thread pool, for imports */
     struct http *http;
-    int pools_fd, snapshots_fd, lock_fd, run_lock_fd;
+    int pools_fd, snapshots_fd, consoles_fd, lock_fd, run_lock_fd;
     uint64_t started_ns;
     const char *kvm_kind;     /* "hardware", "pvm", "none" */
     bool stopping, signalled; /* the end has begun; a signal asked for it */

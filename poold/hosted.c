@@ -234,7 +234,7 @@ static void delete_run(void *data)
     struct hosted_pool *hosted = data;
     struct daemon *daemon = hosted->daemon;
     struct err *err = &hosted->delete_err;
-    char console_log[2 * PATH_MAX];
+    char console[HOSTED_CONSOLE_BYTES];
     int rc = snapshot_delete(daemon->snapshots_fd, hosted->pool.name, err);
 
     if (rc == 0 || rc == -ENOENT)
@@ -242,9 +242,13 @@ static void delete_run(void *data)
     if (rc < 0)
         return;
     err->code = 0;
-    snprintf(console_log, sizeof console_log, "%s/%s.console.log", daemon->config.run_dir,
-             hosted->pool.name);
-    unlink(console_log);
+    unlinkat(daemon->consoles_fd, hosted_console_name(hosted, console), 0);
+}
+
+const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES])
+{
+    snprintf(ret, HOSTED_CONSOLE_BYTES, "%s.log", hosted->pool.name);
+    return ret;
 }
 
 static void delete_done(void *data)

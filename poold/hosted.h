@@ -31,6 +31,10 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
 /* Writes pools/NAME.json, off the loop. */
 void hosted_save(struct hosted_pool *hosted);
 
+/* The file in RUN_DIR/consoles with what its VM that booted last has printed. Returns ret. */
+#define HOSTED_CONSOLE_BYTES 80
+const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES]);
+
 /* Stops its VMs, deletes its snapshot and file; deleted(data, NULL) when all is gone. What can't be
  * removed leaves a DRAINING pool that can be deleted again; deleted(data, err) then. */
 void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data, const struct err *err),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the polling, reading and closing of a link's three fds; see link.h. */
+/* Owns the polling, reading and closing of a link's fds; see link.h. */
 #include "link.h"
 
 #include <errno.h>
@@ -11,10 +11,13 @@
 #include "base/util.h"
 
 #define LAST_WORDS_MAX 64
+#ifndef SO_PASSRIGHTS /* Linux 6.16; glibc has it later */
+#define SO_PASSRIGHTS 83
+#endif
 
 void link_init(struct link *link, uv_loop_t *loop, const struct link_ops *ops)
 {
-    *link = (struct link){ .ops = ops, .loop = loop, .fds = { -1, -1, -1, -1 } };
+    *link = (struct link){ .ops = ops, .loop = loop, .fds = { -1, -1, -1, -1, -1 } };
 }
 
 /* Reads one message and passes it on. False when there is none, or the channel is closed now. */
@@ -67,6 +70,17 @@ static bool read_text(struct link *link)
     return false;
 }
 
+static void read_console(struct link *link)
+{
+    char bytes[4096];
+    ssize_t n = read(link->fds[LINK_CONSOLE], bytes, sizeof bytes);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        link_close_channel(link, LINK_CONSOLE);
+    else if (n > 0 && !link->ops->console(link, bytes, (size_t)n))
+        uv_poll_stop(&link->polls[LINK_CONSOLE]);
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct link *link = poll->data;
@@ -76,6 +90,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     (void)events;
     if (channel == LINK_TEXT) {
         read_text(link);
+        return;
+    }
+    if (channel == LINK_CONSOLE) {
+        read_console(link);
         return;
     }
     if (channel != LINK_PIDFD) {
@@ -164,7 +182,13 @@ void link_kill(struct link *link)
     signal_send(link, SIGKILL);
 }
 
-int link_socketpair(int ret_pair[2])
+int link_socketpair(int ret_pair[2], bool takes_fds)
 {
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_pair) < 0 ? -errno : 0;
+    const int off = 0;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_pair) < 0)
+        return -errno;
+    if (!takes_fds)
+        setsockopt(ret_pair[0], SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off);
+    return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A link: poold's end of one volt-vmm process: its control and bell sockets, its pidfd and what it
- * writes to stdout and stderr until it is confined, watched by the loop. Used for boot VMs, templates
- * and clones alike. Loop thread only.
+/* A link: poold's end of one volt-vmm process: its control and bell sockets, its pidfd, what it
+ * writes to stdout and stderr until it is confined, and a boot VM's console, watched by the loop.
+ * Used for boot VMs, templates and clones alike. Loop thread only.
  *
  * A link lives inside its owner's struct. The owner may free that only from the `released`
  * callback, which comes after link_close, once libuv lets go of the handles. */
@@ -17,7 +17,8 @@ enum link_channel {
     LINK_BELL,
     LINK_CONTROL,
     LINK_PIDFD,
-    LINK_TEXT, /* a pipe */
+    LINK_TEXT,    /* a pipe */
+    LINK_CONSOLE, /* a pipe */
     LINK_CHANNEL_COUNT,
 };
 
@@ -36,6 +37,9 @@ struct link_ops {
     /* A line of its text, or what fits of one: as it came, but for NUL bytes. Only of what is
      * attached as LINK_TEXT; after LINK_TEXT_BYTES_MAX of it the pipe is closed. */
     void (*text)(struct link *link, const char *line);
+    /* Some bytes of its console, as they come; false: no more of them is read, and the pipe fills
+     * up. Only of what is attached as LINK_CONSOLE. */
+    bool (*console)(struct link *link, const char *bytes, size_t count);
     /* The process has ended. */
     void (*exited)(struct link *link);
     /* After link_close: nothing refers to the link any more. */
@@ -50,7 +54,7 @@ struct link {
     bool polling[LINK_CHANNEL_COUNT];
     bool closing;
     unsigned open_handles;
-    uint32_t text_bytes; /* that came */
+    uint32_t text_bytes;  /* that came */
 };
 
 void link_init(struct link *link, uv_loop_t *loop, const struct link_ops *ops);
@@ -70,8 +74,9 @@ void link_thaw(struct link *link);
 /* SIGKILL through the pidfd, if it is there. */
 void link_kill(struct link *link);
 
-/* Makes a pair of connected, close-on-exec SEQPACKET sockets. link_attach makes poold's end
- * non-blocking. */
-int link_socketpair(int ret_pair[2]);
+/* Makes a pair of connected, close-on-exec SEQPACKET sockets; the first is poold's end, which
+ * link_attach makes non-blocking. Without takes_fds the kernel refuses to send fds to it (from Linux
+ * 6.16 on): one that arrives, a VM's last one of its KVM, may take poold 20 ms to let go of. */
+int link_socketpair(int ret_pair[2], bool takes_fds);
 
 #endif

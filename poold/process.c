@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/arguments.h"
 #include "base/util.h"
 
 /* Out of the way of every target number, so that no dup2 overwrites a source. */
@@ -91,22 +92,37 @@ static int start_with_pipe(char *const argv[], const int *high, unsigned fd_coun
     return rc;
 }
 
+/* Duplicates of fds, and of arguments_fd behind them. 0 or an errno value; to be closed either way.
+ */
+static int high_fds_make(const int *fds, unsigned fd_count, int arguments_fd, int *high)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i <= fd_count; i++) {
+        high[i] = fcntl(i < fd_count ? fds[i] : arguments_fd, F_DUPFD_CLOEXEC, HIGH_FD);
+        if (high[i] < 0)
+            rc = errno;
+    }
+    return rc;
+}
+
 int spawn_process(char *const argv[], const int *fds, unsigned fd_count, struct spawned *ret,
                   struct err *err)
 {
     struct spawned spawned = { .pid = -1, .pidfd = -1, .text_fd = -1 };
+    _cleanup_close_ int arguments_fd = arguments_put(argv + 2);
+    char number[16], option[] = ARGUMENTS_FD_OPTION;
+    char *const shown[] = { argv[0], argv[1], option, number, NULL };
     int high[SPAWN_FDS_MAX];
-    int rc = 0;
 
-    assert(fd_count <= SPAWN_FDS_MAX);
-    for (unsigned i = 0; i < fd_count; i++) {
-        high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, HIGH_FD);
-        if (high[i] < 0)
-            rc = errno;
-    }
+    assert(fd_count < SPAWN_FDS_MAX);
+    if (arguments_fd < 0)
+        return err_set_errno(err, -arguments_fd, "can't pass arguments to %s", argv[0]);
+    snprintf(number, sizeof number, "%u", SPAWN_FIRST_FD + fd_count);
+    int rc = high_fds_make(fds, fd_count, arguments_fd, high);
     if (rc == 0)
-        rc = start_with_pipe(argv, high, fd_count, &spawned);
-    for (unsigned i = 0; i < fd_count; i++)
+        rc = start_with_pipe(shown, high, fd_count + 1, &spawned);
+    for (unsigned i = 0; i <= fd_count; i++)
         close_fd(&high[i]);
     if (rc)
         return err_set_errno(err, rc, "can't start %s", argv[0]);

@@ -20,8 +20,9 @@ struct spawned {
     int text_fd; /* what it writes to its stdout and stderr, until it lets go of them */
 };
 
-/* Runs argv[0] with fds[i] as fd SPAWN_FIRST_FD + i, stdin from /dev/null, stdout and stderr a pipe
- * of its own, default signals, and process_environment. 0 or -errno; then nothing runs. */
+/* Runs argv[0] argv[1] with fds[i] (fewer than SPAWN_FDS_MAX) as fd SPAWN_FIRST_FD + i, the other
+ * arguments by way of a file (base/arguments.h), stdin from /dev/null, stdout and stderr a pipe of
+ * its own, default signals, and process_environment. 0 or -errno; then nothing runs. */
 int spawn_process(char *const argv[], const int *fds, unsigned fd_count, struct spawned *ret,
                   struct err *err);
 

@@ -195,7 +195,7 @@ static int template_spawn(struct template *template, struct err *err)
     snprintf(control_text, sizeof control_text, "%d", SPAWN_FIRST_FD);
     snprintf(snapshot_text, sizeof snapshot_text, "%d", SPAWN_FIRST_FD + 1);
     snprintf(oom_text, sizeof oom_text, "%d", RIGHTS_OOM_TEMPLATE);
-    rc = link_socketpair(pair);
+    rc = link_socketpair(pair, true);
     if (rc < 0)
         return err_set_errno(err, -rc, "can't make a socket pair");
     pool_disk_args(&template->hosted->spec, &template->disk, -1, SPAWN_FIRST_FD + 2, &disk);

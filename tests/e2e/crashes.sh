@@ -76,8 +76,24 @@ check 'the next one does' acquire
 # ---- poold ----
 held=$(acquire)
 acquire >/dev/null
+# shellcheck disable=SC2086 # several options
+"$voltctl" pool create boots ${E2E_POOL_OPTIONS:-} --no-wait >/dev/null
+outsides_are()
+{
+    [ "$(pgrep -cP "$poold_pid")" = "$1" ] && [ "$(pgrep -cP "$(pgrep -d, -P "$poold_pid")")" = "$1" ]
+}
+boot_is_confined()
+{
+    grep -q '^Seccomp:.2' "/proc/$(pgrep -P "$(pgrep -P "$poold_pid" -f 'volt-vmm run ')")/status"
+}
+until_true 10 outsides_are 2
+[ "$(id -u)" != 0 ] || until_true 10 boot_is_confined
+mapfile -t insides < <(pgrep -P "$(pgrep -d, -P "$poold_pid")")
 mapfile -t vms < <(pgrep -P "$poold_pid"; "$voltctl" ps --json | grep -o '"pid": [0-9]*' | grep -o '[0-9]*')
-check 'poold has VMs to lose' test ${#vms[@]} -ge 2
+vms+=("${insides[@]}")
+check 'poold has VMs to lose' test ${#vms[@]} -ge 6
+# A template and a VM that boots which can't hear that poold is gone.
+kill -STOP "${insides[@]}"
 ls "$VOLT_RUN_DIR/vms" >"$work/old_dirs"
 kill -9 "$poold_pid"
 wait "$poold_pid" 2>/dev/null
@@ -91,6 +107,7 @@ all_gone()
 check 'kill -9 of poold: its VMs end' until_true 10 all_gone
 poold_start
 check 'the next poold starts on what it left' poold_answers
+"$voltctl" pool delete boots --force >/dev/null 2>&1
 check 'the pool is ready again' until_true 20 pool_is ready
 check 'and full' until_true 20 parked_at_least 2
 check 'the old lease is not known any more' fails_saying 125 lease "$voltctl" exec "$held" -- true

@@ -36,7 +36,7 @@ def tables(run, state, disk):
                      (r"/dev/kvm", BOTH, 1), (store + r"[^/]+/memory\.img", READ, 1),
                      (store + r"[^/]+/disk", READ, 1)] + disks,
         "boot": own + disks + [(r"/memfd:volt-guest \(deleted\)", BOTH, 1),
-                               (re.escape(run) + r"/[^/]+\.console\.log", WRITE, 1),
+                               (r"pipe:\[\d+\]", WRITE, 1),  # its console, to poold
                                (store + r"\.[^/]+/(disk|state|memory\.img)", BOTH, 3)],
         "clone": own + disks + [(re.escape(run) + r"/vms/[0-9a-f]{16}", PATH, 1),
                                 (store + r"#\d+ \(deleted\)", BOTH, 1),

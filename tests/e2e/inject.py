@@ -12,6 +12,7 @@ import re
 import signal
 import struct
 import subprocess
+import time
 
 CALLS = dict(read=0, write=1, close=3, mmap=9, ioctl=16, pwrite64=18, socket=41, connect=42,
              sendmsg=46, recvmsg=47, ftruncate=77, fcntl=72, kill=62, fallocate=285, tgkill=234,
@@ -43,11 +44,14 @@ def ptrace(request, tid, data=None):
 
 
 def thread_in(pid, call):
-    """The thread of a process that waits in this system call."""
-    for tid in map(int, os.listdir(f"/proc/{pid}/task")):
-        with open(f"/proc/{pid}/task/{tid}/syscall", encoding="ascii") as file:
-            if file.read().split()[0] == str(CALLS[call]):
-                return tid
+    """The thread of a process that waits in this system call, as soon as there is one."""
+    end = time.monotonic() + 100
+    while time.monotonic() < end:
+        for tid in map(int, os.listdir(f"/proc/{pid}/task")):
+            with open(f"/proc/{pid}/task/{tid}/syscall", encoding="ascii") as file:
+                if file.read().split()[0] == str(CALLS[call]):
+                    return tid
+        time.sleep(0.01)
     raise LookupError(f"no thread of {pid} waits in {call}")
 
 

@@ -129,7 +129,21 @@ killed_vm_dies_alone()
 # of its namespace. Its warm-up has no end, so that it is there to be looked at.
 boot_pid()
 {
-    pgrep -P "$(pgrep -f -- "volt-vmm run .*$VOLT_RUN_DIR/boots.console.log" | head -n 1)"
+    pgrep -P "$(pgrep -P "$poold_pid" -f 'volt-vmm run ' | head -n 1)"
+}
+# What every user of the host can see.
+command_lines_say_nothing()
+{
+    local process
+    for process in $(pgrep -P "$poold_pid" volt-vmm); do
+        tr '\0' ' ' <"/proc/$process/cmdline" | grep -qE '^[^ ]*/volt-vmm (run|template) --arguments-fd [0-9]+ $' ||
+            { tr '\0' ' ' <"/proc/$process/cmdline"; return 1; }
+    done
+}
+console_is_kept_from_others()
+{
+    prints "700 $(id -u)" stat -c '%a %u' "$VOLT_RUN_DIR/consoles" && prints 600 stat -c %a "$VOLT_RUN_DIR/consoles/boots.log" &&
+        until_true 60 test -s "$VOLT_RUN_DIR/consoles/boots.log"
 }
 boot_uid()
 {
@@ -175,6 +189,8 @@ if [ "$(id -u)" = 0 ]; then
 else
     skip 'the VM that boots has a uid of its own' 'needs root'
 fi
+check 'command lines of VMs tell nothing of their pools' command_lines_say_nothing
+check "what a VM that boots prints is poold's to read" console_is_kept_from_others
 if [ "$(id -u)" = 0 ]; then
     check 'poold keeps the capabilities that it needs, and no others' poold_has_few_rights
     check 'out of memory, the kernel kills VMs first, then templates, poold last' until_true 5 oom_order

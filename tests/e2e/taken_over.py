@@ -73,12 +73,30 @@ def lie(thread):
                         "\u202e\u200b".encode() + b"\x9b" * 200))
 
 
+def flood(thread):
+    """The one message that asks for nothing, again and again; it would change its lease's layers, too."""
+    hello = struct.pack("IIQIIQQII", 1, 48, 0, 1, 1, 1 << 27, 0, 99, 0xffffffff) # CONTROL_HELLO
+    for _ in range(200):
+        for fd in sockets(thread.pid)[:2]:
+            thread.call("sendmsg", fd, inject.message(hello), 0x4040)
+    print("200 messages were taken")
+
+
+def give_fds(thread):
+    """Its own KVM, which poold would be the last to close."""
+    machines = [fd for fd in descriptors(thread.pid)
+                if os.readlink(f"/proc/{thread.pid}/fd/{fd}") == "anon_inode:kvm-vm"]
+    for fd in sockets(thread.pid):
+        say(f"fds to {fd}", thread.call("sendmsg", fd, inject.message(b"x" * 16, machines * 8), 0x4040))
+
+
 def fail_assertion(thread):
     """No attack: what a bug of the VMM's own would do."""
     thread.jump("__assert_fail", b"sky == blue\0", b"weather.c\0", 7, b"look_up\0")
 
 
-DEEDS = {"assertion": fail_assertion, "lie": lie, "log": change_log, "direct": set_direct, "space": fill_disk}
+DEEDS = {"assertion": fail_assertion, "fds": give_fds,
+         "flood": flood, "lie": lie, "log": change_log, "direct": set_direct, "space": fill_disk}
 
 
 def main():

@@ -61,6 +61,22 @@ text_is_cleaned()
         { api pools/default; return 1; }
     ! "$voltctl" pool show default | LC_ALL=C grep -n '[^[:print:]]'
 }
+floods_are_ended()
+{
+    local said
+    said=$(deed flood) || { echo "$said"; return 1; }
+    [[ $said == *SIGKILL* ]] || { echo "it lives: $said"; return 1; }
+    until_true 10 grep -qE 'VM [0-9a-f]+ .*protocol_error: it sent a message out of place' "$log"
+}
+poolds_machines()
+{
+    find "/proc/$poold_pid/fd" -lname 'anon_inode:kvm*' | wc -l
+}
+fds_are_refused()
+{
+    deed fds || return 1
+    prints 0 poolds_machines
+}
 assertion_is_told()
 {
     deed assertion && until_true 10 grep -q "weather.c:7: look_up: 'sky == blue' is not so" "$log"
@@ -78,6 +94,10 @@ victim || exit 1
 check "the host's disk can't be filled" deed_is_deadly space
 victim || exit 1
 check 'what it says is one line of clean text in the log, in JSON and on the terminal' text_is_cleaned
+victim || exit 1
+check 'a flood of messages ends the VM' floods_are_ended
+victim || exit 1
+check 'poold ends up with no fd of its' fds_are_refused
 victim || exit 1
 check "an assertion of the VMM's that fails is told in poold's log" assertion_is_told
 check 'poold and the VM beside it live on' others_live

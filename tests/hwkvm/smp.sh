@@ -26,7 +26,7 @@ try_pool()
     shift 2
     check "$name: made" "$voltctl" pool create "$name" --vcpus "$cpus" --min 1 --max 3 --memory 256M "$@"
     if ! "$voltctl" pool show "$name" --json | grep -q '"state": "ready"'; then
-        tail -n 20 "$VOLT_RUN_DIR/$name.console.log" | sed 's/^/# /'
+        tail -n 20 "$VOLT_RUN_DIR/consoles/$name.log" | sed 's/^/# /'
         "$voltctl" pool delete "$name" --force
         return
     fi

@@ -19,7 +19,7 @@ modules_loaded()
     for module in virtio_mmio vmw_vsock_virtio_transport virtio_rng virtio_blk virtio_net; do
         guest "$id" -- grep -q "^$module " /proc/modules || { echo "$module is not loaded"; return 1; }
     done
-    ! grep "can't load" "$VOLT_RUN_DIR/default.console.log"
+    ! grep "can't load" "$VOLT_RUN_DIR/consoles/default.log"
 }
 check 'its drivers are loaded' modules_loaded
 forked()

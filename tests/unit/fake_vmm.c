@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/arguments.h"
 #include "base/util.h"
 #include "control/control.h"
 #include "snapshot/sections.h"
@@ -345,6 +346,8 @@ static int template_vm(int control_fd, int snapshot_fd)
 
 int main(int argc, char **argv)
 {
+    if (arguments_get(&argc, &argv, 2, NULL) < 0)
+        return 2;
     int control_fd = fd_option(argc, argv, "--control-fd");
     const char *memory = option(argc, argv, "--memory");
 

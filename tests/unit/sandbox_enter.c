@@ -64,7 +64,7 @@ START_TEST(work_that_fails_is_told)
         const struct sandbox_meanwhile meanwhile = { work_in_vain, NULL };
         struct sandbox_status sandbox = { 0 };
         struct err err = { 0 };
-        int r = sandbox_enter(&layers, NULL, 0, &meanwhile, &sandbox, &err);
+        int r = sandbox_enter(&layers, SANDBOX_KEEP_ID, NULL, 0, &meanwhile, &sandbox, &err);
 
         _exit(r == -ENODEV && strcmp(err.msg, "there is no such machine") == 0 ? 0 : 1);
     }
@@ -101,7 +101,7 @@ START_TEST(namespaces_that_are_only_partly_allowed_are_lacking)
 
         if (!network_namespaces_forbid())
             _exit(1);
-        if (sandbox_enter(&layers, NULL, 0, NULL, &sandbox, NULL) != 0)
+        if (sandbox_enter(&layers, SANDBOX_KEEP_ID, NULL, 0, NULL, &sandbox, NULL) != 0)
             _exit(2);
         if (sandbox.layers != 0 || !strstr(sandbox.lacking, "namespaces"))
             _exit(3);

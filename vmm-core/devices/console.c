@@ -132,6 +132,8 @@ static void feed_log(struct console *console)
            (count = copy_output(console, &console->log_at, UINT64_MAX, buffer)) > 0) {
         ssize_t n = write(console->log_fd, buffer, count);
 
+        if (n < 0 && errno == EAGAIN)
+            return; /* a pipe that is full: what falls out of the ring meanwhile is not logged */
         if (n < 0) {
             close_fd(&console->log_fd);
             update_readers(console);

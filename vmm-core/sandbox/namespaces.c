@@ -75,27 +75,34 @@ static int pid_namespace_unshare(struct sandbox_status *status, struct err *err)
     return 1;
 }
 
-/* All that it does not need for waiting. */
-static int outside_strip(const struct sandbox_config *config)
+/* All that it does not need for waiting. It ends with who started it, and takes pid 1 along, which
+ * then need not hear of that end: it may be stopped, or in a guest's hands. The kernel asks for the
+ * right to send that signal: without capabilities it takes pid 1's uid. */
+static int outside_strip(const struct sandbox_config *config, uint32_t uid)
 {
     if (syscall(SYS_close_range, 0u, ~0u, 0u) < 0)
+        return -errno;
+    if (uid != SANDBOX_KEEP_ID && (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
         return -errno;
     int r = sandbox_limits_set(NULL);
     if (r == 0 && config->capabilities)
         r = sandbox_capabilities_reduce(NULL);
     if (r == 0 && config->capabilities)
         r = sandbox_capabilities_drop(NULL);
+    if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) /* which a change of uids clears */
+        r = -errno;
     return r == 0 ? sandbox_install_filter(config, SANDBOX_THREAD_OUTSIDE, NULL, NULL) : r;
 }
 
 /* What stays outside: holds nothing, waits for pid 1 of the namespace and ends as it did. Killed
  * from outside, or when it could not be stripped, it takes that process along (PR_SET_PDEATHSIG).
  */
-static void __attribute__((noreturn)) outside_wait(const struct sandbox_config *config, pid_t inner)
+static void __attribute__((noreturn))
+outside_wait(const struct sandbox_config *config, uint32_t uid, pid_t inner)
 {
     int status = 0;
 
-    if (outside_strip(config) < 0)
+    if (outside_strip(config, uid) < 0)
         _exit(EXIT_FAILURE);
     while (waitpid(inner, &status, 0) < 0 && errno == EINTR)
         ;
@@ -118,8 +125,8 @@ static void die_with_parent(int parent_pidfd)
         _exit(EXIT_FAILURE);
 }
 
-int sandbox_pid_namespace_enter(const struct sandbox_config *config, struct sandbox_status *status,
-                                struct err *err)
+int sandbox_pid_namespace_enter(const struct sandbox_config *config, uint32_t uid,
+                                struct sandbox_status *status, struct err *err)
 {
     _cleanup_close_ int self = -1;
     pid_t inner;
@@ -134,7 +141,7 @@ int sandbox_pid_namespace_enter(const struct sandbox_config *config, struct sand
     if (inner < 0)
         return err_set_errno(err, errno, "forking into the pid namespace");
     if (inner > 0)
-        outside_wait(config, inner);
+        outside_wait(config, uid, inner);
     die_with_parent(self);
     return 1;
 }

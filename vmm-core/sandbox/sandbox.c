@@ -144,15 +144,15 @@ static int confine_meanwhile(const struct sandbox_config *config, bool pid_names
     return r < 0 ? r : helper.rc;
 }
 
-int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
-                  const struct sandbox_meanwhile *meanwhile, struct sandbox_status *status,
-                  struct err *err)
+int sandbox_enter(const struct sandbox_config *config, uint32_t uid, const int *keep_fds,
+                  unsigned keep_count, const struct sandbox_meanwhile *meanwhile,
+                  struct sandbox_status *status, struct err *err)
 {
     bool pid_namespace = config->forked;
     int r = sandbox_close_fds(keep_fds, keep_count, err);
 
     if (r == 0 && config->namespaces && !config->forked) {
-        r = sandbox_pid_namespace_enter(config, status, err);
+        r = sandbox_pid_namespace_enter(config, uid, status, err);
         pid_namespace = r > 0;
     }
     if (r < 0)

@@ -75,16 +75,18 @@ struct sandbox_meanwhile {
     void *context;
 };
 
-/* Once, at the start, with one thread: see above. Keeps open keep_fds (borrowed, keep_count of
- * them, any order); 0, 1 and 2 lead to /dev/null from here on. With namespaces in force this forks,
- * unless sandbox_fork has: the call returns in the child, which is pid 1 of a new pid namespace and
- * dies when its parent does; the parent stays behind, waits and exits as the child did, without an
- * fd, a capability or a system call beyond what that takes. `meanwhile` (NULL: nothing) is done in
- * the process that is returned to, beside the layers after that fork, on a thread that none of them
- * confines and that is gone on return: for what no guest has a say in. 0 or -errno, of either. */
-int sandbox_enter(const struct sandbox_config *config, const int *keep_fds, unsigned keep_count,
-                  const struct sandbox_meanwhile *meanwhile, struct sandbox_status *status,
-                  struct err *err);
+/* Once, at the start, with one thread: see above. uid: what sandbox_enter_vm will switch to in the
+ * same process; SANDBOX_KEEP_ID: it won't. Keeps open keep_fds (borrowed, keep_count of them, any
+ * order); 0, 1 and 2 lead to /dev/null from here on. With namespaces in force this forks, unless
+ * sandbox_fork has: the call returns in the child, which is pid 1 of a new pid namespace and dies
+ * when its parent does; the parent stays behind, waits and exits as the child did, without an fd, a
+ * capability or a system call beyond what that takes, as uid, and dies with its own parent.
+ * `meanwhile` (NULL: nothing) is done in the process that is returned to, beside the layers after
+ * that fork, on a thread that none of them confines and that is gone on return: for what no guest
+ * has a say in. 0 or -errno, of either. */
+int sandbox_enter(const struct sandbox_config *config, uint32_t uid, const int *keep_fds,
+                  unsigned keep_count, const struct sandbox_meanwhile *meanwhile,
+                  struct sandbox_status *status, struct err *err);
 
 /* What one VM gets of its own. */
 struct sandbox_vm {

@@ -15,11 +15,11 @@ void sandbox_lacks(struct sandbox_status *status, const char *fmt, ...)
 int sandbox_close_fds(const int *keep_fds, unsigned keep_count, struct err *err);
 
 /* Forks into a new pid namespace, and into a new user namespace where only that allows it; see
- * sandbox_enter for the fork; config: which layers the parent that stays outside gets. 1: the caller
+ * sandbox_enter for the fork; config and uid: which layers the parent that stays outside gets. 1: the caller
  * is pid 1 of it; 0: without the right to make it nothing has changed, and status->lacking tells; or
  * -errno. */
-int sandbox_pid_namespace_enter(const struct sandbox_config *config, struct sandbox_status *status,
-                                struct err *err);
+int sandbox_pid_namespace_enter(const struct sandbox_config *config, uint32_t uid,
+                                struct sandbox_status *status, struct err *err);
 
 /* The other namespaces, of the calling thread and those that it starts; after the pid namespace was
  * entered. Not allowed to: 0 without CONTROL_LAYER_NAMESPACES, and status->lacking tells. */

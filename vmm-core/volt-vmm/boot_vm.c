@@ -58,6 +58,8 @@ static int open_files(const struct options *options, struct boot_files *files, s
         rc = open_file(options->cpu_template, O_RDONLY, &files->cpu_template_fd, err);
     if (rc == 0)
         rc = open_file(options->console_log, O_WRONLY | O_CREAT | O_APPEND, &files->log_fd, err);
+    if (rc == 0 && options->console_fd >= 0)
+        files->log_fd = options->console_fd;
     return rc;
 }
 
@@ -235,12 +237,15 @@ static int open_all(struct making *m, struct err *err)
 static int enter(struct making *m, struct err *err)
 {
     const struct options *options = m->options;
+    /* Its snapshot; the console's log is appended to a file of any size. */
+    const uint64_t file_bytes = options->console_log
+                                    ? GUEST_RAM_BYTES_MAX
+                                    : MAX_OF(options->memory_bytes, STATE_FILE_BYTES_MAX);
     struct sandbox_vm jail = { .uid = options->uid,
                                .gid = options->uid,
                                .cgroup_count = options->cgroup_fds,
                                .socket_dir_fd = -1,
-                               .file_bytes =
-                                   MAX_OF(GUEST_RAM_BYTES_MAX, disk_source_file_bytes(&m->disk)) };
+                               .file_bytes = MAX_OF(file_bytes, disk_source_file_bytes(&m->disk)) };
     int keep[BOOT_FDS + SANDBOX_CGROUPS_MAX + DISK_SOURCE_FDS_MAX] = {
         options->control_fd, options->bell_fd, m->files.kernel_fd,       m->files.initrd_fd,
         m->files.log_fd,     m->kvm.fd,        m->files.cpu_template_fd, options->disk_delta_fd,
@@ -251,7 +256,7 @@ static int enter(struct making *m, struct err *err)
     for (unsigned i = 0; i < options->cgroup_fds; i++)
         keep[keep_count++] = jail.cgroup_fds[i] = options->cgroup_fd + (int)i;
     keep_count += disk_source_fds(&m->disk, keep + keep_count);
-    int rc = sandbox_enter(&options->sandbox, keep, keep_count,
+    int rc = sandbox_enter(&options->sandbox, options->uid, keep, keep_count,
                            &(struct sandbox_meanwhile){ build, m }, &m->process.status, err);
     if (rc == 0)
         rc = sandbox_enter_vm(&options->sandbox, &jail, &m->process.status, err);

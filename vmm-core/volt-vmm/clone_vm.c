@@ -61,7 +61,9 @@ static int confine(const struct making *making, struct err *err)
         .gid = making->msg->u.clone.gid,
         .socket_dir_fd = making->fds->vsock_dir,
         .file_bytes = MAX_OF(disk_source_file_bytes(&source->disk),
-                             source->may_snapshot ? GUEST_RAM_BYTES_MAX : 0),
+                             source->may_snapshot ? MAX_OF(source->snapshot.manifest.memory_bytes,
+                                                           STATE_FILE_BYTES_MAX)
+                                                  : 0),
     };
 
     source->process.status = source->status;
@@ -173,7 +175,7 @@ int clone_vm_restore(struct clone_source *source, const struct control_msg *msg,
                                                      fds->vhost };
     unsigned keep_count = RESTORE_FDS + clone_source_fds(source, keep + RESTORE_FDS);
 
-    int rc = sandbox_enter(&source->sandbox, keep, keep_count,
+    int rc = sandbox_enter(&source->sandbox, SANDBOX_KEEP_ID, keep, keep_count,
                            &(struct sandbox_meanwhile){ decode_and_make, &making }, &source->status,
                            err);
     if (rc == 0)

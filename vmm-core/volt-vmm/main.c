@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arguments.h"
 #include "base/std_fds.h"
 #include "base/text.h"
 #include "base/util.h"
@@ -114,7 +115,8 @@ int main(int argc, char **argv)
         return EXIT_BAD_USAGE;
     }
     int used = program == &direct ? 1 : 2;
-    if (options_parse(&options, argc - used, argv + used, &err) < 0) {
+    if (arguments_get(&argc, &argv, used, &err) < 0 ||
+        options_parse(&options, argc - used, argv + used, &err) < 0) {
         fprintf(stderr, "volt-vmm: %s\n", err.msg);
         return EXIT_BAD_USAGE;
     }

@@ -20,7 +20,8 @@ struct options {
     bool pit, pmu;
     const char *cmdline; /* added to the default one */
     const char *cpu_template;
-    const char *console_log;
+    const char *console_log; /* a file; under poold console_fd, a pipe */
+    int console_fd;
     struct net_source net; /* given: it has a network card */
     bool balloon;
     bool huge_pages; /* memory in pages of 2 MiB */

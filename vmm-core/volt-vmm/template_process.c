@@ -43,8 +43,8 @@ static int prepare(struct clone_source *source, struct options *options, struct 
         rc = clone_source_decode(source, err);
     if (rc < 0)
         return rc;
-    return sandbox_enter(&source->sandbox, keep, 1 + clone_source_fds(source, keep + 1), NULL,
-                         &source->status, err);
+    return sandbox_enter(&source->sandbox, SANDBOX_KEEP_ID, keep,
+                         1 + clone_source_fds(source, keep + 1), NULL, &source->status, err);
 }
 
 static int say_hello(const struct clone_source *source, int control_fd, uint64_t start_ns)
