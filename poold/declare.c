@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_text.h"
 #include "base/nearest.h"
 #include "base/util.h"
 #include "config.h"
@@ -45,7 +46,7 @@ static int add(struct declarations *declarations, const char *file, const struct
     snprintf(declaration.name, sizeof declaration.name, "%s", item->name);
     snprintf(declaration.where, sizeof declaration.where, "%s:%u",
              file + (file_bytes > 100 ? file_bytes - 100 : 0), item->line);
-    declaration.body = json_pack("{s:s}", "name", item->name);
+    declaration.body = json_pack("{s:o}", "name", json_text(item->name));
     if (!declaration.body)
         return err_set(err, ENOMEM, "out of memory");
     items[count] = declaration;

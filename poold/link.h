@@ -54,7 +54,7 @@ struct link {
     bool polling[LINK_CHANNEL_COUNT];
     bool closing;
     unsigned open_handles;
-    uint32_t text_bytes;  /* that came */
+    uint32_t text_bytes; /* that came */
 };
 
 void link_init(struct link *link, uv_loop_t *loop, const struct link_ops *ops);
