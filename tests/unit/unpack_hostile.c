@@ -347,7 +347,11 @@ int main(void)
     Suite *suite = suite_create("unpack-hostile");
     TCase *tests = tap_case(suite, "hostile archives");
 
+    if (watched_host_protect())
+        tcase_add_test(tests, without_a_wall_they_do_harm);
+    else
+        printf("# SKIP archives without a wall: root may not mount here, and they would harm the "
+               "host\n");
     tcase_add_loop_test(tests, nothing_outside_changes, 0, ARRAY_LEN(unpackers));
-    tcase_add_test(tests, without_a_wall_they_do_harm);
     return tap_main(suite);
 }

@@ -6,15 +6,38 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/util.h"
 #include "tree_remove.h"
+
+/* What the tests write to; either may be missing, or be a mount already. */
+static const char *const writable[] = { "/dev/shm", "/tmp" };
+
+bool watched_host_protect(void)
+{
+    struct mount_attr read_only = { .attr_set = MOUNT_ATTR_RDONLY };
+    struct mount_attr read_write = { .attr_clr = MOUNT_ATTR_RDONLY };
+
+    if (geteuid() != 0)
+        return true;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(writable); i++)
+        mount(writable[i], writable[i], NULL, MS_BIND, NULL);
+    if (mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &read_only, sizeof read_only) < 0)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(writable); i++)
+        mount_setattr(AT_FDCWD, writable[i], 0, &read_write, sizeof read_write);
+    return true;
+}
 
 static void file_write(const char *folder, const char *name, mode_t mode)
 {

@@ -4,6 +4,13 @@
 #ifndef VOLT_TESTS_WATCHED_H
 #define VOLT_TESTS_WATCHED_H
 
+#include <stdbool.h>
+
+/* From here on this process can write below /dev/shm and /tmp alone, whatever name it uses: what an
+ * archive does where nothing holds it, it does not do to this machine (as root, to the mode of /).
+ * Others than root have their rights for that. False: root may not mount here. */
+bool watched_host_protect(void);
+
 struct watched {
     char base[64];
     char target[96]; /* base/in/target: unpack there */
