@@ -105,6 +105,8 @@ int image_snapshot(struct bench *bench, struct vmm *vmm, uint64_t ram_bytes, con
     int rc = manifest_describe(manifest,
                                &(struct manifest_machine){ .kernel = bench->options.kernel,
                                                            .initrd = bench->options.initrd,
+                                                           .kernel_fd = -1,
+                                                           .initrd_fd = -1,
                                                            .memory_bytes = ram_bytes,
                                                            .vcpus = 1 },
                                err);

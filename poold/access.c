@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "json_keys.h"
 
 #define RULES_MAX 256
-#define POOLS_MAX 256
+#define NAMES_MAX 256
 #define GROUPS_MAX 1024
 
 static const struct right_row {
@@ -42,46 +43,68 @@ static int rights_parse(const json_t *array, uint32_t *ret_rights, struct err *e
     return json_is_array(array) ? 0 : err_set(err, EINVAL, "'rights' must be a list");
 }
 
-static int pools_parse(const json_t *array, struct access_rule *rule, struct err *err)
+/* As the kernel's dev_valid_name. */
+static bool link_name_valid(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len >= 1 && len < IFNAMSIZ && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+           strcspn(name, "/: \t\n\v\f\r") == len;
+}
+
+/* What a list of a rule has, and which of its names are none. */
+static const struct list_row {
+    const char *key, *what;
+    bool (*valid)(const char *name);
+} pools_row = { "pools", "pool", pool_name_valid },
+  links_row = { "links", "link", link_name_valid };
+
+/* A list of 1 to NAMES_MAX names; array NULL: none is given. */
+static int names_parse(const json_t *array, const struct list_row *row, uint32_t *ret_count,
+                       char (**ret_names)[ACCESS_NAME_BYTES], struct err *err)
 {
     size_t count = json_array_size(array);
 
     if (!array)
         return 0;
-    if (!json_is_array(array) || count == 0 || count > POOLS_MAX)
-        return err_set(err, EINVAL, "'pools' must be a list of 1 to %d names", POOLS_MAX);
-    rule->pools = calloc(count, sizeof *rule->pools);
-    if (!rule->pools)
+    if (!json_is_array(array) || count == 0 || count > NAMES_MAX)
+        return err_set(err, EINVAL, "'%s' must be a list of 1 to %d names", row->key, NAMES_MAX);
+    *ret_names = calloc(count, sizeof **ret_names);
+    if (!*ret_names)
         return err_set(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
         const char *name = json_string_value(json_array_get(array, i));
 
-        if (!name || !pool_name_valid(name))
-            return err_set(err, EINVAL, "'pools' has something that is no pool's name");
-        snprintf(rule->pools[i], sizeof rule->pools[i], "%s", name);
+        if (!name || !row->valid(name))
+            return err_set(err, EINVAL, "'%s' has something that is no %s's name", row->key,
+                           row->what);
+        snprintf((*ret_names)[i], ACCESS_NAME_BYTES, "%s", name);
     }
-    rule->pool_count = (uint32_t)count;
+    *ret_count = (uint32_t)count;
     return 0;
 }
 
 static int rule_parse(json_t *object, struct access_rule *rule, struct err *err)
 {
     const json_t *uid = json_object_get(object, "uid"), *gid = json_object_get(object, "gid");
-    const json_t *id = uid ? uid : gid;
-    size_t known = 1 + (json_object_get(object, "rights") != NULL) +
-                   (json_object_get(object, "pools") != NULL);
+    const json_t *id = uid ? uid : gid, *pools = json_object_get(object, "pools");
+    const json_t *links = json_object_get(object, "links");
+    size_t known =
+        1 + (json_object_get(object, "rights") != NULL) + (pools != NULL) + (links != NULL);
 
     if (!json_is_integer(id) || (uid && gid) || json_integer_value(id) < 0 ||
         json_integer_value(id) >= UINT32_MAX)
         return err_set(err, EINVAL, "a rule needs either 'uid' or 'gid', a number");
     if (json_object_size(object) != known)
         return err_set(err, EINVAL,
-                       "a rule has 'uid' or 'gid', 'rights', 'pools' and nothing else");
+                       "a rule has 'uid' or 'gid', 'rights', 'pools', 'links' and nothing else");
     rule->by_gid = gid != NULL;
     rule->id = (uint32_t)json_integer_value(id);
-    if (rights_parse(json_object_get(object, "rights"), &rule->rights, err) < 0)
+    if (rights_parse(json_object_get(object, "rights"), &rule->rights, err) < 0 ||
+        names_parse(pools, &pools_row, &rule->pool_count, &rule->pools, err) < 0 ||
+        names_parse(links, &links_row, &rule->link_count, &rule->links, err) < 0)
         return -EINVAL;
-    return pools_parse(json_object_get(object, "pools"), rule, err);
+    return 0;
 }
 
 static int policy_parse(struct access *access, const json_t *root, struct err *err)
@@ -126,8 +149,10 @@ int access_init(struct access *access, const char *path, struct err *err)
 
 void access_fini(struct access *access)
 {
-    for (uint32_t i = 0; i < access->rule_count; i++)
+    for (uint32_t i = 0; i < access->rule_count; i++) {
         free(access->rules[i].pools);
+        free(access->rules[i].links);
+    }
     free(access->rules);
     access->rules = NULL;
     access->rule_count = 0;
@@ -290,15 +315,27 @@ bool access_has_right(const struct peer *peer, uint32_t needed)
     return !needed || peer->rights & (needed | RIGHT_ADMIN);
 }
 
-bool access_pool_allowed(const struct peer *peer, const char *pool)
+static bool names_have(char (*names)[ACCESS_NAME_BYTES], uint32_t count, const char *name)
 {
-    if (!peer->rule || peer->rule->pool_count == 0)
-        return true;
-    for (uint32_t i = 0; i < peer->rule->pool_count; i++) {
-        if (strcmp(peer->rule->pools[i], pool) == 0)
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0)
             return true;
     }
     return false;
+}
+
+bool access_pool_allowed(const struct peer *peer, const char *pool)
+{
+    const struct access_rule *rule = peer->rule;
+
+    return !rule || rule->pool_count == 0 || names_have(rule->pools, rule->pool_count, pool);
+}
+
+bool access_link_allowed(const struct peer *peer, const char *link)
+{
+    const struct access_rule *rule = peer->rule;
+
+    return peer->trusted || (rule && names_have(rule->links, rule->link_count, link));
 }
 
 bool access_pool_seen(const struct peer *peer, const char *pool)

@@ -2,10 +2,11 @@
 /* Who may do what: the rights of a peer by its uid and gids, and what each user has in use.
  *
  * The policy file is {"rules": [{"uid": N | "gid": N, "rights": ["acquire", "admin", "metrics"],
- * "pools": ["NAME"...]}...]}; "pools" limits acquires and what is seen, absent: all pools. The
- * first rule for the uid counts, else the first for one of its gids, else there are no rights. Root
- * and poold's own user are trusted: they may do everything. Without a policy file all who can open
- * the socket may acquire and read metrics.
+ * "pools": ["NAME"...], "links": ["NAME"...]}...]}; "pools" limits acquires and what is seen, absent:
+ * all pools; "links" are the bridges and parents of macvtaps that an administrator may connect VMs
+ * to, absent: none. The first rule for the uid counts, else the first for one of its gids, else there
+ * are no rights. Root and poold's own user are trusted: they may do everything. Without a policy
+ * file all who can open the socket may acquire and read metrics.
  *
  * What all share (connections, memory for bodies and replies) is given out by one rule: a user has
  * at most `each`, and never more than is left for the others. However many users take what they
@@ -26,13 +27,16 @@
 #define RIGHT_METRICS 0x4u
 
 #define ACCESS_BUCKETS 256u
+#define ACCESS_NAME_BYTES 64
 
 struct access_rule {
     bool by_gid;
     uint32_t id;
     uint32_t rights;
     uint32_t pool_count; /* 0: all */
-    char (*pools)[64];
+    char (*pools)[ACCESS_NAME_BYTES];
+    uint32_t link_count; /* 0: none */
+    char (*links)[ACCESS_NAME_BYTES];
 };
 
 /* Of something that all share. */
@@ -84,6 +88,8 @@ void access_peer_close(struct access *access, struct peer *peer);
 bool access_has_right(const struct peer *peer, uint32_t needed);
 /* Whether it may acquire from the pool, whether or not there is one. */
 bool access_pool_allowed(const struct peer *peer, const char *pool);
+/* Whether it may connect VMs to this link of the host. */
+bool access_link_allowed(const struct peer *peer, const char *link);
 /* Whether it may know of the pool. */
 bool access_pool_seen(const struct peer *peer, const char *pool);
 

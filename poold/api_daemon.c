@@ -26,12 +26,16 @@ void api_version(struct http_request *request)
 void api_status(struct http_request *request)
 {
     struct daemon *daemon = api_daemon(request);
-    uint32_t vms = 0, leases = 0;
+    uint32_t pools = 0, vms = 0, leases = 0;
 
+    /* Of those that the client may know of. */
     LIST_FOR_EACH(at, &daemon->pools)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
+        if (!access_pool_seen(&request->connection->peer, pool->name))
+            continue;
+        pools++;
         vms += pool_vm_count(pool);
         leases += pool->counts[SLOT_LEASED];
     }
@@ -40,8 +44,8 @@ void api_status(struct http_request *request)
                               "version", json_text(VOLT_VERSION), "pid", (int)getpid(), "uptime_ms",
                               (json_int_t)((now_ns() - daemon->started_ns) / NS_PER_MS), "kvm",
                               "kind", json_text(daemon->kvm_kind), "path", json_text("/dev/kvm"),
-                              "pools", (int)daemon->pool_count, "leases", (int)leases, "vms",
-                              (int)vms, "run_dir", json_text(daemon->config.run_dir), "state_dir",
+                              "pools", (int)pools, "leases", (int)leases, "vms", (int)vms,
+                              "run_dir", json_text(daemon->config.run_dir), "state_dir",
                               json_text(daemon->config.state_dir), "log", json_text(log_target()),
                               "unsafe", (int)daemon->config.skip_guest_work));
 }
@@ -93,7 +97,7 @@ void api_metrics(struct http_request *request)
     FILE *out = open_memstream(&text, &bytes);
 
     if (out) {
-        metrics_text_print(api_daemon(request), out);
+        metrics_text_print(api_daemon(request), &request->connection->peer, out);
         fclose(out);
     }
     if (!text) {

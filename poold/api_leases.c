@@ -53,9 +53,18 @@ static const enum api_error result_errors[ACQUIRE_RESULT_COUNT] = {
     [ACQUIRE_SHUTTING_DOWN] = API_SHUTTING_DOWN,
 };
 
+/* A pool's errors may quote its specification: they are for administrators. */
+static const char *detail_for(const struct http_request *request, const char *detail)
+{
+    if (request->connection->peer.rights & RIGHT_ADMIN)
+        return detail;
+    return *detail ? "an administrator can see why" : "";
+}
+
 static void reply_failure(struct http_request *request, const struct pool *pool,
                           enum acquire_result result)
 {
+    const char *error = detail_for(request, pool->error);
     char sentence[POOL_ERROR_BYTES + 128];
 
     switch (result) {
@@ -65,7 +74,7 @@ static void reply_failure(struct http_request *request, const struct pool *pool,
         break;
     case ACQUIRE_NOT_READY:
         snprintf(sentence, sizeof sentence, "pool '%s' is %s%s%s", pool->name,
-                 pool_state_name(pool->state), pool->error[0] ? ": " : "", pool->error);
+                 pool_state_name(pool->state), error[0] ? ": " : "", error);
         break;
     case ACQUIRE_DRAINING:
         snprintf(sentence, sizeof sentence, "pool '%s' gives no new leases: it is draining",
@@ -74,7 +83,7 @@ static void reply_failure(struct http_request *request, const struct pool *pool,
     case ACQUIRE_RESTORE_FAILED:
         snprintf(sentence, sizeof sentence,
                  "no VM of pool '%s' could be restored; the last one: %s", pool->name,
-                 pool->last_failure);
+                 detail_for(request, pool->last_failure));
         break;
     default:
         snprintf(sentence, sizeof sentence, "poold is shutting down");

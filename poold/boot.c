@@ -158,13 +158,13 @@ static void begin_run(void *data)
 {
     struct boot *boot = data;
     struct hosted_pool *hosted = boot->hosted;
+    const struct pool_spec *spec = &hosted->spec;
+    int rc = pool_disk_open(hosted->daemon, spec, &hosted->files, &boot->disk, &boot->job_err);
 
-    boot->work_rc = pool_disk_open(hosted->daemon, &hosted->spec, &boot->disk, &boot->job_err);
-    if (boot->work_rc == 0)
-        boot->work_rc = snapstore_begin(&boot->job, hosted->daemon->snapshots_fd, hosted->pool.name,
-                                        &hosted->spec, &boot->job_err);
-    if (boot->work_rc == 0)
-        boot->work_rc = disk_begin(boot, &boot->job_err);
+    if (rc == 0)
+        rc = snapstore_begin(&boot->job, hosted->daemon->snapshots_fd, hosted->pool.name, spec,
+                             &hosted->files, &boot->job_err);
+    boot->work_rc = rc == 0 ? disk_begin(boot, &boot->job_err) : rc;
 }
 
 static void begin_done(void *data)

@@ -19,9 +19,9 @@
 /* What the process has an end of, in this order. */
 enum { END_CONTROL, END_BELL, END_CONSOLE, END_COUNT };
 
-/* Those, then the disk's, then those of the control group. */
-#define BOOT_FDS_MAX (END_COUNT + POOL_DISK_FDS_MAX + CGROUP_HIERARCHIES_MAX)
-static_assert(BOOT_FDS_MAX < SPAWN_FDS_MAX, "spawn_process takes them");
+/* Those, then the disk's, kernel and initramfs, then those of the control group. */
+#define BOOT_FDS_MAX (END_COUNT + 2 + POOL_DISK_FDS_MAX + CGROUP_HIERARCHIES_MAX)
+static_assert(BOOT_FDS_MAX <= SPAWN_FDS_MAX, "spawn_process takes them");
 
 /* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
 #define BOOT_ARGS_MAX (34 + POOL_DISK_ARGS_MAX)
@@ -35,7 +35,8 @@ struct boot_args {
     char net[POOL_NET_OPTION_BYTES];
     char cmdline[CMDLINE_BYTES + 32];
     char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_fd[8];
-    char uid[12], oom_score_adj[8], cgroup_fd[8], cgroup_fds[8];
+    int kernel_fd, initrd_fd, delta_fd; /* its own; -1 */
+    char kernel[8], initrd[8], uid[12], oom_score_adj[8], cgroup_fd[8], cgroup_fds[8];
 };
 
 static void number_put(char *text, size_t bytes, unsigned number)
@@ -76,11 +77,11 @@ static void argv_fill(struct boot_args *args, struct hosted_pool *hosted)
     } rows[] = {
         { "--control-fd", args->control_fd },
         { "--bell-fd", args->bell_fd },
-        { "--kernel", spec->kernel },
+        { "--kernel-fd", args->kernel },
         { "--memory", args->memory },
         { "--vcpus", args->vcpus },
         { "--console-fd", args->console_fd },
-        { "--initrd", spec->initrd },
+        { "--initrd-fd", args->initrd },
         { "--cmdline", args->cmdline },
         { "--net", args->net },
         { "--uid", args->uid },
@@ -123,14 +124,47 @@ static void group_make(struct boot_args *args, const struct hosted_pool *hosted,
         vm_groups_make(&hosted->daemon->vm_groups, dir->id, &limits, args->group_fds);
 }
 
+/* Adds a file, and its number there as text. */
+static void file_pass(struct boot_args *args, int fd, char *text, size_t bytes)
+{
+    if (fd < 0)
+        return;
+    number_put(text, bytes, SPAWN_FIRST_FD + args->fd_count);
+    args->fds[args->fd_count++] = fd;
+}
+
 static void fds_fill(struct boot_args *args, const int *ends)
 {
     for (unsigned i = 0; i < END_COUNT; i++)
         args->fds[args->fd_count++] = ends[i];
     for (unsigned i = 0; i < args->disk.fd_count; i++)
         args->fds[args->fd_count++] = args->disk.fds[i];
+    file_pass(args, args->kernel_fd, args->kernel, sizeof args->kernel);
+    file_pass(args, args->initrd_fd, args->initrd, sizeof args->initrd);
     for (unsigned i = 0; i < args->group_count; i++)
         args->fds[args->fd_count++] = args->group_fds[i];
+}
+
+/* What the VM gets: other open files than poold's, as all that it has. */
+static int files_take(struct boot_args *args, struct pool_files *files, int delta_fd,
+                      struct err *err)
+{
+    args->kernel_fd = take_fd(&files->vm_kernel_fd);
+    args->initrd_fd = take_fd(&files->vm_initrd_fd);
+    args->delta_fd = delta_fd < 0 ? -1 : fd_reopen(delta_fd, O_RDWR);
+    if (delta_fd >= 0 && args->delta_fd < 0)
+        return err_set_errno(err, -args->delta_fd, "the snapshot's disk");
+    return 0;
+}
+
+static void files_close(struct boot_args *args)
+{
+    close_fd(&args->kernel_fd);
+    close_fd(&args->initrd_fd);
+    close_fd(&args->delta_fd);
+    for (unsigned i = 0; i < args->group_count; i++)
+        close(args->group_fds[i]);
+    args->group_count = 0;
 }
 
 static void ends_close(int ends[END_COUNT])
@@ -165,27 +199,27 @@ int boot_process_start(struct hosted_pool *hosted, const struct pool_disk *disk,
                        const struct vm_dir *dir, struct boot_process *ret_process, struct err *err)
 {
     _cleanup_free_ struct boot_args *args = calloc(1, sizeof *args);
-    _cleanup_close_ int own_delta_fd = delta_fd >= 0 ? fd_reopen(delta_fd, O_RDWR) : -1;
     int ours[END_COUNT] = { -1, -1, -1 }, theirs[END_COUNT] = { -1, -1, -1 };
     struct spawned spawned;
     int rc;
 
     if (!args)
         return err_set(err, ENOMEM, "out of memory");
-    if (delta_fd >= 0 && own_delta_fd < 0)
-        return err_set_errno(err, -own_delta_fd, "the snapshot's disk");
-    rc = ends_make(ours, theirs, err);
-    if (rc < 0)
+    rc = files_take(args, &hosted->files, delta_fd, err);
+    if (rc == 0)
+        rc = ends_make(ours, theirs, err);
+    if (rc < 0) {
+        files_close(args);
         return rc;
-    pool_disk_args(&hosted->spec, disk, own_delta_fd, SPAWN_FIRST_FD + END_COUNT, &args->disk);
+    }
+    pool_disk_args(&hosted->spec, disk, args->delta_fd, SPAWN_FIRST_FD + END_COUNT, &args->disk);
     group_make(args, hosted, dir);
     fds_fill(args, theirs);
     texts_fill(args, hosted, dir);
     argv_fill(args, hosted);
     rc = spawn_process(args->argv, args->fds, args->fd_count, &spawned, err);
     ends_close(theirs);
-    for (unsigned i = 0; i < args->group_count; i++)
-        close(args->group_fds[i]);
+    files_close(args);
     if (rc < 0) {
         ends_close(ours);
         return rc;

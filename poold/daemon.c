@@ -392,8 +392,7 @@ void daemon_fini(struct daemon *daemon)
     while (!list_empty(&daemon->pools)) {
         struct pool *pool = list_entry(daemon->pools.next, struct pool, node);
 
-        list_remove(&pool->node);
-        free(pool->owner);
+        hosted_free(pool->owner);
     }
     uv_walk(&daemon->loop, close_handle, NULL);
     uv_run(&daemon->loop, UV_RUN_DEFAULT);

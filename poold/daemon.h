@@ -16,6 +16,7 @@
 #include "declare.h"
 #include "metrics.h"
 #include "pool.h"
+#include "pool_files.h"
 #include "pool_net.h"
 #include "random_stock.h"
 #include "service.h"
@@ -36,8 +37,9 @@ struct pool_spec {
     uint32_t vcpus;
     uint32_t cpu_weight, cpu_percent; /* of each VM's control group (cgroup.h); 0: not limited */
     char kernel[PATH_MAX], initrd[PATH_MAX];
-    char cmdline[CMDLINE_BYTES]; /* added to volt-vmm's default */
-    char warmup[WARMUP_BYTES];   /* "": none */
+    bool kernel_is_own, initrd_is_own; /* chosen by poold, not named by whoever made the pool */
+    char cmdline[CMDLINE_BYTES];       /* added to volt-vmm's default */
+    char warmup[WARMUP_BYTES];         /* "": none */
     /* Its disk: an image of the store, or a file or block device; "": none. */
     char image[IMAGE_NAME_BYTES], disk[PATH_MAX];
     bool disk_read_only;     /* of `disk`; an image's file system decides for itself */
@@ -51,6 +53,8 @@ struct hosted_pool {
     struct pool pool; /* pool.owner is this */
     struct daemon *daemon;
     struct pool_spec spec;
+    struct client_ids *maker; /* whose rights its files are opened with; NULL: poold's own */
+    struct pool_files files;
     struct pool_net net;
     char created[32];
     struct boot *boot;         /* while booting and snapshotting */

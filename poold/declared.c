@@ -131,7 +131,7 @@ static void apply_one(struct daemon *daemon, const struct declaration *declarati
     json_keys_read(declaration->body, pool_body_table.keys, pool_body_table.key_count, &bodies[0],
                    &err);
     if (!hosted) {
-        pool_make(daemon, &bodies[0], on_made, daemon);
+        pool_make(daemon, &bodies[0], NULL, on_made, daemon);
     } else if (!hosted->deleting) {
         pool_body_choose(&bodies[0], &daemon->config, &err);
         body_of(hosted, &bodies[1]);

@@ -29,6 +29,7 @@ struct hosted_pool *hosted_add(struct daemon *daemon, const char *name)
     pool_init(&hosted->pool, &daemon->env, name);
     hosted->pool.owner = hosted;
     hosted->daemon = daemon;
+    hosted->files = POOL_FILES_INIT;
     list_append(&daemon->pools, &hosted->pool.node);
     daemon->pool_count++;
     return hosted;
@@ -49,21 +50,32 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
                  pool_state_name(hosted->pool.state));
 }
 
-struct hosted_pool *hosted_create(struct daemon *daemon, const char *name,
-                                  const struct pool_spec *spec, uint32_t min, uint32_t max,
-                                  uint32_t shells)
+void hosted_free(struct hosted_pool *hosted)
 {
-    struct hosted_pool *hosted = hosted_add(daemon, name);
+    list_remove(&hosted->pool.node);
+    hosted->daemon->pool_count--;
+    pool_net_fini(&hosted->net);
+    pool_files_close(&hosted->files);
+    free(hosted->maker);
+    free(hosted);
+}
+
+struct hosted_pool *hosted_create(struct daemon *daemon, const struct pool_body *body,
+                                  struct client_ids *maker, const struct pool_files *files)
+{
+    struct hosted_pool *hosted = hosted_add(daemon, body->name);
     time_t now = time(NULL);
     struct tm tm;
 
     if (!hosted)
         return NULL;
-    hosted->spec = *spec;
-    hosted->pool.vm_bytes = spec->memory_bytes;
+    hosted->spec = body->spec;
+    hosted->maker = maker;
+    hosted->files = *files;
+    hosted->pool.vm_bytes = body->spec.memory_bytes;
     gmtime_r(&now, &tm);
     strftime(hosted->created, sizeof hosted->created, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    pool_set_limits(&hosted->pool, min, max, shells);
+    pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
     hosted_set_state(hosted, POOL_BOOTING, NULL);
     boot_start(hosted);
     return hosted;
@@ -73,6 +85,7 @@ void hosted_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint6
 {
     hosted->cold_boot_ms = cold_boot_ms;
     hosted->snapshot_ms = snapshot_ms;
+    pool_files_booted(&hosted->files);
     if (hosted->deleting || hosted->daemon->stopping)
         return;
     hosted_save(hosted);
@@ -82,6 +95,7 @@ void hosted_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint6
 
 void hosted_boot_failed(struct hosted_pool *hosted, const char *detail)
 {
+    pool_files_booted(&hosted->files);
     hosted_set_state(hosted, POOL_FAILED, detail);
 }
 
@@ -268,10 +282,7 @@ static void delete_done(void *data)
         return;
     }
     log_pool(LOG_LEVEL_INFO, hosted->pool.name, "pool '%s' is deleted", hosted->pool.name);
-    list_remove(&hosted->pool.node);
-    daemon->pool_count--;
-    pool_net_fini(&hosted->net);
-    free(hosted);
+    hosted_free(hosted);
 }
 
 void hosted_reap(struct hosted_pool *hosted)

@@ -7,11 +7,14 @@
 #include <jansson.h>
 
 #include "daemon.h"
+#include "pool_body.h"
 
-/* Adds a pool in state BOOTING and starts its cold boot. NULL without memory. */
-struct hosted_pool *hosted_create(struct daemon *daemon, const char *name,
-                                  const struct pool_spec *spec, uint32_t min, uint32_t max,
-                                  uint32_t shells);
+/* Adds a pool in state BOOTING and starts its cold boot. Takes maker and files; NULL without memory,
+ * then they stay the caller's. */
+struct hosted_pool *hosted_create(struct daemon *daemon, const struct pool_body *body,
+                                  struct client_ids *maker, const struct pool_files *files);
+/* Takes it out of the daemon's pools; nothing runs for it any more. */
+void hosted_free(struct hosted_pool *hosted);
 
 /* Adds the pools of an earlier run, whose snapshots are loaded again, and deletes snapshots that
  * are no pool's. Blocks: start-up only. */

@@ -92,6 +92,9 @@ char *hosted_file_format(const struct hosted_pool *hosted)
             root, json_pack("{s:s, s:s, s:s, s:I, s:I}", "net", spec->net.kind, "net_vhost",
                             spec->net.vhost, "net_address", spec->net.address, "net_bandwidth",
                             (json_int_t)spec->net.bandwidth, "net_pps", (json_int_t)spec->net.pps));
+    if (root)
+        json_object_set_new(root, "maker",
+                            hosted->maker ? client_ids_format(hosted->maker) : json_null());
     if (root && spec->balloon)
         json_object_set_new(root, "balloon", json_true());
     if (root && hosted->pool.state == POOL_DRAINING)
@@ -148,23 +151,55 @@ static json_t *file_parse(int dir_fd, const char *file, struct err *err)
     return root;
 }
 
-static int pool_load(struct daemon *daemon, const char *name, const char *file, struct err *err)
+/* Takes who made it out of the file's object. Earlier versions did not note that, and opened all
+ * files as poold. */
+static int maker_take(json_t *root, const char *name, struct client_ids **ret_maker,
+                      struct err *err)
 {
-    struct saved_pool saved = { 0 };
+    const json_t *maker = json_object_get(root, "maker");
+    const char *disk = json_string_value(json_object_get(root, "disk"));
+    int rc = 0;
+
+    if (maker && !json_is_null(maker))
+        rc = client_ids_parse(maker, ret_maker, err);
+    if (!maker && disk && *disk)
+        log_pool(LOG_LEVEL_WARN, name,
+                 "pool '%s' was made by an earlier poold, which did not note for whom: its disk %s "
+                 "is opened with poold's own rights; make the pool anew if that should not be",
+                 name, disk);
+    json_object_del(root, "maker");
+    return rc < 0 ? err_wrap(err, "'maker'") : 0;
+}
+
+static int file_read(struct daemon *daemon, const char *name, const char *file,
+                     struct saved_pool *ret_saved, struct client_ids **ret_maker, struct err *err)
+{
     json_t *root = file_parse(daemon->pools_fd, file, err);
-    struct hosted_pool *hosted;
     int rc;
 
     if (!root)
         return -EINVAL;
-    rc = json_keys_read(root, keys, ARRAY_LEN(keys), &saved, err);
+    rc = maker_take(root, name, ret_maker, err);
+    if (rc == 0)
+        rc = json_keys_read(root, keys, ARRAY_LEN(keys), ret_saved, err);
     json_decref(root);
+    return rc;
+}
+
+static int pool_load(struct daemon *daemon, const char *name, const char *file, struct err *err)
+{
+    _cleanup_free_ struct client_ids *maker = NULL;
+    struct saved_pool saved = { 0 };
+    struct hosted_pool *hosted;
+    int rc = file_read(daemon, name, file, &saved, &maker, err);
+
     if (rc < 0)
         return rc;
     hosted = hosted_add(daemon, name);
     if (!hosted)
         return err_set(err, ENOMEM, "out of memory");
     hosted->spec = saved.spec;
+    hosted->maker = take_pointer(&maker);
     memcpy(hosted->created, saved.created, sizeof hosted->created);
     hosted->cold_boot_ms = saved.cold_boot_ms;
     hosted->snapshot_ms = saved.snapshot_ms;

@@ -159,7 +159,7 @@ const struct metric_family metric_families[] = {
 };
 const size_t metric_family_count = ARRAY_LEN(metric_families);
 
-void metrics_text_print(const struct daemon *daemon, FILE *out)
+void metrics_text_print(const struct daemon *daemon, const struct peer *peer, FILE *out)
 {
     for (size_t i = 0; i < metric_family_count; i++) {
         const struct metric_family *family = &metric_families[i];
@@ -172,7 +172,7 @@ void metrics_text_print(const struct daemon *daemon, FILE *out)
         {
             const struct pool *pool = list_entry(at, struct pool, node);
 
-            if (family->print_pool)
+            if (family->print_pool && access_pool_seen(peer, pool->name))
                 family->print_pool(pool->owner, family, out);
         }
     }

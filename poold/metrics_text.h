@@ -7,6 +7,7 @@
 
 struct daemon;
 struct hosted_pool;
+struct peer;
 
 /* A family of metrics: one table makes the text and the list in docs/operations.md. */
 struct metric_family {
@@ -23,6 +24,7 @@ struct metric_family {
 extern const struct metric_family metric_families[];
 extern const size_t metric_family_count;
 
-void metrics_text_print(const struct daemon *daemon, FILE *out);
+/* Of the pools that the peer may know of. */
+void metrics_text_print(const struct daemon *daemon, const struct peer *peer, FILE *out);
 
 #endif

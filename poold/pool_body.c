@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/util.h"
 #include "machine/vm_state.h"
@@ -147,9 +145,11 @@ int pool_body_choose(struct pool_body *body, const struct config *config, struct
 
     if (strcmp(spec->net.kind, "none") == 0)
         spec->net.kind[0] = '\0';
+    spec->kernel_is_own = own;
+    spec->initrd_is_own = !spec->initrd[0] || strcmp(spec->initrd, "auto") == 0;
     if (own)
         memcpy(spec->kernel, config->kernel, sizeof config->kernel);
-    if (!spec->initrd[0] || strcmp(spec->initrd, "auto") == 0)
+    if (spec->initrd_is_own)
         memcpy(spec->initrd, own ? config->initrd : config->plain_initrd, sizeof config->initrd);
     if (!spec->kernel[0])
         return err_set(
@@ -160,23 +160,12 @@ int pool_body_choose(struct pool_body *body, const struct config *config, struct
     return 0;
 }
 
-static int look_at(const char *path, const char *what, struct err *err)
-{
-    struct stat st;
-
-    if (stat(path, &st) < 0)
-        return err_set_errno(err, errno, "the %s %s", what, path);
-    if (!S_ISREG(st.st_mode) || st.st_size == 0)
-        return err_set(err, EINVAL, "the %s %s is not a regular file with something in it", what,
-                       path);
-    if (access(path, R_OK) < 0)
-        return err_set_errno(err, errno, "the %s %s", what, path);
-    return 0;
-}
-
 int pool_body_look(const struct pool_body *body, struct err *err)
 {
-    int rc = look_at(body->spec.kernel, "kernel", err);
+    struct pool_files files;
+    int rc = pool_files_open(&body->spec, NULL, &files, err);
 
-    return rc == 0 && body->spec.initrd[0] ? look_at(body->spec.initrd, "initrd", err) : rc;
+    if (rc == 0)
+        pool_files_close(&files);
+    return rc;
 }

@@ -40,7 +40,7 @@ int pool_body_check(const struct pool_body *body, struct err *err);
  * no network. -ENOENT: there is no kernel. */
 int pool_body_choose(struct pool_body *body, const struct config *config, struct err *err);
 
-/* Whether kernel and initramfs can be read. Blocks. 0 or -errno with a sentence. */
+/* Whether poold itself can read kernel, initramfs and disk. Blocks. 0 or -errno with a sentence. */
 int pool_body_look(const struct pool_body *body, struct err *err);
 
 #endif

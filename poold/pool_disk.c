@@ -14,8 +14,8 @@ bool pool_disk_wanted(const struct pool_spec *spec)
     return spec->image[0] || spec->disk[0];
 }
 
-int pool_disk_open(struct daemon *daemon, const struct pool_spec *spec, struct pool_disk *ret_disk,
-                   struct err *err)
+int pool_disk_open(struct daemon *daemon, const struct pool_spec *spec,
+                   const struct pool_files *files, struct pool_disk *ret_disk, struct err *err)
 {
     uint64_t bytes;
 
@@ -25,10 +25,11 @@ int pool_disk_open(struct daemon *daemon, const struct pool_spec *spec, struct p
     if (!spec->disk[0])
         return 0;
     /* Never written: VMs write to deltas. */
-    ret_disk->base_fd = open(spec->disk, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (ret_disk->base_fd < 0)
-        return err_set_errno(err, errno, "the disk %s", spec->disk);
-    int rc = snapshot_disk_describe(ret_disk->base_fd, &bytes, NULL, err);
+    int rc = fd_reopen(files->disk_fd, O_RDONLY);
+    if (rc < 0)
+        return err_set_errno(err, -rc, "the disk %s", spec->disk);
+    ret_disk->base_fd = rc;
+    rc = snapshot_disk_describe(ret_disk->base_fd, &bytes, NULL, err);
     if (rc < 0) {
         err_wrap(err, "%s", spec->disk);
         pool_disk_close(ret_disk);

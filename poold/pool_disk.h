@@ -23,9 +23,11 @@ struct pool_disk {
 
 bool pool_disk_wanted(const struct pool_spec *spec);
 
-/* Opens it; nothing is open afterwards if the pool has none. Blocks: thread pool. 0 or -errno. */
-int pool_disk_open(struct daemon *daemon, const struct pool_spec *spec, struct pool_disk *ret_disk,
-                   struct err *err);
+/* Opens it; nothing is open afterwards if the pool has none. files: the pool's, whose disk is open.
+ * What VMs get is opened anew: no flag and no position of it is poold's. Blocks: thread pool. 0 or
+ * -errno. */
+int pool_disk_open(struct daemon *daemon, const struct pool_spec *spec,
+                   const struct pool_files *files, struct pool_disk *ret_disk, struct err *err);
 void pool_disk_close(struct pool_disk *disk);
 
 /* A stock_make: an empty file without a name, on the file system of dir_fd, for what one clone

@@ -12,10 +12,19 @@
 struct make {
     struct daemon *daemon;
     struct pool_body body;
+    struct client_ids *maker; /* NULL: poold, or the pool has it */
+    struct pool_files files;
     pool_made_fn made;
     void *data;
     struct err err;
 };
+
+static void make_free(struct make *make)
+{
+    pool_files_close(&make->files);
+    free(make->maker);
+    free(make);
+}
 
 /* Of a body that may be made now; later, too. */
 static int may_be_made(const struct daemon *daemon, const struct pool_body *body, struct err *err)
@@ -32,8 +41,8 @@ static void make_run(void *data)
     struct make *make = data;
     struct pool_disk disk;
 
-    if (pool_body_look(&make->body, &make->err) == 0 &&
-        pool_disk_open(make->daemon, &make->body.spec, &disk, &make->err) == 0)
+    if (pool_files_open(&make->body.spec, make->maker, &make->files, &make->err) == 0 &&
+        pool_disk_open(make->daemon, &make->body.spec, &make->files, &disk, &make->err) == 0)
         pool_disk_close(&disk);
 }
 
@@ -45,28 +54,39 @@ static void make_done(void *data)
     struct hosted_pool *hosted = NULL;
 
     if (!make->err.code && may_be_made(daemon, body, &make->err) == 0) {
-        hosted = hosted_create(daemon, body->name, &body->spec, body->min, body->max, body->shells);
+        hosted = hosted_create(daemon, body, make->maker, &make->files);
         if (!hosted)
             err_set(&make->err, ENOMEM, "out of memory");
     }
+    if (hosted) { /* which has them now */
+        make->maker = NULL;
+        make->files = POOL_FILES_INIT;
+    }
     daemon->pool_makes--;
     make->made(make->data, hosted, &make->err);
-    free(make);
+    make_free(make);
     daemon_schedule(daemon);
 }
 
-void pool_make(struct daemon *daemon, const struct pool_body *body, pool_made_fn made, void *data)
+void pool_make(struct daemon *daemon, const struct pool_body *body, struct client_ids *maker,
+               pool_made_fn made, void *data)
 {
     struct make *make = calloc(1, sizeof *make);
     struct err err = { 0 };
     int rc = 0;
 
     if (!make) {
+        free(maker);
         err_set(&err, ENOMEM, "out of memory");
         made(data, NULL, &err);
         return;
     }
-    *make = (struct make){ .daemon = daemon, .body = *body, .made = made, .data = data };
+    *make = (struct make){ .daemon = daemon,
+                           .body = *body,
+                           .maker = maker,
+                           .files = POOL_FILES_INIT,
+                           .made = made,
+                           .data = data };
     rc = pool_body_choose(&make->body, &daemon->config, &err);
     if (rc == 0)
         rc = pool_body_check(&make->body, &err);
@@ -78,6 +98,6 @@ void pool_make(struct daemon *daemon, const struct pool_body *body, pool_made_fn
         daemon->pool_makes++;
         return;
     }
-    free(make);
+    make_free(make);
     made(data, NULL, &err);
 }

@@ -9,8 +9,9 @@
  * is shutting down, ENOMEM; else what was asked for can't be. */
 typedef void (*pool_made_fn)(void *data, struct hosted_pool *hosted, const struct err *err);
 
-/* Checks the body, looks at its files on the thread pool and adds the pool, which begins to boot.
- * made(data, ...) is called once, maybe from within. */
-void pool_make(struct daemon *daemon, const struct pool_body *body, pool_made_fn made, void *data);
+/* Checks the body, opens its files on the thread pool, as maker may (NULL: as poold may; taken), and
+ * adds the pool, which begins to boot. made(data, ...) is called once, maybe from within. */
+void pool_make(struct daemon *daemon, const struct pool_body *body, struct client_ids *maker,
+               pool_made_fn made, void *data);
 
 #endif

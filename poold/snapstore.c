@@ -13,10 +13,12 @@
 #include "snapshot/opened.h"
 
 int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
-                    const struct pool_spec *spec, struct err *err)
+                    const struct pool_spec *spec, const struct pool_files *files, struct err *err)
 {
     const struct manifest_machine machine = { .kernel = spec->kernel,
                                               .initrd = spec->initrd,
+                                              .kernel_fd = files->kernel_fd,
+                                              .initrd_fd = files->initrd_fd,
                                               .cmdline = spec->cmdline,
                                               .warmup = spec->warmup,
                                               .memory_bytes = spec->memory_bytes,

@@ -18,7 +18,7 @@ struct snapstore_job {
 
 /* Digests kernel and initrd and opens a transaction. */
 int snapstore_begin(struct snapstore_job *job, int store_fd, const char *name,
-                    const struct pool_spec *spec, struct err *err);
+                    const struct pool_spec *spec, const struct pool_files *files, struct err *err);
 /* The VM has filled the files. */
 int snapstore_commit(struct snapstore_job *job, uint64_t cold_boot_ms, uint64_t stopped_ns,
                      struct err *err);

@@ -236,7 +236,8 @@ static void open_run(void *data)
 
     if (snapstore_open(hosted->daemon->snapshots_fd, hosted->pool.name, &template->snapshot_fd,
                        &template->has_working_set, &err) < 0 ||
-        pool_disk_open(hosted->daemon, &hosted->spec, &template->disk, &err) < 0) {
+        pool_files_open_disk(&hosted->spec, hosted->maker, &hosted->files, &err) < 0 ||
+        pool_disk_open(hosted->daemon, &hosted->spec, &hosted->files, &template->disk, &err) < 0) {
         close_fd(&template->snapshot_fd);
         template->said_why = true;
         snprintf(template->detail, sizeof template->detail, "%s", err.msg);

@@ -82,6 +82,7 @@ int manifest_load(int dirfd, struct manifest *ret_manifest, struct err *err);
 /* A machine, as whoever boots it knows it. Texts may be NULL: none. */
 struct manifest_machine {
     const char *kernel, *initrd; /* paths of regular files of at most 1 GiB */
+    int kernel_fd, initrd_fd;    /* the files themselves; -1: by their paths */
     const char *cmdline, *warmup;
     uint64_t memory_bytes;
     uint32_t vcpus;

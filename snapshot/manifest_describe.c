@@ -13,8 +13,9 @@
 
 #define BLOB_BYTES_MAX GIB(1)
 
-/* Notes a kernel or initrd; path NULL or "": there is none. */
-static int describe_blob(struct manifest_blob *blob, const char *path, struct err *err)
+/* Notes a kernel or initrd; path NULL or "": there is none. given_fd: it, or -1. */
+static int describe_blob(struct manifest_blob *blob, const char *path, int given_fd,
+                         struct err *err)
 {
     _cleanup_close_ int fd = -1;
     _cleanup_free_ void *bytes = NULL;
@@ -22,7 +23,8 @@ static int describe_blob(struct manifest_blob *blob, const char *path, struct er
 
     if (!path || !path[0])
         return 0;
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    fd = given_fd >= 0 ? fcntl(given_fd, F_DUPFD_CLOEXEC, 0)
+                       : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_set_errno(err, errno, "can't open %s", path);
     if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > BLOB_BYTES_MAX)
@@ -48,6 +50,6 @@ int manifest_describe(struct manifest *ret_manifest, const struct manifest_machi
     m->memory_bytes = machine->memory_bytes;
     m->vcpus = machine->vcpus;
     host_cpu_detect(&m->cpu);
-    int rc = describe_blob(&m->kernel, machine->kernel, err);
-    return rc == 0 ? describe_blob(&m->initrd, machine->initrd, err) : rc;
+    int rc = describe_blob(&m->kernel, machine->kernel, machine->kernel_fd, err);
+    return rc == 0 ? describe_blob(&m->initrd, machine->initrd, machine->initrd_fd, err) : rc;
 }

@@ -3,6 +3,7 @@
 #include "poold_client.h"
 
 #include <check.h>
+#include <errno.h>
 #include <grp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ int client_connect(void)
 }
 
 /* In a process of its own: connects as another user, and passes the socket on. */
-_Noreturn static void connect_and_pass(int to_fd, uid_t uid, gid_t gid)
+_Noreturn static void connect_and_pass(int to_fd, uid_t uid, gid_t gid, gid_t group)
 {
     char control[CMSG_SPACE(sizeof(int))] = "", byte = 0;
     struct iovec part = { .iov_base = &byte, .iov_len = 1 };
@@ -45,17 +46,22 @@ _Noreturn static void connect_and_pass(int to_fd, uid_t uid, gid_t gid)
     struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
     int fd;
 
-    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-        _exit(1);
-    fd = try_connect();
+    if (setgroups(group ? 1 : 0, &group) < 0 || setresgid(gid, gid, gid) < 0 ||
+        setresuid(uid, uid, uid) < 0 || (fd = try_connect()) < 0)
+        _exit(errno);
     head->cmsg_level = SOL_SOCKET;
     head->cmsg_type = SCM_RIGHTS;
     head->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(head), &fd, sizeof fd);
-    _exit(fd < 0 || sendmsg(to_fd, &msg, MSG_NOSIGNAL) < 0);
+    _exit(sendmsg(to_fd, &msg, MSG_NOSIGNAL) < 0 ? errno : 0);
 }
 
 int client_connect_as(uid_t uid, gid_t gid)
+{
+    return client_connect_in(uid, gid, 0);
+}
+
+int client_connect_in(uid_t uid, gid_t gid, gid_t group)
 {
     char control[CMSG_SPACE(sizeof(int))], byte;
     struct iovec part = { .iov_base = &byte, .iov_len = 1 };
@@ -67,13 +73,14 @@ int client_connect_as(uid_t uid, gid_t gid)
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     pid_t pid = fork();
     if (pid == 0)
-        connect_and_pass(pair[1], uid, gid);
+        connect_and_pass(pair[1], uid, gid, group);
     close(pair[1]);
-    ck_assert_msg(recvmsg(pair[0], &msg, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&msg),
-                  "uid %u can't connect to %s", (unsigned)uid, client_socket);
+    ssize_t n = recvmsg(pair[0], &msg, MSG_CMSG_CLOEXEC);
+    waitpid(pid, &status, 0);
+    ck_assert_msg(n == 1 && CMSG_FIRSTHDR(&msg), "uid %u can't connect to %s: %s", (unsigned)uid,
+                  client_socket, strerror(WEXITSTATUS(status)));
     memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fd);
     close(pair[0]);
-    waitpid(pid, &status, 0);
     return fd;
 }
 
@@ -127,9 +134,8 @@ void client_write(int fd, const char *text)
     send_all(fd, text, strlen(text));
 }
 
-int client_send(const char *method, const char *path, const char *body)
+void client_send_on(int fd, const char *method, const char *path, const char *body)
 {
-    int fd = client_connect();
     char head[512];
 
     snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: volt\r\nContent-Length: %zu\r\n\r\n",
@@ -137,6 +143,13 @@ int client_send(const char *method, const char *path, const char *body)
     send_all(fd, head, strlen(head));
     if (body)
         send_all(fd, body, strlen(body));
+}
+
+int client_send(const char *method, const char *path, const char *body)
+{
+    int fd = client_connect();
+
+    client_send_on(fd, method, path, body);
     return fd;
 }
 

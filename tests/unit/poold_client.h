@@ -27,12 +27,16 @@ void client_wait_for_socket(void);
 /* A connection, and text that is sent on it; as much as the other end takes. */
 int client_connect(void);
 void client_write(int fd, const char *text);
-/* The same connection, but made by a process of that uid and gid, in no other group: needs root. */
+/* The same connection, but made by a process of that uid and gid, in no other group, or (0: none) in
+ * one: needs root. */
 int client_connect_as(uid_t uid, gid_t gid);
+int client_connect_in(uid_t uid, gid_t gid, gid_t group);
 /* Waits until the other end has closed it; what comes before that goes to ret_text (NULL: nowhere),
  * NUL-terminated. */
 void client_await_end(int fd, char *ret_text, size_t bytes);
 
+/* One request on a connection that is there. */
+void client_send_on(int fd, const char *method, const char *path, const char *body);
 /* One request on a connection of its own, which is returned open after the request is sent. */
 int client_send(const char *method, const char *path, const char *body);
 void client_receive(int fd, struct client_reply *ret_reply);

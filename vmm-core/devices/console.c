@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/util.h"
 
@@ -130,16 +131,18 @@ static void feed_log(struct console *console)
 
     while (console->log_fd >= 0 &&
            (count = copy_output(console, &console->log_at, UINT64_MAX, buffer)) > 0) {
-        ssize_t n = write(console->log_fd, buffer, count);
+        ssize_t n = write(console->log_fd, buffer, MIN_OF(count, console->log_room));
 
         if (n < 0 && errno == EAGAIN)
             return; /* a pipe that is full: what falls out of the ring meanwhile is not logged */
-        if (n < 0) {
+        if (n > 0) {
+            console->log_at += (uint64_t)n;
+            console->log_room -= (uint64_t)n;
+        }
+        if (n < 0 || console->log_room == 0) {
             close_fd(&console->log_fd);
             update_readers(console);
-            return;
         }
-        console->log_at += (uint64_t)n;
     }
 }
 
@@ -245,8 +248,14 @@ int console_attach(struct console *console, int client_fd, bool backlog_only, st
 
 void console_set_log(struct console *console, int log_fd)
 {
+    struct stat st = { 0 };
+    uint64_t bytes = log_fd >= 0 && fstat(log_fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+
     close_fd(&console->log_fd);
+    if (bytes >= UART_LOG_BYTES_MAX)
+        close_fd(&log_fd);
     console->log_fd = log_fd;
+    console->log_room = UART_LOG_BYTES_MAX - MIN_OF(bytes, UART_LOG_BYTES_MAX);
     pthread_mutex_lock(&console->lock);
     console->log_at = console->written;
     pthread_mutex_unlock(&console->lock);

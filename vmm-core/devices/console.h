@@ -34,6 +34,7 @@ struct console {
     bool client_mute;    /* sends nothing any more */
     int log_fd;
     uint64_t log_at;
+    uint64_t log_room; /* bytes until it is full */
 
     /* How many bytes of input there is room for, and where they go. Device thread. */
     uint32_t (*input_space)(void *owner);

@@ -18,6 +18,7 @@
 #define UART_PIO_BYTES 8u
 #define UART_GSI 4u
 #define UART_BACKLOG_BYTES 65536u
+#define UART_LOG_BYTES_MAX (4ull << 20)
 
 struct uart;
 
@@ -34,7 +35,8 @@ struct device *uart_device(struct uart *uart);
 int uart_attach(struct uart *uart, int client_fd, bool backlog_only, struct err *err);
 
 /* Copies all output from now on to log_fd (transferred; -1 ends it), a file. The log ends silently
- * at the first write that fails. Device thread, or before vm_run. */
+ * at the first write that fails, or when the file has UART_LOG_BYTES_MAX: a guest must not fill the
+ * host's file system by it. Device thread, or before vm_run. */
 void uart_set_log(struct uart *uart, int log_fd);
 
 /* Bytes that fell out of the backlog since creation. Any thread. */

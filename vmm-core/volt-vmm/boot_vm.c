@@ -50,8 +50,11 @@ static int open_file(const char *path, int flags, int *ret_fd, struct err *err)
 
 static int open_files(const struct options *options, struct boot_files *files, struct err *err)
 {
-    int rc = open_file(options->kernel, O_RDONLY, &files->kernel_fd, err);
+    int rc;
 
+    files->kernel_fd = options->kernel_fd;
+    files->initrd_fd = options->initrd_fd;
+    rc = open_file(options->kernel, O_RDONLY, &files->kernel_fd, err);
     if (rc == 0)
         rc = open_file(options->initrd, O_RDONLY, &files->initrd_fd, err);
     if (rc == 0)
@@ -274,8 +277,9 @@ int program_run(struct options *options, struct err *err)
                                               .sandbox = options->sandbox };
     uint64_t start_ns = now_ns();
 
-    if (!options->kernel || options->control_fd < 0 || options->bell_fd < 0) {
-        err_set(err, EINVAL, "run needs --kernel, --control-fd and --bell-fd");
+    if (!options->kernel == (options->kernel_fd < 0) || options->control_fd < 0 ||
+        options->bell_fd < 0) {
+        err_set(err, EINVAL, "run needs --kernel or --kernel-fd, --control-fd and --bell-fd");
         return EXIT_BAD_USAGE;
     }
     making.options = options;

@@ -38,6 +38,8 @@ int direct_manifest_fill(struct direct *d, struct err *err)
     bool asked = o->snapshot_to || o->api_socket; /* else nobody will ask for its files */
     const struct manifest_machine machine = { .kernel = asked ? o->kernel : NULL,
                                               .initrd = asked ? o->initrd : NULL,
+                                              .kernel_fd = -1,
+                                              .initrd_fd = -1,
                                               .cmdline = o->cmdline,
                                               .memory_bytes = o->memory_bytes,
                                               .vcpus = o->vcpu_count };

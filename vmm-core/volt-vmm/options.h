@@ -33,6 +33,7 @@ struct options {
     bool console;            /* join the terminal to the serial console */
     /* Sockets and files that poold passes by number; -1: not given. */
     int control_fd, bell_fd, snapshot_fd;
+    int kernel_fd, initrd_fd; /* of a boot VM, in place of their paths */
     /* Its disk: a file or block device, or a disk map with the disk_files fds behind it. */
     int disk_fd, disk_map_fd;
     uint32_t disk_files;
