@@ -266,7 +266,8 @@ static uint64_t resident_bytes(int fd, uint64_t bytes)
 
 int image_evict(int dir_fd, uint64_t *ret_resident_bytes, struct err *err)
 {
-    static const char *const files[] = { "manifest.json", "state", "memory.img", "working-set" };
+    static const char *const files[] = { "manifest.json", "state", "memory.img", "memory.digests",
+                                         "working-set" };
     uint64_t resident = 0;
     struct stat st;
 

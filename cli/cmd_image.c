@@ -25,7 +25,7 @@ static const struct table_column list_columns[] = {
     { "UNIQUE", "unique_bytes", TABLE_BYTES },
     { "FILE SYSTEM", "filesystem", TABLE_TEXT },
     { "CREATED", "created", TABLE_TEXT },
-    { "ID", "id", TABLE_TEXT },
+    { "ID", "id", TABLE_ID },
 };
 static const struct listing image_listing = { "/v1/images", "images", list_columns,
                                               ARRAY_LEN(list_columns) };

@@ -49,6 +49,8 @@ static void number_format(json_int_t number, char *text, size_t text_bytes)
     snprintf(text, text_bytes, "%" PRId64, (int64_t)number);
 }
 
+#define TABLE_ID_DIGITS 12
+
 static void (*const number_formats[TABLE_FORMAT_COUNT])(json_int_t, char *, size_t) = {
     [TABLE_NUMBER] = number_format,
     [TABLE_BYTES] = bytes_format,
@@ -56,12 +58,18 @@ static void (*const number_formats[TABLE_FORMAT_COUNT])(json_int_t, char *, size
     [TABLE_US] = us_format,
 };
 
+static bool is_text(const struct table_column *column)
+{
+    return column->format == TABLE_TEXT || column->format == TABLE_ID;
+}
+
 void table_cell(json_t *object, const struct table_column *column, char ret_text[TABLE_CELL_BYTES])
 {
-    if (column->format == TABLE_TEXT) {
+    if (is_text(column)) {
         const char *found = api_text_of(object, column->key);
+        int shown = column->format == TABLE_ID ? TABLE_ID_DIGITS : TABLE_CELL_BYTES - 1;
 
-        text_clean(ret_text, TABLE_CELL_BYTES, *found ? found : "-", SIZE_MAX);
+        text_clean(ret_text, TABLE_CELL_BYTES, *found ? found : "-", shown);
         return;
     }
     json_int_t number = api_number_of(object, column->key);
@@ -73,7 +81,7 @@ void table_cell(json_t *object, const struct table_column *column, char ret_text
 
 static void cell_print(const char *text, const struct table_column *column, size_t width, bool last)
 {
-    if (column->format != TABLE_TEXT)
+    if (!is_text(column))
         printf("%*s%s", (int)width, text, last ? "" : "  ");
     else if (last)
         printf("%s", text);

@@ -23,7 +23,9 @@
 #include "reload.h"
 #include "snapshot/host.h"
 #include "snapshot/store.h"
+#include "snapshot/upgrade/store_upgrade.h"
 #include "template.h"
+#include "upgrade.h"
 
 /* Wide enough that dying VMs, which mostly wait, don't hold up a wave of releases; narrow enough
  * that restores get their share of the CPUs. */
@@ -175,15 +177,28 @@ static int open_dir(int *ret_fd, const char *path, const char *name, struct err 
 
 static int images_open(struct daemon *daemon, struct err *err)
 {
+    struct upgrade_talk talk = { 0 };
+    struct upgrade_log log = upgrade_log_of(&talk);
     struct err notice;
     int fd = -1;
 
     if (open_dir(&fd, daemon->config.state_dir, "images", err) < 0 ||
-        image_store_open(&daemon->images, fd, &notice, err) < 0)
+        image_store_open(&daemon->images, fd, &log, &notice, err) < 0)
         return -err->code;
     if (notice.code)
         log_warn("image store: %s", notice.msg);
     return 0;
+}
+
+static void snapshots_tidy(struct daemon *daemon)
+{
+    struct upgrade_talk talk = { 0 };
+    struct upgrade_log log = upgrade_log_of(&talk);
+    struct err notice = { 0 };
+
+    snapshot_store_upgrade(daemon->snapshots_fd, &daemon->images, &log);
+    if (snapshot_store_clean(daemon->snapshots_fd, NULL, &notice) < 0)
+        log_warn("what an earlier poold left in the snapshot store stays for now: %s", notice.msg);
 }
 
 static int dirs_open(struct daemon *daemon, struct err *err)
@@ -204,9 +219,7 @@ static int dirs_open(struct daemon *daemon, struct err *err)
         open_dir(&daemon->consoles_fd, config->run_dir, "consoles", err) < 0 ||
         images_open(daemon, err) < 0)
         return -err->code;
-    struct err notice = { 0 };
-    if (snapshot_store_clean(daemon->snapshots_fd, NULL, &notice) < 0)
-        log_warn("what an earlier poold left in the snapshot store stays for now: %s", notice.msg);
+    snapshots_tidy(daemon);
     return 0;
 }
 

@@ -19,6 +19,7 @@
 #define TEMPLATE_ATTEMPTS 4
 /* When it told why. That may be a moment's want of fds or memory; damage stays damage. */
 #define TEMPLATE_ATTEMPTS_TOLD 3
+#define READ_BYTES_PER_MS 50000u /* of a slow disk */
 
 struct hosted_pool *hosted_add(struct daemon *daemon, const char *name)
 {
@@ -35,12 +36,19 @@ struct hosted_pool *hosted_add(struct daemon *daemon, const char *name)
     return hosted;
 }
 
+/* A template that says nothing in all the time that a boot may take hangs; but it reads all of the
+ * snapshot's memory before, perhaps from a slow disk. */
+static uint64_t loading_deadline_ns(const struct hosted_pool *hosted)
+{
+    return hosted->phase_began_ns + hosted->daemon->config.boot_timeout_ms * NS_PER_MS +
+           hosted->spec.memory_bytes / READ_BYTES_PER_MS * NS_PER_MS;
+}
+
 void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error)
 {
     hosted->phase_began_ns = now_ns();
     if (state == POOL_LOADING)
-        daemon_arm(hosted->daemon,
-                   hosted->phase_began_ns + hosted->daemon->config.boot_timeout_ms * NS_PER_MS);
+        daemon_arm(hosted->daemon, loading_deadline_ns(hosted));
     pool_set_state(&hosted->pool, state, error);
     if (error)
         log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' %s: %s", hosted->pool.name,
@@ -128,11 +136,9 @@ void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool fina
     daemon_arm(daemon, hosted->template_backoff.until_ns);
 }
 
-/* A template that says nothing in all the time that a boot may take hangs. */
 static uint64_t loading_tick(struct hosted_pool *hosted, uint64_t now)
 {
-    uint64_t deadline_ns =
-        hosted->phase_began_ns + hosted->daemon->config.boot_timeout_ms * NS_PER_MS;
+    uint64_t deadline_ns = loading_deadline_ns(hosted);
 
     if (now < deadline_ns)
         return deadline_ns;

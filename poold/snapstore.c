@@ -69,7 +69,8 @@ int snapstore_record(int store_fd, const char *name, pid_t pid, int *ret_fd, uin
     if (rc == 0)
         rc = manifest_load(dir_fd, manifest, err);
     if (rc == 0)
-        rc = snapshot_memory_open(dir_fd, manifest, &memory_fd, err);
+        rc = snapshot_file_open(dir_fd, SNAPSHOT_FILE_MEMORY, manifest->memory_bytes,
+                                manifest->memory_bytes, &memory_fd, &file_bytes, err);
     if (rc == 0)
         rc = working_set_record(pid, memory_fd, manifest->memory_bytes, &set, err);
     if (rc == 0)

@@ -11,6 +11,7 @@
 #define SNAPSHOT_FILE_MANIFEST "manifest.json"
 #define SNAPSHOT_FILE_STATE "state"
 #define SNAPSHOT_FILE_MEMORY "memory.img"
+#define SNAPSHOT_FILE_MEMORY_DIGESTS "memory.digests"
 #define SNAPSHOT_FILE_DISK "disk"               /* only of a VM that could write its disk */
 #define SNAPSHOT_FILE_WORKING_SET "working-set" /* optional */
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* manifest.json: what a snapshot is, for people and for the checks before a restore.
  *
- * One table in manifest.c serves writing and parsing: key, type, range, required or not. Unknown,
- * duplicate and missing keys are refused: a new key needs a new format version. The file ends in a
- * digest of all bytes before it, so that any change of a byte is found. Optional strings that are
- * empty and optional numbers that are 0 are not written, and absent ones read so.
+ * One table in manifest.c serves writing and parsing (manifest_table.h): key, type, range, required
+ * or not. The file ends in a digest of all bytes before it, so that any change of a byte is found.
  */
 #ifndef VOLT_SNAPSHOT_MANIFEST_H
 #define VOLT_SNAPSHOT_MANIFEST_H
@@ -15,9 +13,10 @@
 
 #include "base/err.h"
 #include "snapshot/digest.h"
+#include "snapshot/unique_id.h"
 
 #define MANIFEST_FORMAT "volt-snapshot"
-#define MANIFEST_FORMAT_VERSION 1u /* newer ones are refused with -ENOTSUP */
+#define MANIFEST_FORMAT_VERSION 2u /* others are refused with -ENOTSUP */
 #define MANIFEST_BYTES_MAX 65536u
 #define MANIFEST_DEVICES_MAX 32u
 #define MANIFEST_VCPUS_MAX 64u
@@ -39,7 +38,7 @@ struct manifest_blob {
 
 struct manifest {
     uint32_t format_version; /* filled in by snapshot_create_commit, as are all marked (c) */
-    struct digest id;        /* (c) random, new for every snapshot */
+    struct unique_id id;     /* (c) new for every snapshot */
     char created[32];        /* (c) RFC 3339, UTC, whole seconds */
     char volt_version[32];
     struct manifest_blob kernel;
@@ -54,7 +53,7 @@ struct manifest {
     uint64_t state_bytes;                  /* (c) of the state file */
     struct digest state_digest;            /* (c) of the whole file */
     uint64_t memory_data_bytes;            /* (c) in data extents of memory.img when it was made */
-    struct digest memory_digest;           /* (c) of the chunk table: memory_footer.table */
+    struct digest memory_digest;           /* (c) of the whole file memory.digests */
     /* The disk; all empty: there was none. */
     char disk_image[64];                 /* for people: its name when the VM booted; "": none */
     struct digest disk_id;               /* of the image */
@@ -72,9 +71,13 @@ struct manifest {
 int manifest_format(const struct manifest *m, char **ret_text, size_t *ret_len, struct err *err);
 
 /* Parses text[0..len), untrusted. -EINVAL with a sentence that starts with "manifest.json" and
- * names the key and what was expected; -ENOTSUP for a newer format; *ret_manifest is untouched on
- * failure. Any thread. */
+ * names the key and what was expected; -ENOTSUP for another format version; *ret_manifest is
+ * untouched on failure. Any thread. */
 int manifest_parse(const char *text, size_t len, struct manifest *ret_manifest, struct err *err);
+
+/* The same for format version 1, whose checksums come in place of digests (manifest_table.h): for
+ * upgrading. */
+int manifest_parse_v1(const char *text, size_t len, struct manifest *ret_manifest, struct err *err);
 
 /* Reads manifest.json from a snapshot's directory through the gate of file.h, and parses it. */
 int manifest_load(int dirfd, struct manifest *ret_manifest, struct err *err);

@@ -1,45 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* memory.img: guest RAM as a sparse file, and behind it a footer with a digest for every chunk.
+/* The memory of a snapshot: memory.img, guest RAM as a sparse file, and memory.digests, a digest
+ * for every chunk of it.
  *
  * How it works
  *   1. While the guest is stopped, its VM calls snapshot_memory_write: pages that hold only zeroes
  *      become holes, the others are written in runs. Nothing is hashed and nothing is fsynced.
- *   2. The guest is gone or goes on; poold calls snapshot_memory_seal from its thread pool: hashes
- *      the file by chunks of 2 MiB, appends the footer.
- *   3. A restore maps [0, ram_bytes) MAP_PRIVATE and checks size and footer: a cut file or another
- *      snapshot's file is found without reading guest memory. snapshot_memory_verify reads it all.
- *
- * The footer makes no page of the guest's: it starts at ram_bytes, which is a multiple of 2 MiB.
+ *   2. The guest is gone or goes on; poold calls snapshot_memory_seal from its thread pool, which
+ *      makes memory.digests. The manifest has the digest of that.
+ *   3. A restore maps memory.img MAP_PRIVATE. Before the first one its template reads all its data
+ *      and compares (memory_hash.h): a template is never ready with memory that differs.
  */
 #ifndef VOLT_SNAPSHOT_MEMORY_H
 #define VOLT_SNAPSHOT_MEMORY_H
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "memory/guest_mem.h"
-#include "snapshot/digest.h"
+#include "snapshot/file.h"
+#include "snapshot/manifest.h"
+#include "snapshot/memory_hash.h"
 
-#define MEMORY_CHUNK_BYTES (2u << 20)
-#define MEMORY_FOOTER_MAGIC "VOLTMEM1"
+#define MEMORY_TABLE_MAGIC "VOLTMEM2"
 
-/* At ram_bytes; followed by chunk_count digests, then zeroes up to a multiple of 4096. */
-struct memory_footer {
+/* memory.digests: this, then the digests of the chunks, in order. Little-endian. */
+struct memory_table_header {
     char magic[8];
     uint32_t chunk_bytes; /* MEMORY_CHUNK_BYTES */
     uint32_t chunk_count; /* ram_bytes / chunk_bytes */
     uint64_t ram_bytes;
-    uint8_t snapshot_id[16]; /* manifest.id: pairs this file with its manifest */
-    struct digest table;     /* of the chunk digests; also in the manifest */
-    struct digest footer;    /* of the fields above */
 };
 
-_Static_assert(sizeof(struct memory_footer) == 72, "on-disk layout");
-
-/* Size of a sealed memory.img. */
-uint64_t snapshot_memory_file_bytes(uint64_t ram_bytes);
+_Static_assert(sizeof(struct memory_table_header) == 24, "on-disk layout");
 
 struct snapshot_memory_stats {
     uint64_t data_bytes;    /* written: non-zero pages */
@@ -54,34 +46,48 @@ struct snapshot_memory_stats {
 int snapshot_memory_write(const struct guest_mem *mem, int out_fd,
                           struct snapshot_memory_stats *ret_stats, struct err *err);
 
-/* Called now and then with bytes done of total; false stops with -ECANCELED. */
-typedef bool (*snapshot_progress_fn)(void *data, uint64_t done_bytes, uint64_t total_bytes);
+/* Hashes a written memory file (ram_bytes long) and makes dirfd's memory.digests of it, which is on
+ * disk afterwards. ret_table: the digest of that file, for the manifest; ret_data_bytes: bytes in
+ * data extents. Blocks: thread pool. */
+int snapshot_memory_seal(int dirfd, int fd, uint64_t ram_bytes, struct digest *ret_table,
+                         uint64_t *ret_data_bytes, struct err *err);
 
-/* Hashes a written memory file (ram_bytes long), appends the footer. ret_table: digest of the chunk
- * table, for the manifest; ret_data_bytes: bytes in data extents. Blocks: thread pool. */
-int snapshot_memory_seal(int fd, uint64_t ram_bytes, const uint8_t snapshot_id[16],
-                         struct digest *ret_table, uint64_t *ret_data_bytes, struct err *err);
+/* The same without a look at the file's size, of which only the first ram_bytes count. */
+int snapshot_memory_digest(int dirfd, int fd, uint64_t ram_bytes, struct digest *ret_table,
+                           uint64_t *ret_data_bytes, struct err *err);
 
-/* What the manifest says of the file. */
-struct snapshot_memory_expect {
-    uint64_t ram_bytes;
-    uint8_t snapshot_id[16];
-    struct digest table;
+/* Memory that is opened, being checked, or has been: its digests are freed then. */
+struct snapshot_memory {
+    int fd;               /* memory.img, read-only; owned */
+    struct digest *chunk; /* what memory.digests says; owned; NULL when all is checked */
+    const char *file;     /* after a failure: the name of the one that it is about */
+    struct memory_hash hash;
 };
 
-/* Takes what to expect from a manifest. */
-struct manifest;
-struct snapshot_memory_expect snapshot_memory_expect_of(const struct manifest *manifest);
+#define SNAPSHOT_MEMORY_INIT                                                                       \
+    (struct snapshot_memory)                                                                       \
+    {                                                                                              \
+        .fd = -1, .file = SNAPSHOT_FILE_MEMORY                                                     \
+    }
 
-/* Size and footer against the manifest; reads the footer only. -EINVAL with a sentence that starts
- * with "memory.img". *ret_chunks (may be NULL): the chunk digests, malloc'ed, the caller's. */
-int snapshot_memory_check(int fd, const struct snapshot_memory_expect *expect,
-                          struct digest **ret_chunks, struct err *err);
+/* Opens the two files that the manifest speaks of. -EINVAL with a sentence that starts with the
+ * file's name: what is wrong with its kind, owner or size, or with memory.digests. On failure
+ * *ret_memory is closed. */
+int snapshot_memory_open(int dirfd, const struct manifest *manifest,
+                         struct snapshot_memory *ret_memory, struct err *err);
 
-/* snapshot_memory_check, and every chunk against its digest. On a damaged chunk *ret_chunk (may be
- * NULL) is its index, else UINT32_MAX. progress may be NULL. Blocks: thread pool. */
-int snapshot_memory_verify(int fd, const struct snapshot_memory_expect *expect,
-                           snapshot_progress_fn progress, void *data, uint32_t *ret_chunk,
-                           struct err *err);
+/* Begins to check every chunk, on other threads: for a caller that has something else to do before
+ * it verifies. *memory stays where it is from here on; a fork takes no threads along. 0 or -ENOMEM.
+ */
+int snapshot_memory_begin(struct snapshot_memory *memory, struct err *err);
+
+/* Checks every chunk, or helps with what has begun and waits for its end. Once. 0: the file is what
+ * the snapshot was made with, and VMs may run with it; -EINVAL: chunk *ret_chunk (may be NULL;
+ * UINT32_MAX: none) is damaged; -ECANCELED by progress (may be NULL). Blocks. */
+int snapshot_memory_verify(struct snapshot_memory *memory, memory_progress_fn progress, void *data,
+                           uint32_t *ret_chunk, struct err *err);
+
+/* Stops a check that runs, closes and frees. Fine on SNAPSHOT_MEMORY_INIT. */
+void snapshot_memory_close(struct snapshot_memory *memory);
 
 #endif

@@ -8,20 +8,6 @@
 #include "base/util.h"
 #include "snapshot/memory.h"
 
-/* One pass over a page, 64 bytes at a time, so that the compiler uses vector registers and a page
- * with data is usually told by its first lines. */
-static bool page_is_zero(const uint8_t *page)
-{
-    for (unsigned at = 0; at < HOST_PAGE_BYTES; at += 64) {
-        uint64_t line[8];
-
-        memcpy(line, page + at, sizeof line);
-        if (line[0] | line[1] | line[2] | line[3] | line[4] | line[5] | line[6] | line[7])
-            return false;
-    }
-    return true;
-}
-
 /* Writes the non-zero pages of [start, end), offsets in the memory, in runs. */
 static int write_extent(const uint8_t *hva, uint64_t start, uint64_t end, int out_fd,
                         struct snapshot_memory_stats *stats)

@@ -8,7 +8,6 @@
 #include "base/util.h"
 #include "snapshot/file.h"
 #include "snapshot/host.h"
-#include "snapshot/memory.h"
 
 int snapshot_state_load(int dirfd, const struct manifest *manifest, struct state_reader *ret_state,
                         struct err *err)
@@ -35,25 +34,12 @@ int snapshot_state_load(int dirfd, const struct manifest *manifest, struct state
         return 0;
     state_reader_fini(ret_state);
     return err_set(err, EINVAL,
-                   "state: digest is %s, manifest.json says %s: another snapshot's file",
+                   "state: digest is %s, manifest.json says %s: altered, or another snapshot's "
+                   "file",
                    digest_to_hex(&digest, found), digest_to_hex(&manifest->state_digest, expected));
 }
 
-int snapshot_memory_open(int dirfd, const struct manifest *manifest, int *ret_fd, struct err *err)
-{
-    struct snapshot_memory_expect expect = snapshot_memory_expect_of(manifest);
-    uint64_t size = snapshot_memory_file_bytes(expect.ram_bytes);
-    _cleanup_close_ int fd = -1;
-    int rc = snapshot_file_open(dirfd, SNAPSHOT_FILE_MEMORY, size, size, &fd, &size, err);
-
-    if (rc == 0)
-        rc = snapshot_memory_check(fd, &expect, NULL, err);
-    if (rc == 0)
-        *ret_fd = take_fd(&fd);
-    return rc;
-}
-
-static int open_parts(int dirfd, unsigned flags, struct snapshot_opened *t, struct err *err)
+static int open_parts(int dirfd, struct snapshot_opened *t, struct err *err)
 {
     struct manifest_cpu here;
     int rc = manifest_load(dirfd, &t->manifest, err);
@@ -62,39 +48,39 @@ static int open_parts(int dirfd, unsigned flags, struct snapshot_opened *t, stru
         return rc;
     host_cpu_detect(&here);
     rc = host_cpu_check(&t->manifest.cpu, &here, err);
-    if (rc < 0)
-        return rc;
-    rc = snapshot_state_load(dirfd, &t->manifest, &t->state, err);
-    if (rc < 0)
-        return rc;
-    rc = snapshot_memory_open(dirfd, &t->manifest, &t->memory_fd, err);
-    if (rc < 0)
-        return rc;
-    if (flags & SNAPSHOT_OPEN_CHECK_MEMORY) {
-        struct snapshot_memory_expect expect = snapshot_memory_expect_of(&t->manifest);
-
-        rc = snapshot_memory_verify(t->memory_fd, &expect, NULL, NULL, NULL, err);
-        if (rc < 0)
-            return rc;
-    }
+    if (rc == 0)
+        rc = snapshot_memory_open(dirfd, &t->manifest, &t->memory, err);
+    if (rc == 0)
+        rc = snapshot_state_load(dirfd, &t->manifest, &t->state, err);
     /* A hint only: without one, or with a bad one, restores still work. */
-    working_set_load(dirfd, &t->manifest.id, t->manifest.memory_bytes, &t->working_set, NULL);
-    return 0;
+    if (rc == 0)
+        working_set_load(dirfd, &t->manifest.id, t->manifest.memory_bytes, &t->working_set, NULL);
+    return rc;
 }
 
-int snapshot_open(int dirfd, unsigned flags, struct snapshot_opened *ret_opened, struct err *err)
+int snapshot_open(int dirfd, struct snapshot_opened *ret_opened, struct err *err)
 {
     memset(ret_opened, 0, sizeof *ret_opened);
-    ret_opened->memory_fd = -1;
-    int rc = open_parts(dirfd, flags, ret_opened, err);
+    ret_opened->memory = SNAPSHOT_MEMORY_INIT;
+    int rc = open_parts(dirfd, ret_opened, err);
     if (rc < 0)
         snapshot_close(ret_opened);
     return rc;
+}
+
+int snapshot_check_begin(struct snapshot_opened *t, struct err *err)
+{
+    return snapshot_memory_begin(&t->memory, err);
+}
+
+int snapshot_check(struct snapshot_opened *t, struct err *err)
+{
+    return snapshot_memory_verify(&t->memory, NULL, NULL, NULL, err);
 }
 
 void snapshot_close(struct snapshot_opened *t)
 {
     state_reader_fini(&t->state);
     working_set_fini(&t->working_set);
-    close_fd(&t->memory_fd);
+    snapshot_memory_close(&t->memory);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state file: a header, a table and tagged, versioned sections, each with its digest
+/* The state file: a header, a table and tagged, versioned sections, each with its checksum
  * (docs/snapshot-format.md has it byte by byte).
  *
  * How it works: a builder collects sections in memory and writes the file in one go. A reader takes
  * the whole file in memory and checks everything (magic, version, bounds, order, names, padding,
- * every digest) before it hands out the first payload, so that no byte of a damaged file is ever
+ * every checksum) before it hands out the first payload, so that no byte of a damaged file is ever
  * interpreted. What is in a section is the business of state_codec.h and vm_codec.h.
  */
 #ifndef VOLT_SNAPSHOT_SECTIONS_H
@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "snapshot/digest.h"
+#include "snapshot/checksum.h"
 
 #define STATE_MAGIC "VOLTSTAT" /* without the NUL */
 #define STATE_FORMAT_VERSION 1u
@@ -32,8 +32,8 @@ struct state_header {
     char magic[8];
     uint32_t format_version;
     uint32_t section_count;
-    uint64_t total_bytes; /* of the file */
-    struct digest digest; /* of header and table, with this field zero */
+    uint64_t total_bytes;     /* of the file */
+    struct checksum checksum; /* of header and table, with this field zero */
 };
 
 /* section_count of them behind the header. */
@@ -43,13 +43,13 @@ struct state_entry {
     uint32_t flags;   /* STATE_FLAG_* */
     uint64_t offset;  /* of the payload, from the start of the file */
     uint64_t bytes;   /* of the payload without padding */
-    struct digest digest;
+    struct checksum checksum;
 };
 
 _Static_assert(sizeof(struct state_header) == 40, "on-disk layout");
 _Static_assert(sizeof(struct state_entry) == 56, "on-disk layout");
-_Static_assert(offsetof(struct state_header, digest) == 24, "on-disk layout");
-_Static_assert(offsetof(struct state_entry, digest) == 40, "on-disk layout");
+_Static_assert(offsetof(struct state_header, checksum) == 24, "on-disk layout");
+_Static_assert(offsetof(struct state_entry, checksum) == 40, "on-disk layout");
 
 /* True for a name that a section may have. */
 bool state_name_valid(const char *name);

@@ -74,7 +74,7 @@ int state_builder_add(struct state_builder *b, const char *name, uint32_t versio
                                    .flags = flags,
                                    .offset = b->payload_bytes, /* rebased by finish */
                                    .bytes = len,
-                                   .digest = digest_of(bytes, len) };
+                                   .checksum = checksum_of(bytes, len) };
     memcpy(entry->tag, name, strlen(name));
     if (len) {
         memcpy(b->payload + b->payload_bytes, bytes, len);
@@ -106,8 +106,9 @@ int state_builder_finish(struct state_builder *b, uint8_t **ret_bytes, size_t *r
         entry.offset += payloads_at;
         memcpy(bytes + sizeof header + i * sizeof entry, &entry, sizeof entry);
     }
-    memcpy(bytes, &header, sizeof header); /* its own digest still zero: that is how it is taken */
-    header.digest = digest_of(bytes, payloads_at);
+    memcpy(bytes, &header,
+           sizeof header); /* its own checksum still zero: that is how it is taken */
+    header.checksum = checksum_of(bytes, payloads_at);
     memcpy(bytes, &header, sizeof header);
     if (b->payload_bytes)
         memcpy(bytes + payloads_at, b->payload, b->payload_bytes);

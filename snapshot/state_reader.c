@@ -26,23 +26,23 @@ static struct state_entry entry_of(const uint8_t *bytes, uint32_t i)
     return entry;
 }
 
-/* Digest of header and table, whose bounds are known to be good. */
-static struct digest table_digest(uint8_t *bytes, uint32_t section_count)
+/* Checksum of header and table, whose bounds are known to be good. */
+static struct checksum table_checksum(uint8_t *bytes, uint32_t section_count)
 {
     struct state_header header = header_of(bytes);
     struct state_header blank = header;
 
-    memset(&blank.digest, 0, sizeof blank.digest);
+    memset(&blank.checksum, 0, sizeof blank.checksum);
     memcpy(bytes, &blank, sizeof blank);
-    struct digest digest =
-        digest_of(bytes, sizeof blank + section_count * sizeof(struct state_entry));
+    struct checksum sum =
+        checksum_of(bytes, sizeof blank + section_count * sizeof(struct state_entry));
     memcpy(bytes, &header, sizeof header);
-    return digest;
+    return sum;
 }
 
 static int check_header(uint8_t *bytes, size_t len, struct err *err)
 {
-    char found[DIGEST_HEX_BYTES], expected[DIGEST_HEX_BYTES];
+    char found[CHECKSUM_HEX_BYTES], expected[CHECKSUM_HEX_BYTES];
 
     if (len < sizeof(struct state_header))
         return err_set(err, EINVAL, "state: %zu bytes, shorter than its header of %zu", len,
@@ -64,10 +64,10 @@ static int check_header(uint8_t *bytes, size_t len, struct err *err)
         return err_set(err, EINVAL,
                        "state: %u sections do not fit (%zu bytes, at most %u sections)",
                        header.section_count, len, STATE_SECTIONS_MAX);
-    struct digest digest = table_digest(bytes, header.section_count);
-    if (!digest_equal(&digest, &header.digest))
-        return err_set(err, EINVAL, "state: table of sections: digest is %s, expected %s",
-                       digest_to_hex(&digest, found), digest_to_hex(&header.digest, expected));
+    struct checksum sum = table_checksum(bytes, header.section_count);
+    if (!checksum_equal(&sum, &header.checksum))
+        return err_set(err, EINVAL, "state: table of sections: checksum is %s, expected %s",
+                       checksum_to_hex(&sum, found), checksum_to_hex(&header.checksum, expected));
     return 0;
 }
 
@@ -98,7 +98,7 @@ static int check_entry(struct state_reader *r, const uint8_t *bytes, size_t len,
                        uint64_t at, uint64_t *ret_end, struct err *err)
 {
     struct state_entry entry = entry_of(bytes, i);
-    char found[DIGEST_HEX_BYTES], expected[DIGEST_HEX_BYTES];
+    char found[CHECKSUM_HEX_BYTES], expected[CHECKSUM_HEX_BYTES];
 
     if (!tag_valid(entry.tag))
         return err_set(err, EINVAL, "state: section number %u: its name is not valid", i);
@@ -118,10 +118,10 @@ static int check_entry(struct state_reader *r, const uint8_t *bytes, size_t len,
                        entry.tag, (unsigned long long)entry.bytes, (unsigned long long)entry.offset,
                        (unsigned long long)at, len);
     *ret_end = at + align_up(entry.bytes, STATE_ALIGN);
-    struct digest digest = digest_of(bytes + at, entry.bytes);
-    if (!digest_equal(&digest, &entry.digest))
-        return err_set(err, EINVAL, "state: section '%s': digest is %s, expected %s", entry.tag,
-                       digest_to_hex(&digest, found), digest_to_hex(&entry.digest, expected));
+    struct checksum sum = checksum_of(bytes + at, entry.bytes);
+    if (!checksum_equal(&sum, &entry.checksum))
+        return err_set(err, EINVAL, "state: section '%s': checksum is %s, expected %s", entry.tag,
+                       checksum_to_hex(&sum, found), checksum_to_hex(&entry.checksum, expected));
     if (!all_zero(bytes + at + entry.bytes, *ret_end - at - entry.bytes))
         return err_set(err, EINVAL, "state: section '%s': the padding behind it is not zero",
                        entry.tag);

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "snapshot/disk.h"
 #include "snapshot/file.h"
+#include "snapshot/manifest_table.h"
 #include "snapshot/store_internal.h"
 #include "snapshot/vm_codec.h"
 
@@ -40,8 +41,7 @@ static int create_empty(int dirfd, const char *name, int *ret_fd, struct err *er
     return 0;
 }
 
-int snapshot_create_begin(int store_fd, const char *name, struct snapshot_txn *ret_txn,
-                          struct err *err)
+int store_txn_begin(int store_fd, const char *name, struct snapshot_txn *ret_txn, struct err *err)
 {
     *ret_txn = (struct snapshot_txn){
         .store_fd = store_fd, .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1
@@ -57,10 +57,21 @@ int snapshot_create_begin(int store_fd, const char *name, struct snapshot_txn *r
         return rc;
     ret_txn->dir_fd =
         openat(store_fd, ret_txn->temp_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (ret_txn->dir_fd < 0)
+    if (ret_txn->dir_fd < 0) {
         rc = err_set_errno(err, errno, "opening a directory in the snapshot store");
-    if (rc == 0)
-        rc = create_empty(ret_txn->dir_fd, SNAPSHOT_FILE_STATE, &ret_txn->state_fd, err);
+        snapshot_create_abort(ret_txn);
+    }
+    return rc;
+}
+
+int snapshot_create_begin(int store_fd, const char *name, struct snapshot_txn *ret_txn,
+                          struct err *err)
+{
+    int rc = store_txn_begin(store_fd, name, ret_txn, err);
+
+    if (rc < 0)
+        return rc;
+    rc = create_empty(ret_txn->dir_fd, SNAPSHOT_FILE_STATE, &ret_txn->state_fd, err);
     if (rc == 0)
         rc = create_empty(ret_txn->dir_fd, SNAPSHOT_FILE_MEMORY, &ret_txn->memory_fd, err);
     if (rc < 0)
@@ -130,16 +141,12 @@ static int seal_state(struct snapshot_txn *txn, struct manifest *m, struct err *
 
 static void stamp(struct manifest *m)
 {
-    time_t now = time(NULL);
-    struct tm utc;
-
     m->format_version = MANIFEST_FORMAT_VERSION;
-    random_bytes(&m->id, sizeof m->id);
-    gmtime_r(&now, &utc);
-    strftime(m->created, sizeof m->created, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    m->id = unique_id_make();
+    manifest_time_now(m->created);
 }
 
-static int write_manifest(const struct snapshot_txn *txn, const struct manifest *m, struct err *err)
+int store_manifest_write(const struct snapshot_txn *txn, const struct manifest *m, struct err *err)
 {
     _cleanup_free_ char *text = NULL;
     size_t len;
@@ -154,12 +161,12 @@ static int fill(struct snapshot_txn *txn, struct manifest *m, struct err *err)
     stamp(m);
     int rc = seal_state(txn, m, err);
     if (rc == 0)
-        rc = snapshot_memory_seal(txn->memory_fd, m->memory_bytes, m->id.byte, &m->memory_digest,
+        rc = snapshot_memory_seal(txn->dir_fd, txn->memory_fd, m->memory_bytes, &m->memory_digest,
                                   &m->memory_data_bytes, err);
     if (rc == 0 && txn->disk_fd >= 0)
         rc = snapshot_disk_digest(txn->disk_fd, m->disk_bytes, &m->disk_delta, err);
     if (rc == 0)
-        rc = write_manifest(txn, m, err);
+        rc = store_manifest_write(txn, m, err);
     if (rc < 0)
         return rc;
     if ((txn->disk_fd >= 0 && fsync(txn->disk_fd) < 0) || fsync(txn->state_fd) < 0 ||
@@ -170,7 +177,7 @@ static int fill(struct snapshot_txn *txn, struct manifest *m, struct err *err)
 
 /* One rename makes it the snapshot; temp_name is then free or names the old one. When the store
  * can't be brought to disk, the rename is undone, for the old one is known to be there. */
-static int publish(const struct snapshot_txn *txn, struct err *err)
+int store_publish(const struct snapshot_txn *txn, struct err *err)
 {
     unsigned flags = RENAME_NOREPLACE;
     int store = txn->store_fd;
@@ -198,7 +205,7 @@ int snapshot_create_commit(struct snapshot_txn *txn, struct manifest *manifest, 
     int rc = fill(txn, manifest, err);
 
     if (rc == 0)
-        rc = publish(txn, err);
+        rc = store_publish(txn, err);
     if (rc < 0)
         err_wrap(err, "snapshot '%s'", txn->name);
     snapshot_create_abort(txn); /* removes the old one, or on failure the new one */

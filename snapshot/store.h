@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store: a directory of snapshots, each a directory with manifest.json, state, memory.img and
- * perhaps working-set. For poold; the VM only fills two fds.
+/* The store: a directory of snapshots, each a directory with manifest.json, state, memory.img,
+ * memory.digests and perhaps disk and working-set. For poold; the VM only fills two fds.
  *
  * How a snapshot comes to be
  *   begin   .NAME.tmp.XXXXXX/ with empty `state` and `memory.img`, whose fds go to the VM
  *   (the VM writes both)
- *   commit  digests, footer, manifest.json; fsync of files and directory; then the directory takes
+ *   commit  memory.digests, manifest.json; fsync of files and directory; then the directory takes
  *           its name in one rename (an exchange when NAME exists); fsync of the store; the old
  *           snapshot, now under the temporary name, is removed.
  * Invariants
@@ -98,9 +98,9 @@ struct snapshot_verify_report {
     char section[32];       /* of the failure: a state section, "chunk N", or "" */
 };
 
-/* Checks every digest there is, memory in chunks of 2 MiB. 0, -ECANCELED, or -errno with a sentence
+/* Checks every digest there is. 0, -ECANCELED, or -errno with a sentence
  * and the report's file and section. progress may be NULL. */
-int snapshot_verify(int dirfd, snapshot_progress_fn progress, void *data,
+int snapshot_verify(int dirfd, memory_progress_fn progress, void *data,
                     struct snapshot_verify_report *ret_report, struct err *err);
 
 #endif

@@ -18,6 +18,13 @@ bool store_temp_name_valid(const char *name);
 int store_for_each(int dirfd, int (*each)(void *data, const char *name, struct err *err),
                    void *data, struct err *err);
 
+/* The steps of a transaction, for who brings its files along: a temporary directory and nothing in
+ * it; manifest.json; and the directory's name, for which its files must be on disk. In between,
+ * snapshot_create_abort drops it, and afterwards it removes what had that name before. */
+int store_txn_begin(int store_fd, const char *name, struct snapshot_txn *ret_txn, struct err *err);
+int store_manifest_write(const struct snapshot_txn *txn, const struct manifest *m, struct err *err);
+int store_publish(const struct snapshot_txn *txn, struct err *err);
+
 /* What fails for want of an fd, of memory or of room may work a moment later: so often, and with
  * such waits, is tried what would leave something behind. */
 #define STORE_TRIES 5u

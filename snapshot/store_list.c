@@ -14,7 +14,8 @@
 static uint64_t disk_bytes_of(int dirfd)
 {
     static const char *const files[] = { SNAPSHOT_FILE_MANIFEST, SNAPSHOT_FILE_STATE,
-                                         SNAPSHOT_FILE_MEMORY, SNAPSHOT_FILE_WORKING_SET };
+                                         SNAPSHOT_FILE_MEMORY,   SNAPSHOT_FILE_MEMORY_DIGESTS,
+                                         SNAPSHOT_FILE_DISK,     SNAPSHOT_FILE_WORKING_SET };
     uint64_t bytes = 0;
     struct stat st;
 

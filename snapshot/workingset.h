@@ -5,7 +5,7 @@
  *
  * Recording: a trial clone runs until it is PARKED again; then working_set_record reads its page
  * map: file pages mapped into it were read, anonymous ones written.
- * The file `working-set` (docs/snapshot-format.md) carries the snapshot's id and a digest.
+ * The file `working-set` (docs/snapshot-format.md) carries the snapshot's id and a checksum.
  */
 #ifndef VOLT_SNAPSHOT_WORKINGSET_H
 #define VOLT_SNAPSHOT_WORKINGSET_H
@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
-#include "snapshot/digest.h"
+#include "snapshot/unique_id.h"
 
 #define WORKING_SET_MAGIC "VOLTWSET"
 #define WORKING_SET_VERSION 1u
@@ -49,23 +49,23 @@ uint64_t working_set_bytes(const struct working_set *set);
 
 /* Writes the file `working-set` into a snapshot's directory, in place of an old one, by rename:
  * poold does this with the ranges that the trial clone recorded. */
-int working_set_store(int dirfd, const struct digest *snapshot_id, const struct working_set *set,
+int working_set_store(int dirfd, const struct unique_id *snapshot_id, const struct working_set *set,
                       struct err *err);
 
 /* The file's bytes from a set, and back. encode: malloc'ed, the caller's. decode: untrusted bytes
  * for a snapshot with this id and RAM size; -EINVAL with a sentence. */
-int working_set_encode(const struct digest *snapshot_id, const struct working_set *set,
+int working_set_encode(const struct unique_id *snapshot_id, const struct working_set *set,
                        uint8_t **ret_bytes, size_t *ret_len, struct err *err);
-int working_set_decode(const uint8_t *bytes, size_t len, const struct digest *snapshot_id,
+int working_set_decode(const uint8_t *bytes, size_t len, const struct unique_id *snapshot_id,
                        uint64_t ram_bytes, struct working_set *ret_set, struct err *err);
 
 /* Loads it from a snapshot's directory. -ENOENT when none was recorded. */
-int working_set_load(int dirfd, const struct digest *snapshot_id, uint64_t ram_bytes,
+int working_set_load(int dirfd, const struct unique_id *snapshot_id, uint64_t ram_bytes,
                      struct working_set *ret_set, struct err *err);
 
 /* The same from the open file, however it was come by: regular, of a sane size, read from its
  * beginning. */
-int working_set_read(int fd, const struct digest *snapshot_id, uint64_t ram_bytes,
+int working_set_read(int fd, const struct unique_id *snapshot_id, uint64_t ram_bytes,
                      struct working_set *ret_set, struct err *err);
 
 /* Asks the kernel to read the ranges of memory.img into the page cache, without waiting

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the file `working-set`: a header with a digest, then the ranges; see workingset.h. */
+/* Owns the file `working-set`: a header with a checksum, then the ranges; see workingset.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "snapshot/checksum.h"
 #include "snapshot/file.h"
 #include "snapshot/workingset.h"
 
@@ -14,8 +15,8 @@ struct working_set_header {
     char magic[8];
     uint32_t version;
     uint32_t range_count;
-    struct digest snapshot_id;
-    struct digest digest; /* of the whole file with this field zero */
+    struct unique_id snapshot_id;
+    struct checksum checksum; /* of the whole file with this field zero */
 };
 
 _Static_assert(sizeof(struct working_set_header) == 48, "on-disk layout");
@@ -25,7 +26,7 @@ _Static_assert(sizeof(struct working_set_range) == 8, "on-disk layout");
     (sizeof(struct working_set_header) + WORKING_SET_RANGES_MAX * sizeof(struct working_set_range))
 #define TEMP_NAME "." SNAPSHOT_FILE_WORKING_SET ".tmp"
 
-int working_set_encode(const struct digest *snapshot_id, const struct working_set *set,
+int working_set_encode(const struct unique_id *snapshot_id, const struct working_set *set,
                        uint8_t **ret_bytes, size_t *ret_len, struct err *err)
 {
     struct working_set_header header = { .magic = WORKING_SET_MAGIC,
@@ -41,14 +42,14 @@ int working_set_encode(const struct digest *snapshot_id, const struct working_se
     memcpy(bytes, &header, sizeof header);
     if (ranges_bytes)
         memcpy(bytes + sizeof header, set->range, ranges_bytes);
-    header.digest = digest_of(bytes, len);
+    header.checksum = checksum_of(bytes, len);
     memcpy(bytes, &header, sizeof header);
     *ret_bytes = bytes;
     *ret_len = len;
     return 0;
 }
 
-static int check_header(const uint8_t *bytes, size_t len, const struct digest *snapshot_id,
+static int check_header(const uint8_t *bytes, size_t len, const struct unique_id *snapshot_id,
                         struct err *err)
 {
     struct working_set_header header, blank;
@@ -62,22 +63,22 @@ static int check_header(const uint8_t *bytes, size_t len, const struct digest *s
     if (header.version != WORKING_SET_VERSION)
         return err_set(err, ENOTSUP, "working-set: version %u, expected %u", header.version,
                        WORKING_SET_VERSION);
-    if (!digest_equal(&header.snapshot_id, snapshot_id))
+    if (!unique_id_equal(&header.snapshot_id, snapshot_id))
         return err_set(err, EINVAL, "working-set: belongs to another snapshot");
     if (header.range_count > WORKING_SET_RANGES_MAX ||
         len != sizeof header + header.range_count * sizeof(struct working_set_range))
         return err_set(err, EINVAL, "working-set: %zu bytes do not hold %u ranges", len,
                        header.range_count);
     blank = header;
-    memset(&blank.digest, 0, sizeof blank.digest);
+    memset(&blank.checksum, 0, sizeof blank.checksum);
     _cleanup_free_ uint8_t *copy = malloc(len);
     if (!copy)
         return err_set_errno(err, ENOMEM, "working-set: checking %zu bytes", len);
     memcpy(copy, bytes, len);
     memcpy(copy, &blank, sizeof blank);
-    struct digest digest = digest_of(copy, len);
-    if (!digest_equal(&digest, &header.digest))
-        return err_set(err, EINVAL, "working-set: its digest does not match: altered");
+    struct checksum sum = checksum_of(copy, len);
+    if (!checksum_equal(&sum, &header.checksum))
+        return err_set(err, EINVAL, "working-set: its checksum does not match: altered");
     return 0;
 }
 
@@ -99,7 +100,7 @@ static int check_ranges(const struct working_set *set, uint64_t page_count, stru
     return 0;
 }
 
-int working_set_decode(const uint8_t *bytes, size_t len, const struct digest *snapshot_id,
+int working_set_decode(const uint8_t *bytes, size_t len, const struct unique_id *snapshot_id,
                        uint64_t ram_bytes, struct working_set *ret_set, struct err *err)
 {
     struct working_set set = { 0 };
@@ -121,7 +122,7 @@ int working_set_decode(const uint8_t *bytes, size_t len, const struct digest *sn
     return rc;
 }
 
-int working_set_load(int dirfd, const struct digest *snapshot_id, uint64_t ram_bytes,
+int working_set_load(int dirfd, const struct unique_id *snapshot_id, uint64_t ram_bytes,
                      struct working_set *ret_set, struct err *err)
 {
     _cleanup_free_ uint8_t *bytes = NULL;
@@ -132,7 +133,7 @@ int working_set_load(int dirfd, const struct digest *snapshot_id, uint64_t ram_b
     return rc < 0 ? rc : working_set_decode(bytes, len, snapshot_id, ram_bytes, ret_set, err);
 }
 
-int working_set_read(int fd, const struct digest *snapshot_id, uint64_t ram_bytes,
+int working_set_read(int fd, const struct unique_id *snapshot_id, uint64_t ram_bytes,
                      struct working_set *ret_set, struct err *err)
 {
     _cleanup_free_ uint8_t *bytes = NULL;
@@ -152,7 +153,7 @@ int working_set_read(int fd, const struct digest *snapshot_id, uint64_t ram_byte
     return working_set_decode(bytes, (size_t)file.st_size, snapshot_id, ram_bytes, ret_set, err);
 }
 
-int working_set_store(int dirfd, const struct digest *snapshot_id, const struct working_set *set,
+int working_set_store(int dirfd, const struct unique_id *snapshot_id, const struct working_set *set,
                       struct err *err)
 {
     _cleanup_free_ uint8_t *bytes = NULL;

@@ -9,16 +9,15 @@
 
 #include "base/util.h"
 #include "base/version.h"
-#include "snapshot/file.h"
 #include "snapshot/image/image_internal.h"
-#include "snapshot/store_internal.h"
+#include "snapshot/manifest_table.h"
 
 #define HEAD_BYTES 4096u /* of the image: its superblock is in there */
 
 /* Where the store has a chunk already. */
 struct known_chunk {
     struct digest digest;
-    struct digest pack;
+    struct unique_id pack;
     uint32_t slot;
 };
 
@@ -29,7 +28,10 @@ struct image_import {
     uint32_t chunk_room;
     struct known_chunk *known; /* of other images, by digest */
     size_t known_count;
-    struct digest pack; /* the new one */
+    struct unique_id compared; /* a pack of other images, opened to compare with; */
+    int compared_fd;           /* -1: none */
+    uint8_t *comparison;       /* IMAGE_CHUNK_BYTES of it */
+    struct unique_id pack;     /* the new one */
     int pack_fd;
     int own; /* its place in manifest.pack; -1: nothing is in it yet */
     uint32_t own_slots;
@@ -68,9 +70,19 @@ static int load_known(struct image_import *import, struct err *err)
     return 0;
 }
 
+static void import_free(struct image_import *import)
+{
+    close_fd(&import->pack_fd);
+    close_fd(&import->compared_fd);
+    image_manifest_fini(&import->manifest);
+    free(import->comparison);
+    free(import->known);
+    free(import);
+}
+
 static int begin_locked(struct image_import *import, struct err *err)
 {
-    char file[IMAGE_FILE_BYTES], hex[DIGEST_HEX_BYTES];
+    char file[IMAGE_FILE_BYTES], hex[UNIQUE_ID_HEX_BYTES];
     struct image_store *store = import->store;
     int rc = image_file_name(import->name, file, err);
 
@@ -80,11 +92,13 @@ static int begin_locked(struct image_import *import, struct err *err)
         return err_set(err, EEXIST, "there is an image '%s' already", import->name);
     if (store->importing)
         return err_set(err, EBUSY, "another image is being imported; try again when it is done");
-    rc = load_known(import, err);
+    import->comparison = malloc(IMAGE_CHUNK_BYTES);
+    rc = import->comparison ? load_known(import, err)
+                            : err_set_errno(err, ENOMEM, "image '%s'", import->name);
     if (rc < 0)
         return rc;
-    random_bytes(&import->pack, sizeof import->pack);
-    import->pack_fd = openat(store->packs_fd, digest_to_hex(&import->pack, hex),
+    import->pack = unique_id_make();
+    import->pack_fd = openat(store->packs_fd, unique_id_to_hex(&import->pack, hex),
                              O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (import->pack_fd < 0)
         return err_set_errno(err, errno, "image '%s': making its pack", import->name);
@@ -100,14 +114,13 @@ int image_import_begin(struct image_store *store, const char *name, struct image
     if (!import)
         return err_set_errno(err, ENOMEM, "image '%s'", name);
     import->store = store;
-    import->pack_fd = import->own = -1;
+    import->pack_fd = import->own = import->compared_fd = -1;
     snprintf(import->name, sizeof import->name, "%s", snapshot_name_valid(name) ? name : "");
     pthread_mutex_lock(&store->lock);
     int rc = begin_locked(import, err);
     pthread_mutex_unlock(&store->lock);
     if (rc < 0) {
-        free(import->known);
-        free(import);
+        import_free(import);
         return rc;
     }
     *ret = import;
@@ -123,12 +136,12 @@ static bool all_zero(const uint8_t *bytes, size_t count)
 
 /* The pack's place in the manifest, which it gets if there is room. -1: no room. One place is kept
  * for the import's own pack. */
-static int pack_place(struct image_import *import, const struct digest *pack)
+static int pack_place(struct image_import *import, const struct unique_id *pack)
 {
     struct image_manifest *m = &import->manifest;
 
     for (uint32_t i = 0; i < m->pack_count; i++) {
-        if (digest_equal(&m->pack[i], pack))
+        if (unique_id_equal(&m->pack[i], pack))
             return (int)i;
     }
     if (m->pack_count + (import->own < 0 && pack != &import->pack) >= IMAGE_PACKS_MAX)
@@ -137,9 +150,27 @@ static int pack_place(struct image_import *import, const struct digest *pack)
     return (int)m->pack_count++;
 }
 
-/* Finds the chunk in this image or in another one. False: nobody has it, or only packs that this
- * image has no place for. */
-static bool find_chunk(struct image_import *import, struct image_chunk *chunk)
+/* Whether the other image's slot still holds what its digest says: a damaged one must not be handed
+ * on while the right bytes are at hand. */
+static bool slot_holds(struct image_import *import, const struct known_chunk *known,
+                       const uint8_t *bytes)
+{
+    struct err ignored;
+
+    if (import->compared_fd < 0 || !unique_id_equal(&import->compared, &known->pack)) {
+        close_fd(&import->compared_fd);
+        import->compared = known->pack;
+        if (image_pack_open(import->store, &known->pack, 0, &import->compared_fd, &ignored) < 0)
+            return false;
+    }
+    return pread_all(import->compared_fd, import->comparison, IMAGE_CHUNK_BYTES,
+                     (uint64_t)known->slot * IMAGE_CHUNK_BYTES) == 0 &&
+           memcmp(import->comparison, bytes, IMAGE_CHUNK_BYTES) == 0;
+}
+
+/* Finds the chunk in this image or, undamaged, in another one. False: nobody has it, or only packs
+ * that this image has no place for. */
+static bool find_chunk(struct image_import *import, const uint8_t *bytes, struct image_chunk *chunk)
 {
     const struct image_manifest *m = &import->manifest;
 
@@ -152,7 +183,7 @@ static bool find_chunk(struct image_import *import, struct image_chunk *chunk)
     }
     const struct known_chunk *known = bsearch(&chunk->digest, import->known, import->known_count,
                                               sizeof *import->known, by_digest);
-    int place = known ? pack_place(import, &known->pack) : -1;
+    int place = known && slot_holds(import, known, bytes) ? pack_place(import, &known->pack) : -1;
     if (place < 0)
         return false;
     chunk->pack = (uint32_t)place;
@@ -232,7 +263,7 @@ int image_import_add(struct image_import *import, uint8_t *bytes, size_t count, 
     if (all_zero(bytes, IMAGE_CHUNK_BYTES))
         return 0;
     chunk.digest = digest_of(bytes, IMAGE_CHUNK_BYTES);
-    int rc = find_chunk(import, &chunk) ? 0 : store_chunk(import, bytes, &chunk, err);
+    int rc = find_chunk(import, bytes, &chunk) ? 0 : store_chunk(import, bytes, &chunk, err);
     return rc < 0 ? rc : list_chunk(import, &chunk, err);
 }
 
@@ -290,30 +321,15 @@ static int check_whole(struct image_import *import, struct err *err)
 
 static int publish(struct image_import *import, struct err *err)
 {
-    char temp[SNAPSHOT_TEMP_NAME_BYTES], file[IMAGE_FILE_BYTES];
     const struct image_store *store = import->store;
     struct image_manifest *m = &import->manifest;
-    _cleanup_free_ char *text = NULL;
-    time_t now = time(NULL);
-    struct tm utc;
-    size_t len;
 
     m->id = image_manifest_id(m);
-    gmtime_r(&now, &utc);
-    strftime(m->created, sizeof m->created, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    manifest_time_now(m->created);
     snprintf(m->volt_version, sizeof m->volt_version, "%s", VOLT_VERSION);
-    store_temp_name(import->name, temp);
     if (fsync(import->pack_fd) < 0 || fsync(store->packs_fd) < 0)
         return err_set_errno(err, errno, "image '%s': writing its chunks to disk", import->name);
-    int rc = image_manifest_format(m, &text, &len, err);
-    if (rc == 0)
-        rc = image_file_name(import->name, file, err);
-    if (rc == 0)
-        rc = snapshot_file_create(store->dir_fd, temp, text, len, err);
-    if (rc == 0 && (renameat2(store->dir_fd, temp, store->dir_fd, file, RENAME_NOREPLACE) < 0 ||
-                    fsync(store->dir_fd) < 0))
-        rc = err_set_errno(err, errno, "image '%s': putting its manifest in place", import->name);
-    return rc;
+    return image_manifest_store(store, import->name, m, RENAME_NOREPLACE, err);
 }
 
 /* What has no manifest is garbage now. */
@@ -321,12 +337,9 @@ static void import_end(struct image_import *import)
 {
     struct image_store *store = import->store;
 
-    close_fd(&import->pack_fd);
     store->importing = false;
     image_collect_garbage(store, NULL);
-    image_manifest_fini(&import->manifest);
-    free(import->known);
-    free(import);
+    import_free(import);
 }
 
 int image_import_commit(struct image_import *import, struct err *err)

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the text of image manifests; see image_manifest.h. */
+/* Owns the text of image manifests: the table of its keys; see image_manifest.h. */
 #include "snapshot/image/image_manifest.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
-#include "snapshot/sealed_json.h"
+#include "snapshot/manifest_table.h"
 
-#define ROW_BYTES 80 /* of a chunk's text */
+#define ROW_BYTES 112 /* of a chunk's text */
 
 void image_manifest_fini(struct image_manifest *manifest)
 {
@@ -18,171 +17,214 @@ void image_manifest_fini(struct image_manifest *manifest)
     manifest->chunk_count = 0;
 }
 
+/* ---- Ids ---- */
+
 struct digest image_manifest_id(const struct image_manifest *manifest)
 {
     struct row {
         uint64_t index;
         struct digest digest;
-    };
-    struct row *rows = calloc(manifest->chunk_count + 1u, sizeof *rows);
-    struct digest id = { 0 };
+    } row = { .index = manifest->bytes };
+    struct digest_work work;
 
-    if (!rows) /* no image has this id: what it is compared with is refused */
-        return id;
-    rows[0].index = manifest->bytes;
-    for (uint32_t i = 0; i < manifest->chunk_count; i++)
-        rows[i + 1] = (struct row){ manifest->chunk[i].index, manifest->chunk[i].digest };
-    id = digest_of(rows, (manifest->chunk_count + 1u) * sizeof *rows);
-    free(rows);
-    return id;
+    digest_start(&work);
+    digest_add(&work, &row, sizeof row);
+    for (uint32_t i = 0; i < manifest->chunk_count; i++) {
+        row = (struct row){ manifest->chunk[i].index, manifest->chunk[i].digest };
+        digest_add(&work, &row, sizeof row);
+    }
+    return digest_end(&work);
 }
 
-/* "INDEX DIGEST PACK SLOT": the one text that a chunk has. */
-static void row_format(const struct image_chunk *chunk, char ret_row[ROW_BYTES])
+struct checksum image_manifest_id_v1(const struct image_manifest *manifest)
+{
+    struct row {
+        uint64_t index;
+        struct checksum checksum;
+    };
+    _cleanup_free_ struct row *rows = calloc(manifest->chunk_count + 1u, sizeof *rows);
+
+    if (!rows) /* no image has this id: what it is compared with is refused */
+        return (struct checksum){ 0 };
+    rows[0].index = manifest->bytes;
+    for (uint32_t i = 0; i < manifest->chunk_count; i++) {
+        rows[i + 1].index = manifest->chunk[i].index;
+        memcpy(&rows[i + 1].checksum, &manifest->chunk[i].digest, sizeof(struct checksum));
+    }
+    return checksum_of(rows, (manifest->chunk_count + 1u) * sizeof *rows);
+}
+
+/* ---- Chunks: "INDEX DIGEST PACK SLOT", the one text that each has ---- */
+
+static void row_format(const struct image_chunk *chunk, size_t digest_bytes,
+                       char ret_row[ROW_BYTES])
 {
     char hex[DIGEST_HEX_BYTES];
 
-    snprintf(ret_row, ROW_BYTES, "%u %s %u %u", chunk->index, digest_to_hex(&chunk->digest, hex),
-             chunk->pack, chunk->slot);
+    snprintf(ret_row, ROW_BYTES, "%u %s %u %u", chunk->index,
+             hex_format(chunk->digest.byte, digest_bytes, hex), chunk->pack, chunk->slot);
 }
 
-/* ---- Parsing ---- */
-
-static bool row_parse(const char *text, struct image_chunk *ret_chunk)
+static bool row_parse(uint32_t version, const char *text, struct image_chunk *ret_chunk)
 {
     struct image_chunk chunk;
     char hex[DIGEST_HEX_BYTES], again[ROW_BYTES];
 
     if (!text ||
-        sscanf(text, "%u %32[0-9a-f] %u %u", &chunk.index, hex, &chunk.pack, &chunk.slot) != 4 ||
-        !digest_from_hex(hex, &chunk.digest))
+        sscanf(text, "%u %64[0-9a-f] %u %u", &chunk.index, hex, &chunk.pack, &chunk.slot) != 4 ||
+        !manifest_digest_parse(version, hex, &chunk.digest))
         return false;
-    row_format(&chunk, again);
+    row_format(&chunk, version > 1 ? DIGEST_BYTES : CHECKSUM_BYTES, again);
     if (strcmp(again, text) != 0)
         return false;
     *ret_chunk = chunk;
     return true;
 }
 
-static int parse_chunks(const char *file, const json_t *rows, struct image_manifest *m,
-                        struct err *err)
+static int chunks_parse(const struct manifest_source *source, const struct manifest_key *key,
+                        const json_t *value, void *manifest, struct err *err)
 {
-    size_t count = json_array_size(rows);
+    struct image_manifest *m = manifest;
+    size_t count = json_array_size(value);
     uint64_t chunks = (m->bytes + IMAGE_CHUNK_BYTES - 1) / IMAGE_CHUNK_BYTES;
 
-    if (!json_is_array(rows) || count > chunks)
-        return err_set(err, EINVAL, "%s: chunks: expected a list of at most %llu", file,
+    if (!json_is_array(value) || count > chunks)
+        return err_set(err, EINVAL, "%s: chunks: expected a list of at most %llu", source->file,
                        (unsigned long long)chunks);
     m->chunk = calloc(count + 1, sizeof *m->chunk);
     if (!m->chunk)
-        return err_set_errno(err, ENOMEM, "%s", file);
+        return err_set_errno(err, ENOMEM, "%s", source->file);
     for (size_t i = 0; i < count; i++) {
         struct image_chunk *chunk = &m->chunk[i];
 
-        if (!row_parse(json_string_value(json_array_get(rows, i)), chunk) ||
+        if (!row_parse(source->version, manifest_text(json_array_get(value, i)), chunk) ||
             chunk->index >= chunks || (i > 0 && chunk->index <= chunk[-1].index) ||
             chunk->pack >= m->pack_count || chunk->slot >= IMAGE_CHUNKS_MAX)
             return err_set(err, EINVAL,
-                           "%s: chunks: entry %zu: expected \"INDEX DIGEST PACK SLOT\", ascending "
-                           "and in range",
-                           file, i);
+                           "%s: %s: entry %zu: expected \"INDEX DIGEST PACK SLOT\", ascending and "
+                           "in range",
+                           source->file, key->name, i);
     }
     m->chunk_count = (uint32_t)count;
     return 0;
 }
 
-static int parse_packs(const char *file, const json_t *packs, struct image_manifest *m,
-                       struct err *err)
+static json_t *chunks_format(const struct manifest_key *key, const void *manifest)
 {
-    size_t count = json_array_size(packs);
+    const struct image_manifest *m = manifest;
+    json_t *list = json_array();
+    char row[ROW_BYTES];
 
-    if (!json_is_array(packs) || count > IMAGE_PACKS_MAX)
-        return err_set(err, EINVAL, "%s: packs: expected a list of at most %u names", file,
+    (void)key;
+    for (uint32_t i = 0; i < m->chunk_count; i++) {
+        row_format(&m->chunk[i], DIGEST_BYTES, row);
+        json_array_append_new(list, json_string(row));
+    }
+    return list;
+}
+
+static const struct manifest_own chunks = { chunks_parse, chunks_format };
+
+/* ---- Packs: their names ---- */
+
+static int packs_parse(const struct manifest_source *source, const struct manifest_key *key,
+                       const json_t *value, void *manifest, struct err *err)
+{
+    struct image_manifest *m = manifest;
+    size_t count = json_array_size(value);
+
+    if (!json_is_array(value) || count > IMAGE_PACKS_MAX)
+        return err_set(err, EINVAL, "%s: packs: expected a list of at most %u names", source->file,
                        IMAGE_PACKS_MAX);
     for (size_t i = 0; i < count; i++) {
-        json_t *name = json_array_get(packs, i);
-
-        if (json_string_length(name) != 2 * DIGEST_BYTES ||
-            !digest_from_hex(json_string_value(name), &m->pack[i]))
-            return err_set(err, EINVAL, "%s: packs: expected 32 lower-case hex digits", file);
+        if (!unique_id_from_hex(manifest_text(json_array_get(value, i)), &m->pack[i]))
+            return manifest_key_error(source, key, err, "32 lower-case hex digits");
     }
     m->pack_count = (uint32_t)count;
     return 0;
 }
 
-static bool take_text(char *ret_text, size_t room, const char *text)
+static json_t *packs_format(const struct manifest_key *key, const void *manifest)
 {
-    size_t len = strlen(text);
+    const struct image_manifest *m = manifest;
+    json_t *list = json_array();
+    char hex[UNIQUE_ID_HEX_BYTES];
 
-    if (len == 0 || len >= room)
-        return false;
-    memcpy(ret_text, text, len + 1);
-    return true;
+    (void)key;
+    for (uint32_t i = 0; i < m->pack_count; i++)
+        json_array_append_new(list, json_string(unique_id_to_hex(&m->pack[i], hex)));
+    return list;
 }
 
-static int parse_root(const char *file, json_t *root, struct image_manifest *m, struct err *err)
-{
-    const char *format, *id, *created, *version, *filesystem, *digest;
-    json_int_t format_version, bytes;
-    json_t *packs, *chunks;
-    json_error_t error;
+static const struct manifest_own packs = { packs_parse, packs_format };
 
-    if (json_unpack_ex(root, &error, 0, "{s:s, s:I}", "format", &format, "format_version",
-                       &format_version) < 0 ||
-        strcmp(format, IMAGE_FORMAT) != 0)
-        return err_set(err, EINVAL, "%s: this is no manifest of an image", file);
-    if (format_version != IMAGE_FORMAT_VERSION)
-        return err_set(err, ENOTSUP, "%s: format_version %lld, this program knows %u", file,
-                       (long long)format_version, IMAGE_FORMAT_VERSION);
-    /* "!": what is not named here is refused. */
-    if (json_unpack_ex(root, &error, JSON_STRICT,
-                       "{s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:s}", "format", &format,
-                       "format_version", &format_version, "id", &id, "created", &created,
-                       "volt_version", &version, "filesystem", &filesystem, "bytes", &bytes,
-                       "packs", &packs, "chunks", &chunks, "digest", &digest) < 0)
-        return err_set(err, EINVAL, "%s: %s", file, error.text);
-    if (strlen(id) != 2 * DIGEST_BYTES || !digest_from_hex(id, &m->id) ||
-        !take_text(m->created, sizeof m->created, created) ||
-        !take_text(m->volt_version, sizeof m->volt_version, version))
-        return err_set(err, EINVAL, "%s: id, created or volt_version: out of form", file);
-    if ((strcmp(filesystem, "erofs") != 0 && strcmp(filesystem, "ext4") != 0) ||
-        !take_text(m->filesystem, sizeof m->filesystem, filesystem))
-        return err_set(err, EINVAL, "%s: filesystem: expected \"erofs\" or \"ext4\"", file);
-    if (bytes < 512 || bytes % 512 || (uint64_t)bytes > IMAGE_BYTES_MAX)
-        return err_set(err, EINVAL, "%s: bytes: expected a multiple of 512 up to %llu", file,
-                       IMAGE_BYTES_MAX);
-    m->bytes = (uint64_t)bytes;
-    int rc = parse_packs(file, packs, m, err);
-    return rc < 0 ? rc : parse_chunks(file, chunks, m, err);
-}
+/* ---- The table ---- */
 
-static int check_id(const char *file, const struct image_manifest *m, struct err *err)
+#define KEY(name, kind, member, least, most)                                                       \
+    MANIFEST_KEY(struct image_manifest, NULL, name, kind, true, member, least, most)
+
+/* In the order of the file; chunks are checked against bytes and packs. */
+static const struct manifest_key keys[] = {
+    KEY("id", MANIFEST_DIGEST, id, 0, 0),
+    KEY("created", MANIFEST_TIME, created, 0, 0),
+    KEY("volt_version", MANIFEST_STRING, volt_version, 1, 31),
+    KEY("filesystem", MANIFEST_STRING, filesystem, 4, 5),
+    KEY("bytes", MANIFEST_NUMBER64, bytes, 512, IMAGE_BYTES_MAX),
+    MANIFEST_OWN_KEY(NULL, "packs", true, &packs),
+    MANIFEST_OWN_KEY(NULL, "chunks", true, &chunks),
+};
+
+static const struct manifest_table table = {
+    .format = IMAGE_FORMAT,
+    .version = IMAGE_FORMAT_VERSION,
+    .if_older = "poold upgrades it when it starts, or its log says why it can't; then delete the "
+                "image and import it again",
+    .text_bytes_max = IMAGE_MANIFEST_BYTES_MAX,
+    .key = keys,
+    .key_count = ARRAY_LEN(keys),
+};
+
+/* ---- Reading and writing ---- */
+
+static int check_id(const char *file, uint32_t version, const struct image_manifest *m,
+                    struct err *err)
 {
-    struct digest id = image_manifest_id(m);
     char found[DIGEST_HEX_BYTES], expected[DIGEST_HEX_BYTES];
+    struct checksum id_v1;
+    struct digest id;
 
+    if (version > 1) {
+        id = image_manifest_id(m);
+    } else {
+        id_v1 = image_manifest_id_v1(m);
+        id = digest_from_checksum(&id_v1);
+    }
     if (digest_equal(&id, &m->id))
         return 0;
     return err_set(err, EINVAL, "%s: its chunks make the id %s, but it says %s", file,
                    digest_to_hex(&id, found), digest_to_hex(&m->id, expected));
 }
 
-int image_manifest_parse(const char *file, const char *text, size_t len,
+static int check_whole(const char *file, const struct image_manifest *m, struct err *err)
+{
+    if (strcmp(m->filesystem, "erofs") != 0 && strcmp(m->filesystem, "ext4") != 0)
+        return err_set(err, EINVAL, "%s: filesystem: expected \"erofs\" or \"ext4\"", file);
+    if (m->bytes % 512)
+        return err_set(err, EINVAL, "%s: bytes: expected a multiple of 512", file);
+    return 0;
+}
+
+static int parse_version(uint32_t version, const char *file, const char *text, size_t len,
                          struct image_manifest *ret_manifest, struct err *err)
 {
+    const struct manifest_source source = { file, version };
     struct image_manifest m = { 0 };
-    json_error_t where;
-    int rc = sealed_json_check(file, text, len, IMAGE_MANIFEST_BYTES_MAX, err);
+    int rc = manifest_table_parse(&table, &source, text, len, &m, err);
 
-    if (rc < 0)
-        return rc;
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-    if (!root)
-        return err_set(err, EINVAL, "%s: line %d: %s", file, where.line, where.text);
-    rc = parse_root(file, root, &m, err);
     if (rc == 0)
-        rc = check_id(file, &m, err);
-    json_decref(root);
+        rc = check_whole(file, &m, err);
+    if (rc == 0)
+        rc = check_id(file, version, &m, err);
     if (rc < 0)
         image_manifest_fini(&m);
     else
@@ -190,28 +232,16 @@ int image_manifest_parse(const char *file, const char *text, size_t len,
     return rc;
 }
 
-/* ---- Writing ---- */
-
-static json_t *packs_json(const struct image_manifest *m)
+int image_manifest_parse(const char *file, const char *text, size_t len,
+                         struct image_manifest *ret_manifest, struct err *err)
 {
-    json_t *list = json_array();
-    char hex[DIGEST_HEX_BYTES];
-
-    for (uint32_t i = 0; i < m->pack_count; i++)
-        json_array_append_new(list, json_string(digest_to_hex(&m->pack[i], hex)));
-    return list;
+    return parse_version(IMAGE_FORMAT_VERSION, file, text, len, ret_manifest, err);
 }
 
-static json_t *chunks_json(const struct image_manifest *m)
+int image_manifest_parse_v1(const char *file, const char *text, size_t len,
+                            struct image_manifest *ret_manifest, struct err *err)
 {
-    json_t *list = json_array();
-    char row[ROW_BYTES];
-
-    for (uint32_t i = 0; i < m->chunk_count; i++) {
-        row_format(&m->chunk[i], row);
-        json_array_append_new(list, json_string(row));
-    }
-    return list;
+    return parse_version(1, file, text, len, ret_manifest, err);
 }
 
 /* What is written is parsed again: what could not be read back must not be stored. */
@@ -219,21 +249,11 @@ int image_manifest_format(const struct image_manifest *manifest, char **ret_text
                           struct err *err)
 {
     static const char file[] = "image manifest";
-    char hex[DIGEST_HEX_BYTES];
-    struct image_manifest again;
-    json_t *root = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "format",
-                             IMAGE_FORMAT, "format_version", (int)IMAGE_FORMAT_VERSION, "id",
-                             digest_to_hex(&manifest->id, hex), "created", manifest->created,
-                             "volt_version", manifest->volt_version, "filesystem",
-                             manifest->filesystem, "bytes", (json_int_t)manifest->bytes, "packs",
-                             packs_json(manifest), "chunks", chunks_json(manifest));
-    _cleanup_free_ char *body = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     _cleanup_free_ char *text = NULL;
+    struct image_manifest again;
     size_t len = 0;
+    int rc = manifest_table_format(&table, file, manifest, &text, &len, err);
 
-    json_decref(root);
-    int rc = body ? sealed_json_seal(file, body, &text, &len, err)
-                  : err_set_errno(err, ENOMEM, "%s", file);
     if (rc == 0)
         rc = image_manifest_parse(file, text, len, &again, err);
     if (rc < 0)

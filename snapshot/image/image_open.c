@@ -27,13 +27,13 @@ uint32_t image_pack_slots(const struct image_manifest *manifest, uint32_t pack)
     return slots;
 }
 
-int image_pack_open(struct image_store *store, const struct digest *pack, uint32_t slots,
+int image_pack_open(struct image_store *store, const struct unique_id *pack, uint32_t slots,
                     int *ret_fd, struct err *err)
 {
-    char hex[DIGEST_HEX_BYTES];
+    char hex[UNIQUE_ID_HEX_BYTES];
     uint64_t bytes;
     int rc =
-        snapshot_file_open(store->packs_fd, digest_to_hex(pack, hex),
+        snapshot_file_open(store->packs_fd, unique_id_to_hex(pack, hex),
                            (uint64_t)slots * IMAGE_CHUNK_BYTES, INT64_MAX, ret_fd, &bytes, err);
 
     return rc < 0 ? err_wrap(err, "its pack") : 0;

@@ -30,7 +30,8 @@ int image_file_name(const char *name, char ret_file[IMAGE_FILE_BYTES], struct er
 
 /* ---- Opening ---- */
 
-int image_store_open(struct image_store *store, int dir_fd, struct err *ret_notice, struct err *err)
+int image_store_open(struct image_store *store, int dir_fd, const struct upgrade_log *log,
+                     struct err *ret_notice, struct err *err)
 {
     *store = (struct image_store){ .dir_fd = dir_fd, .packs_fd = -1 };
     pthread_mutex_init(&store->lock, NULL);
@@ -45,6 +46,7 @@ int image_store_open(struct image_store *store, int dir_fd, struct err *ret_noti
         image_store_close(store);
         return -err->code;
     }
+    image_upgrade_all(store, log);
     *ret_notice = (struct err){ 0 };
     image_collect_garbage(store, ret_notice);
     return 0;
@@ -56,27 +58,69 @@ void image_store_close(struct image_store *store)
     close_fd(&store->dir_fd);
 }
 
-/* ---- Listing ---- */
+/* ---- Manifests ---- */
+
+bool image_file_is_manifest(const char *file, char ret_name[IMAGE_NAME_BYTES])
+{
+    size_t len = strlen(file), stem = len - MIN_OF(len, sizeof SUFFIX - 1);
+
+    if (strcmp(file + stem, SUFFIX) != 0 || stem >= IMAGE_NAME_BYTES)
+        return false;
+    memcpy(ret_name, file, stem);
+    ret_name[stem] = '\0';
+    return snapshot_name_valid(ret_name);
+}
+
+int image_manifest_read(const struct image_store *store, const char *name,
+                        char ret_file[IMAGE_FILE_BYTES], uint8_t **ret_text, size_t *ret_len,
+                        struct err *err)
+{
+    struct err inner = { 0 };
+    int rc = image_file_name(name, ret_file, err);
+
+    if (rc < 0)
+        return rc;
+    rc = snapshot_file_read(store->dir_fd, ret_file, IMAGE_MANIFEST_BYTES_MAX, ret_text, ret_len,
+                            &inner);
+    if (rc == -ENOENT)
+        return err_set(err, ENOENT, "there is no image '%s'", name);
+    return rc < 0 ? err_set(err, inner.code, "image '%s': %s", name, inner.msg) : 0;
+}
 
 int image_manifest_load(struct image_store *store, const char *name,
                         struct image_manifest *ret_manifest, struct err *err)
 {
     _cleanup_free_ uint8_t *text = NULL;
     char file[IMAGE_FILE_BYTES];
-    struct err inner = { 0 };
     size_t len = 0;
-    int rc = image_file_name(name, file, err);
+    int rc = image_manifest_read(store, name, file, &text, &len, err);
 
     if (rc < 0)
         return rc;
-    rc = snapshot_file_read(store->dir_fd, file, IMAGE_MANIFEST_BYTES_MAX, &text, &len, &inner);
-    if (rc == -ENOENT)
-        return err_set(err, ENOENT, "there is no image '%s'", name);
-    if (rc < 0)
-        return err_set(err, inner.code, "image '%s': %s", name, inner.msg);
     rc = image_manifest_parse(file, (char *)text, len, ret_manifest, err);
     return rc < 0 ? err_wrap(err, "image '%s'", name) : 0;
 }
+
+int image_manifest_store(const struct image_store *store, const char *name,
+                         const struct image_manifest *manifest, unsigned flags, struct err *err)
+{
+    char temp[SNAPSHOT_TEMP_NAME_BYTES], file[IMAGE_FILE_BYTES];
+    _cleanup_free_ char *text = NULL;
+    size_t len;
+    int rc = image_manifest_format(manifest, &text, &len, err);
+
+    store_temp_name(name, temp);
+    if (rc == 0)
+        rc = image_file_name(name, file, err);
+    if (rc == 0)
+        rc = snapshot_file_create(store->dir_fd, temp, text, len, err);
+    if (rc == 0 && (renameat2(store->dir_fd, temp, store->dir_fd, file, flags) < 0 ||
+                    fsync(store->dir_fd) < 0))
+        rc = err_set_errno(err, errno, "image '%s': putting its manifest in place", name);
+    return rc;
+}
+
+/* ---- Listing ---- */
 
 struct listing {
     struct image_store *store;
@@ -87,10 +131,10 @@ struct listing {
 static int list_one(void *data, const char *file, struct err *err)
 {
     struct listing *listing = data;
-    size_t len = strlen(file), stem = len - MIN_OF(len, sizeof SUFFIX - 1);
     struct image_info *info, *grown;
+    char name[IMAGE_NAME_BYTES];
 
-    if (strcmp(file + stem, SUFFIX) != 0 || stem == 0 || stem >= IMAGE_NAME_BYTES)
+    if (!image_file_is_manifest(file, name))
         return 0;
     grown = reallocarray(listing->infos, listing->count + 1, sizeof *grown);
     if (!grown)
@@ -98,9 +142,7 @@ static int list_one(void *data, const char *file, struct err *err)
     listing->infos = grown;
     info = &grown[listing->count];
     *info = (struct image_info){ 0 };
-    memcpy(info->name, file, stem);
-    if (!snapshot_name_valid(info->name))
-        return 0;
+    memcpy(info->name, name, sizeof name);
     image_manifest_load(listing->store, info->name, &info->manifest, &info->error);
     listing->count++;
     return 0;
@@ -207,7 +249,7 @@ struct collecting {
     uint8_t *used; /* one a slot of the pack that is looked at */
 };
 
-static bool mark_used(struct collecting *c, const struct digest *pack, uint32_t slots)
+static bool mark_used(struct collecting *c, const struct unique_id *pack, uint32_t slots)
 {
     bool any = false;
 
@@ -218,7 +260,7 @@ static bool mark_used(struct collecting *c, const struct digest *pack, uint32_t 
         for (uint32_t k = 0; k < m->chunk_count; k++) {
             const struct image_chunk *chunk = &m->chunk[k];
 
-            if (chunk->slot < slots && digest_equal(&m->pack[chunk->pack], pack)) {
+            if (chunk->slot < slots && unique_id_equal(&m->pack[chunk->pack], pack)) {
                 c->used[chunk->slot] = true;
                 any = true;
             }
@@ -231,10 +273,10 @@ static int collect_pack(void *data, const char *name, struct err *err)
 {
     struct collecting *c = data;
     _cleanup_close_ int fd = openat(c->store->packs_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    struct digest pack;
+    struct unique_id pack;
     struct stat st;
 
-    if (!digest_from_hex(name, &pack) || fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+    if (!unique_id_from_hex(name, &pack) || fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return 0; /* none of ours */
     uint32_t slots = (uint32_t)MIN_OF((uint64_t)st.st_size / IMAGE_CHUNK_BYTES, IMAGE_CHUNKS_MAX);
     if (!mark_used(c, &pack, slots))

@@ -26,6 +26,7 @@
 #include "base/err.h"
 #include "snapshot/image/image_manifest.h"
 #include "snapshot/store.h"
+#include "snapshot/upgrade_log.h"
 
 #define IMAGE_NAME_BYTES SNAPSHOT_NAME_BYTES
 
@@ -35,11 +36,14 @@ struct image_store {
     bool importing;
 };
 
-/* Opens the store in dir_fd (transferred, also on failure), makes packs/ if it is missing, and
- * removes what crashes left; *ret_notice says what could not be freed and why, "" when all is well.
- * 0 or -errno. */
-int image_store_open(struct image_store *store, int dir_fd, struct err *ret_notice,
-                     struct err *err);
+/* Opens the store in dir_fd (transferred, also on failure), makes packs/ if it is missing, upgrades
+ * images of format version 1 (every chunk is read and gets the name that its contents make: that
+ * may take long, and what was not done when it is interrupted is done the next time), and removes
+ * what crashes left. `log` (may be NULL) hears of the upgrades, also of those that fail: such an
+ * image stays as it is, and nobody can use it. *ret_notice says what could not be freed and why, ""
+ * when all is well. 0 or -errno. */
+int image_store_open(struct image_store *store, int dir_fd, const struct upgrade_log *log,
+                     struct err *ret_notice, struct err *err);
 void image_store_close(struct image_store *store);
 
 /* ---- Making images ---- */
@@ -78,7 +82,7 @@ void image_infos_free(struct image_info *infos, size_t count);
 /* Chunks of infos[at] that infos[other] has, too. */
 uint32_t image_shared_chunks(const struct image_info *infos, size_t at, size_t other);
 
-/* -ENOENT no such image, -EINVAL a damaged manifest. */
+/* -ENOENT no such image, -EINVAL a damaged manifest, -ENOTSUP one of another format version. */
 int image_manifest_load(struct image_store *store, const char *name,
                         struct image_manifest *ret_manifest, struct err *err);
 
@@ -86,6 +90,12 @@ int image_manifest_load(struct image_store *store, const char *name,
  * pack; *ret_checked: bytes found right. */
 int image_verify(struct image_store *store, const char *name, uint64_t *ret_checked,
                  struct err *err);
+
+/* *id is what a snapshot of format version 1 says of the image that it was made with; when that is
+ * what is called so now, *id becomes its id of today. Reads every chunk. -ENOENT no such image;
+ * -EINVAL another one, or damaged. `store` may be NULL: there is no image. */
+int image_id_upgrade(struct image_store *store, const char *name, struct digest *id,
+                     struct err *err);
 
 /* Takes the name away and frees what no other image needs. -ENOENT. A failure to free is told in
  * *ret_notice; the image is gone then all the same. */

@@ -125,3 +125,61 @@ second_poold()
 }
 check 'a second poold on the same directories is refused' second_poold
 check 'and did no harm to the first' prints alive guest "$id" -- echo alive
+
+# ---- a damaged snapshot ----
+snapshot=$VOLT_STATE_DIR/snapshots/default
+# memory_flip DATA|HOLE: changes four bytes in the middle of the first such extent of guest RAM,
+# and keeps what there was.
+memory_flip()
+{
+    python3 - "$1" "$snapshot/memory.img" "$work/were" <<'PYTHON'
+import os, sys
+kind, path, kept = sys.argv[1:]
+fd = os.open(path, os.O_RDWR)
+whence = {"DATA": (os.SEEK_DATA, os.SEEK_HOLE), "HOLE": (os.SEEK_HOLE, os.SEEK_DATA)}[kind]
+start = os.lseek(fd, 1 << 20, whence[0])
+at = (start + os.lseek(fd, start, whence[1])) // 2
+were = os.pread(fd, 4, at)
+os.pwrite(fd, bytes(b ^ 0x5a for b in were), at)
+open(kept, "wb").write(at.to_bytes(8, "little") + were)
+print(at)
+PYTHON
+}
+memory_mend()
+{
+    python3 - "$snapshot/memory.img" "$work/were" <<'PYTHON'
+import os, sys
+kept = open(sys.argv[2], "rb").read()
+os.pwrite(os.open(sys.argv[1], os.O_RDWR), kept[8:], int.from_bytes(kept[:8], "little"))
+PYTHON
+}
+# never_ready SENTENCE: the pool of the poold that has just started fails with it, and was ready at
+# no time
+never_ready()
+{
+    until_true 20 pool_is failed || return 1
+    "$voltctl" pool show default --json | grep -q "$1" || { "$voltctl" pool show default; return 1; }
+    ! tail -n "+$((lines + 1))" "$log" | grep "pool 'default' is ready"
+}
+for kind in DATA HOLE; do
+    poold_stop
+    at=$(memory_flip $kind)
+    lines=$(wc -l <"$log")
+    poold_start
+    place="memory.img: chunk $((at / 262144)) at offset $((at / 262144 * 262144)) is damaged"
+    check "four bytes changed in its ${kind,,}: the pool never gets ready, and says where" \
+        never_ready "$place"
+    check 'it gives out no VM' fails_saying 125 'chunk' "$voltctl" acquire
+    check 'nor does verify like it' fails_saying 1 "chunk $((at / 262144))" "$voltctl" snapshot verify default
+    memory_mend
+done
+poold_stop
+check 'a VM without poold is refused, too' bash -c "
+    python3 -c 'import os; os.pwrite(os.open(\"$snapshot/memory.img\", os.O_RDWR), b\"????\", $at)'
+    ! timeout 60 '$VOLT_BUILD/vmm-core/volt-vmm/volt-vmm' --restore '$snapshot' </dev/null >'$work/said' 2>&1"
+check 'with the same sentence' grep -q "$place" "$work/said"
+memory_mend
+poold_start
+check 'put right again, the pool is ready' until_true 20 pool_is ready
+id=$(acquire)
+check 'and a VM works' prints alive guest "$id" -- echo alive

@@ -2,8 +2,8 @@
 /* Fuzzes the reader of snapshot state files and the decoders of what is in them.
  *
  * Input: one byte of mode, then a state file. Bit 0 of mode: the file is taken as it is; without
- * it, its magic, length, payload offsets and digests are made right first: a forger can do that
- * too, and without it no input would get past the digests.
+ * it, its magic, length, payload offsets and checksums are made right first: a forger can do that
+ * too, and without it no input would get past the checksums.
  */
 #include <stdlib.h>
 
@@ -14,13 +14,13 @@
 
 #define MODE_AS_IS 0x1u
 
-static struct digest header_digest(uint8_t *bytes, size_t table_bytes)
+static struct checksum header_checksum(uint8_t *bytes, size_t table_bytes)
 {
-    memset(bytes + offsetof(struct state_header, digest), 0, sizeof(struct digest));
-    return digest_of(bytes, sizeof(struct state_header) + table_bytes);
+    memset(bytes + offsetof(struct state_header, checksum), 0, sizeof(struct checksum));
+    return checksum_of(bytes, sizeof(struct state_header) + table_bytes);
 }
 
-/* Makes right what a digest or an offset guards, and leaves all else to the fuzzer. */
+/* Makes right what a checksum or an offset guards, and leaves all else to the fuzzer. */
 static void file_repair(uint8_t *bytes, size_t len)
 {
     struct state_header header;
@@ -47,12 +47,12 @@ static void file_repair(uint8_t *bytes, size_t len)
             entry.bytes = (len - at) & ~7ull;
         for (uint64_t pad = at + entry.bytes; pad < len && pad % STATE_ALIGN; pad++)
             bytes[pad] = 0;
-        entry.digest = digest_of(bytes + at, entry.bytes);
+        entry.checksum = checksum_of(bytes + at, entry.bytes);
         memcpy(place, &entry, sizeof(entry));
         at = MIN_OF(at + align_up(entry.bytes, STATE_ALIGN), len);
     }
     memcpy(bytes, &header, sizeof(header));
-    header.digest = header_digest(bytes, header.section_count * sizeof(struct state_entry));
+    header.checksum = header_checksum(bytes, header.section_count * sizeof(struct state_entry));
     memcpy(bytes, &header, sizeof(header));
 }
 

@@ -24,7 +24,7 @@ static uint8_t chunk[IMAGE_CHUNK_BYTES];
 static void store_reopen(void)
 {
     ck_assert_int_eq(
-        image_store_open(&store, open(store_path, O_RDONLY | O_DIRECTORY), &notice, &err), 0);
+        image_store_open(&store, open(store_path, O_RDONLY | O_DIRECTORY), NULL, &notice, &err), 0);
 }
 
 static void setup(void)

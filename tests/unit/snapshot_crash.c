@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: whatever moment a process that makes or deletes a snapshot dies at, and whichever call
- * fails, the store holds the old snapshot or the new one, whole; and the order of fsync and rename
- * is the one that carries this over to a loss of power.
+/* Goal: whatever moment a process that makes, deletes or upgrades a snapshot dies at, and whichever
+ * call fails, the store holds the old snapshot or the new one, whole; and the order of fsync and
+ * rename is the one that carries this over to a loss of power.
  * Method: this program's own openat, pwrite, fsync, renameat2, ... stand before the C library's and
- * count; at the n-th call they end the process or fail, for all n.
+ * count; at the n-th call they end the process or fail, for all n. It has one CPU, so that memory is
+ * hashed by one thread and the calls come in one order.
  */
+#include <sched.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "golden.h"
+#include "snapshot/image/image_store.h"
 #include "snapshot/opened.h"
-#include "snapshot_test.h"
+#include "snapshot/upgrade/store_upgrade.h"
 
 /* ---- The calls that change a store ---- */
 
@@ -80,6 +84,16 @@ int unlinkat(int dirfd, const char *path, int flags)
     return hit('u') ? -1 : (int)syscall(SYS_unlinkat, dirfd, path, flags);
 }
 
+int linkat(int old_dir, const char *old_name, int new_dir, const char *new_name, int flags)
+{
+    return hit('l') ? -1 : (int)syscall(SYS_linkat, old_dir, old_name, new_dir, new_name, flags);
+}
+
+int ftruncate(int fd, off_t bytes)
+{
+    return hit('t') ? -1 : (int)syscall(SYS_ftruncate, fd, bytes);
+}
+
 /* ---- What is done under the plan ---- */
 
 static char dir_path[256];
@@ -115,7 +129,7 @@ static uint8_t mark_in_store(void)
     struct state_section section;
     struct err err = { 0 };
     uint8_t state_mark = 255, memory_mark = 254;
-    int fd, memory;
+    int fd;
 
     int rc = snapshot_dir_open(store_fd, "x", &fd, &err);
     if (rc == -ENOENT)
@@ -126,7 +140,7 @@ static uint8_t mark_in_store(void)
         ck_ok(state_reader_find(r, "alpha", &section, &err), err);
         state_mark = section.bytes[0];
         state_reader_fini(r);
-        ck_ok(snapshot_memory_open(fd, m, &memory, &err), err);
+        int memory = openat(fd, SNAPSHOT_FILE_MEMORY, O_RDONLY | O_CLOEXEC);
         ck_assert_int_eq(pread_all(memory, &memory_mark, 1, 0), 0);
         ck_assert_uint_eq(state_mark, memory_mark);
         close(memory);
@@ -285,11 +299,120 @@ START_TEST(order_of_fsync_and_rename)
 }
 END_TEST
 
+/* ---- Upgrades ---- */
+
+/* As poold does when it starts. */
+static void upgrade_all(struct err *err)
+{
+    int images = openat(store_fd, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int snapshots = openat(store_fd, "snapshots", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct image_store store;
+    struct err notice;
+
+    if (image_store_open(&store, images, NULL, &notice, err) < 0)
+        _exit(1);
+    snapshot_store_upgrade(snapshots, &store, NULL);
+    if (snapshot_store_clean(snapshots, NULL, err) < 0)
+        _exit(1);
+    image_store_close(&store);
+    close(snapshots);
+}
+
+static const char *const upgraded_files[] = { "images/evil.json", "images/honest.json",
+                                              "images/plain.json",
+                                              "snapshots/disked/manifest.json" };
+
+/* How many of the files are of version 2; each is of one version or of the other. */
+static unsigned count_upgraded(void)
+{
+    int golden = open(GOLDEN_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    unsigned count = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(upgraded_files); i++) {
+        size_t len, v1_len, v2_len;
+        char name[96];
+        uint8_t *found = golden_slurp(store_fd, upgraded_files[i], &len);
+
+        snprintf(name, sizeof name, "store-v1/%s", upgraded_files[i]);
+        uint8_t *v1 = golden_slurp(golden, name, &v1_len);
+        snprintf(name, sizeof name, "store-v2/%s", upgraded_files[i]);
+        uint8_t *v2 = golden_slurp(golden, name, &v2_len);
+        bool is_v2 = len == v2_len && memcmp(found, v2, len) == 0;
+        ck_assert_msg(is_v2 || (len == v1_len && memcmp(found, v1, len) == 0), "%s is neither",
+                      upgraded_files[i]);
+        count += is_v2;
+        free(found);
+        free(v1);
+        free(v2);
+    }
+    close(golden);
+    return count;
+}
+
+/* Everything is of version 2, and nothing else is there. */
+static void check_upgraded(void)
+{
+    struct snapshot_verify_report report;
+    struct err err = { 0 };
+    int fd;
+
+    ck_assert_uint_eq(count_upgraded(), ARRAY_LEN(upgraded_files));
+    int images = openat(store_fd, "images", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int snapshots = openat(store_fd, "snapshots", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_uint_eq(test_dir_count(images), 4); /* packs, too */
+    ck_assert_uint_eq(test_dir_count(snapshots), 1);
+    ck_ok(snapshot_dir_open(snapshots, "disked", &fd, &err), err);
+    ck_ok(snapshot_verify(fd, NULL, NULL, &report, &err), err);
+    ck_assert_uint_eq(test_dir_count(fd), 5);
+    close(fd);
+    close(images);
+    close(snapshots);
+}
+
+/* Interrupts an upgrade at call number `at` and lets the next start go on. Returns the exit code of
+ * the first; *ret_upgraded: the files that it got done. */
+static int interrupt(int mode, unsigned at, unsigned *ret_upgraded)
+{
+    struct err err = { 0 };
+
+    store_fd = test_dir_make(dir_path);
+    golden_unpack("store-v1", store_fd);
+    plan.error = ENOSPC;
+    int code = run(upgrade_all, mode, at);
+    *ret_upgraded = count_upgraded();
+    upgrade_all(&err);
+    check_upgraded();
+    test_dir_remove(store_fd, dir_path);
+    return code;
+}
+
+START_TEST(interrupted_upgrades)
+{
+    unsigned by_count[ARRAY_LEN(upgraded_files) + 1] = { 0 }, upgraded, at = 0, failed = 0;
+
+    while (interrupt(EXIT, ++at, &upgraded) == EXIT_CODE_HIT)
+        by_count[upgraded]++;
+    for (size_t i = 0; i < ARRAY_LEN(by_count); i++)
+        ck_assert_uint_gt(by_count[i], 0); /* between any two steps */
+    for (unsigned n = 1; n < at; n += 3, failed++)
+        interrupt(FAIL, n, &upgraded);
+    test_note("upgrading: killed at %u calls, %u failed: the next start ended it each time", at - 1,
+              failed);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = { killed_while_making, killed_while_replacing,
-                                   killed_while_deleting, each_call_fails,
-                                   order_of_fsync_and_rename };
+    const TTest *const tests[] = { killed_while_making,       killed_while_replacing,
+                                   killed_while_deleting,     each_call_fails,
+                                   order_of_fsync_and_rename, interrupted_upgrades };
+    cpu_set_t cpus;
 
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&cpus) > 1; cpu++)
+        CPU_CLR(cpu, &cpus);
+    sched_setaffinity(0, sizeof cpus, &cpus);
+    if (access("/dev/shm", W_OK) == 0) /* hundreds of stores: where fsync costs nothing */
+        setenv("TMPDIR", "/dev/shm", 1);
     return test_main("snapshot_crash", tests, ARRAY_LEN(tests));
 }

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Goal: snapshots of every released format version stay readable, and the current version is still
  * written byte for byte as it was released.
- * Method: golden/v1 holds a small snapshot made by this program's `--generate DIR`; memory.img is
- * kept as its non-zero pages (memory.pages: u64 offset, 4096 bytes, again and again). The test
- * reads it with today's library, and makes it again and compares.
+ * Method: golden/v1 and v2 hold a small snapshot as it was made by this program's `--generate DIR`
+ * when that version was the current one. The test upgrades and reads the first with today's
+ * library, reads the second, and makes that again and compares.
  */
 #include <stddef.h>
 
+#include "golden.h"
 #include "snapshot/opened.h"
 #include "snapshot/state_codec.h"
+#include "snapshot/upgrade/store_upgrade.h"
 #include "snapshot/vm_codec.h"
-#include "snapshot_test.h"
-
-#ifndef GOLDEN_DIR
-#error "GOLDEN_DIR is the directory of the golden snapshots"
-#endif
 
 /* ---- What is in it ---- */
 
@@ -85,7 +82,7 @@ static void vm_fill(struct vm_state *vm)
 static void manifest_fill(struct manifest *m)
 {
     test_manifest_fill(m);
-    m->format_version = 1;
+    m->format_version = MANIFEST_FORMAT_VERSION;
     fill(&m->id, sizeof m->id, 13);
     strcpy(m->created, "2026-11-21T20:00:00Z");
     strcpy(m->cpu.vendor, "GoldenVendor"); /* no host is that: open refuses, all else reads */
@@ -144,8 +141,8 @@ static void make_memory(int dirfd, struct manifest *m)
 
     ck_assert_int_ge(fd, 0);
     memory_fill(fd);
-    ck_ok(snapshot_memory_seal(fd, m->memory_bytes, m->id.byte, &m->memory_digest,
-                               &m->memory_data_bytes, &err),
+    ck_ok(snapshot_memory_seal(dirfd, fd, m->memory_bytes, &m->memory_digest, &m->memory_data_bytes,
+                               &err),
           err);
     m->memory_data_bytes = ARRAY_LEN(golden_pages) * HOST_PAGE_BYTES; /* whatever the block size */
     close(fd);
@@ -170,95 +167,14 @@ static void golden_make(int dirfd)
     free(m);
 }
 
-/* memory.img to memory.pages, and back. */
-static void pages_pack(int dirfd)
-{
-    uint64_t size = snapshot_memory_file_bytes(TEST_RAM_BYTES);
-    int from = openat(dirfd, SNAPSHOT_FILE_MEMORY, O_RDONLY | O_CLOEXEC);
-    int to = openat(dirfd, "memory.pages", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    static const uint8_t zero[HOST_PAGE_BYTES];
-    uint8_t page[HOST_PAGE_BYTES];
-    uint64_t at_out = 0;
-
-    for (uint64_t at = 0; at < size; at += sizeof page) {
-        ck_assert_int_eq(pread_all(from, page, sizeof page, at), 0);
-        if (memcmp(page, zero, sizeof page) == 0)
-            continue;
-        ck_assert_int_eq(pwrite_all(to, &at, sizeof at, at_out), 0);
-        ck_assert_int_eq(pwrite_all(to, page, sizeof page, at_out + sizeof at), 0);
-        at_out += sizeof at + sizeof page;
-    }
-    close(from);
-    close(to);
-    ck_assert_int_eq(unlinkat(dirfd, SNAPSHOT_FILE_MEMORY, 0), 0);
-}
-
-static uint8_t *slurp(int dirfd, const char *name, size_t *ret_len)
-{
-    int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-
-    ck_assert_msg(fd >= 0, "%s: %s", name, strerror(errno));
-    *ret_len = (size_t)lseek(fd, 0, SEEK_END);
-    uint8_t *bytes = malloc(*ret_len + 1);
-    ck_assert_int_eq(pread_all(fd, bytes, *ret_len, 0), 0);
-    close(fd);
-    return bytes;
-}
-
-static const char *const kept_files[] = { SNAPSHOT_FILE_MANIFEST, SNAPSHOT_FILE_STATE,
-                                          SNAPSHOT_FILE_WORKING_SET };
-
-/* Puts golden/v1 into dirfd as a snapshot (a checkout has neither its modes nor its holes). */
-static void golden_unpack(int dirfd)
-{
-    int golden = open(GOLDEN_DIR "/v1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd = openat(dirfd, SNAPSHOT_FILE_MEMORY, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    struct err err = { 0 };
-    uint64_t offset;
-    size_t len;
-
-    ck_assert_int_ge(golden, 0);
-    for (size_t i = 0; i < ARRAY_LEN(kept_files); i++) {
-        uint8_t *bytes = slurp(golden, kept_files[i], &len);
-
-        ck_ok(snapshot_file_create(dirfd, kept_files[i], bytes, len, &err), err);
-        free(bytes);
-    }
-    uint8_t *pages = slurp(golden, "memory.pages", &len);
-    for (size_t at = 0; at < len; at += sizeof offset + HOST_PAGE_BYTES) {
-        memcpy(&offset, pages + at, sizeof offset);
-        ck_assert_int_eq(pwrite_all(fd, pages + at + sizeof offset, HOST_PAGE_BYTES, offset), 0);
-    }
-    free(pages);
-    close(fd);
-    close(golden);
-}
-
 /* ---- The tests ---- */
 
-START_TEST(v1_is_read)
+static void check_machine(int dirfd, const struct manifest *m)
 {
-    struct snapshot_opened *t = malloc(sizeof *t);
-    struct snapshot_verify_report report;
-    struct manifest *m = malloc(sizeof *m), *expected = malloc(sizeof *expected);
     struct state_reader *r = malloc(sizeof *r);
-    struct golden_device device;
     struct vm_state vm, expected_vm;
-    struct working_set set;
+    struct golden_device device;
     struct err err = { 0 };
-    char path[256];
-    int dirfd = test_dir_make(path);
-
-    golden_unpack(dirfd);
-    ck_ok(snapshot_verify(dirfd, NULL, NULL, &report, &err), err);
-    ck_ok(manifest_load(dirfd, m, &err), err);
-    manifest_fill(expected);
-    ck_assert_mem_eq(&m->id, &expected->id, sizeof m->id);
-    ck_assert_str_eq(m->cmdline, expected->cmdline);
-    ck_assert_str_eq(m->warmup, "true");
-    ck_assert_str_eq(m->device[0], "golden0");
-    ck_assert_uint_eq(m->cpu.family, 25);
-    ck_assert_uint_eq(m->cold_boot_ms, 11000);
 
     ck_ok(snapshot_state_load(dirfd, m, r, &err), err);
     ck_ok(vm_state_decode(r, &vm, &err), err);
@@ -269,45 +185,131 @@ START_TEST(v1_is_read)
     ck_assert_mem_eq(&vm.ioapic, &expected_vm.ioapic, sizeof vm.ioapic);
     ck_assert_uint_eq(device.ring_gpa[1], golden_device.ring_gpa[1]);
     ck_assert_mem_eq(device.name, golden_device.name, sizeof device.name);
-
-    ck_ok(working_set_load(dirfd, &m->id, m->memory_bytes, &set, &err), err);
-    ck_assert_uint_eq(working_set_bytes(&set), 11 * 4096);
-    ck_fails(snapshot_open(dirfd, 0, t, &err), ENOTSUP, err, "GoldenVendor");
-
-    working_set_fini(&set);
     vm_state_fini(&vm);
     vm_state_fini(&expected_vm);
     state_reader_fini(r);
     free(r);
-    free(m);
+}
+
+static void check_memory(int dirfd)
+{
+    int fd = openat(dirfd, SNAPSHOT_FILE_MEMORY, O_RDONLY | O_CLOEXEC);
+    uint8_t expected[64], found[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(golden_pages); i++) {
+        fill(expected, sizeof expected, 20 + i);
+        ck_assert_int_eq(pread_all(fd, found, sizeof found, golden_pages[i]), 0);
+        ck_assert_mem_eq(found, expected, sizeof expected);
+    }
+    ck_assert_int_eq(lseek(fd, 0, SEEK_END), TEST_RAM_BYTES);
+    close(fd);
+}
+
+/* Whatever version it once was of, and but for what an upgrade can't know: *ret_manifest. */
+static void check_snapshot(int dirfd, struct manifest *ret_manifest)
+{
+    struct snapshot_opened *t = malloc(sizeof *t);
+    struct manifest *m = ret_manifest, *expected = malloc(sizeof *expected);
+    struct snapshot_verify_report report;
+    struct working_set set;
+    struct err err = { 0 };
+
+    ck_ok(snapshot_verify(dirfd, NULL, NULL, &report, &err), err);
+    ck_ok(manifest_load(dirfd, m, &err), err);
+    manifest_fill(expected);
+    ck_assert_mem_eq(&m->id, &expected->id, sizeof m->id);
+    ck_assert_str_eq(m->created, expected->created);
+    ck_assert_str_eq(m->cmdline, expected->cmdline);
+    ck_assert_str_eq(m->warmup, "true");
+    ck_assert_str_eq(m->device[0], "golden0");
+    ck_assert_uint_eq(m->cpu.family, 25);
+    ck_assert_uint_eq(m->cold_boot_ms, 11000);
+    check_machine(dirfd, m);
+    check_memory(dirfd);
+    ck_ok(working_set_load(dirfd, &m->id, m->memory_bytes, &set, &err), err);
+    ck_assert_uint_eq(working_set_bytes(&set), 11 * 4096);
+    ck_fails(snapshot_open(dirfd, t, &err), ENOTSUP, err, "GoldenVendor");
+    working_set_fini(&set);
     free(expected);
     free(t);
+}
+
+static void count_step(void *data, const struct upgrade_step *step)
+{
+    unsigned *ended = data;
+
+    ck_assert_msg(!step->err, "%s", step->err ? step->err->msg : "");
+    ck_assert_str_eq(step->name, "old");
+    *ended += step->done_bytes == step->total_bytes;
+}
+
+START_TEST(v1_is_upgraded)
+{
+    struct manifest *m = malloc(sizeof *m);
+    unsigned ended = 0;
+    const struct upgrade_log log = { count_step, &ended };
+    struct snapshot_info *info = malloc(sizeof *info);
+    struct err err = { 0 };
+    char path[256];
+    int store = test_dir_make(path);
+
+    ck_assert_int_eq(mkdirat(store, "old", 0700), 0);
+    int dirfd = openat(store, "old", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    golden_unpack("v1", dirfd);
+    ck_fails(manifest_load(dirfd, m, &err), ENOTSUP, err,
+             "format_version 1, expected 2: poold upgrades the snapshots of its store");
+    close(dirfd);
+    ck_ok(snapshot_inspect(store, "old", info, &err), err);
+    ck_assert_int_eq(info->error.code, ENOTSUP);
+    snapshot_store_upgrade(store, NULL, &log);
+    ck_assert_uint_eq(ended, 1);
+    ck_assert_uint_eq(test_dir_count(store), 1);
+
+    ck_ok(snapshot_dir_open(store, "old", &dirfd, &err), err);
+    check_snapshot(dirfd, m);
+    ck_assert(digest_is_none(&m->kernel.digest) && digest_is_none(&m->initrd.digest));
+    golden_compare(dirfd, SNAPSHOT_FILE_STATE, "v2/state");
+    golden_compare(dirfd, SNAPSHOT_FILE_WORKING_SET, "v2/working-set");
+    golden_compare(dirfd, SNAPSHOT_FILE_MEMORY_DIGESTS, "v2/memory.digests");
+    golden_pack(dirfd, SNAPSHOT_FILE_MEMORY);
+    golden_compare(dirfd, "memory.img.pages", "v2/memory.img.pages");
+    snapshot_store_upgrade(store, NULL, &log);
+    ck_assert_uint_eq(ended, 1); /* there is nothing to do */
+    free(m);
+    free(info);
+    close(dirfd);
+    test_dir_remove(store, path);
+}
+END_TEST
+
+START_TEST(v2_is_read)
+{
+    struct manifest *m = malloc(sizeof *m);
+    char path[256];
+    int dirfd = test_dir_make(path);
+
+    golden_unpack("v2", dirfd);
+    check_snapshot(dirfd, m);
+    free(m);
     test_dir_remove(dirfd, path);
 }
 END_TEST
 
-START_TEST(v1_is_written_as_released)
+static const char *const kept_files[] = { SNAPSHOT_FILE_MANIFEST, SNAPSHOT_FILE_STATE,
+                                          SNAPSHOT_FILE_MEMORY ".pages",
+                                          SNAPSHOT_FILE_MEMORY_DIGESTS, SNAPSHOT_FILE_WORKING_SET };
+
+START_TEST(v2_is_written_as_released)
 {
-    char path[256];
+    char path[256], golden_name[64];
     int dirfd = test_dir_make(path);
-    int golden = open(GOLDEN_DIR "/v1", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     golden_make(dirfd);
-    pages_pack(dirfd);
-    for (size_t i = 0; i <= ARRAY_LEN(kept_files); i++) {
-        const char *name = i < ARRAY_LEN(kept_files) ? kept_files[i] : "memory.pages";
-        size_t len, golden_len;
-        uint8_t *made = slurp(dirfd, name, &len);
-        uint8_t *released = slurp(golden, name, &golden_len);
-
-        ck_assert_msg(len == golden_len && memcmp(made, released, len) == 0,
-                      "%s is no longer written as format version 1 was released: bring a new "
-                      "version number",
-                      name);
-        free(made);
-        free(released);
+    golden_pack(dirfd, SNAPSHOT_FILE_MEMORY);
+    for (size_t i = 0; i < ARRAY_LEN(kept_files); i++) {
+        snprintf(golden_name, sizeof golden_name, "v2/%s", kept_files[i]);
+        golden_compare(dirfd, kept_files[i], golden_name);
     }
-    close(golden);
     test_dir_remove(dirfd, path);
 }
 END_TEST
@@ -321,14 +323,14 @@ START_TEST(generate)
 
     ck_assert_msg(dirfd >= 0, "%s: %s", generate_dir, strerror(errno));
     golden_make(dirfd);
-    pages_pack(dirfd);
+    golden_pack(dirfd, SNAPSHOT_FILE_MEMORY);
     close(dirfd);
 }
 END_TEST
 
 int main(int argc, char **argv)
 {
-    const TTest *const tests[] = { v1_is_read, v1_is_written_as_released };
+    const TTest *const tests[] = { v1_is_upgraded, v2_is_read, v2_is_written_as_released };
 
     if (argc == 3 && strcmp(argv[1], "--generate") == 0) {
         generate_dir = argv[2];

@@ -5,7 +5,10 @@
  */
 #include "snapshot/manifest.h"
 
+#include "snapshot/checksum.h"
 #include "snapshot_test.h"
+
+static const struct unique_id test_id = { { 1, 2, 0xef } };
 
 static char *make_text(size_t *ret_len)
 {
@@ -14,8 +17,8 @@ static char *make_text(size_t *ret_len)
     char *text;
 
     test_manifest_fill(m);
-    m->format_version = 1;
-    m->id = digest_of("id", 2);
+    m->format_version = MANIFEST_FORMAT_VERSION;
+    m->id = test_id;
     strcpy(m->created, "2026-11-21T20:00:00Z");
     m->state_bytes = 4000;
     m->memory_data_bytes = 13 << 20;
@@ -44,8 +47,8 @@ START_TEST(round_trip)
     size_t len;
 
     test_manifest_fill(in);
-    in->format_version = 1;
-    in->id = digest_of("id", 2);
+    in->format_version = MANIFEST_FORMAT_VERSION;
+    in->id = test_id;
     strcpy(in->created, "2026-11-21T20:00:00Z");
     in->state_bytes = 4000;
     strcpy(in->warmup, "sh -c 'echo \"x\" \\ \xc3\xa9'"); /* quotes, backslash, UTF-8 */
@@ -67,7 +70,7 @@ START_TEST(optional_absent)
     size_t len;
 
     test_manifest_fill(m);
-    m->format_version = 1;
+    m->format_version = MANIFEST_FORMAT_VERSION;
     strcpy(m->created, "2026-11-21T20:00:00Z");
     m->state_bytes = 4000;
     memset(&m->initrd, 0, sizeof m->initrd);
@@ -147,9 +150,10 @@ START_TEST(each_rule)
         int error;
     } cases[] = {
         { "\"volt-snapshot\"", "\"other\"", "format: expected", EINVAL },
-        { "\"format_version\": 1", "\"format_version\": 2", "knows up to 1", ENOTSUP },
-        { "\"format_version\": 1", "\"format_version\": 0", "format_version: expected", EINVAL },
-        { "\"format_version\": 1", "\"format_version\": 1.0", "format_version: expected", EINVAL },
+        { "\"format_version\": 2", "\"format_version\": 3", "knows up to 2", ENOTSUP },
+        { "\"format_version\": 2", "\"format_version\": 1", "not the one that its digest", EINVAL },
+        { "\"format_version\": 2", "\"format_version\": 0", "format_version: not", EINVAL },
+        { "\"format_version\": 2", "\"format_version\": 2.0", "format_version: not", EINVAL },
         { "\"vcpus\": 1", "\"vcpus\": 0", "vcpus: expected an integer, 1 to 64", EINVAL },
         { "\"vcpus\": 1", "\"vcpus\": -1", "vcpus: expected", EINVAL },
         { "\"vcpus\": 1", "\"vcpus\": \"1\"", "vcpus: expected", EINVAL },
@@ -172,7 +176,11 @@ START_TEST(each_rule)
         { "/boot/vmlinux", "a\\u0000b", "line", EINVAL },
         { "\"/boot/vmlinux\"", "\"\"", "kernel.path: expected", EINVAL },
         { "\"/boot/initrd\"", "\"/boot/initrd\", \"z\": 0", "initrd.z: unknown", EINVAL },
-        { "\"path\": \"/boot/initrd\",", "", "initrd: expected path and digest", EINVAL },
+        { "\"path\": \"/boot/initrd\",", "", "initrd: expected a digest only with", EINVAL },
+        { "\"id\": \"0102", "\"id\": \"01\\u0000", "line", EINVAL },
+        { "\"id\": \"0102", "\"id\": \"010", "id: expected 32 lower-case hex digits", EINVAL },
+        { "\"id\": \"0102ef", "\"id\": \"0102EF", "id: expected 32", EINVAL },
+        { "\"state\": {", "\"state\": 1, \"s2\": {", "state.bytes is missing", EINVAL },
         { "\"cpu\": {", "\"cpu\": [], \"gpu\": {", "cpu.vendor is missing", EINVAL },
         { "\"figures\": {", "\"figures\": 3, \"f2\": {", "figures: expected an object", EINVAL },
         { "{\n  \"format\"", "[{\n  \"format\"", "line", EINVAL },
@@ -224,7 +232,7 @@ START_TEST(disks)
         char *text = NULL;
 
         test_manifest_fill(m);
-        m->format_version = 1;
+        m->format_version = MANIFEST_FORMAT_VERSION;
         strcpy(m->created, "2026-11-21T20:00:00Z");
         m->state_bytes = 4000;
         strcpy(m->disk_image, cases[i].image);
@@ -252,25 +260,70 @@ START_TEST(disks)
 }
 END_TEST
 
-START_TEST(digests_in_hex)
+/* One that is sealed as version 1 was, with a checksum, is only for upgrading. */
+START_TEST(another_seal)
 {
-    struct digest d;
+    struct manifest *m = malloc(sizeof *m);
+    struct err err = { 0 };
+    char hex[CHECKSUM_HEX_BYTES];
+    size_t len, forged_len;
+    char *text = make_text(&len);
+    char *forged = forge(text, "\"format_version\": 2", "\"format_version\": 1", &forged_len);
 
-    ck_assert(digest_from_hex("99aa06d3014798d86001c324468d497f", &d));
-    /* The published value of XXH3-128 of no bytes with seed 0. */
-    struct digest empty = digest_of(NULL, 0);
-    ck_assert(digest_equal(&d, &empty));
-    ck_assert(!digest_from_hex("99AA06d3014798d86001c324468d497f", &d));
-    ck_assert(!digest_from_hex("99aa06d3014798d86001c324468d497", &d));
-    ck_assert(!digest_from_hex("99aa06d3014798d86001c324468d497f0", &d));
+    for (unsigned version = 1; version <= 2; version++) {
+        forged[strcspn(forged, "12")] = (char)('0' + version);
+        size_t body = forged_len - strlen("  \"digest\": \"\"\n}\n") - 2 * (size_t)DIGEST_BYTES;
+        struct checksum sum = checksum_of(forged, body);
+        size_t sealed = body + (size_t)sprintf(forged + body, "  \"digest\": \"%s\"\n}\n",
+                                               checksum_to_hex(&sum, hex));
+        ck_fails(manifest_parse(forged, sealed, m, &err), version == 1 ? ENOTSUP : EINVAL, err,
+                 version == 1 ? "make it again" : "not the one that its digest");
+        ck_fails(manifest_parse_v1(forged, sealed, m, &err), EINVAL, err,
+                 version == 1 ? "kernel.digest: expected 32" : "not the one that its digest");
+    }
+    free(m);
+    free(forged);
+    free(text);
+}
+END_TEST
+
+/* The published values for no bytes, and for "abc" (FIPS 180-4) and in pieces. */
+START_TEST(digests_and_checksums)
+{
+    static const char empty_hex[] =
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    static const char abc_hex[] =
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    struct checksum sum = checksum_of(NULL, 0);
+    char hex[DIGEST_HEX_BYTES], sum_hex[CHECKSUM_HEX_BYTES];
+    struct digest d = digest_of(NULL, 0), parsed;
+    struct digest_work work;
+
+    ck_assert_str_eq(checksum_to_hex(&sum, sum_hex), "99aa06d3014798d86001c324468d497f");
+    ck_assert_str_eq(digest_to_hex(&d, hex), empty_hex);
+    ck_assert(digest_from_hex(empty_hex, &parsed) && digest_equal(&d, &parsed));
+    digest_start(&work);
+    digest_add(&work, "a", 1);
+    digest_add(&work, "bc", 2);
+    d = digest_end(&work);
+    ck_assert_str_eq(digest_to_hex(&d, hex), abc_hex);
+    ck_assert(!digest_is_none(&d));
+    hex[63] = 'D';
+    ck_assert(!digest_from_hex(hex, &d));
+    hex[63] = '\0';
+    ck_assert(!digest_from_hex(hex, &d));
     ck_assert(!digest_from_hex("", &d));
+    ck_assert(!digest_from_hex(NULL, &d));
+    ck_assert_str_eq(digest_to_hex(&d, hex), abc_hex); /* untouched by all that */
 }
 END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = { round_trip, optional_absent, every_byte_changed, every_length,
-                                   each_rule,  disks,           digests_in_hex };
+    const TTest *const tests[] = { round_trip,         optional_absent,
+                                   every_byte_changed, every_length,
+                                   each_rule,          disks,
+                                   another_seal,       digests_and_checksums };
 
     return test_main("snapshot_manifest", tests, ARRAY_LEN(tests));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Goal: the reader of state files takes what the builder made and nothing else.
  * Method: round trips; every byte changed to nine other values; every length; and forged files
- * whose digests are right but whose tables lie.
+ * whose checksums are right but whose tables lie.
  */
 #include "snapshot/sections.h"
 
@@ -173,7 +173,7 @@ START_TEST(every_length)
 }
 END_TEST
 
-/* Gives a changed table its right digest again. */
+/* Gives a changed table its right checksum again. */
 static void forge(uint8_t *bytes, size_t len, const struct state_entry *entry, uint32_t i)
 {
     struct state_header header;
@@ -183,9 +183,9 @@ static void forge(uint8_t *bytes, size_t len, const struct state_entry *entry, u
         memcpy(bytes + at, entry, sizeof *entry);
     memcpy(&header, bytes, sizeof header);
     header.total_bytes = len;
-    memset(&header.digest, 0, sizeof header.digest);
+    memset(&header.checksum, 0, sizeof header.checksum);
     memcpy(bytes, &header, sizeof header);
-    header.digest = digest_of(bytes, sizeof header + header.section_count * sizeof *entry);
+    header.checksum = checksum_of(bytes, sizeof header + header.section_count * sizeof *entry);
     memcpy(bytes, &header, sizeof header);
 }
 
@@ -206,8 +206,8 @@ START_TEST(forged_tables)
         { "length wraps", 0, UINT64_MAX, 0, "alpha", "to end within" },
         { "length wraps in rounding", 0, UINT64_MAX - 3, 0, "alpha", "to end within" },
         { "length past the end", 0, 1000, 0, "alpha", "to end within" },
-        { "length into the next", 0, 9, 0, "alpha", "digest" },
-        { "shorter", 0, 2, 0, "alpha", "digest" },
+        { "length into the next", 0, 9, 0, "alpha", "checksum" },
+        { "shorter", 0, 2, 0, "alpha", "checksum" },
         { "unknown flag", 0, 3, 2, "alpha", "unknown flags" },
         { "duplicate", 0, 3, 0, "empty", "twice" },
         { "no name", 0, 3, 0, "", "name is not valid" },

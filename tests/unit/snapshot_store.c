@@ -62,14 +62,15 @@ START_TEST(life)
     fd = dir_of("one");
     ck_ok(snapshot_verify(fd, NULL, NULL, &report, &err), err);
     ck_assert_uint_gt(report.checked_bytes, TEST_RAM_BYTES);
-    ck_ok(snapshot_open(fd, SNAPSHOT_OPEN_CHECK_MEMORY, t, &err), err);
+    ck_ok(snapshot_open(fd, t, &err), err);
+    ck_ok(snapshot_check(t, &err), err);
     close(fd);
     /* The template outlives replacing and deleting. */
     ck_ok(test_snapshot_make(store_fd, "one", 3, &err), err);
     ck_ok(snapshot_delete(store_fd, "one", &err), err);
     ck_ok(state_reader_find(&t->state, "alpha", &section, &err), err);
     ck_assert_uint_eq(section.bytes[0], 1);
-    ck_assert_int_eq(pread_all(t->memory_fd, &byte, 1, MIB(8) + 4096), 0);
+    ck_assert_int_eq(pread_all(t->memory.fd, &byte, 1, MIB(8) + 4096), 0);
     ck_assert_uint_eq(byte, 1);
     snapshot_close(t);
     ck_fails(snapshot_delete(store_fd, "one", &err), ENOENT, err, "no snapshot 'one'");
@@ -274,10 +275,25 @@ static const struct harm {
     { "swapped", swap_with_other },
 };
 
+/* As a template does it. */
+static int open_and_check(int dir_fd, struct snapshot_opened *t, struct err *err)
+{
+    int rc = snapshot_open(dir_fd, t, err);
+
+    if (rc < 0)
+        return rc;
+    rc = snapshot_check_begin(t, err);
+    if (rc == 0)
+        rc = snapshot_check(t, err);
+    if (rc < 0)
+        snapshot_close(t);
+    return rc;
+}
+
 START_TEST(harmed_files)
 {
     static const char *const files[] = { SNAPSHOT_FILE_MANIFEST, SNAPSHOT_FILE_STATE,
-                                         SNAPSHOT_FILE_MEMORY };
+                                         SNAPSHOT_FILE_MEMORY, SNAPSHOT_FILE_MEMORY_DIGESTS };
     struct snapshot_opened *t = malloc(sizeof *t);
     struct snapshot_verify_report report;
     unsigned cases = 0;
@@ -291,9 +307,9 @@ START_TEST(harmed_files)
             ck_ok(test_snapshot_make(store_fd, "other", 2, &err), err);
             int fd = dir_of("x");
             harms[h].harm(fd, files[f]);
-            int rc = snapshot_open(fd, 0, t, &err);
+            int rc = open_and_check(fd, t, &err);
             ck_assert_msg(rc < 0 && err.msg[0], "%s %s was opened", files[f], harms[h].what);
-            ck_assert_int_eq(t->memory_fd, -1);
+            ck_assert_int_eq(t->memory.fd, -1);
             rc = snapshot_verify(fd, NULL, NULL, &report, &err);
             ck_assert_msg(rc < 0, "%s %s was verified", files[f], harms[h].what);
             /* With another's manifest it is the files that do not match. */
@@ -332,14 +348,13 @@ START_TEST(every_byte_of_files)
             flipped = byte ^ (uint8_t)(1u << (at % 8));
             ck_assert_int_eq(pwrite_all(file_fd, &flipped, 1, (uint64_t)at), 0);
             err.msg[0] = '\0';
-            ck_assert_msg(snapshot_open(fd, 0, t, &err) < 0, "%s: byte %lld", files[f],
-                          (long long)at);
+            ck_assert_msg(snapshot_open(fd, t, &err) < 0, "%s: byte %lld", files[f], (long long)at);
             ck_assert_ptr_eq(strstr(err.msg, files[f]), err.msg);
             ck_assert_int_eq(pwrite_all(file_fd, &byte, 1, (uint64_t)at), 0);
         }
         close(file_fd);
     }
-    ck_ok(snapshot_open(fd, 0, t, &err), err);
+    ck_ok(snapshot_open(fd, t, &err), err);
     snapshot_close(t);
     close(fd);
     free(t);
@@ -359,12 +374,10 @@ START_TEST(verify_names_the_place)
     int fd = dir_of("x");
     int memory = openat(fd, SNAPSHOT_FILE_MEMORY, O_RDWR | O_CLOEXEC);
     ck_assert_int_eq(pwrite_all(memory, "!", 1, MIB(8) + 5000), 0);
-    ck_fails(snapshot_verify(fd, NULL, NULL, &report, &err), EINVAL, err, "chunk 4 at offset");
+    ck_fails(snapshot_verify(fd, NULL, NULL, &report, &err), EINVAL, err, "chunk 32 at offset");
     ck_assert_str_eq(report.file, "memory.img");
-    ck_assert_str_eq(report.section, "chunk 4");
-    ck_ok(snapshot_open(fd, 0, t, &err), err); /* the cheap check does not read RAM */
-    snapshot_close(t);
-    ck_fails(snapshot_open(fd, SNAPSHOT_OPEN_CHECK_MEMORY, t, &err), EINVAL, err, "chunk 4");
+    ck_assert_str_eq(report.section, "chunk 32");
+    ck_fails(open_and_check(fd, t, &err), EINVAL, err, "chunk 32 at offset 8388608 is damaged");
     ck_assert_int_eq(pwrite_all(memory, "\1", 1, MIB(8) + 5000), 0);
     close(memory);
 
@@ -376,42 +389,6 @@ START_TEST(verify_names_the_place)
     ck_assert_str_eq(report.file, "state");
     ck_assert_str_eq(report.section, "beta");
     close(fd);
-    free(t);
-    tear_down();
-}
-END_TEST
-
-START_TEST(working_set_kept_and_optional)
-{
-    struct working_set_range ranges[] = { { 1, 2 }, { 8, 4 | WORKING_SET_WRITTEN } };
-    struct working_set set = { ranges, ARRAY_LEN(ranges) };
-    struct snapshot_info *info = malloc(sizeof *info);
-    struct snapshot_opened *t = malloc(sizeof *t);
-    struct snapshot_verify_report report;
-    struct err err = { 0 };
-
-    set_up();
-    ck_ok(test_snapshot_make(store_fd, "x", 1, &err), err);
-    ck_ok(snapshot_inspect(store_fd, "x", info, &err), err);
-    ck_assert_uint_eq(info->working_set_bytes, 0);
-    int fd = dir_of("x");
-    ck_ok(working_set_store(fd, &info->manifest.id, &set, &err), err);
-    ck_ok(working_set_store(fd, &info->manifest.id, &set, &err), err); /* replaces */
-    ck_ok(snapshot_inspect(store_fd, "x", info, &err), err);
-    ck_assert_uint_eq(info->working_set_bytes, 6 * 4096);
-    ck_ok(snapshot_open(fd, 0, t, &err), err);
-    ck_assert_uint_eq(t->working_set.range_count, 2);
-    snapshot_close(t);
-    ck_ok(snapshot_verify(fd, NULL, NULL, &report, &err), err);
-    /* A damaged one is found by verify and ignored by open. */
-    cut_by_one(fd, SNAPSHOT_FILE_WORKING_SET);
-    ck_fails(snapshot_verify(fd, NULL, NULL, &report, &err), EINVAL, err, "working-set");
-    ck_assert_str_eq(report.file, SNAPSHOT_FILE_WORKING_SET);
-    ck_ok(snapshot_open(fd, 0, t, &err), err);
-    ck_assert_uint_eq(t->working_set.range_count, 0);
-    snapshot_close(t);
-    close(fd);
-    free(info);
     free(t);
     tear_down();
 }
@@ -445,7 +422,6 @@ int main(void)
                                    harmed_files,
                                    every_byte_of_files,
                                    verify_names_the_place,
-                                   working_set_kept_and_optional,
                                    other_hosts_are_refused };
 
     return test_main("snapshot_store", tests, ARRAY_LEN(tests));

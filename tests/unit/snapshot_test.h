@@ -78,6 +78,26 @@ static inline unsigned test_dir_count(int dirfd)
     return count - 2;
 }
 
+/* A file without a name. */
+static inline int test_file_make(void)
+{
+    char path[] = "/tmp/volt-unit-XXXXXX";
+    int fd = mkstemp(path);
+
+    ck_assert_int_ge(fd, 0);
+    unlink(path);
+    return fd;
+}
+
+/* Guest memory as a VM that boots has it. */
+static inline void test_mem_make(struct guest_mem *mem, uint64_t bytes)
+{
+    struct err err = { 0 };
+
+    ck_ok(guest_mem_init(mem, bytes, &err), err);
+    ck_ok(guest_mem_map_new(mem, false, &err), err);
+}
+
 /* A manifest as the caller of snapshot_create_commit fills it in, for this host. */
 static inline void test_manifest_fill(struct manifest *m)
 {

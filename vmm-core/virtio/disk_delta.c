@@ -107,6 +107,13 @@ void disk_delta_close(struct disk_delta *delta)
     close_fd(&delta->fd);
 }
 
+uint64_t disk_delta_next(const struct disk_delta *delta, uint64_t from)
+{
+    while (from < delta->cluster_count && !disk_delta_has(delta, from))
+        from = delta->bitmap[from / 8] ? from + 1 : (from | 7) + 1;
+    return MIN_OF(from, delta->cluster_count);
+}
+
 void disk_delta_mark(struct disk_delta *delta, uint64_t first, uint64_t count)
 {
     for (uint64_t i = first; i < first + count; i++)

@@ -49,6 +49,9 @@ static inline bool disk_delta_has(const struct disk_delta *delta, uint64_t clust
     return delta->bitmap[cluster / 8] & (1u << (cluster % 8));
 }
 
+/* The first cluster at or behind `from` that is there; cluster_count when there is none. */
+uint64_t disk_delta_next(const struct disk_delta *delta, uint64_t from);
+
 /* Marks clusters [first, first + count) as there; their data has been written. */
 void disk_delta_mark(struct disk_delta *delta, uint64_t first, uint64_t count);
 

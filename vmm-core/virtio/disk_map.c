@@ -8,7 +8,7 @@
 
 #include "base/util.h"
 
-static_assert(sizeof(struct disk_map_header) == 40, "disk map layout");
+static_assert(sizeof(struct disk_map_header) == 56, "disk map layout");
 static_assert(sizeof(struct disk_map_entry) == 8, "disk map layout");
 
 static int read_header(struct disk_map *map, int map_fd, uint32_t file_count, struct err *err)

@@ -14,10 +14,11 @@
 #include "base/err.h"
 
 #define DISK_MAP_MAGIC 0x3150414d544c4f56ull /* "VOLTMAP1" */
-#define DISK_MAP_VERSION 1u
+#define DISK_MAP_VERSION 2u
 #define DISK_MAP_CHUNK_BYTES (2u << 20)
 #define DISK_MAP_CHUNKS_MAX 32768u
 #define DISK_MAP_FILES_MAX 16u
+#define DISK_MAP_ID_BYTES 32u
 #define DISK_MAP_ZEROES UINT32_MAX /* disk_map_entry.file: nothing but zeroes */
 
 struct disk_map_header {
@@ -25,7 +26,7 @@ struct disk_map_header {
     uint32_t version;
     uint32_t file_count;
     uint64_t disk_bytes;
-    uint8_t id[16]; /* of the contents: the image's */
+    uint8_t id[DISK_MAP_ID_BYTES]; /* of the contents: the image's digest */
 };
 
 struct disk_map_entry {
@@ -35,7 +36,7 @@ struct disk_map_entry {
 /* Once opened it never changes; clones inherit it over fork. */
 struct disk_map {
     uint64_t disk_bytes;
-    uint8_t id[16];
+    uint8_t id[DISK_MAP_ID_BYTES];
     uint32_t chunk_count, file_count;
     struct disk_map_entry *entry; /* owned */
     int fd[DISK_MAP_FILES_MAX];   /* owned */

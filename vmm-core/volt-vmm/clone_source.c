@@ -60,7 +60,7 @@ static int make_scratch(struct clone_source *source, struct machine *ret_scratch
     disk_source_configure(&source->disk, NULL, &config);
     int rc = guest_mem_init(&mem, manifest->memory_bytes, err);
     if (rc == 0)
-        rc = guest_mem_map_private(&mem, source->snapshot.memory_fd, err);
+        rc = guest_mem_map_private(&mem, source->snapshot.memory.fd, err);
     if (rc == 0 && source->has_net)
         rc = net_source_configure(&source->net, &(int){ -1 }, &(int){ -1 }, NULL, &config, err);
     if (rc < 0)
@@ -88,8 +88,10 @@ static int decode_with(struct clone_source *source, struct machine *scratch, str
 int clone_source_decode(struct clone_source *source, struct err *err)
 {
     static struct machine scratch; /* large */
-    int rc = clone_source_decode_vm(source, err);
+    int rc = snapshot_check_begin(&source->snapshot, err);
 
+    if (rc == 0)
+        rc = clone_source_decode_vm(source, err);
     if (rc == 0)
         rc = make_scratch(source, &scratch, err);
     if (rc < 0)
@@ -97,7 +99,7 @@ int clone_source_decode(struct clone_source *source, struct err *err)
     rc = decode_with(source, &scratch, err);
     vm_destroy(&scratch.vm);
     state_reader_fini(&source->snapshot.state);
-    return rc;
+    return rc == 0 ? snapshot_check(&source->snapshot, err) : rc;
 }
 
 int clone_source_open(struct clone_source *source, struct options *options, struct err *err)
@@ -117,7 +119,7 @@ int clone_source_open(struct clone_source *source, struct options *options, stru
     if (rc == 0)
         rc = kvm_host_list_msrs(&source->kvm, err);
     if (rc == 0)
-        rc = snapshot_open(options->snapshot_fd, 0, snapshot, err);
+        rc = snapshot_open(options->snapshot_fd, snapshot, err);
     if (rc == 0)
         rc = disk_source_open(&source->disk, options, err);
     if (rc == 0)
@@ -127,7 +129,7 @@ int clone_source_open(struct clone_source *source, struct options *options, stru
         return rc;
     machine_image_devices(&snapshot->state, &source->has_net, &source->has_balloon);
     /* A cold page cache starts to fill while the rest is set up; a failure costs only time. */
-    working_set_readahead(&snapshot->working_set, snapshot->memory_fd);
+    working_set_readahead(&snapshot->working_set, snapshot->memory.fd);
     return 0;
 }
 
@@ -136,7 +138,7 @@ unsigned clone_source_fds(const struct clone_source *source, int *ret_fds)
     unsigned count = disk_source_fds(&source->disk, ret_fds);
 
     ret_fds[count++] = source->kvm.fd;
-    ret_fds[count++] = source->snapshot.memory_fd;
+    ret_fds[count++] = source->snapshot.memory.fd;
     return count;
 }
 

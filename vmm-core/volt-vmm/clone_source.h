@@ -32,15 +32,17 @@ struct clone_source {
     struct vm_process process; /* of the clone that this process, or a fork of it, becomes */
 };
 
-/* Opens and checks the snapshot in options->snapshot_fd (closed), takes over the disk's fds, opens
- * /dev/kvm: all that needs the right to open files. 0 or -errno with a sentence. */
+/* Opens the snapshot in options->snapshot_fd (closed) and checks all but its memory, takes over the
+ * disk's fds, opens /dev/kvm: all that needs the right to open files. 0 or -errno with a sentence. */
 int clone_source_open(struct clone_source *source, struct options *options, struct err *err);
 
-/* Decodes the whole image, tries to load it, drops what a new machine has anyway, and gives the
- * memory that the encoded one took back. 0 or -errno with a sentence. */
+/* Checks the snapshot's memory, and beside that decodes the whole image, tries to load it, drops what
+ * a new machine has anyway, and gives the memory that the encoded one took back. 0 or -errno with a
+ * sentence. */
 int clone_source_decode(struct clone_source *source, struct err *err);
 
-/* KVM's part of that alone, and whether this host can run it. Opens nothing. */
+/* KVM's part alone, and whether this host can run it. Opens nothing, and does not check the memory:
+ * that is up to the caller. */
 int clone_source_decode_vm(struct clone_source *source, struct err *err);
 
 /* Fds to keep over sandbox_enter; at most CLONE_SOURCE_FDS_MAX. */

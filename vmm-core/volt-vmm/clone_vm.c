@@ -98,7 +98,7 @@ static int lay_out(struct making *making, struct err *err)
     int rc = guest_mem_init(&mem, source->snapshot.manifest.memory_bytes, err);
 
     if (rc == 0)
-        rc = guest_mem_map_private(&mem, source->snapshot.memory_fd, err);
+        rc = guest_mem_map_private(&mem, source->snapshot.memory.fd, err);
     if (rc == 0)
         rc = configure(making, err);
     if (rc == 0)
@@ -115,12 +115,14 @@ static int make(struct making *making, struct err *err)
     struct clone_source *source = making->source;
     int rc = vm_make(&source->process.machine.vm, err);
 
-    if (rc == 0)
-        rc = machine_set_cpuid(&source->process.machine, &source->image, err);
-    /* The VM is made and its memory mapped: a guest that takes this over finds neither. */
+    return rc == 0 ? machine_set_cpuid(&source->process.machine, &source->image, err) : rc;
+}
+
+/* The VM is made and its memory mapped: a guest that takes this over finds neither. */
+static void let_go(struct clone_source *source)
+{
     kvm_host_close(&source->kvm);
-    close_fd(&source->snapshot.memory_fd);
-    return rc;
+    close_fd(&source->snapshot.memory.fd);
 }
 
 static int start(struct making *making, struct err *err)
@@ -149,20 +151,29 @@ int clone_vm_main(struct clone_source *source, const struct control_msg *msg,
     if (rc < 0)
         return EXIT_SOFTWARE;
     rc = make(&making, err);
+    let_go(source);
     vm_process_run(&source->process, rc, err);
 }
 
 /* ---- Without a template ---- */
 
-/* Beside the sandbox. */
+/* Beside the sandbox, and beside the check of the memory, which is over before anything runs. */
 static int decode_and_make(void *context, struct err *err)
 {
     struct making *making = context;
-    int rc = clone_source_decode_vm(making->source, err);
+    struct clone_source *source = making->source;
+    int rc = snapshot_check_begin(&source->snapshot, err);
 
     if (rc == 0)
+        rc = clone_source_decode_vm(source, err);
+    if (rc == 0)
         rc = lay_out(making, err);
-    return rc == 0 ? make(making, err) : rc;
+    if (rc == 0)
+        rc = make(making, err);
+    if (rc == 0)
+        rc = snapshot_check(&source->snapshot, err);
+    let_go(source);
+    return rc;
 }
 
 int clone_vm_restore(struct clone_source *source, const struct control_msg *msg,

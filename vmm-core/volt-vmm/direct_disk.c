@@ -61,7 +61,6 @@ static int open_delta(int *ret_fd, struct err *err)
 
 static int open_restored(struct options *options, const struct manifest *m, struct err *err)
 {
-    static const struct digest none;
     const char *path = options->disk ? options->disk : m->disk_path;
 
     if (m->disk_image[0])
@@ -71,7 +70,7 @@ static int open_restored(struct options *options, const struct manifest *m, stru
     if (!path[0])
         return 0;
     int rc = open_base(path, false, &options->disk_fd, err);
-    if (rc == 0 && !digest_equal(&m->disk_delta, &none))
+    if (rc == 0 && !digest_is_none(&m->disk_delta))
         rc = open_delta(&options->disk_delta_fd, err);
     return rc;
 }

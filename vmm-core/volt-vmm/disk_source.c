@@ -2,6 +2,7 @@
 /* Owns the shared parts of a machine's disk; see disk_source.h. */
 #include "volt-vmm/disk_source.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -10,7 +11,6 @@
 
 #include "base/util.h"
 #include "snapshot/disk.h"
-#include "snapshot/file.h"
 
 bool disk_given(const struct options *options)
 {
@@ -49,6 +49,8 @@ int disk_source_open(struct disk_source *disk, const struct options *options, st
 
 /* ---- Against a snapshot ---- */
 
+static_assert(DISK_MAP_ID_BYTES == DIGEST_BYTES, "a map's id is its image's");
+
 static int check_base(const struct disk_source *disk, const struct manifest *m, struct err *err)
 {
     uint64_t bytes, modified_ns;
@@ -74,9 +76,6 @@ static int check_base(const struct disk_source *disk, const struct manifest *m, 
 int disk_source_check(struct disk_source *disk, const struct manifest *manifest, int snapshot_fd,
                       struct err *err)
 {
-    static const struct digest none;
-    uint64_t size;
-
     if (!disk->bytes && !manifest->disk_bytes)
         return 0;
     if (!disk->bytes)
@@ -85,10 +84,9 @@ int disk_source_check(struct disk_source *disk, const struct manifest *manifest,
     if (!manifest->disk_bytes)
         return err_set(err, EINVAL, "the snapshot was taken without a disk, but one was given");
     int rc = check_base(disk, manifest, err);
-    disk->writable = !digest_equal(&manifest->disk_delta, &none);
+    disk->writable = !digest_is_none(&manifest->disk_delta);
     if (rc == 0 && disk->writable)
-        rc = snapshot_file_open(snapshot_fd, SNAPSHOT_FILE_DISK, 1, INT64_MAX, &disk->delta_fd,
-                                &size, err);
+        rc = snapshot_disk_open(snapshot_fd, manifest, &disk->delta_fd, err);
     return rc;
 }
 
