@@ -107,7 +107,7 @@ int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
           "queue for a VM that long (default 0: fail at once)" },
         { "ttl", 0, OPTION_DURATION, &request.ttl_ms, "TIME",
           "the lease ends by itself after that (default 10m; 0: never)" },
-        { "publish", 'p', OPTION_STRING, &request.publish, "HOST:GUEST[/udp][,...]",
+        { "publish", 'p', OPTION_STRING, &request.publish, "[ADDR:]HOST:GUEST[/udp][,...]",
           "forward ports of the host to the VM's, in a pool with --net user" },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "print the whole lease, with its timings" },
     };

@@ -111,7 +111,7 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
         EXEC_SPECS(&exec),
         { "wait", 0, OPTION_DURATION, &request.wait_ms, "TIME",
           "queue for a VM that long (default 5s; then exit 75)" },
-        { "publish", 'p', OPTION_STRING, &request.publish, "HOST:GUEST[/udp][,...]",
+        { "publish", 'p', OPTION_STRING, &request.publish, "[ADDR:]HOST:GUEST[/udp][,...]",
           "forward ports of the host to the VM's, in a pool with --net user" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1,

@@ -49,6 +49,8 @@ static const struct table_column show_columns[] = {
     { "image", "image", TABLE_TEXT },
     { "disk", "disk", TABLE_TEXT },
     { "network", "net", TABLE_TEXT },
+    { "allowed", "net_allow", TABLE_TEXT },
+    { "denied", "net_deny", TABLE_TEXT },
     { "snapshot", "snapshot", TABLE_TEXT },
     { "cold boot", "cold_boot_ms", TABLE_MS },
     { "snapshot took", "snapshot_ms", TABLE_MS },
@@ -133,9 +135,10 @@ static int ready_wait(struct api *api, const char *path, json_t **ret_pool, stru
 /* What the command line gives; -1 and NULL: not given. */
 struct create_options {
     const char *kernel, *initrd, *cmdline, *warmup, *image, *disk, *net, *net_address, *net_vhost;
+    const char *net_allow, *net_deny;
     uint64_t memory_bytes, disk_bandwidth, net_bandwidth;
     int64_t vcpus, min, max, shells, disk_iops, net_pps;
-    bool as_json, no_wait, balloon;
+    bool as_json, no_wait, balloon, net_any_source;
 };
 
 static int set_text(json_t *body, const char *key, const char *text, struct err *err)
@@ -209,6 +212,8 @@ static int create_body(const char *name, const struct create_options *create, js
         { set_text, "net", create->net },
         { set_text, "net_address", create->net_address },
         { set_text, "net_vhost", create->net_vhost },
+        { set_text, "net_allow", create->net_allow },
+        { set_text, "net_deny", create->net_deny },
     };
     _cleanup_json_ json_t *body = json_object();
     int rc = 0;
@@ -227,6 +232,8 @@ static int create_body(const char *name, const struct create_options *create, js
     if (create->net_bandwidth > 0)
         json_object_set_new(body, "net_bandwidth", json_integer((json_int_t)create->net_bandwidth));
     set_number(body, "net_pps", create->net_pps);
+    if (create->net_any_source)
+        json_object_set_new(body, "net_any_source", json_true());
     if (create->balloon)
         json_object_set_new(body, "balloon", json_true());
     set_number(body, "disk_iops", create->disk_iops);
@@ -263,6 +270,18 @@ static int pool_create(const char *name, const struct create_options *create, js
     return 0;
 }
 
+static int create_and_print(const char *name, const struct create_options *create)
+{
+    _cleanup_json_ json_t *pool = NULL;
+    struct err err;
+
+    if (pool_create(name, create, &pool, &err) < 0) {
+        err_wrap(&err, "pool %s", name);
+        return cli_fail(&err);
+    }
+    return listing_print_one(&pool_listing, pool, create->as_json);
+}
+
 int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv)
 {
     struct create_options create = {
@@ -295,6 +314,12 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
           "frames a second each way of each VM (no limit)" },
         { "net-vhost", 0, OPTION_STRING, &create.net_vhost, "auto|on|off",
           "vhost-net moves a tap's frames (auto: where it can)" },
+        { "net-allow", 0, OPTION_STRING, &create.net_allow, "CIDR[:PORT][,...]",
+          "what VMs reach though it is the host's own, link-local or denied" },
+        { "net-deny", 0, OPTION_STRING, &create.net_deny, "CIDR[:PORT][,...]",
+          "what VMs don't reach; the most specific of the two decides" },
+        { "net-any-source", 0, OPTION_FLAG, &create.net_any_source, NULL,
+          "VMs may send with any MAC and address, not their own alone" },
         { "balloon", 0, OPTION_FLAG, &create.balloon, NULL,
           "memory that a guest frees goes back to the host" },
         { "min", 0, OPTION_NUMBER, &create.min, "N", "VMs kept parked (2)" },
@@ -308,17 +333,11 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
         { "json", 0, OPTION_FLAG, &create.as_json, NULL, "print JSON" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
-    _cleanup_json_ json_t *pool = NULL;
-    struct err err;
     int exit_code;
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (pool_create(options.positionals[0], &create, &pool, &err) < 0) {
-        err_wrap(&err, "pool %s", options.positionals[0]);
-        return cli_fail(&err);
-    }
-    return listing_print_one(&pool_listing, pool, create.as_json);
+    return options_parse(&options, command, argc, argv, &exit_code)
+               ? create_and_print(options.positionals[0], &create)
+               : exit_code;
 }
 
 /* ---- The others ---- */

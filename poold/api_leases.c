@@ -20,7 +20,7 @@ struct acquire_body {
     char pool[POOL_NAME_BYTES];
     uint64_t wait_ms, ttl_ms;
     bool bind;
-    char publish[POOL_NET_PUBLISH_BYTES];
+    char publish[NET_PUBLISH_BYTES];
 };
 
 static const struct json_key acquire_keys[] = {
@@ -44,7 +44,7 @@ struct acquire_call {
     struct http_request *request;
     struct client *client;
     bool bind;
-    char publish[POOL_NET_PUBLISH_BYTES];
+    struct net_publish publish; /* reserved */
 };
 
 static const enum api_error result_errors[ACQUIRE_RESULT_COUNT] = {
@@ -101,15 +101,16 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
 
     call->client->acquires--;
     if (result != ACQUIRE_OK) {
+        net_publish_release(&call->publish);
         reply_failure(request, acquire->pool, result);
+    } else if (clone_net_lease(slot, &call->publish) < 0) {
+        pool_release(slot);
+        http_reply_error(request, API_INTERNAL, "the VM's network can't be started");
     } else {
         slot->owner_uid = request->connection->peer.uid;
         slot->owner_connection = call->bind ? request->connection : NULL;
         request->connection->owns |= call->bind;
         slot->leased_wall_ns = clock_ns(CLOCK_REALTIME);
-        int rc = clone_net_lease(slot, call->publish);
-        if (rc < 0)
-            log_warn("VM %s has no network: can't start passt: %s", slot->id, strerror(-rc));
         bytes = lease_text(api_daemon(request), slot, 0, text);
         text[bytes++] = '\n';
         http_reply_text(request, MHD_HTTP_CREATED, "application/json", text, bytes);
@@ -123,6 +124,7 @@ static void acquire_abandoned(struct http_request *request)
     struct acquire_call *call = request->call;
 
     pool_acquire_cancel(&call->acquire);
+    net_publish_release(&call->publish);
     call->client->acquires--;
     free(call);
     http_reply_error(request, API_NO_VM_FREE, "the client is gone");
@@ -171,18 +173,18 @@ static bool limits_allow(struct http_request *request)
     return true;
 }
 
-/* False: it has replied. */
-static bool publish_allowed(struct http_request *request, const struct hosted_pool *hosted,
-                            const char *publish)
+/* Reserves the ports that `text` asks for. False: it has replied. */
+static bool publish(struct http_request *request, const struct hosted_pool *hosted,
+                    const char *text, struct net_publish *ret_publish)
 {
     struct err err;
-    int rc = 0;
+    int rc = net_publish_parse(text, ret_publish, &err);
 
-    if (*publish && !pool_net_is_user(&hosted->spec.net))
+    if (rc == 0 && *text && !pool_net_is_user(&hosted->spec.net))
         rc = err_set(&err, EINVAL, "'publish' needs a pool with 'net' user, which '%s' is not",
                      hosted->pool.name);
-    else
-        rc = vm_net_check_publish(publish, &err);
+    if (rc == 0)
+        rc = net_publish_reserve(ret_publish, &api_daemon(request)->walls.ports, &err);
     if (rc < 0)
         http_reply_error(request, rc == -EADDRINUSE ? API_PORT_BUSY : API_BAD_REQUEST, "%s",
                          err.msg);
@@ -204,14 +206,15 @@ void api_leases_acquire(struct http_request *request)
         http_reply_error(request, API_FORBIDDEN, "you may not acquire from pool '%s'", body.pool);
         return;
     }
-    if (!publish_allowed(request, hosted, body.publish))
-        return;
     call = calloc(1, sizeof *call);
     if (!call) {
         http_reply_error(request, API_INTERNAL, "out of memory");
         return;
     }
-    memcpy(call->publish, body.publish, sizeof call->publish);
+    if (!publish(request, hosted, body.publish, &call->publish)) {
+        free(call);
+        return;
+    }
     call->request = request;
     call->bind = body.bind;
     call->client = request->connection->peer.client;

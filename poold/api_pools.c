@@ -89,6 +89,9 @@ static json_t *spec_json(const struct hosted_pool *hosted)
         json_object_set_new(object, "net_pps", json_integer(spec->net.pps));
         json_object_set_new(object, "net_vhost",
                             json_text(spec->net.vhost[0] ? spec->net.vhost : "auto"));
+        json_object_set_new(object, "net_allow", json_text(spec->net.allow));
+        json_object_set_new(object, "net_deny", json_text(spec->net.deny));
+        json_object_set_new(object, "net_any_source", json_boolean(spec->net.any_source));
     }
     if (pool_disk_wanted(spec)) {
         json_object_set_new(object, "disk_read_only", json_boolean(spec->disk_read_only));

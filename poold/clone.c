@@ -268,7 +268,7 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     int rc = clone_sockets(clone, ends);
 
     if (rc == 0)
-        rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, slot->generation_id,
+        rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, &clone->daemon->walls,
                          &clone->daemon->taps);
     /* The WAKE is in the bell before the clone exists: it needs no second round trip. */
     if (rc == 0 && wake)
@@ -329,7 +329,7 @@ static int ops_freeze(void *context, struct slot *slot)
     const struct clone *clone = slot->vm;
 
     /* Its passt has ports of the host, which the next lease may ask for. */
-    return clone->net.passt ? -EBUSY : ops_pause(context, slot);
+    return clone->net.gate ? -EBUSY : ops_pause(context, slot);
 }
 
 static void ops_kill(void *context, struct slot *slot)
@@ -359,7 +359,7 @@ static void ops_forget(void *context, struct slot *slot)
     list_remove(&clone->unborn);
     trial_abandon(clone->trial);
     vm_dirs_give_back(&daemon->vm_dirs, &clone->dir);
-    vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net);
+    vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net, &daemon->walls);
     clone->slot = NULL;
     slot->vm = NULL;
     link_close(&clone->link);
@@ -428,10 +428,25 @@ const struct vm_net *clone_net(const struct slot *slot)
     return &clone->net;
 }
 
-int clone_net_lease(struct slot *slot, const char *publish)
+/* Nothing holds what it sends any more. */
+static void on_net_lost(void *data, const char *why)
+{
+    struct clone *clone = data;
+    char detail[CONTROL_DETAIL_BYTES];
+
+    snprintf(detail, sizeof detail, "its network's gate ended: %s", why);
+    clone_fail(clone, FAILURE_NETWORK, detail);
+}
+
+int clone_net_lease(struct slot *slot, struct net_publish *publish)
 {
     struct clone *clone = slot->vm;
-    struct daemon *daemon = clone->daemon;
+    const struct hosted_pool *hosted = slot->pool->owner;
+    const struct vm_net_lease lease = { .vm_id = slot->id,
+                                        .uid = clone->dir.uid,
+                                        .publish = publish,
+                                        .lost = on_net_lost,
+                                        .data = clone };
 
-    return vm_net_lease(&clone->net, &daemon->loop, clone->dir.uid, publish, &daemon->passts);
+    return vm_net_lease(&clone->net, &hosted->net, &clone->daemon->walls, &lease);
 }

@@ -24,6 +24,7 @@ struct config {
     char state_dir[PATH_MAX]; /* pools/NAME.json, snapshots/NAME/, the lock */
     char socket[PATH_MAX];
     char volt_vmm[PATH_MAX];
+    char volt_gate[PATH_MAX];
     /* What pools get for "auto". Hardware KVM: the stock kernel that guest-init/stock-kernel found,
      * with its own initramfs; software-only KVM, or no stock kernel: the project's. "": none. */
     char kernel[PATH_MAX];

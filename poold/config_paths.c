@@ -79,6 +79,7 @@ static void find_beside(const char *const places[2], char ret_path[PATH_MAX])
 
 /* In the build tree, and installed. */
 static const char *const volt_vmm_places[] = { "../vmm-core/volt-vmm/volt-vmm", "volt-vmm" };
+static const char *const volt_gate_places[] = { "volt-gate", NULL };
 static const char *const initrd_places[] = { "../guest-init/initramfs.cpio",
                                              "../lib/volt/initramfs.cpio" };
 static const char *const stock_kernel_places[] = { "../guest-init/stock/vmlinuz",
@@ -91,6 +92,8 @@ void config_find_programs(struct config *config)
 {
     if (!config->volt_vmm[0])
         find_beside(volt_vmm_places, config->volt_vmm);
+    if (!config->volt_gate[0])
+        find_beside(volt_gate_places, config->volt_gate);
 }
 
 /* The newest kernel that the project's build script has put into its cache. */
@@ -168,9 +171,9 @@ static int make_absolute(char path[PATH_MAX], struct err *err)
 
 int config_make_absolute(struct config *config, struct err *err)
 {
-    char *paths[] = { config->file,         config->run_dir,  config->state_dir, config->socket,
-                      config->policy,       config->volt_vmm, config->kernel,    config->initrd,
-                      config->plain_initrd, config->uid_locks };
+    char *paths[] = { config->file,         config->run_dir,   config->state_dir, config->socket,
+                      config->policy,       config->volt_vmm,  config->kernel,    config->initrd,
+                      config->plain_initrd, config->uid_locks, config->volt_gate };
 
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         if (make_absolute(paths[i], err) < 0)

@@ -87,7 +87,7 @@ static bool daemon_quiet(struct daemon *daemon)
             return false;
     }
     return http_open_requests(daemon->http) == 0 && daemon->image_works == 0 &&
-           daemon->pool_makes == 0 && !daemon->reloading && daemon->passts == 0 &&
+           daemon->pool_makes == 0 && !daemon->reloading && daemon->walls.gates == 0 &&
            stock_idle(&daemon->deltas) && stock_idle(&daemon->taps) &&
            vm_dirs_finish(&daemon->vm_dirs);
 }
@@ -309,11 +309,11 @@ static void loop_init(struct daemon *daemon)
     }
 }
 
-static void on_vm_dirs_changed(void *data)
+/* The end waits for the last folder to be removed, and for the last gate. */
+static void on_remains_changed(void *data)
 {
     struct daemon *daemon = data;
 
-    /* The end waits for the last folder to be removed. */
     if (daemon->stopping)
         daemon_schedule(daemon);
 }
@@ -354,7 +354,7 @@ static void fields_init(struct daemon *daemon, const struct config *config, int 
     daemon->lock_fd = daemon->run_lock_fd = -1;
     daemon->images.dir_fd = daemon->images.packs_fd = -1;
     daemon->vm_dirs.base_fd = -1;
-    daemon->vm_dirs.changed = on_vm_dirs_changed;
+    daemon->vm_dirs.changed = on_remains_changed;
     daemon->vm_dirs.changed_data = daemon;
     daemon->deadline_ns = UINT64_MAX;
     daemon->started_ns = now_ns();
@@ -375,9 +375,13 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     if (access_init(&daemon->access, config->policy, err) < 0 || dirs_open(daemon, err) < 0 ||
         vm_dirs_init(&daemon->vm_dirs, &daemon->loop, config, err) < 0)
         return -err->code;
-    stock_init(&daemon->deltas, &daemon->loop, pool_disk_delta_make, daemon->snapshots_fd);
-    stock_init(&daemon->taps, &daemon->loop, net_tap_make, -1);
+    stock_init(&daemon->deltas, &daemon->loop, pool_disk_delta_make, &daemon->snapshots_fd);
+    stock_init(&daemon->taps, &daemon->loop, net_tap_make, &daemon->walls);
     vm_groups_init(&daemon->vm_groups, &daemon->loop, config);
+    net_walls_init(&daemon->walls, &daemon->loop, daemon->config.volt_gate, &daemon->vm_dirs.uids,
+                   daemon->vm_groups.name);
+    daemon->walls.gate_gone = on_remains_changed;
+    daemon->walls.gate_gone_data = daemon;
     if (http_start(daemon, err) < 0)
         return -err->code;
     hosted_load_all(daemon);

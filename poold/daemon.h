@@ -96,7 +96,7 @@ struct daemon {
     struct image_store images;
     struct stock deltas; /* what clones write to their disks */
     struct stock taps;
-    uint32_t passts;      /* processes */
+    struct net_walls walls;
     uint32_t image_works; /* on the thread pool, for imports */
     struct http *http;
     int pools_fd, snapshots_fd, consoles_fd, lock_fd, run_lock_fd;

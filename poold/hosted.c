@@ -62,7 +62,7 @@ void hosted_free(struct hosted_pool *hosted)
 {
     list_remove(&hosted->pool.node);
     hosted->daemon->pool_count--;
-    pool_net_fini(&hosted->net);
+    pool_net_fini(&hosted->net, &hosted->daemon->walls);
     pool_files_close(&hosted->files);
     free(hosted->maker);
     free(hosted);

@@ -65,6 +65,10 @@ static const struct json_key keys[] = {
     JSON_NUMBER_KEY(struct saved_pool, spec.net.pps, "net_pps", JSON_KEY_COUNT, false, 0,
                     UINT32_MAX),
     JSON_TEXT_KEY(struct saved_pool, spec.net.vhost, "net_vhost", JSON_KEY_TEXT, false, 0),
+    JSON_TEXT_KEY(struct saved_pool, spec.net.allow, "net_allow", JSON_KEY_TEXT, false, 0),
+    JSON_TEXT_KEY(struct saved_pool, spec.net.deny, "net_deny", JSON_KEY_TEXT, false, 0),
+    JSON_NUMBER_KEY(struct saved_pool, spec.net.any_source, "net_any_source", JSON_KEY_BOOL, false,
+                    0, 0),
     JSON_NUMBER_KEY(struct saved_pool, spec.balloon, "balloon", JSON_KEY_BOOL, false, 0, 0),
     JSON_NUMBER_KEY(struct saved_pool, spec.disk_iops, "disk_iops", JSON_KEY_COUNT, false, 0,
                     UINT32_MAX),
@@ -89,9 +93,11 @@ char *hosted_file_format(const struct hosted_pool *hosted)
         (json_int_t)spec->disk_bandwidth, "disk_iops", (json_int_t)spec->disk_iops);
     if (root && spec->net.kind[0])
         json_object_update_new(
-            root, json_pack("{s:s, s:s, s:s, s:I, s:I}", "net", spec->net.kind, "net_vhost",
-                            spec->net.vhost, "net_address", spec->net.address, "net_bandwidth",
-                            (json_int_t)spec->net.bandwidth, "net_pps", (json_int_t)spec->net.pps));
+            root, json_pack("{s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:b}", "net", spec->net.kind,
+                            "net_vhost", spec->net.vhost, "net_address", spec->net.address,
+                            "net_bandwidth", (json_int_t)spec->net.bandwidth, "net_pps",
+                            (json_int_t)spec->net.pps, "net_allow", spec->net.allow, "net_deny",
+                            spec->net.deny, "net_any_source", (int)spec->net.any_source));
     if (root)
         json_object_set_new(root, "maker",
                             hosted->maker ? client_ids_format(hosted->maker) : json_null());

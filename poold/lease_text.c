@@ -82,7 +82,39 @@ static void put_identity(struct text *text, const struct slot *slot)
         (unsigned)(slot->leased_wall_ns % NS_PER_S / NS_PER_MS));
 }
 
-static void put_network(struct text *text, const struct vm_net *net)
+/* What of the VM's frames was dropped, and what the last one was that its policy denies. */
+static void put_drops(struct text *text, const struct vm_net *net, const struct net_walls *walls)
+{
+    struct net_drops drops;
+    char address[INET_ADDRSTRLEN];
+    const char *comma = "";
+
+    vm_net_drops(net, walls, &drops);
+    put(text, ",\"dropped\":{");
+    for (unsigned i = NET_DENIED; i < NET_VERDICT_COUNT; i++, comma = ",")
+        put(text, "%s\"%s\":%" PRIu64, comma, net_verdict_name((enum net_verdict)i),
+            drops.count[i]);
+    put(text, "},\"last_denied\":");
+    if (!drops.count[NET_DENIED]) {
+        put(text, "null");
+        return;
+    }
+    drops.denied_address = htonl(drops.denied_address);
+    inet_ntop(AF_INET, &drops.denied_address, address, sizeof address);
+    put(text, "{\"address\":\"%s\",\"port\":%u,\"protocol\":%u}", address, drops.denied_port,
+        drops.denied_protocol);
+}
+
+/* Nothing of it is the guest's or passt's own text. */
+static void put_passt(struct text *text, const struct net_gate *gate)
+{
+    struct net_gate_state state = net_gate_state(gate);
+
+    put(text, ",\"passt\":{\"running\":%s,\"restarts\":%u}", state.error ? "false" : "true",
+        state.restarts);
+}
+
+static void put_network(struct text *text, const struct vm_net *net, const struct net_walls *walls)
 {
     char address[INET_ADDRSTRLEN], gateway[INET_ADDRSTRLEN];
     const uint8_t *mac = net->mac;
@@ -100,8 +132,12 @@ static void put_network(struct text *text, const struct vm_net *net)
         put(text, "\"/proc/%d/fd/%d\"", (int)getpid(), net->netns_fd);
     else
         put(text, "null");
-    put(text, ",\"link\":%s%s%s,\"vhost\":%s}", quote, net->link[0] ? net->link : "null", quote,
+    put(text, ",\"link\":%s%s%s,\"vhost\":%s", quote, net->link[0] ? net->link : "null", quote,
         net->vhost ? "true" : "false");
+    put_drops(text, net, walls);
+    if (net->gate)
+        put_passt(text, net->gate);
+    put(text, "}");
 }
 
 size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t now,
@@ -118,7 +154,7 @@ size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t
         ",\"ready\":%" PRIu64 ",\"total\":%" PRIu64 "}",
         queue, load, awake, ready, queue + load + awake + ready);
     put_layers(&text, slot);
-    put_network(&text, clone_net(slot));
+    put_network(&text, clone_net(slot), &daemon->walls);
     put(&text, ",\"vsock\":\"%s/vms/%s/vsock\"", daemon->config.run_dir, slot->id);
     if (now) {
         uint64_t age = (now - slot->leased_ns) / NS_PER_MS;

@@ -25,7 +25,8 @@
     X(FAILURE_ENTRY_FAILED, "entry_failed")                                                        \
     X(FAILURE_BAD_ANSWER, "bad_answer")                                                            \
     X(FAILURE_GUEST_MISBEHAVED, "guest_misbehaved")                                                \
-    X(FAILURE_HOST_ERROR, "host_error")
+    X(FAILURE_HOST_ERROR, "host_error")                                                            \
+    X(FAILURE_NETWORK, "network_lost")
 
 enum failure {
 #define X(name, text) name,

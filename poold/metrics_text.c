@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "daemon.h"
 #include "hosted.h"
+#include "template.h"
 
 /* ---- Of poold ---- */
 
@@ -22,6 +23,12 @@ static void print_started(const struct daemon *daemon, const struct metric_famil
     uint64_t up_ns = now_ns() - daemon->started_ns;
 
     fprintf(out, "%s %.3f\n", family->name, (double)(clock_ns(CLOCK_REALTIME) - up_ns) / 1e9);
+}
+
+static void print_passt_restarts(const struct daemon *daemon, const struct metric_family *family,
+                                 FILE *out)
+{
+    fprintf(out, "%s %" PRIu64 "\n", family->name, daemon->walls.passt_restarts);
 }
 
 static void print_reload_good(const struct daemon *daemon, const struct metric_family *family,
@@ -98,6 +105,32 @@ static void print_answers(const struct hosted_pool *hosted, const struct metric_
     }
 }
 
+/* Of its VMs, and of those that are gone. */
+static void print_drops(const struct hosted_pool *hosted, const struct metric_family *family,
+                        FILE *out)
+{
+    uint64_t count[NET_VERDICT_COUNT];
+
+    if (!hosted->spec.net.kind[0])
+        return;
+    memcpy(count, hosted->net.dropped, sizeof count);
+    for (unsigned state = 0; state < SLOT_DEAD; state++) {
+        LIST_FOR_EACH(at, &hosted->pool.slots[state])
+        {
+            const struct slot *slot = list_entry(at, struct slot, node);
+            struct net_drops drops = { .denied_address = 0 };
+
+            if (slot->vm)
+                vm_net_drops(clone_net(slot), &hosted->daemon->walls, &drops);
+            for (unsigned i = 0; i < NET_VERDICT_COUNT; i++)
+                count[i] += drops.count[i];
+        }
+    }
+    for (unsigned i = NET_DENIED; i < NET_VERDICT_COUNT; i++)
+        fprintf(out, "%s{pool=\"%s\",reason=\"%s\"} %" PRIu64 "\n", family->name, hosted->pool.name,
+                net_verdict_name((enum net_verdict)i), count[i]);
+}
+
 static void print_histogram(const struct hosted_pool *hosted, const struct metric_family *family,
                             FILE *out)
 {
@@ -147,6 +180,11 @@ const struct metric_family metric_families[] = {
     { "volt_template_restarts_total", "counter", "Template processes that ended by themselves.",
       "pool", .print_pool = print_counter,
       .offset = offsetof(struct hosted_pool, template_restarts) },
+    { "volt_net_dropped_frames_total", "counter",
+      "Frames of VMs that their policy did not let pass.", "pool, reason",
+      .print_pool = print_drops },
+    { "volt_passt_restarts_total", "counter", "passt processes that ended before their VM.", "",
+      .print_daemon = print_passt_restarts },
     { "volt_acquire_seconds", "histogram", "Request read to response ready.", "pool",
       .print_pool = print_histogram, .offset = OF_POOL(counters.acquire) },
     { "volt_load_seconds", "histogram", "Making and loading the VM of an acquire or a refill.",

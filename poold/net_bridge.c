@@ -3,9 +3,7 @@
 #include "net_bridge.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/ethtool.h>
-#include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <net/if_arp.h>
 #include <stdbool.h>
@@ -15,6 +13,10 @@
 #include <sys/socket.h>
 
 #include "base/util.h"
+#include "net_tap.h"
+#include "net_walls.h"
+
+#define INDEX_TRIES 8u
 
 static int control_socket(void)
 {
@@ -54,7 +56,8 @@ int net_bridge_check(const char *bridge, struct err *err)
 }
 
 /* A bridge without a MAC of its own takes the lowest of its ports': fe is above that of any card.
- */
+ * It is not the VM's, which begins with 02: what comes for a port's own MAC a bridge keeps for the
+ * host. */
 static int set_mac(int control, const char *tap, const uint8_t mac[6])
 {
     struct ifreq request = request_for(tap);
@@ -76,23 +79,29 @@ static int join(int control, const char *bridge, const char *tap)
                : 0;
 }
 
-int net_bridge_tap(const char *bridge, const uint8_t mac[6], char ret_name[IFNAMSIZ], int *ret_fd,
-                   struct err *err)
+int net_bridge_tap(struct net_walls *walls, const char *bridge, const uint8_t mac[6],
+                   struct net_bridge_port *ret_port, struct err *err)
 {
-    struct ifreq tap = request_for("volt%d");
+    struct net_bridge_port port = { .tap_fd = -1 };
     _cleanup_close_ int control = control_socket();
-    _cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    int rc = control < 0 ? err_set_errno(err, errno, "network 'bridge'") : -EBUSY;
 
-    tap.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-    if (control < 0 || fd < 0 || ioctl(fd, TUNSETIFF, &tap) < 0)
-        return err_set_errno(err, errno, "network 'bridge': making a tap");
-    int rc = set_mac(control, tap.ifr_name, mac);
-    if (rc == 0)
-        rc = join(control, bridge, tap.ifr_name);
+    /* Another link of the host may have the index. */
+    for (unsigned i = 0; i < INDEX_TRIES && rc == -EBUSY; i++) {
+        snprintf(port.name, sizeof port.name, "volt%%d");
+        port.index = net_walls_link_index(walls);
+        rc = net_tap_open(walls->kernel, port.index, port.name, &port.tap_fd, err);
+    }
     if (rc < 0)
-        return err_set_errno(err, -rc, "network 'bridge': making '%s' a port of '%s'", tap.ifr_name,
+        return err_wrap(err, "network 'bridge'"), rc;
+    rc = set_mac(control, port.name, mac);
+    if (rc == 0)
+        rc = join(control, bridge, port.name);
+    if (rc < 0) {
+        close_fd(&port.tap_fd);
+        return err_set_errno(err, -rc, "network 'bridge': making '%s' a port of '%s'", port.name,
                              bridge);
-    memcpy(ret_name, tap.ifr_name, IFNAMSIZ);
-    *ret_fd = take_fd(&fd);
+    }
+    *ret_port = port;
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libmnl/libmnl.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
@@ -18,83 +19,53 @@
 #include <sys/socket.h>
 
 #include "base/util.h"
+#include "net_kernel.h"
 #include "net_tap.h"
+#include "net_walls.h"
 
 #define MACVTAP_NAME "macvtap0"
-#define INDEX_LEAST (1u << 24) /* those that the kernel gives out are small */
-#define INDEX_COUNT (1u << 30)
+#define INDEX_TRIES 8u
 
 /* ---- The link: one message to the kernel, rtnetlink(7) ---- */
 
-struct link_request {
-    struct nlmsghdr header;
-    struct ifinfomsg link;
-    uint8_t attributes[256];
-};
-
-struct link_answer {
-    struct nlmsghdr header;
-    struct nlmsgerr error;
-    uint8_t more[1024]; /* the kernel's own words */
-};
-
-static struct rtattr *add_attribute(struct link_request *request, unsigned type, const void *data,
-                                    size_t bytes)
-{
-    struct rtattr *at =
-        (struct rtattr *)(void *)((uint8_t *)request + NLMSG_ALIGN(request->header.nlmsg_len));
-
-    at->rta_type = (unsigned short)type;
-    at->rta_len = (unsigned short)RTA_LENGTH(bytes);
-    if (bytes)
-        memcpy(RTA_DATA(at), data, bytes);
-    request->header.nlmsg_len = NLMSG_ALIGN(request->header.nlmsg_len) + RTA_ALIGN(at->rta_len);
-    return at;
-}
-
-/* What was added since `outer` is inside it. */
-static void end_attribute(struct link_request *request, struct rtattr *outer)
-{
-    outer->rta_len =
-        (unsigned short)((uint8_t *)request + request->header.nlmsg_len - (uint8_t *)outer);
-}
-
-static void describe(struct link_request *request, uint32_t parent_index, uint32_t index,
+static void describe(struct nlmsghdr *header, uint32_t parent_index, uint32_t index,
                      const uint8_t mac[6], int netns_fd)
 {
-    const uint32_t mode = MACVLAN_MODE_BRIDGE;
+    struct ifinfomsg *link;
+    struct nlattr *info, *data;
 
-    *request = (struct link_request){
-        .header = { .nlmsg_len = NLMSG_LENGTH(sizeof request->link),
-                    .nlmsg_type = RTM_NEWLINK,
-                    .nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK },
-        .link = { .ifi_family = AF_UNSPEC, .ifi_index = (int)index },
-    };
-    add_attribute(request, IFLA_LINK, &parent_index, sizeof parent_index);
-    add_attribute(request, IFLA_NET_NS_FD, &netns_fd, sizeof netns_fd);
-    add_attribute(request, IFLA_IFNAME, MACVTAP_NAME, sizeof MACVTAP_NAME);
-    add_attribute(request, IFLA_ADDRESS, mac, 6);
-    struct rtattr *info = add_attribute(request, IFLA_LINKINFO, NULL, 0);
-    add_attribute(request, IFLA_INFO_KIND, "macvtap", strlen("macvtap"));
-    struct rtattr *data = add_attribute(request, IFLA_INFO_DATA, NULL, 0);
-    add_attribute(request, IFLA_MACVLAN_MODE, &mode, sizeof mode);
-    end_attribute(request, data);
-    end_attribute(request, info);
+    header->nlmsg_type = RTM_NEWLINK;
+    header->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
+    link = mnl_nlmsg_put_extra_header(header, sizeof *link);
+    link->ifi_index = (int)index;
+    mnl_attr_put_u32(header, IFLA_LINK, parent_index);
+    mnl_attr_put_u32(header, IFLA_NET_NS_FD, (uint32_t)netns_fd);
+    mnl_attr_put_strz(header, IFLA_IFNAME, MACVTAP_NAME);
+    mnl_attr_put(header, IFLA_ADDRESS, 6, mac);
+    info = mnl_attr_nest_start(header, IFLA_LINKINFO);
+    mnl_attr_put_str(header, IFLA_INFO_KIND, "macvtap");
+    data = mnl_attr_nest_start(header, IFLA_INFO_DATA);
+    mnl_attr_put_u32(header, IFLA_MACVLAN_MODE, MACVLAN_MODE_BRIDGE);
+    mnl_attr_nest_end(header, data);
+    mnl_attr_nest_end(header, info);
 }
 
-static int add_link(const struct link_request *request)
+static int add_link(uint32_t parent_index, uint32_t index, const uint8_t mac[6], int netns_fd)
 {
-    _cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    struct link_answer answer;
+    struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    uint8_t request[512], answer[4096]; /* with the kernel's own words */
+    struct nlmsghdr *header = mnl_nlmsg_put_header(request);
+    ssize_t n;
+    int rc = 0;
 
-    if (fd < 0 || send(fd, request, request->header.nlmsg_len, 0) < 0)
-        return -errno;
-    ssize_t n = recv(fd, &answer, sizeof answer, 0);
-    if (n < 0)
-        return -errno;
-    if (n < (ssize_t)NLMSG_LENGTH(sizeof answer.error) || answer.header.nlmsg_type != NLMSG_ERROR)
-        return -EPROTO;
-    return answer.error.error;
+    describe(header, parent_index, index, mac, netns_fd);
+    if (!socket || mnl_socket_sendto(socket, header, header->nlmsg_len) < 0 ||
+        (n = mnl_socket_recvfrom(socket, answer, sizeof answer)) < 0 ||
+        mnl_cb_run(answer, (size_t)n, 0, 0, NULL, NULL) < 0)
+        rc = -errno;
+    if (socket)
+        mnl_socket_close(socket);
+    return rc;
 }
 
 /* ---- Its node ---- */
@@ -114,53 +85,81 @@ static int open_node(uint32_t index, const uint8_t mac[6], int *ret_fd)
     return 0;
 }
 
-static int set_up(int control_fd)
+struct macvtap {
+    const struct net_walls *walls;
+    uint32_t index;
+    int control_fd;
+};
+
+/* In its namespace: it is held to a policy before anything can be sent by it. */
+static int hold_and_set_up(void *context, struct err *err)
 {
+    const struct macvtap *macvtap = context;
     struct ifreq request = { .ifr_name = MACVTAP_NAME, .ifr_flags = IFF_UP | IFF_RUNNING };
+    int rc = net_kernel_attach(macvtap->walls->kernel, macvtap->index, true, err);
 
-    return ioctl(control_fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
-}
-
-int net_macvtap_make(const char *parent, const uint8_t mac[6], struct stock_item *ret_item,
-                     struct err *err)
-{
-    struct stock_item item = STOCK_ITEM_INIT;
-    struct link_request request;
-    uint32_t parent_index = if_nametoindex(parent), index;
-
-    if (parent_index == 0)
-        return err_set(err, ENODEV, "network 'macvtap': there is no link '%s'", parent);
-    random_bytes(&index, sizeof index);
-    index = INDEX_LEAST + index % INDEX_COUNT;
-    int rc = net_namespace_make(NULL, &item);
-    if (rc == 0) {
-        describe(&request, parent_index, index, mac, item.fds[NET_NETNS_FD]);
-        rc = add_link(&request);
-    }
-    if (rc == 0)
-        rc = set_up(item.fds[NET_CONTROL_FD]);
-    if (rc < 0) {
-        err_set_errno(err, -rc, "network 'macvtap': making one over '%s'", parent);
-    } else {
-        rc = open_node(index, mac, &item.fds[NET_TAP_FD]);
-        if (rc < 0)
-            err_set_errno(err, -rc, "network 'macvtap': its node /dev/tap%u", index);
-    }
-    if (rc < 0)
-        stock_item_close(&item);
-    else
-        *ret_item = item;
+    if (rc == 0 && ioctl(macvtap->control_fd, SIOCSIFFLAGS, &request) < 0)
+        rc = err_set_errno(err, errno, "setting it up");
     return rc;
 }
 
-int net_macvtap_check(const char *parent, struct err *err)
+static int nothing_more(void *context, struct stock_item *item, struct err *err)
+{
+    (void)context;
+    (void)item;
+    (void)err;
+    return 0;
+}
+
+static int make(struct net_walls *walls, uint32_t parent_index, const uint8_t mac[6],
+                struct stock_item *item, struct err *err)
+{
+    int rc = net_namespace_make(nothing_more, NULL, item, err);
+
+    if (rc < 0)
+        return rc;
+    item->number = net_walls_link_index(walls);
+    rc = add_link(parent_index, item->number, mac, item->fds[NET_NETNS_FD]);
+    if (rc < 0)
+        return err_set_errno(err, -rc, "making the link");
+    struct macvtap macvtap = { walls, item->number, item->fds[NET_CONTROL_FD] };
+    rc = net_namespace_do(item->fds[NET_NETNS_FD], hold_and_set_up, &macvtap, err);
+    if (rc < 0)
+        return rc;
+    rc = open_node(item->number, mac, &item->fds[NET_TAP_FD]);
+    return rc < 0 ? err_set_errno(err, -rc, "its node /dev/tap%u", item->number) : 0;
+}
+
+int net_macvtap_make(struct net_walls *walls, const char *parent, const uint8_t mac[6],
+                     struct stock_item *ret_item, struct err *err)
+{
+    uint32_t parent_index = if_nametoindex(parent);
+    int rc = -EEXIST;
+
+    if (parent_index == 0)
+        return err_set(err, ENODEV, "network 'macvtap': there is no link '%s'", parent);
+    /* Another poold's may have the index, or its node. */
+    for (unsigned i = 0; i < INDEX_TRIES && (rc == -EEXIST || rc == -EBUSY || rc == -EADDRINUSE);
+         i++) {
+        struct stock_item item = STOCK_ITEM_INIT;
+
+        rc = make(walls, parent_index, mac, &item, err);
+        if (rc < 0)
+            stock_item_close(&item);
+        else
+            *ret_item = item;
+    }
+    return rc < 0 ? err_wrap(err, "network 'macvtap' over '%s'", parent), rc : 0;
+}
+
+int net_macvtap_check(struct net_walls *walls, const char *parent, struct err *err)
 {
     struct stock_item item;
     uint8_t mac[6];
 
     random_bytes(mac, sizeof mac);
     mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
-    int rc = net_macvtap_make(parent, mac, &item, err);
+    int rc = net_macvtap_make(walls, parent, mac, &item, err);
     if (rc == 0)
         stock_item_close(&item);
     return rc;

@@ -10,12 +10,15 @@
 #include "base/err.h"
 #include "stock.h"
 
-/* Makes one with that MAC, up, in bridge mode; the item's fds are those of net_tap.h, with its node
- * in /dev open as the tap. 0, or -errno with a sentence. */
-int net_macvtap_make(const char *parent, const uint8_t mac[6], struct stock_item *ret_item,
-                     struct err *err);
+struct net_walls;
+
+/* Makes one with that MAC, up, in bridge mode, held to a policy; the item's fds and number are those
+ * of net_tap.h, with its node in /dev open as the tap. The walls are loaded. 0, or -errno with a
+ * sentence. */
+int net_macvtap_make(struct net_walls *walls, const char *parent, const uint8_t mac[6],
+                     struct stock_item *ret_item, struct err *err);
 
 /* Whether one can be made over that link. 0 or -errno with a sentence. */
-int net_macvtap_check(const char *parent, struct err *err);
+int net_macvtap_check(struct net_walls *walls, const char *parent, struct err *err);
 
 #endif

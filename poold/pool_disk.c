@@ -43,9 +43,11 @@ void pool_disk_close(struct pool_disk *disk)
     image_files_close(&disk->image);
 }
 
-int pool_disk_delta_make(int dir_fd, struct stock_item *ret_delta)
+int pool_disk_delta_make(void *context, struct stock_item *ret_delta)
 {
-    ret_delta->fds[0] = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+    const int *dir_fd = context;
+
+    ret_delta->fds[0] = openat(*dir_fd, ".", O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
     return ret_delta->fds[0] < 0 ? -errno : 0;
 }
 

@@ -30,9 +30,9 @@ int pool_disk_open(struct daemon *daemon, const struct pool_spec *spec,
                    const struct pool_files *files, struct pool_disk *ret_disk, struct err *err);
 void pool_disk_close(struct pool_disk *disk);
 
-/* A stock_make: an empty file without a name, on the file system of dir_fd, for what one clone
- * writes to its disk. */
-int pool_disk_delta_make(int dir_fd, struct stock_item *ret_delta);
+/* A stock_make: an empty file without a name, on the file system of the directory whose fd
+ * *context is, for what one clone writes to its disk. */
+int pool_disk_delta_make(void *context, struct stock_item *ret_delta);
 
 /* Whether VMs may write it, each to a delta of its own. */
 bool pool_disk_writable(const struct pool_spec *spec, const struct pool_disk *disk);

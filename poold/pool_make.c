@@ -26,6 +26,23 @@ static void make_free(struct make *make)
     free(make);
 }
 
+/* Whether two VMs on one link would have one address. */
+static int check_addresses(const struct daemon *daemon, const struct pool_net_spec *net,
+                           struct err *err)
+{
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        const struct pool *pool = list_entry(at, struct pool, node);
+
+        if (pool_net_overlap(net, &((const struct hosted_pool *)pool->owner)->spec.net))
+            return err_set(err, EINVAL,
+                           "'net_address' %s has addresses of pool '%s' on the same link: give "
+                           "another",
+                           net->address, pool->name);
+    }
+    return 0;
+}
+
 /* Of a body that may be made now; later, too. */
 static int may_be_made(const struct daemon *daemon, const struct pool_body *body, struct err *err)
 {
@@ -33,7 +50,7 @@ static int may_be_made(const struct daemon *daemon, const struct pool_body *body
         return err_set(err, ESHUTDOWN, "poold is shutting down");
     if (daemon_pool_find((struct daemon *)(uintptr_t)daemon, body->name))
         return err_set(err, EEXIST, "there is a pool '%s' already", body->name);
-    return 0;
+    return check_addresses(daemon, &body->spec.net, err);
 }
 
 static void make_run(void *data)
@@ -41,9 +58,11 @@ static void make_run(void *data)
     struct make *make = data;
     struct pool_disk disk;
 
-    if (pool_files_open(&make->body.spec, make->maker, &make->files, &make->err) == 0 &&
-        pool_disk_open(make->daemon, &make->body.spec, &make->files, &disk, &make->err) == 0)
-        pool_disk_close(&disk);
+    if (pool_files_open(&make->body.spec, make->maker, &make->files, &make->err) < 0 ||
+        pool_disk_open(make->daemon, &make->body.spec, &make->files, &disk, &make->err) < 0)
+        return;
+    pool_disk_close(&disk);
+    pool_net_try(&make->body.spec.net, &make->daemon->walls, &make->err);
 }
 
 static void make_done(void *data)
@@ -92,6 +111,8 @@ void pool_make(struct daemon *daemon, const struct pool_body *body, struct clien
         rc = pool_body_check(&make->body, &err);
     if (rc == 0)
         rc = may_be_made(daemon, &make->body, &err);
+    if (rc == 0 && make->body.spec.net.kind[0])
+        rc = net_walls_watch(&daemon->walls, &err);
     if (rc == 0 && work_start(&daemon->loop, make_run, make_done, make) < 0)
         rc = err_set(&err, ENOMEM, "out of memory");
     if (rc == 0) {

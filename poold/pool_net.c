@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns addresses and connections of VMs' networks; see pool_net.h. */
+/* Owns the making and the end of VMs' networks; see pool_net.h. */
 #include "pool_net.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,222 +14,183 @@
 
 #include "base/util.h"
 #include "log.h"
+#include "net_bridge.h"
+#include "net_kernel.h"
 #include "net_macvtap.h"
+#include "net_passt.h"
 #include "net_tap.h"
-#include "process.h"
-#include "rights.h"
 
-#define PASST "/usr/bin/passt"
 #define VHOST_NET "/dev/vhost-net"
-#define HOSTS_MAX 65536u       /* of a network, that are made use of */
 #define FRAMES_BYTES (1 << 20) /* that wait in a socket pair */
 
-struct network {
-    uint32_t base; /* host byte order */
-    uint32_t bits;
-    uint32_t
-        hosts; /* for VMs: all but the network's own, the gateway's and the broadcast address */
+static const char *const verdict_names[] = {
+#define X(name, text) [name] = text,
+    NET_VERDICT_MAP(X)
+#undef X
 };
+static_assert(ARRAY_LEN(verdict_names) == NET_VERDICT_COUNT, "every verdict has a name");
 
-static bool network_parse(const char *text, struct network *ret)
+const char *net_verdict_name(enum net_verdict verdict)
 {
-    char address[POOL_NET_ADDRESS_BYTES];
-    const char *slash = strchr(text, '/');
-    struct in_addr in;
-    char *end;
-
-    if (!slash)
-        return false;
-    snprintf(address, sizeof address, "%.*s", (int)(slash - text), text);
-    unsigned long bits = strtoul(slash + 1, &end, 10);
-    if (slash[1] < '0' || slash[1] > '9' || *end || bits < 8 || bits > 29 ||
-        inet_pton(AF_INET, address, &in) != 1)
-        return false;
-    uint32_t size = 1u << (32 - bits);
-    *ret = (struct network){ .base = ntohl(in.s_addr),
-                             .bits = (uint32_t)bits,
-                             .hosts = MIN_OF(size - 3, HOSTS_MAX) };
-    return (ret->base & (size - 1)) == 0;
+    return verdict_names[verdict];
 }
 
-/* ---- What a pool says ---- */
+/* ---- Whether there can be one ---- */
 
-bool pool_net_is_user(const struct pool_net_spec *spec)
+static int try_user(const struct net_walls *walls, struct err *err)
 {
-    return strcmp(spec->kind, "user") == 0;
-}
-
-/* The link that a kind KIND=LINK names; NULL: it is another kind. */
-static const char *link_of(const struct pool_net_spec *spec, const char *kind)
-{
-    size_t bytes = strlen(kind);
-
-    return strncmp(spec->kind, kind, bytes) == 0 && spec->kind[bytes] == '='
-               ? spec->kind + bytes + 1
-               : NULL;
-}
-
-static const char *bridge_of(const struct pool_net_spec *spec)
-{
-    return link_of(spec, "bridge");
-}
-
-static const char *macvtap_parent_of(const struct pool_net_spec *spec)
-{
-    return link_of(spec, "macvtap");
-}
-
-static bool has_limits(const struct pool_net_spec *spec)
-{
-    return spec->bandwidth || spec->pps;
-}
-
-static int check_tap(const struct pool_net_spec *spec, struct err *err)
-{
-    const char *bridge = bridge_of(spec), *parent = macvtap_parent_of(spec);
-
-    if (geteuid() != 0)
-        return err_set(err, EPERM, "network '%s' needs a poold that runs as root; 'user' does not",
-                       spec->kind);
-    if (parent)
-        return net_macvtap_check(parent, err);
-    if (access("/dev/net/tun", R_OK | W_OK) < 0)
-        return err_set_errno(err, errno, "network '%s' needs /dev/net/tun", spec->kind);
-    return bridge ? net_bridge_check(bridge, err) : 0;
-}
-
-static int check_vhost(const struct pool_net_spec *spec, struct err *err)
-{
-    if (!spec->vhost[0] || strcmp(spec->vhost, "auto") == 0 || strcmp(spec->vhost, "off") == 0)
-        return 0;
-    if (strcmp(spec->vhost, "on") != 0)
-        return err_set(err, EINVAL, "'net_vhost' is auto, on or off, not '%s'", spec->vhost);
-    if (pool_net_is_user(spec))
-        return err_set(err, EINVAL,
-                       "'net_vhost' on is for 'net' tap, bridge=LINK and macvtap=LINK");
-    if (has_limits(spec))
-        return err_set(
-            err, EINVAL,
-            "'net_vhost' on knows no limits: leave out 'net_bandwidth' and 'net_pps', or "
-            "it");
-    _cleanup_close_ int fd = open(VHOST_NET, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(err, errno, "'net_vhost' on needs " VHOST_NET " (modprobe vhost_net)");
+    if (access(NET_PASST, X_OK) < 0)
+        return err_set(err, ENOENT,
+                       "network 'user' needs " NET_PASST
+                       ": install the package passt (apt-get install passt)");
+    if (access(walls->gate_path, X_OK) < 0)
+        return err_set_errno(err, errno, "network 'user' needs volt-gate, which is not at %s",
+                             walls->gate_path);
+    if (geteuid() == 0 && (!walls->uids || !walls->uids->base))
+        return err_set(err, EPERM,
+                       "network 'user' needs uids for VMs, by which passt is held to the pool's "
+                       "policy: start poold without --uid-base 0, or not as root");
     return 0;
 }
 
-int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *err)
+static int try_tap(const struct pool_net_spec *spec, struct net_walls *walls, struct err *err)
+{
+    const char *bridge = pool_net_bridge(spec), *parent = pool_net_macvtap_parent(spec);
+    struct stock_item tap;
+
+    if (parent)
+        return net_macvtap_check(walls, parent, err);
+    int rc = net_tap_try(walls, &tap, err);
+    if (rc < 0)
+        return err_wrap(err, "network '%s'", spec->kind), rc;
+    stock_item_close(&tap);
+    return bridge ? net_bridge_check(bridge, err) : 0;
+}
+
+static int try_vhost(const struct pool_net_spec *spec, struct err *err)
+{
+    if (strcmp(spec->vhost, "on") != 0)
+        return 0;
+    _cleanup_close_ int fd = open(VHOST_NET, O_RDWR | O_CLOEXEC);
+    return fd < 0 ? err_set_errno(err, errno,
+                                  "'net_vhost' on needs " VHOST_NET " (modprobe vhost_net)")
+                  : 0;
+}
+
+int pool_net_try(const struct pool_net_spec *spec, struct net_walls *walls, struct err *err)
 {
     bool user = pool_net_is_user(spec);
-    struct network network;
+    int rc;
 
     if (!spec->kind[0])
         return 0;
-    if (!user && strcmp(spec->kind, "tap") != 0 && !bridge_of(spec) && !macvtap_parent_of(spec))
-        return err_set(err, EINVAL,
-                       "'net' is none, user, tap, bridge=LINK or macvtap=LINK, not '%s'",
+    if (!user && geteuid() != 0)
+        return err_set(err, EPERM, "network '%s' needs a poold that runs as root; 'user' does not",
                        spec->kind);
-    int rc = check_vhost(spec, err);
+    rc = try_vhost(spec, err);
+    if (rc == 0 && user)
+        rc = try_user(walls, err);
     if (rc < 0)
         return rc;
-    if (!network_parse(spec->address, &network))
-        return err_set(err, EINVAL,
-                       "'net_address' is a network like " POOL_NET_ADDRESS_DEFAULT
-                       ", of 8 to 29 bits, not '%s'",
-                       spec->address);
-    if (max > network.hosts)
-        return err_set(err, EINVAL, "'net_address' %s has %u addresses for VMs, but 'max' is %u",
-                       spec->address, network.hosts, max);
-    if (user && access(PASST, X_OK) < 0)
-        return err_set(err, ENOENT,
-                       "network 'user' needs " PASST ": install the package passt (apt-get "
-                       "install passt)");
-    return user ? 0 : check_tap(spec, err);
+    rc = net_walls_load(walls, user, err);
+    if (rc < 0)
+        return err_wrap(err, "network '%s'", spec->kind), rc;
+    return user ? 0 : try_tap(spec, walls, err);
 }
 
-void pool_net_option(const struct pool_net_spec *spec, char ret_text[POOL_NET_OPTION_BYTES])
+int pool_net_prepare(struct pool_net *pool, const struct pool_net_spec *spec,
+                     struct net_walls *walls, struct err *err)
 {
-    /* The VM is given a tap, wherever that leads. */
-    int used = snprintf(ret_text, POOL_NET_OPTION_BYTES, "%s",
-                        pool_net_is_user(spec) || !spec->kind[0] ? spec->kind : "tap");
+    struct net_network network;
+    int rc;
 
-    if (spec->bandwidth)
-        used += snprintf(ret_text + used, (size_t)(POOL_NET_OPTION_BYTES - used), ",bandwidth=%llu",
-                         (unsigned long long)spec->bandwidth);
-    if (spec->pps)
-        snprintf(ret_text + used, (size_t)(POOL_NET_OPTION_BYTES - used), ",pps=%u", spec->pps);
-}
-
-/* ---- Addresses ---- */
-
-static int address_take(struct pool_net *pool, uint32_t hosts, uint32_t *ret_number)
-{
-    if (!pool->used)
-        pool->used = calloc(HOSTS_MAX / 64, sizeof *pool->used);
-    if (!pool->used)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < hosts; i++) {
-        uint32_t n = (pool->next + i) % hosts;
-
-        if (!(pool->used[n / 64] & 1ull << n % 64)) {
-            pool->used[n / 64] |= 1ull << n % 64;
-            pool->next = n + 1;
-            *ret_number = n;
-            return 0;
-        }
+    if (!spec->kind[0] || pool->prepared)
+        return 0;
+    if (!net_network_parse(spec->address, &network))
+        return err_set(err, EINVAL, "'%s' is no network", spec->address);
+    rc = net_policy_parse(spec->allow, spec->deny, net_network_gateway(&network),
+                          pool_net_is_user(spec), &pool->rules, err);
+    if (rc == 0)
+        rc = net_walls_load(walls, pool_net_is_user(spec), err);
+    if (rc == 0 && walls->kernel) {
+        pool->policy = net_walls_policy_number(walls);
+        rc = net_kernel_put_policy(walls->kernel, pool->policy, &pool->rules);
+        if (rc < 0)
+            err_set_errno(err, -rc, "putting the pool's policy into the kernel");
     }
-    return -EADDRNOTAVAIL;
+    if (rc < 0)
+        return err_wrap(err, "network '%s'", spec->kind), rc;
+    pool->prepared = true;
+    return 0;
 }
 
-/* ---- A tap in a namespace of its own ---- */
+void pool_net_fini(struct pool_net *pool, struct net_walls *walls)
+{
+    if (pool->policy)
+        net_kernel_remove_policy(walls->kernel, pool->policy);
+    net_addresses_fini(&pool->addresses);
+    pool->policy = 0;
+    pool->prepared = false;
+}
+
+/* ---- What a VM is connected to ---- */
 
 static void take_tap(struct vm_net *net, struct stock_item *tap)
 {
     net->vm_fd = take_fd(&tap->fds[NET_TAP_FD]);
     net->netns_fd = take_fd(&tap->fds[NET_NETNS_FD]);
+    net->index = tap->number;
+    stock_item_close(tap);
 }
 
-static int tap_make(struct vm_net *net, struct stock *stock, struct err *err)
+static int tap_make(struct vm_net *net, struct stock *taps, struct err *err)
 {
     struct stock_item tap;
-    int rc = stock_take(stock, &tap);
+    int rc = stock_take(taps, &tap);
 
     if (rc < 0)
         return err_set_errno(err, -rc, "making a tap");
     rc = net_tap_configure(&tap, net->gateway, net->prefix_bits);
-    if (rc == 0)
-        take_tap(net, &tap);
-    stock_item_close(&tap);
+    take_tap(net, &tap);
     return rc < 0 ? err_set_errno(err, -rc, "making a tap") : 0;
 }
 
-static int macvtap_make(struct vm_net *net, const char *parent, struct err *err)
+static int macvtap_make(struct vm_net *net, struct net_walls *walls, const char *parent,
+                        struct err *err)
 {
     struct stock_item tap;
-    int rc = net_macvtap_make(parent, net->mac, &tap, err);
+    int rc = net_macvtap_make(walls, parent, net->mac, &tap, err);
+
+    if (rc == 0)
+        take_tap(net, &tap);
+    return rc;
+}
+
+static int bridge_make(struct vm_net *net, struct net_walls *walls, const char *bridge,
+                       struct err *err)
+{
+    struct net_bridge_port port;
+    int rc = net_bridge_tap(walls, bridge, net->mac, &port, err);
 
     if (rc < 0)
         return rc;
-    take_tap(net, &tap);
-    stock_item_close(&tap);
+    net->vm_fd = port.tap_fd;
+    net->index = port.index;
+    memcpy(net->link, port.name, sizeof net->link);
     return 0;
 }
 
-/* ---- Taps' rings ---- */
-
-/* Each VM needs one of its own. */
+/* Of a tap, each VM needs one of its own. */
 static int vhost_make(struct vm_net *net, const struct pool_net_spec *spec, struct err *err)
 {
     bool wanted = strcmp(spec->vhost, "on") == 0;
 
-    if (net->user || has_limits(spec) || strcmp(spec->vhost, "off") == 0)
+    if (net->user || pool_net_has_limits(spec) || strcmp(spec->vhost, "off") == 0)
         return 0;
     net->vhost_fd = open(VHOST_NET, O_RDWR | O_CLOEXEC);
     net->vhost = net->vhost_fd >= 0;
     return wanted && !net->vhost ? err_set_errno(err, errno, VHOST_NET) : 0;
 }
-
-/* ---- passt ---- */
 
 static int pair_make(struct vm_net *net, struct err *err)
 {
@@ -244,199 +205,70 @@ static int pair_make(struct vm_net *net, struct err *err)
     return 0;
 }
 
-struct passt {
-    uv_process_t process; /* first */
-    struct vm_net *net;   /* NULL: its VM is gone */
-    uint32_t *running;
-};
-
-static void on_passt_closed(uv_handle_t *handle)
+static struct net_vm sender_of(const struct vm_net *net, const struct pool_net *pool, uint32_t key)
 {
-    struct passt *passt = (struct passt *)handle;
+    struct net_vm vm = { .policy = pool->policy,
+                         .address = ntohl(net->address),
+                         .source_check = net->source_check,
+                         .passt = net->user,
+                         .key = key };
 
-    --*passt->running;
-    free(passt);
-}
-
-static void on_passt_exit(uv_process_t *process, int64_t status, int signal)
-{
-    struct passt *passt = (struct passt *)process;
-
-    if (passt->net) {
-        if (status || signal)
-            log_warn("a VM has no network any more: passt ended with %s %lld",
-                     signal ? "signal" : "status", signal ? signal : (long long)status);
-        passt->net->passt = NULL;
-    }
-    uv_close((uv_handle_t *)process, on_passt_closed);
-}
-
-struct publish {
-    unsigned host, guest; /* host 0: what was written is none */
-    bool udp;
-};
-
-/* Next HOST:GUEST[/udp] of *text; false at the end. */
-static bool publish_next(const char **text, struct publish *ret)
-{
-    struct publish publish = { 0 };
-    int used = 0;
-
-    *ret = publish;
-    if (!**text)
-        return false;
-    if (sscanf(*text, "%5u:%5u%n", &publish.host, &publish.guest, &used) != 2)
-        return true;
-    publish.udp = strncmp(*text + used, "/udp", 4) == 0;
-    used += publish.udp ? 4 : 0;
-    if (publish.host < 1024 || publish.host > 65535 || publish.guest < 1 || publish.guest > 65535 ||
-        ((*text)[used] && (*text)[used] != ','))
-        return true;
-    *text += used + ((*text)[used] == ',');
-    *ret = publish;
-    return true;
-}
-
-static int port_probe(const struct publish *publish)
-{
-    _cleanup_close_ int fd =
-        socket(AF_INET, (publish->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-    struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)publish->host) };
-    int one = 1;
-
-    if (fd < 0)
-        return -errno;
-    if (!publish->udp) /* of UDP it would let two have the port */
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0)
-        return -errno;
-    return !publish->udp && listen(fd, 1) < 0 ? -errno : 0;
-}
-
-int vm_net_check_publish(const char *text, struct err *err)
-{
-    struct publish publish;
-    unsigned count = 0;
-
-    for (const char *at = text; publish_next(&at, &publish); count++) {
-        if (!publish.host || count == POOL_NET_PUBLISH_MAX)
-            return err_set(err, EINVAL,
-                           "'publish' is HOST:GUEST, HOST:GUEST/udp, or up to %d of them with "
-                           "commas between, with HOST from 1024 on; not '%s'",
-                           POOL_NET_PUBLISH_MAX, text);
-        int rc = port_probe(&publish);
-        if (rc < 0)
-            return err_set_errno(err, -rc, "%s port %u of the host can't be published",
-                                 publish.udp ? "UDP" : "TCP", publish.host);
-    }
-    return 0;
-}
-
-static int passt_spawn(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const char *publish,
-                       uint32_t *running)
-{
-    char address[INET_ADDRSTRLEN], gateway[INET_ADDRSTRLEN], bits[4], ids[24],
-        ports[POOL_NET_PUBLISH_MAX][12];
-    char *argv[24 + 2 * POOL_NET_PUBLISH_MAX] = {
-        (char[]){ PASST },
-        (char[]){ "-f" },
-        (char[]){ "-q" },
-        (char[]){ "-4" },
-        (char[]){ "--fd" },
-        (char[]){ "3" },
-        (char[]){ "-a" },
-        address,
-        (char[]){ "-n" },
-        bits,
-        (char[]){ "-g" },
-        gateway,
-        (char[]){ "--mtu" },
-        (char[]){ "1500" },
-        (char[]){ "--no-map-gw" },
-        (char[]){ "--dns-forward" },
-        gateway,
-    };
-    uv_stdio_container_t stdio[4] = { [3] = { .flags = UV_INHERIT_FD, .data.fd = net->peer_fd } };
-    uv_process_options_t options = { .exit_cb = on_passt_exit,
-                                     .file = PASST,
-                                     .args = argv,
-                                     .env = process_environment(),
-                                     .stdio = stdio,
-                                     .stdio_count = 4,
-                                     .flags = UV_PROCESS_DETACHED };
-    struct passt *passt = calloc(1, sizeof *passt);
-    struct publish port;
-    unsigned n = 17;
-
-    if (!passt)
-        return -ENOMEM;
-    inet_ntop(AF_INET, &net->address, address, sizeof address);
-    inet_ntop(AF_INET, &net->gateway, gateway, sizeof gateway);
-    snprintf(bits, sizeof bits, "%u", net->prefix_bits);
-    if (uid != UINT32_MAX) {
-        snprintf(ids, sizeof ids, "%u:%u", uid, uid);
-        argv[n++] = (char *)(uintptr_t) "--runas";
-        argv[n++] = ids;
-    }
-    for (unsigned i = 0; i < POOL_NET_PUBLISH_MAX && publish_next(&publish, &port) && port.host;
-         i++) {
-        snprintf(ports[i], sizeof ports[i], "%u:%u", port.host, port.guest);
-        argv[n++] = (char *)(uintptr_t)(port.udp ? "-u" : "-t");
-        argv[n++] = ports[i];
-    }
-    passt->net = net;
-    passt->running = running;
-    ++*running;
-    int rc = uv_spawn(loop, &passt->process, &options);
-    if (rc < 0)
-        uv_close((uv_handle_t *)&passt->process, on_passt_closed);
-    else
-        net->passt = &passt->process;
-    if (rc == 0)
-        rights_oom_adjust(passt->process.pid, -1, RIGHTS_OOM_VM);
-    return rc;
+    memcpy(vm.mac, net->mac, sizeof vm.mac);
+    return vm;
 }
 
 /* ---- A VM's network ---- */
 
-static int connect_vm(struct vm_net *net, const struct pool_net_spec *spec, struct stock *stock,
+static int connect_vm(struct vm_net *net, const struct pool_net *pool,
+                      const struct pool_net_spec *spec, struct net_walls *walls, struct stock *taps,
                       struct err *err)
 {
+    const char *bridge = pool_net_bridge(spec), *parent = pool_net_macvtap_parent(spec);
+    int rc;
+
     if (net->user)
         return pair_make(net, err);
-    if (bridge_of(spec))
-        return net_bridge_tap(bridge_of(spec), net->mac, net->link, &net->vm_fd, err);
-    if (macvtap_parent_of(spec))
-        return macvtap_make(net, macvtap_parent_of(spec), err);
-    return tap_make(net, stock, err);
+    if (bridge)
+        rc = bridge_make(net, walls, bridge, err);
+    else
+        rc = parent ? macvtap_make(net, walls, parent, err) : tap_make(net, taps, err);
+    if (rc == 0)
+        rc = vhost_make(net, spec, err);
+    if (rc < 0)
+        return rc;
+    const struct net_vm vm = sender_of(net, pool, net->index);
+    rc = net_kernel_put_vm(walls->kernel, net->index, &vm);
+    if (rc < 0)
+        net->index = 0; /* it may be another's */
+    return rc < 0 ? err_set_errno(err, -rc, "holding the VM to its policy") : 0;
 }
 
 int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec,
-                const uint8_t generation_id[16], struct stock *stock)
+                struct net_walls *walls, struct stock *taps)
 {
-    struct network network;
+    struct net_network network;
     struct err err;
     int rc;
 
     *net = (struct vm_net){ .vm_fd = -1, .peer_fd = -1, .vhost_fd = -1, .netns_fd = -1 };
-    if (!spec->kind[0] || !network_parse(spec->address, &network))
+    if (!spec->kind[0])
         return 0;
-    rc = address_take(pool, network.hosts, &net->number);
+    if (!pool->prepared || !net_network_parse(spec->address, &network))
+        return -EINVAL;
+    rc = net_addresses_take(&pool->addresses, network.hosts, &net->number);
     if (rc < 0)
         return rc;
     net->on = true;
     net->user = pool_net_is_user(spec);
+    net->source_check = !spec->any_source;
     net->prefix_bits = (uint8_t)network.bits;
-    net->gateway = htonl(network.base + 1);
-    net->address = htonl(network.base + 2 + net->number);
-    memcpy(net->mac, generation_id, sizeof net->mac);
-    net->mac[0] = (uint8_t)((net->mac[0] & ~1u) | 2u); /* unicast, locally administered */
-    rc = connect_vm(net, spec, stock, &err);
-    if (rc == 0)
-        rc = vhost_make(net, spec, &err);
+    net->gateway = htonl(net_network_gateway(&network));
+    net->address = htonl(net_network_address(&network, net->number));
+    net_mac_of(ntohl(net->address), net->mac);
+    rc = connect_vm(net, pool, spec, walls, taps, &err);
     if (rc < 0) {
         log_error("a VM can't be connected to its network: %s", err.msg);
-        vm_net_free(net, pool);
+        vm_net_free(net, pool, walls);
     }
     return rc;
 }
@@ -458,36 +290,68 @@ void vm_net_tell(const struct vm_net *net, struct control_network *ret_network)
     memcpy(ret_network->mac, net->mac, sizeof ret_network->mac);
 }
 
-int vm_net_lease(struct vm_net *net, uv_loop_t *loop, uint32_t uid, const char *publish,
-                 uint32_t *running)
+/* What passt sends is judged by where it goes alone. */
+static int hold_passt(const struct pool_net *pool, const struct net_walls *walls, uint32_t uid)
+{
+    const struct net_vm vm = { .policy = pool->policy, .key = uid };
+
+    return walls->kernel && uid != UINT32_MAX ? net_kernel_put_passt(walls->kernel, uid, &vm) : 0;
+}
+
+int vm_net_lease(struct vm_net *net, const struct pool_net *pool, struct net_walls *walls,
+                 const struct vm_net_lease *lease)
 {
     int rc;
 
     if (!net->on || net->peer_fd < 0)
         return 0;
-    rc = passt_spawn(net, loop, uid, publish, running);
-    close_fd(&net->peer_fd);
-    return rc;
+    rc = hold_passt(pool, walls, lease->uid);
+    if (rc < 0) {
+        net_publish_release(lease->publish);
+        return rc;
+    }
+    const struct net_gate_start start = { .vm_id = lease->vm_id,
+                                          .uid = lease->uid,
+                                          .vm = sender_of(net, pool, 0),
+                                          .rules = &pool->rules,
+                                          .address = net->address,
+                                          .gateway = net->gateway,
+                                          .prefix_bits = net->prefix_bits,
+                                          .publish = lease->publish,
+                                          .vm_fd = take_fd(&net->peer_fd),
+                                          .lost = lease->lost,
+                                          .data = lease->data };
+    net->gate = net_gate_start(walls, &start);
+    return net->gate ? 0 : -ENOMEM;
 }
 
-void vm_net_free(struct vm_net *net, struct pool_net *pool)
+void vm_net_drops(const struct vm_net *net, const struct net_walls *walls,
+                  struct net_drops *ret_drops)
 {
+    *ret_drops = (struct net_drops){ .denied_address = 0 };
+    if (net->gate)
+        net_gate_drops(net->gate, ret_drops);
+    else if (net->index)
+        net_kernel_drops(walls->kernel, net->index, ret_drops);
+}
+
+void vm_net_free(struct vm_net *net, struct pool_net *pool, struct net_walls *walls)
+{
+    struct net_drops drops;
+
     if (!net->on)
         return;
+    vm_net_drops(net, walls, &drops);
+    for (unsigned i = 0; i < NET_VERDICT_COUNT; i++)
+        pool->dropped[i] += drops.count[i];
     vm_net_handed(net);
     net->on = false;
     close_fd(&net->peer_fd);
     close_fd(&net->netns_fd);
-    pool->used[net->number / 64] &= ~(1ull << net->number % 64);
-    if (net->passt) {
-        ((struct passt *)net->passt)->net = NULL;
-        uv_process_kill(net->passt, SIGKILL);
-        net->passt = NULL;
-    }
-}
-
-void pool_net_fini(struct pool_net *pool)
-{
-    free(pool->used);
-    pool->used = NULL;
+    net_addresses_free(&pool->addresses, net->number);
+    if (net->index)
+        net_kernel_remove_vm(walls->kernel, net->index);
+    net_gate_end(net->gate);
+    net->gate = NULL;
+    net->index = 0;
 }

@@ -27,7 +27,7 @@ static const struct {
     { CAP_SETUID, "the same, uids" },
     { CAP_SETPCAP, "VMs' processes empty their bounding sets" },
     { CAP_NET_ADMIN, "taps, macvtaps, bridges, and what VMs may reach" },
-    { CAP_SYS_ADMIN, "namespaces, for VMs and their networks" },
+    { CAP_SYS_ADMIN, "namespaces, for VMs and their networks; BPF programs that hold these" },
     { CAP_SYS_CHROOT, "VMs' roots" },
     { CAP_SYS_NICE, "poold's loop runs promptly" },
     { CAP_SYS_PTRACE, "a trial's page map; VMs that boot use userfaultfd" },

@@ -37,6 +37,8 @@ const struct setting settings[] = {
       "JSON table of who may do what (docs/api.md)" },
     { "volt-vmm", TEXT(volt_vmm), SETTING_AT_START, NULL, "PATH", "beside poold",
       "the volt-vmm program" },
+    { "volt-gate", TEXT(volt_gate), SETTING_AT_START, NULL, "PATH", "beside poold",
+      "the volt-gate program" },
     { "kernel", TEXT(kernel), SETTING_LIVE, "VOLT_KERNEL", "FILE|auto", "auto",
       "guest kernel of new pools; auto: the installed one for this host's kind of KVM" },
     { "initrd", TEXT(initrd), SETTING_LIVE, "VOLT_INITRD", "FILE", "that of the kernel",

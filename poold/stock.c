@@ -14,7 +14,7 @@ void stock_item_close(struct stock_item *item)
 static int make_one(const struct stock *stock, struct stock_item *ret_item)
 {
     *ret_item = STOCK_ITEM_INIT;
-    int rc = stock->make(stock->context_fd, ret_item);
+    int rc = stock->make(stock->context, ret_item);
 
     if (rc < 0)
         stock_item_close(ret_item);
@@ -46,9 +46,9 @@ static void fill_done(void *data)
     }
 }
 
-void stock_init(struct stock *stock, uv_loop_t *loop, stock_make *make, int context_fd)
+void stock_init(struct stock *stock, uv_loop_t *loop, stock_make *make, void *context)
 {
-    *stock = (struct stock){ .loop = loop, .make = make, .context_fd = context_fd };
+    *stock = (struct stock){ .loop = loop, .make = make, .context = context };
 }
 
 int stock_take(struct stock *stock, struct stock_item *ret_item)

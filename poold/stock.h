@@ -16,31 +16,30 @@
 
 struct stock_item {
     int fds[STOCK_ITEM_FDS]; /* what they are is make's to say; -1: none */
+    uint32_t number;         /* and what this is */
 };
 
 #define STOCK_ITEM_INIT                                                                            \
     (struct stock_item)                                                                            \
     {                                                                                              \
-        {                                                                                          \
-            -1, -1, -1                                                                             \
-        }                                                                                          \
+        { -1, -1, -1 }, 0                                                                          \
     }
 
 /* Fills an item that is STOCK_ITEM_INIT. 0 or -errno; what is open then is closed by the caller.
  * Any thread. */
-typedef int stock_make(int context_fd, struct stock_item *ret_item);
+typedef int stock_make(void *context, struct stock_item *ret_item);
 
 struct stock {
     uv_loop_t *loop;
     stock_make *make;
-    int context_fd; /* borrowed; -1 */
+    void *context; /* make's */
     struct stock_item items[STOCK_ITEMS];
     struct stock_item made[STOCK_ITEMS]; /* the work's until it is done */
     uint32_t count, made_count;
     bool busy; /* a work fills `made` */
 };
 
-void stock_init(struct stock *stock, uv_loop_t *loop, stock_make *make, int context_fd);
+void stock_init(struct stock *stock, uv_loop_t *loop, stock_make *make, void *context);
 /* 0 and an item that is the caller's, or -errno. Makes one on the spot only when there is none. */
 int stock_take(struct stock *stock, struct stock_item *ret_item);
 /* Nothing is under way. */

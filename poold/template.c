@@ -228,16 +228,28 @@ static int template_spawn(struct template *template, struct err *err)
     return 0;
 }
 
+static int open_all(struct template *template, struct err *err)
+{
+    struct hosted_pool *hosted = template->hosted;
+    struct daemon *daemon = hosted->daemon;
+    int rc = snapstore_open(daemon->snapshots_fd, hosted->pool.name, &template->snapshot_fd,
+                            &template->has_working_set, err);
+
+    if (rc == 0)
+        rc = pool_files_open_disk(&hosted->spec, hosted->maker, &hosted->files, err);
+    if (rc == 0)
+        rc = pool_disk_open(daemon, &hosted->spec, &hosted->files, &template->disk, err);
+    if (rc == 0)
+        rc = pool_net_prepare(&hosted->net, &hosted->spec.net, &daemon->walls, err);
+    return rc;
+}
+
 static void open_run(void *data)
 {
     struct template *template = data;
-    struct hosted_pool *hosted = template->hosted;
     struct err err = { 0 };
 
-    if (snapstore_open(hosted->daemon->snapshots_fd, hosted->pool.name, &template->snapshot_fd,
-                       &template->has_working_set, &err) < 0 ||
-        pool_files_open_disk(&hosted->spec, hosted->maker, &hosted->files, &err) < 0 ||
-        pool_disk_open(hosted->daemon, &hosted->spec, &hosted->files, &template->disk, &err) < 0) {
+    if (open_all(template, &err) < 0) {
         close_fd(&template->snapshot_fd);
         template->said_why = true;
         snprintf(template->detail, sizeof template->detail, "%s", err.msg);
@@ -267,6 +279,7 @@ static void open_done(void *data)
 void template_start(struct hosted_pool *hosted)
 {
     struct template *template = calloc(1, sizeof *template);
+    struct err err = { 0 };
 
     if (!template) {
         hosted_template_ended(hosted, false, false, "out of memory");
@@ -279,10 +292,13 @@ void template_start(struct hosted_pool *hosted)
     list_init(&template->unborn);
     hosted->template = template;
     hosted->works++;
-    if (work_start(&hosted->daemon->loop, open_run, open_done, template) < 0) {
+    if (hosted->spec.net.kind[0] && net_walls_watch(&hosted->daemon->walls, &err) < 0)
+        snprintf(template->detail, sizeof template->detail, "%s", err.msg);
+    else if (work_start(&hosted->daemon->loop, open_run, open_done, template) < 0)
         snprintf(template->detail, sizeof template->detail, "out of memory");
-        open_done(template);
-    }
+    else
+        return;
+    open_done(template);
 }
 
 void template_kill(struct template *template)

@@ -31,7 +31,7 @@ void clone_unborn(struct clone *clone, const char *detail);
 int clone_connect(struct slot *slot, struct control_msg *msg, int fd);
 /* A VM's network, and what is done for it once the VM is leased (pool_net.h). */
 const struct vm_net *clone_net(const struct slot *slot);
-int clone_net_lease(struct slot *slot, const char *publish);
+int clone_net_lease(struct slot *slot, struct net_publish *publish);
 /* The VM's pid in poold's pid namespace; 0 when it is not known. */
 int clone_pid(const struct slot *slot);
 

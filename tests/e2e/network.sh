@@ -155,7 +155,8 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
     if reason=$(ip link add br0 type bridge 2>&1); then
         ip addr add 10.87.0.1/16 dev br0
         ip link set br0 up
-        check "a pool on a bridge" create bridged --net bridge=br0 --net-address 10.87.0.0/16
+        check "a pool on a bridge" create bridged --net bridge=br0 --net-address 10.87.0.0/16 \
+            --net-allow 10.87.0.1:7000
         one=$(lease_of bridged) && cp "$work/lease.json" "$work/one.json"
         two=$(lease_of bridged) && cp "$work/lease.json" "$work/two.json"
         check "bridge: the first clone has its own MAC and address" eth0_is_as_told "$work/one.json"
@@ -222,7 +223,8 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
         ip link set up1 master br1 && ip link set up1 nomaster
     }
     if macvtaps_can_be && reason=$(ip link add br1 type bridge 2>&1); then
-        check "a pool of macvtaps" create macvtaps --net macvtap=up1 --net-address 192.0.2.0/24
+        check "a pool of macvtaps" create macvtaps --net macvtap=up1 --net-address 192.0.2.0/24 \
+            --net-allow host:7000
         one=$(lease_of macvtaps) && cp "$work/lease.json" "$work/one.json"
         check "macvtap: a clone has its own MAC and address" eth0_is_as_told "$work/one.json"
         check "macvtap: the guest reaches a server of the network" guest_reaches "$one" $host
@@ -249,7 +251,7 @@ fi
 
 # ---- user ----
 if [ -x /usr/bin/passt ]; then
-    check "a pool with passt" create users --net user --net-bandwidth 10M
+    check "a pool with passt" create users --net user --net-bandwidth 10M --net-allow $host:7000
     one=$(lease_of users --publish 8080:80) && cp "$work/lease.json" "$work/one.json"
     check "user: the clone has its own MAC and address" eth0_is_as_told "$work/one.json"
     check "user: the guest reaches a server of the host" guest_reaches "$one" $host
@@ -266,6 +268,62 @@ import socket, subprocess, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("0.0.0.0", 7001))
 sys.exit(subprocess.call(sys.argv[1:]))' "$voltctl" acquire users --publish 7001:53/udp
+    # Six ask for one port at the same time: one gets it.
+    one_of_six()
+    {
+        local i pids=() got=0 busy=0 status
+        for i in 1 2 3 4 5 6; do
+            "$voltctl" acquire users --wait "$(patient 60)s" --publish 8090:80 >"$work/six.$i" 2>&1 &
+            pids+=($!)
+        done
+        for i in 1 2 3 4 5 6; do
+            wait "${pids[i - 1]}"
+            status=$?
+            [ $status != 0 ] || { got=$((got + 1)); six=$(cat "$work/six.$i"); }
+            ! grep -q port_busy "$work/six.$i" || busy=$((busy + 1))
+        done
+        [ "$got $busy" = '1 5' ] || { echo "$got leases, $busy times port_busy"; cat "$work"/six.*; return 1; }
+        "$voltctl" release "$six"
+    }
+    check "user: a port that six ask for at once is given to one" one_of_six
+    three=$("$voltctl" acquire users --wait "$(patient 60)s" --publish 127.0.0.1:8091:80)
+    check "user: a server in a guest is started" guest_serves "$three"
+    check "user: and is reached through an address of the host's" prints from-the-guest \
+        python3 -c "$fetch" 127.0.0.1 8091
+    check "user: by no other" fails_saying 1 "Connection refused" \
+        python3 -c 'import socket; socket.create_connection(("192.0.2.10", 8091))'
+    # passt and the gate of a lease, of which this one publishes
+    passt_of()
+    {
+        pgrep -f "passt .* -t $1" --ns $$ --nslist net
+    }
+    kill -9 "$(passt_of 127.0.0.1/8091:80)"
+    restarted()
+    {
+        "$voltctl" ps --json | python3 -c '
+import json, sys
+told = [l for l in json.load(sys.stdin)["leases"] if l["lease"].startswith(sys.argv[1])][0]["network"]["passt"]
+sys.exit(told != {"running": True, "restarts": 1})' "$three"
+    }
+    check "user: a passt that dies is started again, and the lease says so" until_true 20 restarted
+    check "user: what is published is served again" guest_serves "$three"
+    check "user: and reached" prints from-the-guest python3 -c "$fetch" 127.0.0.1 8091
+    check "user: the guest reaches a server of the host again" guest_reaches "$three" $host
+    gates_of_lease()
+    {
+        local uid
+        uid=$(awk '/^Uid/ { print $2 }' "/proc/$(passt_of 127.0.0.1/8091:80)/status")
+        pgrep -f "volt-gate pass" -u "$uid" --ns $$ --nslist net
+    }
+    no_lease()
+    {
+        ! "$voltctl" ps --json | grep -q "$three"
+    }
+    if [ "$(id -u)" = 0 ]; then # else all gates have one uid
+        kill -9 "$(gates_of_lease)"
+        check "user: a gate that dies takes its lease with it" until_true 20 no_lease
+        check "user: and the log says why" grep -q 'network_lost: its network.s gate ended: signal 9' "$log"
+    fi
     # No program of the guest serves UDP: its kernel counts what comes to a port that nobody has.
     udp_arrives()
     {
@@ -290,7 +348,7 @@ while True:
     "$voltctl" release --all >/dev/null
     no_passt()
     {
-        ! pgrep -f "passt .*--fd 3" --ns $$ --nslist net
+        ! pgrep -f "passt .*--fd 3|volt-gate" --ns $$ --nslist net
     }
     check "user: no passt process is left" until_true 10 no_passt
 else

@@ -105,6 +105,31 @@ if [ -n "$network" ]; then
         guest "$id" -- ip addr show eth0 | grep -qF "$told" || { echo "not $told"; return 1; }
     }
     check 'the VM has the address that its lease tells' has_its_address
+    # What listens on this host's loopback, by a port of its own, and whom a guest gets there.
+    python3 -c '
+import socket
+s = socket.create_server(("127.0.0.1", 0))
+print(s.getsockname()[1], flush=True)
+while True:
+    s.accept()[0].close()' >"$work/port" 2>/dev/null &
+    server=$!
+    until_true 10 test -s "$work/port"
+    port=$(cat "$work/port")
+    "$voltctl" cp "$VOLT_BUILD/tests/e2e/net_probe" "$id:/bin/net_probe"
+    gateway=$("$voltctl" ps --json | json leases.0.network.gateway)
+    loopback_is()
+    {
+        prints "tcp:127.0.0.1:$port $1" guest "$3" --timeout "$(patient 300)s" -- \
+            net_probe eth0 "$gateway" "$2" "tcp:127.0.0.1:$port"
+    }
+    denied()
+    {
+        [ "$("$voltctl" ps --json | json leases.0.network.dropped.denied)" -ge 1 ]
+    }
+    check 'the host'"'"'s loopback is out of its reach' loopback_is silent 1000 "$id"
+    check 'and the lease tells that it was tried' until_true 10 denied
+    check 'a passt of its own serves it' until_true 10 pgrep -u $nobody -f 'passt .*--fd 3'
+    kill $server
 else
     skip 'the VM has the address that its lease tells' 'the package passt is not installed'
 fi

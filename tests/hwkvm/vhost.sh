@@ -146,6 +146,16 @@ leases = json.load(sys.stdin)
 leases = leases.get("leases", leases) if isinstance(leases, dict) else leases
 print(next(lease["pid"] for lease in leases if lease["lease"] == sys.argv[1]))' "$1"
 }
+# What is denied is silent, and counted; what is not is answered.
+policy_holds()
+{
+    "$voltctl" cp "$VOLT_BUILD/tests/e2e/net_probe" "$1:/bin/net_probe"
+    prints "$(printf '%s\n' 'icmp:10.86.0.1:0 answered' 'icmp:10.86.0.9:0 silent' 'tcp:127.0.0.1:80 silent')" \
+        guest "$1" --timeout 300s -- net_probe eth0 10.86.0.1 20000 icmp:10.86.0.1:0 icmp:10.86.0.9:0 \
+        tcp:127.0.0.1:80 || return 1
+    [ "$("$voltctl" ps --json | json leases.0.network.dropped.denied)" -ge 2 ] ||
+        { "$voltctl" ps --json; return 1; }
+}
 # The driver goes, which resets the card, and comes again.
 rebound()
 {
@@ -162,11 +172,12 @@ rebound()
         ping -c 3 10.86.0.1'
 }
 # shellcheck disable=SC2086 # several options
-check 'a pool with taps' "$voltctl" pool create taps --min 1 --max 3 --net tap ${E2E_POOL_OPTIONS:-}
+check 'a pool with taps' "$voltctl" pool create taps --min 1 --max 3 --net tap --net-deny 10.86.0.9 ${E2E_POOL_OPTIONS:-}
 for round in 1 2 3; do
     lease=$(leased taps)
     check "pool clone $round: its lease says so" test "$(json network.vhost <"$work/lease.json")" = true
     check "pool clone $round: served" has_vhost "$(pid_of "$lease")"
+    check "pool clone $round: its policy holds what vhost-net moves" policy_holds "$lease"
     check "pool clone $round: data crosses both ways" transfers "$lease" "$(json network.netns <"$work/lease.json")"
     [ $round != 3 ] || check 'the card comes back after a reset' rebound "$lease"
     "$voltctl" release "$lease" >/dev/null

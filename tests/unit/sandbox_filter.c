@@ -26,6 +26,7 @@ static const struct {
     [SANDBOX_THREAD_DEVICE] = { seccomp_device, ARRAY_LEN(seccomp_device), 40 },
     [SANDBOX_THREAD_VCPU] = { seccomp_vcpu, ARRAY_LEN(seccomp_vcpu), 25 },
     [SANDBOX_THREAD_OUTSIDE] = { seccomp_outside, ARRAY_LEN(seccomp_outside), 8 },
+    [SANDBOX_THREAD_GATE] = { seccomp_gate, ARRAY_LEN(seccomp_gate), 8 },
 };
 
 /* Runs a filter on one call. Returns its verdict; the instructions it took in *ret_steps. */

@@ -28,6 +28,7 @@ static const struct {
     [SANDBOX_THREAD_DEVICE] = { seccomp_device, ARRAY_LEN(seccomp_device) },
     [SANDBOX_THREAD_VCPU] = { seccomp_vcpu, ARRAY_LEN(seccomp_vcpu) },
     [SANDBOX_THREAD_OUTSIDE] = { seccomp_outside, ARRAY_LEN(seccomp_outside) },
+    [SANDBOX_THREAD_GATE] = { seccomp_gate, ARRAY_LEN(seccomp_gate) },
 };
 
 static bool table_has(enum sandbox_thread_kind kind, int nr)

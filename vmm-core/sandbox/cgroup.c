@@ -15,17 +15,10 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "sandbox/cgroup_own.h"
 
 #define NAME_BYTES_MAX 40u
 #define CPU_PERIOD_US 100000u
-
-static const char *const controller_names[] = { "memory", "pids", "cpu" };
-static_assert(ARRAY_LEN(controller_names) == CGROUP_CONTROLLER_COUNT, "one name a controller");
-
-const char *cgroup_controller_name(enum cgroup_controller controller)
-{
-    return controller_names[controller];
-}
 
 /* The files that hold a limit in either version, and how its value is written. */
 static const struct {
@@ -80,84 +73,6 @@ static void lacks(struct cgroup_host *host, const char *fmt, ...)
     va_end(args);
 }
 
-static int file_write(int dir_fd, const char *name, const char *value)
-{
-    _cleanup_close_ int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return -errno;
-    return write(fd, value, strlen(value)) < 0 ? -errno : 0;
-}
-
-/* Reads a small file of the kernel's. Returns its length, or -errno. */
-static ssize_t file_read(int dir_fd, const char *name, char *text, size_t text_bytes)
-{
-    _cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-    ssize_t length;
-
-    if (fd < 0)
-        return -errno;
-    length = read(fd, text, text_bytes - 1);
-    if (length < 0)
-        return -errno;
-    text[length] = '\0';
-    return length;
-}
-
-/* Is `word` in a list separated by any of `separators`? */
-static bool list_has(const char *list, const char *word, const char *separators)
-{
-    size_t word_bytes = strlen(word);
-
-    for (const char *at = list; *at;) {
-        size_t bytes = strcspn(at, separators);
-
-        if (bytes == word_bytes && strncmp(at, word, bytes) == 0)
-            return true;
-        at += bytes;
-        at += strspn(at, separators);
-    }
-    return false;
-}
-
-static uint32_t controllers_in(const char *list, const char *separators)
-{
-    uint32_t found = 0;
-
-    for (unsigned i = 0; i < CGROUP_CONTROLLER_COUNT; i++) {
-        if (list_has(list, controller_names[i], separators))
-            found |= 1u << i;
-    }
-    return found;
-}
-
-/* The caller's own group in the hierarchy whose line in /proc/self/cgroup has this controller list
- * ("" for v2): "0::/path" or "4:memory:/path". */
-static bool own_group_find(bool v2, uint32_t controllers, char *path, size_t path_bytes)
-{
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    char line[PATH_MAX + 256];
-    bool found = false;
-
-    if (!file)
-        return false;
-    while (!found && fgets(line, sizeof(line), file)) {
-        char *list = strchr(line, ':');
-        char *group = list ? strchr(list + 1, ':') : NULL;
-
-        if (!group)
-            continue;
-        *list++ = '\0';
-        *group++ = '\0';
-        group[strcspn(group, "\n")] = '\0';
-        found = v2 ? *list == '\0' : (controllers_in(list, ",") & controllers) != 0;
-        if (found)
-            snprintf(path, path_bytes, "%s", group);
-    }
-    fclose(file);
-    return found;
-}
-
 /* v2: has this process's group what its children need switched on? A group that holds processes
  * can't hand controllers to children, so poold moves into a child of its own first. */
 static uint32_t v2_delegate(int own_fd)
@@ -165,20 +80,20 @@ static uint32_t v2_delegate(int own_fd)
     char list[256], enable[64] = "";
     uint32_t there;
 
-    if (file_read(own_fd, "cgroup.controllers", list, sizeof(list)) < 0)
+    if (cgroup_file_read(own_fd, "cgroup.controllers", list, sizeof(list)) < 0)
         return 0;
-    there = controllers_in(list, " \n");
+    there = cgroup_controllers_in(list, " \n");
     for (unsigned i = 0; i < CGROUP_CONTROLLER_COUNT; i++) {
         if (there & 1u << i)
             snprintf(enable + strlen(enable), sizeof(enable) - strlen(enable), "+%s ",
-                     controller_names[i]);
+                     cgroup_controller_name(i));
     }
-    if (there == 0 || file_write(own_fd, "cgroup.subtree_control", enable) == 0)
+    if (there == 0 || cgroup_file_write(own_fd, "cgroup.subtree_control", enable) == 0)
         return there;
     if (mkdirat(own_fd, "volt-daemon", 0755) < 0 && errno != EEXIST)
         return 0;
-    if (file_write(own_fd, "volt-daemon/cgroup.procs", "0") < 0 ||
-        file_write(own_fd, "cgroup.subtree_control", enable) < 0)
+    if (cgroup_file_write(own_fd, "volt-daemon/cgroup.procs", "0") < 0 ||
+        cgroup_file_write(own_fd, "cgroup.subtree_control", enable) < 0)
         return 0;
     return there;
 }
@@ -231,47 +146,31 @@ static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_
     host->hierarchy_count++;
 }
 
-/* One line of /proc/self/mountinfo (proc(5)): "id parent major:minor ROOT MOUNTPOINT options
- * optional... - TYPE source SUPEROPTIONS". */
-static void mount_consider(struct cgroup_host *host, char *line, const char *name)
+/* Adds what one hierarchy has that none before had. */
+static void mount_consider(struct cgroup_host *host, const struct cgroup_mount *mount,
+                           const char *name)
 {
-    char root[PATH_MAX], point[PATH_MAX], group[PATH_MAX], own[2 * PATH_MAX], type[32], super[512];
-    char *tail = strstr(line, " - ");
     _cleanup_close_ int own_fd = -1;
-    uint32_t controllers;
-    bool v2;
+    uint32_t controllers = mount->controllers & ~host->controllers;
+    char list[256];
 
-    if (!tail || sscanf(line, "%*d %*d %*s %4095s %4095s", root, point) != 2 ||
-        sscanf(tail + 3, "%31s %*s %511s", type, super) != 2)
+    if (controllers == 0 || host->hierarchy_count == CGROUP_HIERARCHIES_MAX)
         return;
-    v2 = strcmp(type, "cgroup2") == 0;
-    if (!v2 && strcmp(type, "cgroup") != 0)
+    own_fd = cgroup_own_open(mount, controllers);
+    if (own_fd == -ENOENT)
         return;
-    controllers = v2 ? ~0u : controllers_in(super, ",");
-    controllers &= ~host->controllers & ((1u << CGROUP_CONTROLLER_COUNT) - 1);
-    if (controllers == 0 || host->hierarchy_count == CGROUP_HIERARCHIES_MAX ||
-        !own_group_find(v2, controllers, group, sizeof(group)))
-        return;
-    /* In a container the mount shows only the tree below `root`. */
-    if (strcmp(root, "/") != 0 && strncmp(group, root, strlen(root)) == 0)
-        snprintf(own, sizeof(own), "%s%s", point, group + strlen(root));
-    else
-        snprintf(own, sizeof(own), "%s%s", point, group);
-    own_fd = open(own, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (own_fd < 0) {
-        lacks(host, "%s can't be opened (%s)", own, strerror(errno));
+        lacks(host, "a cgroup at %s can't be opened (%s)", mount->point, strerror(-own_fd));
         return;
     }
-    if (v2) {
-        char list[256];
-
-        if (file_read(own_fd, "cgroup.controllers", list, sizeof(list)) < 0)
+    if (mount->v2) {
+        if (cgroup_file_read(own_fd, "cgroup.controllers", list, sizeof(list)) < 0)
             return;
-        controllers &= controllers_in(list, " \n");
+        controllers &= cgroup_controllers_in(list, " \n");
         if (controllers == 0)
             return; /* mounted beside v1, without controllers of its own */
     }
-    hierarchy_add(host, own_fd, v2, controllers, name);
+    hierarchy_add(host, own_fd, mount->v2, controllers, name);
 }
 
 static bool id_is_good(const char *id, size_t bytes_max)
@@ -289,20 +188,20 @@ static bool id_is_good(const char *id, size_t bytes_max)
 
 int cgroup_host_open(struct cgroup_host *host, const char *name, struct err *err)
 {
-    char line[3 * PATH_MAX];
+    struct cgroup_mount mount;
     FILE *mounts;
 
     memset(host, 0, sizeof(*host));
     if (!id_is_good(name, NAME_BYTES_MAX))
         return err_set(err, EINVAL, "\"%s\" can't be part of a cgroup's name", name);
     mounts = fopen("/proc/self/mountinfo", "re");
-    while (mounts && fgets(line, sizeof(line), mounts))
-        mount_consider(host, line, name);
+    while (mounts && cgroup_mount_next(mounts, &mount))
+        mount_consider(host, &mount, name);
     if (mounts)
         fclose(mounts);
     for (unsigned i = 0; i < CGROUP_CONTROLLER_COUNT; i++) {
         if (!(host->controllers & 1u << i))
-            lacks(host, "no %s controller can be used", controller_names[i]);
+            lacks(host, "no %s controller can be used", cgroup_controller_name(i));
     }
     return 0;
 }
@@ -331,12 +230,13 @@ static int limits_write(const struct cgroup_hierarchy *h, int group_fd, const ch
         if (!(h->controllers & 1u << knobs[i].controller) ||
             !knob_value(limits, (enum knob)i, h->v2, value, sizeof(value)))
             continue;
-        r = file_write(group_fd, file, value);
+        r = cgroup_file_write(group_fd, file, value);
         if (r < 0)
             return err_set_errno(err, -r, "writing %s to %s of cgroup %s", value, file, id);
     }
     if (h->v2 && h->controllers & 1u << CGROUP_MEMORY)
-        (void)file_write(group_fd, "memory.oom.group", "1"); /* dies as a whole; since 4.19 */
+        (void)cgroup_file_write(group_fd, "memory.oom.group",
+                                "1"); /* dies as a whole; since 4.19 */
     return 0;
 }
 
@@ -393,7 +293,7 @@ int cgroup_group_join(const struct cgroup_host *host, const char *id, pid_t pid,
     snprintf(path, sizeof(path), "%s/cgroup.procs", id);
     snprintf(text, sizeof(text), "%d", pid);
     for (unsigned i = 0; i < host->hierarchy_count; i++) {
-        int r = file_write(host->hierarchy[i].parent_fd, path, text);
+        int r = cgroup_file_write(host->hierarchy[i].parent_fd, path, text);
 
         if (r < 0)
             return err_set_errno(err, -r, "moving process %d into cgroup %s", pid, id);
@@ -412,7 +312,7 @@ bool cgroup_group_oom_killed(const struct cgroup_host *host, const char *id)
         if (!(h->controllers & 1u << CGROUP_MEMORY))
             continue;
         snprintf(path, sizeof(path), "%s/%s", id, h->v2 ? "memory.events" : "memory.oom_control");
-        if (file_read(h->parent_fd, path, text, sizeof(text)) < 0)
+        if (cgroup_file_read(h->parent_fd, path, text, sizeof(text)) < 0)
             continue;
         line = strstr(text, "oom_kill ");
         return line && strtoul(line + strlen("oom_kill "), NULL, 10) > 0;

@@ -83,4 +83,11 @@ bool cgroup_group_oom_killed(const struct cgroup_host *host, const char *id);
  * also when it is not there. */
 int cgroup_group_remove(const struct cgroup_host *host, const char *id);
 
+/* A group of cgroup v2 that limits nothing, for programs that the kernel runs for its processes:
+ * makes "volt-NAME" under the caller's own group, or takes it over. Its directory, and its
+ * cgroup.procs for writing, are the caller's. 0 or -errno. */
+int cgroup_v2_open(const char *name, int *ret_fd, int *ret_procs_fd, struct err *err);
+/* Removes it if nobody is in it, and closes *fd. */
+void cgroup_v2_close(int *fd, const char *name);
+
 #endif

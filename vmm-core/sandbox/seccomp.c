@@ -27,13 +27,15 @@ static const struct {
     [SANDBOX_THREAD_VCPU] = { "vcpu", seccomp_filter_vcpu, ARRAY_LEN(seccomp_filter_vcpu) },
     [SANDBOX_THREAD_OUTSIDE] = { "outside", seccomp_filter_outside,
                                  ARRAY_LEN(seccomp_filter_outside) },
+    [SANDBOX_THREAD_GATE] = { "gate", seccomp_filter_gate, ARRAY_LEN(seccomp_filter_gate) },
 };
 
 static_assert(ARRAY_LEN(filters) == SANDBOX_THREAD_COUNT, "one filter a kind");
 static_assert(sizeof(seccomp_filter_template) <= FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
                   sizeof(seccomp_filter_device) <= FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
                   sizeof(seccomp_filter_vcpu) <= FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
-                  sizeof(seccomp_filter_outside) <= FILTER_INSNS_MAX * sizeof(struct sock_filter),
+                  sizeof(seccomp_filter_outside) <= FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
+                  sizeof(seccomp_filter_gate) <= FILTER_INSNS_MAX * sizeof(struct sock_filter),
               "every filter fits");
 
 const char *sandbox_thread_kind_name(enum sandbox_thread_kind kind)

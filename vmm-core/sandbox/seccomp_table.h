@@ -272,6 +272,21 @@ static const struct seccomp_entry seccomp_template[] = {
     ANY(seccomp, "the filters of a clone's threads"),
 };
 
+/* volt-gate, the process between a VM's card and passt: frames from one socket to the other. */
+static const struct seccomp_entry seccomp_gate[] = {
+    ANY(poll, "the loop"),
+    ANY(recvfrom, "frames from the VM and from passt"),
+    ANY(sendto, "frames to them, without SIGPIPE"),
+    ANY(recvmsg, "passt's end of a stream, from poold"),
+    ANY(close,
+        "the end of a passt that is gone; not in e2e: network.sh kills one, but not under strace"),
+    ANY(clock_gettime,
+        "how old a flow is, where the vDSO has to fall back to the kernel; not in e2e: "
+        "it seldom has to"),
+    ANY(restart_syscall, "poll goes on after a stop; not in e2e: nobody stops it"),
+    ANY(exit_group, "it ends"),
+};
+
 #undef ANY
 #undef IF_EQ
 #undef IF_MASKED

@@ -24,6 +24,7 @@ static const struct table outside_table = { "outside", seccomp_outside,
                                             ARRAY_LEN(seccomp_outside) };
 static const struct table template_table = { "template", seccomp_template,
                                              ARRAY_LEN(seccomp_template) };
+static const struct table gate_table = { "gate", seccomp_gate, ARRAY_LEN(seccomp_gate) };
 
 static int entry_add(scmp_filter_ctx ctx, const struct seccomp_entry *entry)
 {
@@ -150,7 +151,8 @@ int main(void)
 
     printf("/* Written by filter_gen from seccomp_table.h. */\n#include <linux/filter.h>\n");
     if (filter_compile(&vcpu_table, none) < 0 || filter_compile(&device_table, none) < 0 ||
-        filter_compile(&outside_table, none) < 0 || filter_compile(&template_table, both) < 0) {
+        filter_compile(&outside_table, none) < 0 || filter_compile(&template_table, both) < 0 ||
+        filter_compile(&gate_table, none) < 0) {
         fprintf(stderr, "filter_gen: the tables could not be compiled\n");
         return 1;
     }
