@@ -164,6 +164,8 @@ START_TEST(wrong_arguments_are_killed)
             }
         }
     }
+    if (kind == SANDBOX_THREAD_GATE) /* none of its rows has a condition */
+        return;
     ck_assert_uint_gt(tried,
                       kind == SANDBOX_THREAD_DEVICE || kind == SANDBOX_THREAD_VCPU ? 1000 : 0);
 }
