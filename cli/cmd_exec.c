@@ -13,7 +13,7 @@
 /* The options that both have. */
 struct exec_options {
     bool interactive, tty;
-    const char *cwd;
+    const char *cwd, *user;
     uint64_t timeout_ms, kill_after_ms;
     struct option_list env, env_files;
 };
@@ -30,6 +30,9 @@ static void exec_options_fini(struct exec_options *exec)
         { "env", 'e', OPTION_LIST, &(o)->env, "K=V", "set a variable; K alone: our value of it" },    \
         { "env-file",      0,      OPTION_LIST,                                                       \
           &(o)->env_files, "FILE", "set those of a file, one a line; -e goes before it" },            \
+        { "user",         'u',                                                                        \
+          OPTION_STRING,  &(o)->user,                                                                 \
+          "USER[:GROUP]", "run CMD as this user of the guest, by name or number (root)" },            \
         { "workdir", 'w', OPTION_STRING, &(o)->cwd, "DIR", "start CMD in this directory" },           \
         { "timeout", 0, OPTION_DURATION, &(o)->timeout_ms, "TIME", "end CMD after that (exit 124)" }, \
     {                                                                                                 \
@@ -58,6 +61,7 @@ static int exec_in(struct api *api, const char *lease, const struct exec_options
         .argc = options->rest_count,
         .argv = options->rest,
         .cwd = exec->cwd,
+        .user = exec->user,
         .env = env,
         .timeout_ms = (uint32_t)exec->timeout_ms,
         .kill_after_ms = (uint32_t)exec->kill_after_ms,

@@ -39,6 +39,8 @@ static void append_strings(struct writer *writer, const struct exec_request *req
     ret_counts->envc = (uint32_t)request->env->count;
     for (size_t i = 0; i < request->env->count; i++)
         append_text(writer, request->env->items[i]);
+    if (request->user)
+        append_text(writer, request->user);
 }
 
 int exec_request_encode(const struct exec_request *request, uint8_t **ret_payload,
@@ -51,6 +53,7 @@ int exec_request_encode(const struct exec_request *request, uint8_t **ret_payloa
     append_strings(&strings, request, &counts);
     exec.flags |= request->tty ? AGENT_EXEC_PTY : 0;
     exec.flags |= request->interactive ? AGENT_EXEC_STDIN : 0;
+    exec.flags |= request->user ? AGENT_EXEC_USER : 0;
     tty_size(&exec.rows, &exec.cols);
     bool many = counts.argc > UINT16_MAX || counts.envc > UINT16_MAX;
     exec.flags |= many ? AGENT_EXEC_COUNTS : 0;

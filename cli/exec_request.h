@@ -13,7 +13,8 @@
 struct exec_request {
     int argc; /* at least 1 */
     char **argv;
-    const char *cwd; /* NULL: the guest's "/" */
+    const char *cwd;  /* NULL: the guest's "/" */
+    const char *user; /* "USER[:GROUP]"; NULL: root */
     const struct exec_env *env;
     uint32_t timeout_ms;    /* 0: none */
     uint32_t kill_after_ms; /* what it has to end itself after our SIGTERM; 0: for ever */

@@ -19,8 +19,8 @@
 #define POINTERS_AT_HAND 1024 /* of arguments and variables; more are allocated */
 
 /* Puts those of volt-init's variables that the command does not set in front of its own, for which
- * there are spare pointers. */
-static char *const *merge_environment(const struct agent_command *command)
+ * there are spare pointers; `home`, if not NULL, for its HOME. */
+static char *const *merge_environment(const struct agent_command *command, char *home)
 {
     char **envp = command->envp;
 
@@ -33,7 +33,7 @@ static char *const *merge_environment(const struct agent_command *command)
         text_init(&text, name, sizeof(name));
         text_add_bytes(&text, *at, strcspn(*at, "="));
         if (!environment_get(command->envp, name))
-            *--envp = *at;
+            *--envp = home && !strcmp(name, "HOME") ? home : *at;
     }
     return envp;
 }
@@ -133,7 +133,9 @@ static void exec_failed(struct session *session, const struct agent_command *com
         session_result(session, AGENT_EXIT, &result, sizeof(result));
         return;
     }
-    if (stage == SPAWN_STAGE_CWD)
+    if (stage == SPAWN_STAGE_USER)
+        fail_set_errno(&fail, error, "can't become the user", command->user);
+    else if (stage == SPAWN_STAGE_CWD)
         fail_set_errno(&fail, error, "can't change to the directory", command->cwd);
     else
         fail_set_errno(&fail, error, "can't start a process for", command->argv[0]);
@@ -161,19 +163,26 @@ static void child_fds_close(struct session *session)
         session->fds.child[1] = session->fds.child[2] = -1;
 }
 
+/* `user` is NULL for root. */
 static int command_spawn(struct session *session, const struct agent_command *command,
-                         enum spawn_stage *ret_stage)
+                         const struct user *user, enum spawn_stage *ret_stage)
 {
+    static char home[USER_HOME_BYTES + 8];
+    struct text text;
     struct spawn spawn = {
         .argv = command->argv,
-        .envp = merge_environment(command),
         .cwd = command->cwd[0] ? command->cwd : "/",
         .terminal = session->terminal,
+        .user = user,
     };
     int status = exec_fds_open(&command->exec, &session->fds);
 
     if (status < 0)
         return status;
+    text_init(&text, home, sizeof(home));
+    text_add(&text, "HOME=");
+    text_add(&text, user ? user->home : "");
+    spawn.envp = merge_environment(command, user ? home : NULL);
     memcpy(spawn.fds, session->fds.child, sizeof(spawn.fds));
     status = spawn_program(&spawn, &session->pid, ret_stage);
     if (status < 0)
@@ -184,11 +193,16 @@ static int command_spawn(struct session *session, const struct agent_command *co
 static void command_start(struct session *session, const struct agent_command *command)
 {
     enum spawn_stage stage = SPAWN_STAGE_START;
+    static struct user user;
     struct fail fail;
     int status;
 
     session->terminal = command->exec.flags & AGENT_EXEC_PTY;
-    status = command_spawn(session, command, &stage);
+    if (command->user && user_find(command->user, &user, &fail) < 0) {
+        session_error(session, &fail);
+        return;
+    }
+    status = command_spawn(session, command, command->user ? &user : NULL, &stage);
     if (status < 0) {
         exec_failed(session, command, stage, -status);
         return;

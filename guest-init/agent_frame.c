@@ -82,8 +82,8 @@ int agent_command_parse(uint8_t *payload, size_t bytes, struct agent_command *re
                         struct fail *fail)
 {
     struct agent_exec *exec = &ret_command->exec;
-    const uint32_t known =
-        AGENT_EXEC_PTY | AGENT_EXEC_STDIN | AGENT_EXEC_CLEAR_ENV | AGENT_EXEC_COUNTS;
+    const uint32_t known = AGENT_EXEC_PTY | AGENT_EXEC_STDIN | AGENT_EXEC_CLEAR_ENV |
+                           AGENT_EXEC_COUNTS | AGENT_EXEC_USER;
     struct agent_exec_counts counts;
     size_t at = sizeof(*exec);
 
@@ -134,6 +134,9 @@ int agent_command_strings(struct agent_command *command, char **room, size_t spa
         last = command->argv[i] = string_next(command);
     for (uint32_t i = 0; i < command->envc; i++)
         last = command->envp[i] = string_next(command);
+    command->user = NULL;
+    if (command->exec.flags & AGENT_EXEC_USER)
+        last = command->user = string_next(command);
     command->argv[command->argc] = NULL;
     command->envp[command->envc] = NULL;
     /* Once there is no string, there is none for those after it either. */

@@ -39,6 +39,7 @@ struct agent_command {
     char *cwd;
     char **argv; /* NULL-terminated, as is envp */
     char **envp;
+    char *user;             /* NULL: root */
     uint8_t *strings, *end; /* of the payload */
 };
 

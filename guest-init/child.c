@@ -12,6 +12,8 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "applets.h"
@@ -95,6 +97,35 @@ static void child_terminal(const struct spawn *spawn)
         ioctl(spawn->fds[0], TIOCSCTTY, 0);
 }
 
+static _Noreturn void child_fail(struct child *child)
+{
+    child->error = errno;
+    _exit(127);
+}
+
+/* What it was given as its streams is its own, so that it can open them again by name. */
+static void streams_own(const struct spawn *spawn)
+{
+    struct stat st;
+
+    for (int i = 0; i < 3; i++)
+        if (fstat(spawn->fds[i], &st) == 0 && (S_ISFIFO(st.st_mode) || spawn->terminal))
+            (void)fchown(spawn->fds[i], spawn->user->uid, (gid_t)-1);
+}
+
+/* By system call: the C library would want to do it in all threads. */
+static int child_become(const struct spawn *spawn)
+{
+    const struct user *user = spawn->user;
+
+    streams_own(spawn);
+    if (syscall(SYS_setgroups, user->group_count, user->groups) < 0 ||
+        syscall(SYS_setresgid, user->gid, user->gid, user->gid) < 0 ||
+        syscall(SYS_setresuid, user->uid, user->uid, user->uid) < 0)
+        return -1;
+    return 0;
+}
+
 static int child_main(void *argument)
 {
     struct child *child = argument;
@@ -102,11 +133,13 @@ static int child_main(void *argument)
     sigset_t none;
 
     child_terminal(spawn);
+    /* As root still: a user may be put where it could not go itself, as containers do. */
     child->stage = SPAWN_STAGE_CWD;
-    if (strcmp(spawn->cwd, "/") != 0 && chdir(spawn->cwd) < 0) {
-        child->error = errno;
-        _exit(127);
-    }
+    if (strcmp(spawn->cwd, "/") != 0 && chdir(spawn->cwd) < 0)
+        child_fail(child);
+    child->stage = SPAWN_STAGE_USER;
+    if (spawn->user && child_become(spawn) < 0)
+        child_fail(child);
     child->stage = SPAWN_STAGE_EXEC;
     for (int i = 0; i < 3; i++)
         dup2(spawn->fds[i], i);

@@ -175,6 +175,7 @@ struct agent_frame {
 #define AGENT_EXEC_STDIN 0x2u     /* else stdin is /dev/null */
 #define AGENT_EXEC_CLEAR_ENV 0x4u /* start from an empty environment, not from volt-init's */
 #define AGENT_EXEC_COUNTS 0x8u    /* argc and envc are 0, the true ones in an agent_exec_counts */
+#define AGENT_EXEC_USER 0x10u     /* the last string is whom it runs as (user.h), else it is root */
 
 #define AGENT_REQUEST_MAX (2u << 20) /* of an EXEC and its parts: what Linux lets a command have */
 
@@ -185,7 +186,7 @@ struct agent_exec {
     uint16_t argc;       /* at least 1 */
     uint16_t envc;
     /* followed by agent_exec_counts if the flag is set, then NUL-terminated strings: cwd ("" for
-     * "/"), argc arguments, envc "K=V" */
+     * "/"), argc arguments, envc "K=V", and the user if the flag is set */
 };
 
 struct agent_exec_counts {

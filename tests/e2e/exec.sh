@@ -24,6 +24,15 @@ check 'environment' prints 'one two' guest "$id" -e A=one -e B=two -- sh -c 'ech
 export VOLT_E2E_VARIABLE=mine
 check 'environment passed on by name' prints mine guest "$id" -e VOLT_E2E_VARIABLE -- sh -c 'echo $VOLT_E2E_VARIABLE'
 check 'working directory' prints /proc guest "$id" -w /proc -- pwd
+guest "$id" -- sh -c 'mkdir -p /root/deep && chmod 700 /root'
+check 'another user' prints '1234 99 99 /' guest "$id" -u 1234:99 -- sh -c 'echo $(id -u) $(id -g) $(id -G) $HOME'
+check 'its variables are its own' prints /x guest "$id" -u 1234 -e HOME=/x -- sh -c 'echo $HOME'
+check 'it has no rights' exits 1 guest "$id" -u 1234 -- sh -c 'cat /etc/shadow 2>/dev/null || echo x >/mine'
+check 'its streams are its own' prints streams guest "$id" -u 1234 -- sh -c 'echo streams >/proc/self/fd/1'
+check 'and its terminal' bash -c "'$voltctl' exec -t -u 1234 '$id' -- sh -c 'echo mine >\$(tty)' | grep -q mine"
+check 'it is put where it could not go' prints /root/deep guest "$id" -u 1234 -w /root/deep -- pwd
+check 'a user that is not there' fails_saying 125 "no user 'nosuch' in /etc/passwd" guest "$id" -u nosuch -- id
+check 'root again' prints 0 guest "$id" -u 0:0 -- id -u
 check 'a working directory that is not there' exits 125 guest "$id" -w /nonexistent -- pwd
 
 stdin_bytes()

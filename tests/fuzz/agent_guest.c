@@ -53,6 +53,7 @@ static void strings_take(struct agent_command *command, struct fail *fail)
             total += strlen(*s);
         for (char **s = command->envp; *s; s++)
             total += strlen(*s);
+        total += command->user ? strlen(command->user) : 0;
     } else if (fail->sentence[0] == '\0') {
         abort();
     }

@@ -154,6 +154,30 @@ static int parse(uint8_t *payload, size_t bytes, size_t spare, struct agent_comm
     return status;
 }
 
+START_TEST(the_user_is_the_last_string)
+{
+    static const uint8_t user[] = "app:5";
+    struct agent_command command;
+    uint8_t payload[96];
+    char **room;
+    size_t bytes = put_exec(payload, AGENT_EXEC_USER, 2, 1);
+
+    ck_assert_int_lt(parse(payload, bytes, 0, &command, &room), 0); /* promised, not there */
+    free(room);
+    memcpy(payload + bytes, user, sizeof(user));
+    ck_assert_int_eq(parse(payload, bytes + sizeof(user), 0, &command, &room), 0);
+    ck_assert_str_eq(command.user, "app:5");
+    ck_assert_str_eq(command.envp[0], "K=V");
+    free(room);
+    put_exec(payload, 0, 2, 1);
+    ck_assert_int_lt(parse(payload, bytes + sizeof(user), 0, &command, &room), 0);
+    free(room);
+    ck_assert_int_eq(parse(payload, bytes, 0, &command, &room), 0);
+    ck_assert_ptr_null(command.user);
+    free(room);
+}
+END_TEST
+
 START_TEST(exec_is_taken_apart)
 {
     static const uint32_t flags[] = { AGENT_EXEC_PTY, AGENT_EXEC_PTY | AGENT_EXEC_COUNTS };
@@ -220,6 +244,7 @@ int main(void)
     tcase_add_test(tcase, every_cut_gives_the_same_frames);
     tcase_add_test(tcase, bad_headers_are_refused);
     tcase_add_test(tcase, exec_is_taken_apart);
+    tcase_add_test(tcase, the_user_is_the_last_string);
     tcase_add_test(tcase, malformed_exec_is_refused);
     return tap_main(suite);
 }
