@@ -4,6 +4,7 @@
 #define VOLT_CLI_H
 
 #include "base/err.h"
+#include "complete.h"
 
 /* Exit codes, the same for every command. A guest command's own code passes through otherwise. */
 enum cli_exit {
@@ -26,6 +27,7 @@ struct cli_command {
     const char *example; /* one or more lines for --help */
     /* argv[0] is the command's own name. Returns the exit code; has reported what failed. */
     int (*run)(const struct cli_command *command, int argc, char **argv);
+    enum complete complete; /* what its positionals may be */
 };
 
 /* Prints "voltctl: <sentence>" to stderr and returns CLI_EXIT_FAILURE. */
@@ -51,6 +53,7 @@ int cmd_status_run(const struct cli_command *command, int argc, char **argv);
 int cmd_version_run(const struct cli_command *command, int argc, char **argv);
 int cmd_doctor_run(const struct cli_command *command, int argc, char **argv);
 int cmd_reload_run(const struct cli_command *command, int argc, char **argv);
+int cmd_names_run(const struct cli_command *command, int argc, char **argv);
 int cmd_shutdown_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_list_run(const struct cli_command *command, int argc, char **argv);

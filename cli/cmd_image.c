@@ -86,9 +86,10 @@ int cmd_image_build_run(const struct cli_command *command, int argc, char **argv
     struct image_source source = { .filesystem = "erofs" };
     bool as_json = false;
     const struct option_spec specs[] = {
-        { "from-dir", 0, OPTION_STRING, &source.dir, "DIR", "take what is in a folder" },
+        { "from-dir", 0, OPTION_STRING, &source.dir, "DIR", "take what is in a folder",
+          COMPLETE_FILE },
         { "from-tar", 0, OPTION_STRING, &source.tar, "FILE",
-          "unpack a tar file, plain or compressed (-: stdin)" },
+          "unpack a tar file, plain or compressed (-: stdin)", COMPLETE_FILE },
         { "from-oci", 0, OPTION_STRING, &source.oci, "DIR[:TAG]",
           "unpack an OCI layout (tag: latest, or the only one)" },
         { "fs", 0, OPTION_STRING, &source.filesystem, "KIND",

@@ -13,8 +13,9 @@
 
 #define NUMBER_MAX 1000000
 
-/* "-m, --memory SIZE" */
-static int left_print(const struct option_spec *spec, char *ret_left, size_t bytes)
+void (*options_describe)(const struct options *options, const struct cli_command *command);
+
+int option_left(const struct option_spec *spec, char *ret_left, size_t bytes)
 {
     return snprintf(ret_left, bytes, "%c%c%s--%s%s%s", spec->letter ? '-' : ' ',
                     spec->letter ? spec->letter : ' ', spec->letter ? ", " : "  ", spec->name,
@@ -29,9 +30,9 @@ static void help_print(const struct options *options, const struct cli_command *
     printf("Usage: voltctl %s%s%s\n%s.\n\nOptions:\n", command->name, *command->args ? " " : "",
            command->args, command->summary);
     for (size_t i = 0; i < options->spec_count; i++)
-        width = MAX_OF(width, left_print(&options->specs[i], left, sizeof left));
+        width = MAX_OF(width, option_left(&options->specs[i], left, sizeof left));
     for (size_t i = 0; i < options->spec_count; i++) {
-        left_print(&options->specs[i], left, sizeof left);
+        option_left(&options->specs[i], left, sizeof left);
         printf("  %-*s  %s\n", width, left, options->specs[i].help);
     }
     printf("  %-*s  %s\n", width, "-h, --help", "print this");
@@ -233,6 +234,11 @@ bool options_parse(struct options *options, const struct cli_command *command, i
     struct getopt_tables tables;
     bool dashes = false;
 
+    if (options_describe) {
+        options_describe(options, command);
+        *ret_exit = CLI_EXIT_OK;
+        return false;
+    }
     tables_make(options, &tables);
     options->positional_count = 0;
     opterr = 0;

@@ -37,6 +37,7 @@ struct option_spec {
     void *value;     /* left as it is when the option is not given */
     const char *arg; /* what the help calls the value; NULL for a flag */
     const char *help;
+    enum complete complete; /* what its value may be */
 };
 
 struct options {
@@ -50,6 +51,13 @@ struct options {
     int rest_count; /* with takes_command */
     char **rest;
 };
+
+/* For what describes voltctl instead of running it: when this is set, options_parse calls it with a
+ * command's options and parses nothing; the command ends with exit code 0. */
+extern void (*options_describe)(const struct options *options, const struct cli_command *command);
+
+/* "-m, --memory SIZE", indented where there is no letter. Returns its length. */
+int option_left(const struct option_spec *spec, char *ret_left, size_t bytes);
 
 /* Parses argv into options and the values of their specs. True: go on. False: the command ends with
  * *ret_exit, because --help was printed (0) or because of wrong usage, which was reported (125). */
