@@ -41,7 +41,7 @@ static void describe(const struct options *options, const struct cli_command *co
             printf(" -s %c", spec->letter);
         printf(" -l %s", spec->name);
         if (spec->kind != OPTION_FLAG) {
-            fputs(" -x", stdout);
+            fputs(spec->complete == COMPLETE_FILE ? " -r" : " -x", stdout);
             put_kind(spec->complete);
         }
         fputs(" -d ", stdout);

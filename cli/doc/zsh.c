@@ -23,13 +23,14 @@ static void put(const char *text)
 
 static const char *action_of(enum complete complete)
 {
+    /* With a blank before it, an action is called as it is. */
     static const char *const actions[COMPLETE_COUNT] = {
         [COMPLETE_NOTHING] = " ",
         [COMPLETE_FILE] = "_files",
-        [COMPLETE_POOL] = "_voltctl_names pools",
-        [COMPLETE_LEASE] = "_voltctl_names leases",
-        [COMPLETE_IMAGE] = "_voltctl_names images",
-        [COMPLETE_SNAPSHOT] = "_voltctl_names snapshots",
+        [COMPLETE_POOL] = " _voltctl_names pools",
+        [COMPLETE_LEASE] = " _voltctl_names leases",
+        [COMPLETE_IMAGE] = " _voltctl_names images",
+        [COMPLETE_SNAPSHOT] = " _voltctl_names snapshots",
     };
 
     return actions[complete];

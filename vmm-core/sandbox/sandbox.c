@@ -40,6 +40,15 @@ static bool *switch_at(struct sandbox_config *config, size_t offset)
     return (bool *)((char *)config + offset);
 }
 
+bool sandbox_config_text(size_t i, const char **ret_option, const char **ret_risk)
+{
+    if (i >= ARRAY_LEN(switches))
+        return false;
+    *ret_option = switches[i].option;
+    *ret_risk = switches[i].risk;
+    return true;
+}
+
 bool sandbox_config_option(struct sandbox_config *config, const char *argument)
 {
     for (unsigned i = 0; i < ARRAY_LEN(switches); i++) {

@@ -26,6 +26,7 @@
 #define VOLT_SANDBOX_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -64,6 +65,8 @@ struct sandbox_status {
 
 /* Takes "--no-namespaces", "--no-landlock", "--no-capabilities" or "--no-seccomp". False for any
  * other argument. */
+/* The i-th switch, from 0, and what it risks, for --help. False: there is none. */
+bool sandbox_config_text(size_t i, const char **ret_option, const char **ret_risk);
 bool sandbox_config_option(struct sandbox_config *config, const char *argument);
 
 /* Writes one warning line to stderr for each layer that is switched off. */

@@ -23,40 +23,43 @@ static const struct program {
 
 static const struct program direct = { "", program_direct };
 
-static const char help[] =
-    "usage: volt-vmm --kernel FILE [MACHINE] [--console] [--api-socket PATH] [--snapshot-to DIR]\n"
-    "       volt-vmm --restore DIR [--console] [--api-socket PATH] [--disk FILE] [--net ...]\n"
-    "       volt-vmm run --kernel FILE [MACHINE] --control-fd N --bell-fd N\n"
-    "       volt-vmm template --control-fd N --snapshot-fd N\n"
-    "       volt-vmm --version\n"
-    "\n"
-    "The first two run one VM without a daemon; poold uses the others (docs/architecture.md).\n"
-    "\n"
-    "MACHINE is  [--initrd FILE] [--memory 128M] [--vcpus 1] [--cmdline S]\n"
-    "            [--cpu-template FILE] [--pit] [--pmu] [--console-log FILE]\n"
-    "            [--balloon] [--net tap|user|tap=LINK|macvtap=LINK[,fd=N][,mac=MAC][,mtu=N]\n"
-    "            [,bandwidth=10M][,pps=N]\n"
-    "            [,address=A/BITS][,gateway=A][,dns=A]]\n"
-    "            [--disk FILE[,ro|,rw]] [--disk-bandwidth SIZE] [--disk-iops N] [--huge-pages]\n"
-    "--console      joins the terminal to the serial console; Ctrl-] ends the VM\n"
-    "--api-socket   a Unix socket for HTTP: GET / and /metrics, PUT /pause, /resume, /shutdown\n"
-    "               and /snapshot with the body {\"path\": \"DIR\"}\n"
-    "--snapshot-to  takes a snapshot at the guest's first PARK; without --console, then ends\n"
-    "--restore      runs a copy of a snapshot, with the disk that it names or --disk FILE\n"
-    "--disk         a file or block device as /dev/vda. What the VM writes goes to its snapshot\n"
-    "               or is gone with it; with ,ro it can't write; with ,rw it writes to FILE\n"
-    "--huge-pages   guest memory in pages of 2 MiB, of those that the host has reserved\n"
-    "--net          a network card: LINK is that of a tap or macvtap, fd an open one, or with "
-    "user\n"
-    "               a stream socket of passt; else it leads nowhere. address and what follows is "
-    "for volt-init\n"
-    "--balloon      memory that the guest frees goes back to the host\n"
-    "\n"
-    "For debugging and measuring only: --no-seccomp --no-landlock --no-namespaces\n"
-    "--no-capabilities take a layer away.\n"
-    "\n"
-    "Example: volt-vmm --kernel vmlinux --initrd initramfs.cpio --snapshot-to /tmp/booted\n"
-    "         volt-vmm --restore /tmp/booted --console\n";
+/* Lines of at most 100 columns, the text of an option from column 18 on. */
+static void help_text_print(FILE *out, const char *text)
+{
+    size_t column = 18;
+
+    while (*text) {
+        size_t bytes = strcspn(text, " ");
+        bool first = column == 18, fits = column + 1 + bytes <= 100;
+
+        fprintf(out, first ? "" : fits ? " " : "\n%18s", "");
+        column = (fits ? column + !first : 18) + bytes;
+        fprintf(out, "%.*s", (int)bytes, text);
+        text += bytes + (text[bytes] == ' ');
+    }
+    fputc('\n', out);
+}
+
+static void help_print(FILE *out)
+{
+    struct option_text option;
+
+    for (unsigned i = 0; options_usage[i]; i++)
+        fprintf(out, "%s %s\n", i ? "      " : "usage:", options_usage[i]);
+    fputs("\nThe first two run one VM without a daemon; poold uses the third.\n\n", out);
+    for (size_t i = 0; options_text(i, &option); i++) {
+        int bytes = fprintf(out, "  %s %s", option.name, option.argument ? option.argument : "");
+
+        if (bytes > 17)
+            fprintf(out, "\n%18s", "");
+        else
+            fprintf(out, "%*s", 18 - bytes, "");
+        help_text_print(out, option.help);
+    }
+    fputc('\n', out);
+    for (unsigned i = 0; options_examples[i]; i++)
+        fprintf(out, "%s %s\n", i ? "        " : "example:", options_examples[i]);
+}
 
 /* In the C library's place. NOLINTNEXTLINE(bugprone-reserved-identifier): it has that name. */
 void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)
@@ -102,7 +105,7 @@ int main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 1);
 
     if (argc < 2 || strcmp(argv[1], "--help") == 0) {
-        fputs(help, argc < 2 ? stderr : stdout);
+        help_print(argc < 2 ? stderr : stdout);
         return argc < 2 ? EXIT_BAD_USAGE : 0;
     }
     if (strcmp(argv[1], "--version") == 0) {

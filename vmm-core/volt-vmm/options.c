@@ -16,41 +16,95 @@ static const struct option_row {
     const char *name;
     enum option_kind kind;
     size_t offset;
+    const char *argument, *help; /* for people; argument NULL: a flag */
 } rows[] = {
-    { "--kernel", OPTION_TEXT, offsetof(struct options, kernel) },
-    { "--initrd", OPTION_TEXT, offsetof(struct options, initrd) },
-    { "--memory", OPTION_SIZE, offsetof(struct options, memory_bytes) },
-    { "--vcpus", OPTION_U32, offsetof(struct options, vcpu_count) },
-    { "--cmdline", OPTION_TEXT, offsetof(struct options, cmdline) },
-    { "--cpu-template", OPTION_TEXT, offsetof(struct options, cpu_template) },
-    { "--console-log", OPTION_TEXT, offsetof(struct options, console_log) },
-    { "--console-fd", OPTION_FD, offsetof(struct options, console_fd) },
-    { "--restore", OPTION_TEXT, offsetof(struct options, restore) },
-    { "--snapshot-to", OPTION_TEXT, offsetof(struct options, snapshot_to) },
-    { "--disk", OPTION_TEXT, offsetof(struct options, disk) },
-    { "--api-socket", OPTION_TEXT, offsetof(struct options, api_socket) },
-    { "--net", OPTION_NET, offsetof(struct options, net) },
-    { "--balloon", OPTION_FLAG, offsetof(struct options, balloon) },
-    { "--huge-pages", OPTION_FLAG, offsetof(struct options, huge_pages) },
-    { "--console", OPTION_FLAG, offsetof(struct options, console) },
-    { "--pit", OPTION_FLAG, offsetof(struct options, pit) },
-    { "--pmu", OPTION_FLAG, offsetof(struct options, pmu) },
-    { "--control-fd", OPTION_FD, offsetof(struct options, control_fd) },
-    { "--bell-fd", OPTION_FD, offsetof(struct options, bell_fd) },
-    { "--kernel-fd", OPTION_FD, offsetof(struct options, kernel_fd) },
-    { "--initrd-fd", OPTION_FD, offsetof(struct options, initrd_fd) },
-    { "--snapshot-fd", OPTION_FD, offsetof(struct options, snapshot_fd) },
-    { "--disk-fd", OPTION_FD, offsetof(struct options, disk_fd) },
-    { "--disk-map-fd", OPTION_FD, offsetof(struct options, disk_map_fd) },
-    { "--disk-files", OPTION_U32, offsetof(struct options, disk_files) },
-    { "--disk-delta-fd", OPTION_FD, offsetof(struct options, disk_delta_fd) },
-    { "--uid", OPTION_U32, offsetof(struct options, uid) },
-    { "--cgroup-fd", OPTION_FD, offsetof(struct options, cgroup_fd) },
-    { "--cgroup-fds", OPTION_U32, offsetof(struct options, cgroup_fds) },
-    { "--oom-score-adj", OPTION_U32, offsetof(struct options, oom_score_adj) },
-    { "--disk-bandwidth", OPTION_SIZE, offsetof(struct options, disk_bandwidth) },
-    { "--disk-iops", OPTION_U32, offsetof(struct options, disk_iops) },
+    { "--kernel", OPTION_TEXT, offsetof(struct options, kernel), "FILE",
+      "vmlinux or bzImage to boot" },
+    { "--initrd", OPTION_TEXT, offsetof(struct options, initrd), "FILE", "its initramfs" },
+    { "--memory", OPTION_SIZE, offsetof(struct options, memory_bytes), "SIZE",
+      "RAM, a multiple of 2M (128M)" },
+    { "--vcpus", OPTION_U32, offsetof(struct options, vcpu_count), "N", "virtual CPUs (1)" },
+    { "--cmdline", OPTION_TEXT, offsetof(struct options, cmdline), "TEXT",
+      "added to the kernel command line" },
+    { "--cpu-template", OPTION_TEXT, offsetof(struct options, cpu_template), "FILE",
+      "JSON of CPUID bits to change" },
+    { "--console-log", OPTION_TEXT, offsetof(struct options, console_log), "FILE",
+      "the serial console is written there" },
+    { "--console-fd", OPTION_FD, offsetof(struct options, console_fd), "N",
+      "run: a pipe for the serial console" },
+    { "--restore", OPTION_TEXT, offsetof(struct options, restore), "DIR",
+      "run a copy of a snapshot, with the disk that it names or --disk FILE" },
+    { "--snapshot-to", OPTION_TEXT, offsetof(struct options, snapshot_to), "DIR",
+      "take a snapshot at the guest's first PARK; without --console, then end" },
+    { "--disk", OPTION_TEXT, offsetof(struct options, disk), "FILE[,ro|,rw]",
+      "a file or block device as /dev/vda; what the VM writes goes to its snapshot or is gone with "
+      "it; with ,ro it can not write, with ,rw it writes to FILE" },
+    { "--api-socket", OPTION_TEXT, offsetof(struct options, api_socket), "PATH",
+      "a Unix socket for HTTP: GET / and /metrics, PUT /pause, /resume, /shutdown and /snapshot "
+      "with the body {\"path\": \"DIR\"}" },
+    { "--net", OPTION_NET, offsetof(struct options, net), "KIND[,...]",
+      "a network card: tap, user, tap=LINK or macvtap=LINK, and behind it ,fd=N ,mac=MAC ,mtu=N "
+      ",bandwidth=10M ,pps=N ,address=A/BITS ,gateway=A ,dns=A. LINK is that of a tap or macvtap, "
+      "fd an open one, or with user a stream socket of passt; else it leads nowhere. address and "
+      "what follows is for volt-init" },
+    { "--balloon", OPTION_FLAG, offsetof(struct options, balloon), NULL,
+      "memory that the guest frees goes back to the host" },
+    { "--huge-pages", OPTION_FLAG, offsetof(struct options, huge_pages), NULL,
+      "guest memory in pages of 2 MiB, of those that the host has reserved" },
+    { "--console", OPTION_FLAG, offsetof(struct options, console), NULL,
+      "join the terminal to the serial console; Ctrl-] ends the VM" },
+    { "--pit", OPTION_FLAG, offsetof(struct options, pit), NULL,
+      "an 8254 timer, which guests with kvmclock do without" },
+    { "--pmu", OPTION_FLAG, offsetof(struct options, pmu), NULL,
+      "performance counters for the guest" },
+    { "--control-fd", OPTION_FD, offsetof(struct options, control_fd), "N",
+      "run, template: the control socket" },
+    { "--bell-fd", OPTION_FD, offsetof(struct options, bell_fd), "N", "run: the bell socket" },
+    { "--kernel-fd", OPTION_FD, offsetof(struct options, kernel_fd), "N", "run: the kernel" },
+    { "--initrd-fd", OPTION_FD, offsetof(struct options, initrd_fd), "N", "run: its initramfs" },
+    { "--snapshot-fd", OPTION_FD, offsetof(struct options, snapshot_fd), "N",
+      "template: the snapshot's directory" },
+    { "--disk-fd", OPTION_FD, offsetof(struct options, disk_fd), "N", "the disk" },
+    { "--disk-map-fd", OPTION_FD, offsetof(struct options, disk_map_fd), "N",
+      "the disk as a map of an image, with its --disk-files behind it" },
+    { "--disk-files", OPTION_U32, offsetof(struct options, disk_files), "N",
+      "fds behind --disk-map-fd" },
+    { "--disk-delta-fd", OPTION_FD, offsetof(struct options, disk_delta_fd), "N",
+      "run: what the VM writes to its disk" },
+    { "--uid", OPTION_U32, offsetof(struct options, uid), "UID", "run: uid and gid to run as" },
+    { "--cgroup-fd", OPTION_FD, offsetof(struct options, cgroup_fd), "N",
+      "run: cgroup.procs files to join by" },
+    { "--cgroup-fds", OPTION_U32, offsetof(struct options, cgroup_fds), "N", "how many of them" },
+    { "--oom-score-adj", OPTION_U32, offsetof(struct options, oom_score_adj), "N",
+      "of the process and its clones" },
+    { "--disk-bandwidth", OPTION_SIZE, offsetof(struct options, disk_bandwidth), "SIZE",
+      "bytes a second to and from the disk" },
+    { "--disk-iops", OPTION_U32, offsetof(struct options, disk_iops), "N",
+      "operations a second of the disk" },
 };
+
+const char *const options_usage[] = {
+    "volt-vmm --kernel FILE [--console] [--api-socket PATH] [--snapshot-to DIR] [OPTION...]",
+    "volt-vmm --restore DIR [--console] [--api-socket PATH] [--disk FILE] [OPTION...]",
+    "volt-vmm run|template --control-fd N [OPTION...]",
+    "volt-vmm --version",
+    NULL,
+};
+const char *const options_examples[] = {
+    "volt-vmm --kernel vmlinux --initrd initramfs.cpio --snapshot-to /tmp/booted",
+    "volt-vmm --restore /tmp/booted --console",
+    NULL,
+};
+
+bool options_text(size_t i, struct option_text *ret_text)
+{
+    if (i >= ARRAY_LEN(rows)) {
+        ret_text->argument = NULL;
+        return sandbox_config_text(i - ARRAY_LEN(rows), &ret_text->name, &ret_text->help);
+    }
+    *ret_text = (struct option_text){ rows[i].name, rows[i].argument, rows[i].help };
+    return true;
+}
 
 static bool parse_u32(const char *text, uint32_t *ret_value)
 {

@@ -54,4 +54,15 @@ struct options {
  * malformed or out of range. Strings stay argv's. */
 int options_parse(struct options *ret_options, int argc, char **argv, struct err *err);
 
+/* What --help and the manual page say of an option. */
+struct option_text {
+    const char *name, *argument, *help; /* argument NULL: a flag */
+};
+
+/* The i-th of all options, from 0. False: there is none. */
+bool options_text(size_t i, struct option_text *ret_text);
+
+/* The ways in which it is called, and examples; NULL ends them. */
+extern const char *const options_usage[], *const options_examples[];
+
 #endif
