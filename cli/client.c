@@ -14,6 +14,7 @@
 
 #include "base/util.h"
 
+#define HOST_SOCKET "/run/volt/poold.sock"
 #define HEAD_MAX 65536u
 #define REQUEST_HEAD_BYTES 2048u
 
@@ -35,7 +36,7 @@ int client_socket_path(const char *option, char ret_path[108], struct err *err)
     const char *socket_env = getenv("VOLT_SOCKET");
     const char *run_dir = getenv("VOLT_RUN_DIR");
     const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
-    char fallback[64];
+    char own[108], fallback[64];
 
     if (option && *option)
         return path_format(ret_path, err, option, "");
@@ -44,11 +45,16 @@ int client_socket_path(const char *option, char ret_path[108], struct err *err)
     if (run_dir && *run_dir)
         return path_format(ret_path, err, run_dir, "poold.sock");
     if (geteuid() == 0)
-        return path_format(ret_path, err, "/run/volt", "poold.sock");
-    if (runtime_dir && *runtime_dir)
-        return path_format(ret_path, err, runtime_dir, "volt/poold.sock");
+        return path_format(ret_path, err, HOST_SOCKET, "");
     snprintf(fallback, sizeof fallback, "/tmp/volt-%u", (unsigned)geteuid());
-    return path_format(ret_path, err, fallback, "poold.sock");
+    int rc = runtime_dir && *runtime_dir ? path_format(own, err, runtime_dir, "volt/poold.sock")
+                                         : path_format(own, err, fallback, "poold.sock");
+    if (rc < 0)
+        return rc;
+    /* Without a poold of one's own, the host's, which lets in whom it lets in. */
+    bool host = access(own, F_OK) < 0 && access(HOST_SOCKET, F_OK) == 0;
+    memcpy(ret_path, host ? HOST_SOCKET : own, host ? sizeof HOST_SOCKET : sizeof own);
+    return 0;
 }
 
 static int connect_fail(const struct client *client, int code, struct err *err)
@@ -313,7 +319,8 @@ static int request(struct client *client, const char *method, const char *path,
     struct client_response response = { 0 };
     struct reading reading = { .response = &response };
     int rc = client->fd < 0 ? client_connect(client, err) : 0;
-    bool may_repeat = client->reused && strcmp(method, "GET") == 0;
+    /* poold may have closed it meanwhile, or be on its way down, and another on its way up. */
+    bool may_repeat = strcmp(method, "GET") == 0;
 
     if (rc == 0)
         rc = exchange(client, method, path, "", body, timeout_ms, &reading, NULL, err);

@@ -45,8 +45,8 @@ int client_init(struct client *client, const char *socket_path, struct err *err)
 void client_fini(struct client *client);
 
 /* Sends one request (`body`: NUL-terminated JSON or NULL) and reads the whole response, which must
- * have come within timeout_ms. A GET on a connection that poold closed meanwhile is sent again on a
- * new one. Any HTTP status is success here. -ETIMEDOUT, -EPROTO (not HTTP, or too large),
+ * have come within timeout_ms. A GET whose connection poold closes without an answer is sent again
+ * on a new one, once. Any HTTP status is success here. -ETIMEDOUT, -EPROTO (not HTTP, or too large),
  * -ECONNRESET, ... */
 int client_request(struct client *client, const char *method, const char *path, const char *body,
                    uint64_t timeout_ms, struct client_response *ret_response, struct err *err);

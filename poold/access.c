@@ -107,55 +107,91 @@ static int rule_parse(json_t *object, struct access_rule *rule, struct err *err)
     return 0;
 }
 
-static int policy_parse(struct access *access, const json_t *root, struct err *err)
+static int policy_parse(const json_t *root, struct access_policy **ret_policy, struct err *err)
 {
     json_t *list = json_object_get(root, "rules");
     size_t count = json_array_size(list);
+    struct access_policy *policy;
 
     if (!json_is_array(list) || json_object_size(root) != 1 || count > RULES_MAX)
         return err_set(err, EINVAL, "it must be {\"rules\": [...]} with at most %d rules",
                        RULES_MAX);
-    access->rules = calloc(count + 1, sizeof *access->rules);
-    if (!access->rules)
+    policy = calloc(1, sizeof *policy + count * sizeof policy->rules[0]);
+    if (!policy)
         return err_set(err, ENOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
-        access->rule_count = (uint32_t)i + 1;
-        if (rule_parse(json_array_get(list, i), &access->rules[i], err) < 0)
+        policy->rule_count = (uint32_t)i + 1;
+        policy->rules[i].policy = policy;
+        if (rule_parse(json_array_get(list, i), &policy->rules[i], err) < 0) {
+            access_policy_free(policy);
             return err_wrap(err, "rule %zu", i + 1);
+        }
     }
-    access->has_policy = true;
+    *ret_policy = policy;
     return 0;
 }
 
-int access_init(struct access *access, const char *path, struct err *err)
+int access_policy_read(const char *path, struct access_policy **ret_policy, struct err *err)
 {
     json_error_t error;
     json_t *root;
     int rc;
 
-    memset(access, 0, sizeof *access);
-    for (unsigned i = 0; i < ACCESS_BUCKETS; i++)
-        list_init(&access->clients[i]);
+    *ret_policy = NULL;
     if (!*path)
         return 0;
     root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (!root)
         return err_set(err, EINVAL, "the policy file %s: line %d: %s", path, error.line,
                        error.text);
-    rc = policy_parse(access, root, err);
+    rc = policy_parse(root, ret_policy, err);
     json_decref(root);
     return rc < 0 ? err_wrap(err, "the policy file %s", path) : 0;
 }
 
+void access_policy_free(struct access_policy *policy)
+{
+    for (uint32_t i = 0; policy && i < policy->rule_count; i++) {
+        free(policy->rules[i].pools);
+        free(policy->rules[i].links);
+    }
+    free(policy);
+}
+
+/* Nobody gets rights by it any more. */
+static void policy_retire(struct access_policy *policy)
+{
+    if (policy && policy->peers)
+        policy->replaced = true;
+    else
+        access_policy_free(policy);
+}
+
+void access_policy_replace(struct access *access, struct access_policy *policy)
+{
+    policy_retire(access->policy);
+    access->policy = policy;
+}
+
+static void rule_leave(const struct access_rule *rule)
+{
+    struct access_policy *policy = rule->policy;
+
+    if (--policy->peers == 0 && policy->replaced)
+        access_policy_free(policy);
+}
+
+int access_init(struct access *access, const char *path, struct err *err)
+{
+    memset(access, 0, sizeof *access);
+    for (unsigned i = 0; i < ACCESS_BUCKETS; i++)
+        list_init(&access->clients[i]);
+    return access_policy_read(path, &access->policy, err);
+}
+
 void access_fini(struct access *access)
 {
-    for (uint32_t i = 0; i < access->rule_count; i++) {
-        free(access->rules[i].pools);
-        free(access->rules[i].links);
-    }
-    free(access->rules);
-    access->rules = NULL;
-    access->rule_count = 0;
+    access_policy_replace(access, NULL);
 }
 
 /* ---- Shares ---- */
@@ -199,14 +235,16 @@ static const struct access_rule *rule_find(const struct access *access, int fd,
     gid_t gids[GROUPS_MAX];
     uint32_t gid_count = peer_gids(fd, cred->gid, gids);
 
-    for (uint32_t i = 0; i < access->rule_count; i++) {
-        if (!access->rules[i].by_gid && access->rules[i].id == cred->uid)
-            return &access->rules[i];
+    const struct access_policy *policy = access->policy;
+
+    for (uint32_t i = 0; i < policy->rule_count; i++) {
+        if (!policy->rules[i].by_gid && policy->rules[i].id == cred->uid)
+            return &policy->rules[i];
     }
-    for (uint32_t i = 0; i < access->rule_count; i++) {
-        for (uint32_t g = 0; access->rules[i].by_gid && g < gid_count; g++) {
-            if (access->rules[i].id == gids[g])
-                return &access->rules[i];
+    for (uint32_t i = 0; i < policy->rule_count; i++) {
+        for (uint32_t g = 0; policy->rules[i].by_gid && g < gid_count; g++) {
+            if (policy->rules[i].id == gids[g])
+                return &policy->rules[i];
         }
     }
     return NULL;
@@ -220,7 +258,7 @@ static void peer_judge(const struct access *access, int fd, const struct ucred *
     peer->trusted = cred->uid == 0 || cred->uid == geteuid();
     if (peer->trusted) {
         peer->rights = RIGHT_ACQUIRE | RIGHT_ADMIN | RIGHT_METRICS;
-    } else if (access->has_policy) {
+    } else if (access->policy) {
         peer->rule = rule_find(access, fd, cred);
         peer->rights = peer->rule ? peer->rule->rights : 0;
     } else {
@@ -275,6 +313,8 @@ int access_peer_open(struct access *access, int fd, struct peer *ret_peer)
         client_free_if_unused(peer.client);
         return used ? -EDQUOT : -EUSERS;
     }
+    if (peer.rule)
+        peer.rule->policy->peers++;
     *ret_peer = peer;
     return 0;
 }
@@ -284,6 +324,9 @@ void access_peer_close(struct access *access, struct peer *peer)
     struct client *client = peer->client;
 
     peer->client = NULL;
+    if (peer->rule)
+        rule_leave(peer->rule);
+    peer->rule = NULL;
     share_give(&access->connections, peer->trusted, &client->connections, 1);
     client_free_if_unused(client);
 }

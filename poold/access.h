@@ -30,6 +30,7 @@
 #define ACCESS_NAME_BYTES 64
 
 struct access_rule {
+    struct access_policy *policy; /* that it is of */
     bool by_gid;
     uint32_t id;
     uint32_t rights;
@@ -47,10 +48,17 @@ struct access_share {
     uint64_t used, used_trusted;
 };
 
-struct access {
-    bool has_policy;
-    struct access_rule *rules;
+/* What a policy file says. Another may take its place while peers have rights by its rules, which
+ * they keep until they close their connections. */
+struct access_policy {
+    uint32_t peers; /* that have a rule of it */
+    bool replaced;  /* freed with its last peer */
     uint32_t rule_count;
+    struct access_rule rules[];
+};
+
+struct access {
+    struct access_policy *policy;        /* NULL: the built-in one */
     struct list clients[ACCESS_BUCKETS]; /* by uid */
     struct access_share connections, bytes;
 };
@@ -77,6 +85,11 @@ struct peer {
 
 /* path "": no policy. Sets no limits (the shares are the caller's to set). Blocks: start-up. */
 int access_init(struct access *access, const char *path, struct err *err);
+/* Reads a policy file; NULL in *ret_policy for "". Blocks. Freed by access_policy_free, or taken by
+ * access_policy_replace: it holds for connections from now on. */
+int access_policy_read(const char *path, struct access_policy **ret_policy, struct err *err);
+void access_policy_free(struct access_policy *policy);
+void access_policy_replace(struct access *access, struct access_policy *policy);
 void access_fini(struct access *access);
 
 /* Fills in the peer of a connected socket and counts its connection. -EDQUOT: its user has as many

@@ -27,6 +27,7 @@ struct reload {
     struct list wishes;
     struct config config;
     struct declarations declarations;
+    struct access_policy *policy;
     struct err err;
 };
 
@@ -49,7 +50,9 @@ static void reload_run(void *data)
     struct reload *reload = data;
     const struct daemon *daemon = reload->daemon;
 
-    config_load(&reload->config, &reload->declarations, daemon->argc, daemon->argv, &reload->err);
+    if (config_load(&reload->config, &reload->declarations, daemon->argc, daemon->argv,
+                    &reload->err) == 0)
+        access_policy_read(reload->config.policy, &reload->policy, &reload->err);
 }
 
 static void settings_apply(struct daemon *daemon, const struct config *config,
@@ -93,11 +96,14 @@ static void reload_done(void *data)
         wishes_answer(&reload->wishes, &reload->err, "");
     } else {
         settings_apply(daemon, &reload->config, notes);
+        access_policy_replace(&daemon->access, reload->policy);
+        reload->policy = NULL;
         declared_apply(daemon, &reload->declarations);
         log_info("the configuration was read again");
         wishes_answer(&reload->wishes, NULL, notes);
     }
     service_reloaded(reload->err.code ? reload->err.msg : NULL);
+    access_policy_free(reload->policy);
     declarations_fini(&reload->declarations);
     free(reload);
     if (!list_empty(&daemon->reload_wishes))

@@ -4,7 +4,7 @@
  * How it works
  *   The files are read on the thread pool, with the command line and environment of the start, into
  *   a configuration of its own. Only when all of it is right, anything changes: settings that may
- *   (SETTING_LIVE), and what declared_apply does with declared pools. What takes a
+ *   (SETTING_LIVE), the policy, for connections to come, and what declared_apply does with declared pools. What takes a
  *   restart is told, a line each. One reload at a time; who asks meanwhile waits for the next. */
 #ifndef VOLT_POOLD_RELOAD_H
 #define VOLT_POOLD_RELOAD_H

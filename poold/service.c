@@ -79,6 +79,9 @@ static void on_starting(uv_timer_t *timer)
     struct service *service = timer->data;
     char text[STATUS_BYTES];
 
+    service_update(service);
+    if (service->ready)
+        return;
     starting_text(service->daemon, text);
     sd_notify(0, text);
 }

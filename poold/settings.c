@@ -32,7 +32,7 @@ const struct setting settings[] = {
       "the API's socket, where the service manager does not bring it" },
     { "group", TEXT(group), SETTING_AT_START, NULL, "NAME", "unchanged",
       "group of the socket, whose mode is 0660" },
-    { "policy", TEXT(policy), SETTING_AT_START, NULL, "FILE",
+    { "policy", TEXT(policy), SETTING_LIVE, NULL, "FILE",
       "all who can open the socket may acquire and read metrics",
       "JSON table of who may do what (docs/api.md)" },
     { "volt-vmm", TEXT(volt_vmm), SETTING_AT_START, NULL, "PATH", "beside poold",
