@@ -31,8 +31,9 @@ static int start(struct bench *bench, struct daemon *daemon, struct err *err)
     char run[512], state[512], log[512];
     const char *argv[32] = { options->poold, "--run-dir", run, "--state-dir", state, "--socket",
                              daemon->socket, "--volt-vmm", options->volt_vmm, "--kernel",
-                             options->kernel, "--client-leases", "100000", "--client-acquires",
-                             "100000", "--client-connections", "10000", "--surplus-ms", "3600000",
+                             options->kernel, "--config", "/dev/null", /* not this host's */
+                             "--client-leases", "100000", "--client-acquires", "100000",
+                             "--client-connections", "10000", "--surplus-ms", "3600000",
                              /* A VM that is late is a figure, not a failure. */
                              "--setup-timeout-ms", "60000", "--awake-timeout-ms", "60000",
                              "--ready-timeout-ms", "120000" };

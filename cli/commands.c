@@ -8,6 +8,7 @@
 #include <stdio_ext.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "base/text.h"
 #include "base/util.h"
 
@@ -152,6 +153,17 @@ static int name_match(const char *name, int argc, char **argv)
     return strcmp(space + 1, argv[1]) == 0 ? 2 : 0;
 }
 
+static int unknown_command(const char *given)
+{
+    struct nearest nearest = { .given = given };
+
+    for (size_t i = 0; i < command_count; i++)
+        nearest_try(&nearest, commands[i].name);
+    if (nearest.best)
+        return cli_failf("there is no command '%s'; did you mean '%s'?", given, nearest.best);
+    return cli_failf("there is no command '%s'; 'voltctl help' lists them", given);
+}
+
 /* "pool" alone, or with a member that is not there: lists the family. */
 static int family_help(int argc, char **argv)
 {
@@ -171,7 +183,7 @@ static int family_help(int argc, char **argv)
         fprintf(out, "  %-18s %s\n", commands[i].name, commands[i].summary);
     }
     if (!known)
-        return cli_failf("there is no command '%s'; 'voltctl help' lists them", argv[0]);
+        return unknown_command(argv[0]);
     return asked ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "base/util.h"
 
 #define NUMBER_MAX 1000000
@@ -181,6 +182,19 @@ static int usage_fail(const struct cli_command *command, const char *what, const
                      command->name);
 }
 
+static int unknown_option(const struct options *options, const struct cli_command *command,
+                          const char *given)
+{
+    struct nearest nearest = { .given = given + strspn(given, "-") };
+
+    for (size_t i = 0; i < options->spec_count; i++)
+        nearest_try(&nearest, options->specs[i].name);
+    if (strncmp(given, "--", 2) != 0 || !nearest.best)
+        return usage_fail(command, "unknown option", given);
+    return cli_failf("%s: unknown option '%s'; did you mean --%s?", command->name, given,
+                     nearest.best);
+}
+
 /* Handles one result of getopt_long. True: go on. */
 static bool option_handle(struct options *options, const struct cli_command *command, int found,
                           const char *given, int *ret_exit)
@@ -197,7 +211,7 @@ static bool option_handle(struct options *options, const struct cli_command *com
         return false;
     }
     if (!spec) {
-        *ret_exit = usage_fail(command, "unknown option", given);
+        *ret_exit = unknown_option(options, command, given);
         return false;
     }
     if (!value_store(spec, optarg)) {

@@ -31,7 +31,7 @@ const struct setting settings[] = {
     { "socket", TEXT(socket), SETTING_AT_START, "VOLT_SOCKET", "PATH", "RUN-DIR/poold.sock",
       "the API's socket, where the service manager does not bring it" },
     { "group", TEXT(group), SETTING_AT_START, NULL, "NAME", "unchanged",
-      "group of the socket, whose mode is 0660" },
+      "group of a socket that poold makes itself, with mode 0660" },
     { "policy", TEXT(policy), SETTING_LIVE, NULL, "FILE",
       "all who can open the socket may acquire and read metrics",
       "JSON table of who may do what (docs/api.md)" },

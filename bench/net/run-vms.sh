@@ -44,7 +44,7 @@ ip link set up0 up
 ip link set up1 up
 ip route add default via 192.0.2.1 dev up0
 # Patient: a software-only KVM emulates the guest's kernel.
-"$build/poold/poold" --ready-timeout-ms 120000 --awake-timeout-ms 60000 --boot-timeout-ms 600000 \
+"$build/poold/poold" --config /dev/null --ready-timeout-ms 120000 --awake-timeout-ms 60000 --boot-timeout-ms 600000 \
     >"$work/log" 2>&1 &
 until "$voltctl" status >/dev/null 2>&1; do sleep 0.1; done
 "$voltctl" image build net --from-tar "$RUN_VMS_INSIDE"

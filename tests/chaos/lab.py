@@ -160,7 +160,8 @@ class Lab:
     # -- poold --
 
     def start(self, *options):
-        env = dict(os.environ, VOLT_RUN_DIR=self.run, VOLT_STATE_DIR=self.state)
+        env = dict(os.environ, VOLT_RUN_DIR=self.run, VOLT_STATE_DIR=self.state,
+                   VOLT_CONFIG="/dev/null")  # not this host's
         env.pop("VOLT_SOCKET", None)
         if self.page:
             env.update(LD_PRELOAD=INJECT, VOLT_FAULT_PAGE=self.page.path)
