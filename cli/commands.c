@@ -156,9 +156,13 @@ static int name_match(const char *name, int argc, char **argv)
 static int unknown_command(const char *given)
 {
     struct nearest nearest = { .given = given };
+    char words[ARRAY_LEN(commands)][24]; /* the first of each command's */
 
-    for (size_t i = 0; i < command_count; i++)
-        nearest_try(&nearest, commands[i].name);
+    for (size_t i = 0; i < command_count; i++) {
+        snprintf(words[i], sizeof words[i], "%.*s", (int)strcspn(commands[i].name, " "),
+                 commands[i].name);
+        nearest_try(&nearest, words[i]);
+    }
     if (nearest.best)
         return cli_failf("there is no command '%s'; did you mean '%s'?", given, nearest.best);
     return cli_failf("there is no command '%s'; 'voltctl help' lists them", given);
