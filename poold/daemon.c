@@ -128,6 +128,7 @@ void daemon_shutdown(struct daemon *daemon)
     if (daemon->stopping)
         return;
     log_info("shutting down: no new leases, VMs are stopped");
+    service_stopping();
     daemon->stopping = daemon->env.stopping = true;
     daemon->env.dying_max = UINT32_MAX;
     http_stop(daemon->http);

@@ -56,7 +56,6 @@ static int run(const struct config *config, struct declarations *declarations, i
              config->state_dir);
     process_run_promptly(true);
     daemon_run(daemon);
-    service_stopping();
     daemon_fini(daemon);
     log_info("stopped");
     return EX_OK;

@@ -2,6 +2,7 @@
 /* Owns what a service manager is told, and what it brings; see service.h. */
 #include "service.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,8 @@ bool service_socket_take(struct unix_listener *ret_listener)
     free(names);
     if (found < 0)
         return false;
+    /* The manager's are blocking unless its unit says otherwise; the loop must never be. */
+    fcntl(found, F_SETFL, fcntl(found, F_GETFL) | O_NONBLOCK);
     *ret_listener = (struct unix_listener){ .fd = found };
     return true;
 }
