@@ -201,7 +201,8 @@ watchdog_bites()
     inside systemctl daemon-reload && inside systemctl restart poold.service || return 1
     pid=$(main_pid)
     inside systemctl kill --kill-who=main -s STOP poold.service && until_true 30 pid_is_another "$pid" || return 1
-    grep 'poold.service: Watchdog timeout' "$work/boot.log" || { echo 'no watchdog'; return 1; }
+    inside journalctl --no-pager -o cat -u poold.service >"$work/journal"
+    grep 'Watchdog timeout' "$work/journal" || { echo 'no watchdog'; return 1; }
     rm -r "$debian/etc/systemd/system/poold.service.d"
     inside systemctl daemon-reload
 }
