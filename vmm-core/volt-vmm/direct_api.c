@@ -159,9 +159,10 @@ static void dispatch(struct direct *d, struct direct_call *call, const char *bod
 {
     char method[8], path[64];
     bool known = false;
+    int used = 0;
 
     call->waits = true;
-    if (sscanf(call->request, "%7s %63s HTTP/1.", method, path) != 2) {
+    if (sscanf(call->request, "%7s %63s HTTP/1.%n", method, path, &used) != 2 || !used) {
         answer_error(&d->api, call, bad_request, "this is no HTTP request");
         return;
     }
