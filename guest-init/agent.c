@@ -53,12 +53,11 @@ static void connection_take(int fd)
 
 static void listener_ready(struct loop_source *source, uint32_t events)
 {
-    int fd;
+    int fd = io_accept(source->fd);
 
     (void)events;
-    while ((fd = io_accept(source->fd)) >= 0 || fd == -ECONNABORTED)
-        if (fd >= 0)
-            connection_take(fd);
+    if (fd >= 0)
+        connection_take(fd);
 }
 
 int agent_listen_vsock(void)
@@ -88,7 +87,7 @@ int agent_init(int listen_fd)
     if (sessions == MAP_FAILED)
         return -errno;
     listener = (struct loop_source){ .ready = listener_ready, .fd = listen_fd };
-    return loop_add(&listener, EPOLLIN);
+    return loop_add_level(&listener, EPOLLIN);
 }
 
 bool agent_child_ended(pid_t pid, int wait_status)
@@ -146,6 +145,7 @@ static void touch(volatile uint8_t *bytes, size_t count)
 
 void agent_prefault(void)
 {
+    exec_fds_prepare();
     for (int i = 0; sessions && i < PREFAULT_SESSIONS; i++) {
         touch((uint8_t *)&sessions[i], offsetof(struct session, out) + PREFAULT_BYTES);
         touch(sessions[i].request, PREFAULT_BYTES);

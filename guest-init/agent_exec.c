@@ -92,11 +92,14 @@ static void timeout_expired(struct loop_timer *timer)
     loop_timer_start(timer, TERMINATE_GRACE_NS);
 }
 
-static void stream_close(struct stream *stream)
+static void stream_close(const struct session *session, struct stream *stream)
 {
     if (stream->source.fd < 0)
         return;
-    loop_remove(&stream->source);
+    if (session->terminal) /* there is a duplicate of it */
+        loop_remove(&stream->source);
+    else
+        loop_forget(&stream->source);
     io_close(stream->source.fd);
     stream->source.fd = -1;
 }
@@ -151,18 +154,6 @@ static bool streams_watch(struct session *session)
            stream_open(&session->input, &fds->input, EPOLLOUT, stdin_ready);
 }
 
-/* Closes those of the command's fds that must not stay open here: of a terminal, which ends when
- * nobody has it open, and stdin, which nobody reads when the command has closed it. */
-static void child_fds_close(struct session *session)
-{
-    struct exec_fds input = { { session->fds.child[0], -1, -1 }, -1, { -1, -1 } };
-
-    exec_fds_close(&input);
-    session->fds.child[0] = -1;
-    if (session->terminal)
-        session->fds.child[1] = session->fds.child[2] = -1;
-}
-
 /* `user` is NULL for root. */
 static int command_spawn(struct session *session, const struct agent_command *command,
                          const struct user *user, enum spawn_stage *ret_stage)
@@ -183,7 +174,7 @@ static int command_spawn(struct session *session, const struct agent_command *co
     text_add(&text, "HOME=");
     text_add(&text, user ? user->home : "");
     spawn.envp = merge_environment(command, user ? home : NULL);
-    memcpy(spawn.fds, session->fds.child, sizeof(spawn.fds));
+    exec_fds_child(&session->fds, spawn.fds);
     status = spawn_program(&spawn, &session->pid, ret_stage);
     if (status < 0)
         exec_fds_close(&session->fds);
@@ -207,9 +198,9 @@ static void command_start(struct session *session, const struct agent_command *c
         exec_failed(session, command, stage, -status);
         return;
     }
-    session->state = SESSION_EXEC;
+    session_work(session, SESSION_EXEC);
     session->stdin_granted = AGENT_STDIN_CREDIT;
-    child_fds_close(session);
+    exec_fds_started(&session->fds);
     if (!streams_watch(session)) {
         fail_set(&fail, ENOMEM, "no memory to watch the command's output", NULL, NULL);
         session_error(session, &fail);
@@ -294,7 +285,7 @@ static uint32_t input_write(struct session *session, const uint8_t *data, uint32
     input->readable = false;
     if (count == -EAGAIN)
         return 0;
-    stream_close(input);
+    stream_close(session, input);
     return bytes;
 }
 
@@ -308,7 +299,7 @@ static bool input_finish(struct session *session)
     if (session->input.source.fd < 0)
         return false;
     if (!session->terminal) {
-        stream_close(&session->input);
+        stream_close(session, &session->input);
         return true;
     }
     if (session->end_keys == 0)
@@ -317,7 +308,7 @@ static bool input_finish(struct session *session)
         return false;
     session->end_keys--;
     if (session->end_keys == 0)
-        stream_close(&session->input);
+        stream_close(session, &session->input);
     return true;
 }
 
@@ -356,7 +347,7 @@ static bool stream_produce(struct session *session, int index)
     if (!stream->readable || stream->source.fd < 0)
         return false;
     if (stream_drained(session, stream)) {
-        stream_close(stream);
+        stream_close(session, stream);
         return false;
     }
     count = io_read(stream->source.fd, session->out + sizeof(struct agent_frame), OUT_PAYLOAD_MAX);
@@ -371,7 +362,7 @@ static bool stream_produce(struct session *session, int index)
     }
     stream->readable = false;
     if (count != -EAGAIN) /* EIO: nobody has the terminal open any more */
-        stream_close(stream);
+        stream_close(session, stream);
     return false;
 }
 
@@ -402,7 +393,7 @@ static void exec_result(struct session *session)
         result.kind = AGENT_EXIT_TIMEOUT;
         result.value = signaled ? result.value : SIGTERM;
     }
-    session_result(session, AGENT_EXIT, &result, sizeof(result));
+    session_result_first(session, AGENT_EXIT, &result, sizeof(result));
 }
 
 bool session_exec_produce(struct session *session)
@@ -435,7 +426,7 @@ void session_exec_fini(struct session *session)
     session->pid = 0;
     loop_timer_stop(&session->timeout);
     for (int i = 0; i < STREAM_COUNT; i++)
-        stream_close(&session->streams[i]);
-    stream_close(&session->input);
+        stream_close(session, &session->streams[i]);
+    stream_close(session, &session->input);
     exec_fds_close(&session->fds);
 }

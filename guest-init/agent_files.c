@@ -46,7 +46,7 @@ void session_put_start(struct session *session)
         session_error(session, &fail);
         return;
     }
-    session->state = SESSION_PUT;
+    session_work(session, SESSION_PUT);
     session->put.root_fd = root_fd;
     extract_init(&session->put.extract, root_fd);
     sink = extract_sink(&session->put.extract);
@@ -83,7 +83,7 @@ void session_get_start(struct session *session)
     if (tar_writer_init(&session->get, path, &fail) < 0)
         session_error(session, &fail);
     else
-        session->state = SESSION_GET;
+        session_work(session, SESSION_GET);
 }
 
 bool session_get_produce(struct session *session)

@@ -32,23 +32,31 @@ static void parts_free(struct session *session)
     session->parts = NULL;
 }
 
+/* Ends what the session does, if it does anything. */
 static void session_fini_work(struct session *session)
 {
+    enum session_state work = session->work;
+
+    session->work = SESSION_FREE;
     parts_free(session);
-    if (session->state == SESSION_EXEC)
+    if (work == SESSION_EXEC)
         session_exec_fini(session);
-    else if (session->state == SESSION_PUT)
+    else if (work == SESSION_PUT)
         session_put_fini(session);
-    else if (session->state == SESSION_GET)
+    else if (work == SESSION_GET)
         tar_writer_fini(&session->get);
 }
 
-void session_result(struct session *session, enum agent_frame_type type, const void *payload,
-                    size_t bytes)
+void session_work(struct session *session, enum session_state work)
+{
+    session->state = session->work = work;
+}
+
+void session_result_first(struct session *session, enum agent_frame_type type, const void *payload,
+                          size_t bytes)
 {
     const struct agent_frame header = { .payload_bytes = (uint32_t)bytes, .type = (uint8_t)type };
 
-    session_fini_work(session);
     session->state = SESSION_RESULT;
     if (session->out_bytes == 0) {
         session_frame(session, type, payload, bytes);
@@ -57,6 +65,13 @@ void session_result(struct session *session, enum agent_frame_type type, const v
     memcpy(session->out + session->out_bytes, &header, sizeof(header));
     memcpy(session->out + session->out_bytes + sizeof(header), payload, bytes);
     session->out_bytes += (uint32_t)(sizeof(header) + bytes);
+}
+
+void session_result(struct session *session, enum agent_frame_type type, const void *payload,
+                    size_t bytes)
+{
+    session_fini_work(session);
+    session_result_first(session, type, payload, bytes);
 }
 
 void session_error(struct session *session, const struct fail *fail)
@@ -73,7 +88,7 @@ void session_error(struct session *session, const struct fail *fail)
 static void session_close(struct session *session)
 {
     session_fini_work(session);
-    loop_remove(&session->socket);
+    loop_forget(&session->socket);
     io_close(session->socket.fd);
     session->socket.fd = -1;
     loop_timer_stop(&session->timeout);
@@ -300,8 +315,10 @@ static bool step_send(struct session *session)
     if (session->out_sent < session->out_bytes)
         return true;
     session->out_bytes = session->out_sent = 0;
-    if (session->state == SESSION_RESULT)
+    if (session->state == SESSION_RESULT) {
+        session_fini_work(session);
         session_linger(session);
+    }
     return true;
 }
 

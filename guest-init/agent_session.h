@@ -51,6 +51,7 @@ struct stream {
 
 struct session {
     enum session_state state;
+    enum session_state work; /* EXEC, PUT or GET: that has something to be ended; FREE: nothing */
     struct loop_source socket;
     bool socket_readable, socket_writable;
     bool hangup; /* the client closed: read to the end, however short a read is */
@@ -112,6 +113,13 @@ void session_frame(struct session *session, enum agent_frame_type type, const vo
 void session_result(struct session *session, enum agent_frame_type type, const void *payload,
                     size_t bytes);
 void session_error(struct session *session, const struct fail *fail);
+
+/* The same where nothing runs any more, so that the result need not wait for the tidying up. */
+void session_result_first(struct session *session, enum agent_frame_type type, const void *payload,
+                          size_t bytes);
+
+/* The session does this from now on: EXEC, PUT or GET. */
+void session_work(struct session *session, enum session_state work);
 
 /* ---- EXEC ---- */
 

@@ -56,19 +56,31 @@ bool doorbell_open(void)
     return true;
 }
 
-void doorbell_banner(void)
+static void trouble_tell(const char *trouble)
 {
-    if (mailbox)
-        outl(1, DOORBELL_PORT_BANNER);
+    size_t i = 0;
+
+    for (; trouble[i] && i < DOORBELL_TROUBLE_BYTES - 1; i++)
+        mailbox->trouble[i] = trouble[i];
+    mailbox->trouble[i] = '\0';
 }
 
-/* The mailbox may change at any time as far as the compiler knows: each word is read once. */
+void doorbell_banner(const char *trouble)
+{
+    if (!mailbox)
+        return;
+    trouble_tell(trouble);
+    outl(*trouble ? DOORBELL_BANNER_FAILED : DOORBELL_BANNER_OK, DOORBELL_PORT_BANNER);
+}
+
+/* What the host has written. The mailbox may change at any time as far as the compiler knows: each
+ * word is read once. */
 static void mailbox_copy(struct doorbell_mailbox *copy)
 {
     const volatile uint64_t *from = (const volatile uint64_t *)mailbox;
     uint64_t *to = (uint64_t *)copy;
 
-    for (size_t i = 0; i < sizeof(*copy) / sizeof(*to); i++)
+    for (size_t i = 0; i < offsetof(struct doorbell_mailbox, answer) / sizeof(*to); i++)
         to[i] = from[i];
 }
 
@@ -98,10 +110,12 @@ void doorbell_park(struct doorbell_wake *ret_wake)
     copy->hostname[sizeof(copy->hostname) - 1] = '\0';
 }
 
-void doorbell_ready(uint32_t status)
+void doorbell_ready(uint32_t status, const char *trouble)
 {
     for (unsigned i = 0; i < DOORBELL_ENTROPY_BYTES; i++)
         mailbox->entropy[i] = 0;
     mailbox->ready_status = status;
+    if (status)
+        trouble_tell(trouble);
     outl(status, DOORBELL_PORT_READY);
 }

@@ -11,8 +11,8 @@
 /* Gets port access and maps the mailbox; false if there is no doorbell here. Once, at boot. */
 bool doorbell_open(void);
 
-/* Tells the host that the banner is printed. */
-void doorbell_banner(void);
+/* Tells the host that the banner is printed, and what failed until then ("": nothing). */
+void doorbell_banner(const char *trouble);
 
 /* What a waking VM is asked to do, copied out of the mailbox. */
 struct doorbell_wake {
@@ -23,7 +23,8 @@ struct doorbell_wake {
 /* Stops here until the host wakes this VM, and answers. No system call, no page fault. */
 void doorbell_park(struct doorbell_wake *ret_wake);
 
-/* Ends a RESTORE with DOORBELL_READY_FAILED_* bits, and wipes the entropy from the mailbox. */
-void doorbell_ready(uint32_t status);
+/* Ends a RESTORE with DOORBELL_READY_FAILED_* bits and a sentence about them, and wipes the entropy
+ * from the mailbox. */
+void doorbell_ready(uint32_t status, const char *trouble);
 
 #endif

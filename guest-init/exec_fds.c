@@ -60,17 +60,24 @@ static int open_pipe(int *ret_ours, int *ret_childs, bool to_child)
     return fcntl(*ret_ours, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 
+/* /dev/null, opened once. */
+static int null_fd(void)
+{
+    static int fd = -1;
+
+    if (fd < 0)
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 static int open_pipes(const struct agent_exec *exec, struct exec_fds *fds)
 {
     int status = 0;
 
-    if (exec->flags & AGENT_EXEC_STDIN) {
+    if (exec->flags & AGENT_EXEC_STDIN)
         status = open_pipe(&fds->input, &fds->child[0], true);
-    } else {
-        fds->child[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (fds->child[0] < 0)
-            status = -errno;
-    }
+    else if (null_fd() < 0)
+        status = null_fd();
     for (int i = 0; status == 0 && i < STREAM_COUNT; i++)
         status = open_pipe(&fds->streams[i], &fds->child[1 + i], false);
     return status;
@@ -86,6 +93,24 @@ int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret_fds)
     if (status < 0)
         exec_fds_close(ret_fds);
     return status;
+}
+
+void exec_fds_child(const struct exec_fds *fds, int ret_child[3])
+{
+    for (int i = 0; i < 3; i++)
+        ret_child[i] = fds->child[i] < 0 ? null_fd() : fds->child[i];
+}
+
+void exec_fds_started(struct exec_fds *fds)
+{
+    if (fds->child[1] == fds->child[0])
+        fds->child[1] = fds->child[2] = -1;
+    fds_close(fds->child, 1);
+}
+
+void exec_fds_prepare(void)
+{
+    (void)null_fd();
 }
 
 size_t exec_pipe_bytes(int fd)

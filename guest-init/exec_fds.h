@@ -20,7 +20,7 @@
 
 /* -1 where there is none. */
 struct exec_fds {
-    int child[3];              /* a command is born with these; of a terminal they are one */
+    int child[3];              /* the command's own; of a terminal they are one */
     int input;                 /* our end of stdin, non-blocking, as are the next */
     int streams[STREAM_COUNT]; /* our ends of stdout and stderr */
 };
@@ -28,8 +28,19 @@ struct exec_fds {
 /* Makes them for this request. 0, or -errno with nothing left open. */
 int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret_fds);
 
+/* What the command is born with: /dev/null where it has none. */
+void exec_fds_child(const struct exec_fds *fds, int ret_child[3]);
+
+/* It is born. Closes those of its own that must not stay open here: a terminal, which ends when
+ * nobody has it open, and stdin, which nobody reads when the command has closed it. */
+void exec_fds_started(struct exec_fds *fds);
+
 /* Closes what is still there. */
 void exec_fds_close(struct exec_fds *fds);
+
+/* Makes ready what all commands share. Once, before the snapshot; else the first one waits for it.
+ */
+void exec_fds_prepare(void);
 
 /* What a pipe holds at most. */
 size_t exec_pipe_bytes(int fd);

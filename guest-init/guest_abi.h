@@ -36,11 +36,15 @@
 
 #define DOORBELL_PORT_BASE 0x0b00u
 #define DOORBELL_PORT_COUNT 16u
-#define DOORBELL_PORT_PARK 0x0b00u   /* write: park; the value is ignored. read: DOORBELL_MAGIC */
-#define DOORBELL_PORT_AWAKE 0x0b04u  /* write: doorbell_ring_value(answer) */
-#define DOORBELL_PORT_READY 0x0b08u  /* write: equals mailbox.ready_status */
-#define DOORBELL_PORT_BANNER 0x0b0cu /* write: the banner is printed; the clock of a cold boot */
-#define DOORBELL_MAGIC 0x544c4f56u   /* "VOLT" */
+#define DOORBELL_PORT_PARK 0x0b00u  /* write: park; the value is ignored. read: DOORBELL_MAGIC */
+#define DOORBELL_PORT_AWAKE 0x0b04u /* write: doorbell_ring_value(answer) */
+#define DOORBELL_PORT_READY 0x0b08u /* write: equals mailbox.ready_status */
+#define DOORBELL_PORT_BANNER                                                                       \
+    0x0b0cu                        /* write: the banner is printed; the clock of a cold boot.
+                                        DOORBELL_BANNER_*; other values count as OK */
+#define DOORBELL_MAGIC 0x544c4f56u /* "VOLT" */
+#define DOORBELL_BANNER_OK 1u
+#define DOORBELL_BANNER_FAILED 2u /* the VM is of no use; mailbox.trouble tells why */
 
 /* ---- Mailbox: one page of reserved RAM below the EBDA. ---- */
 
@@ -49,6 +53,7 @@
 #define DOORBELL_MAILBOX_VERSION 1u
 #define DOORBELL_HOSTNAME_BYTES 64u /* with the NUL */
 #define DOORBELL_ENTROPY_BYTES 64u
+#define DOORBELL_TROUBLE_BYTES 256u /* with the NUL */
 
 enum doorbell_op {
     DOORBELL_OP_NONE = 0,
@@ -97,9 +102,12 @@ struct doorbell_mailbox {
     uint64_t answer; /* doorbell_answer() */
     uint32_t ready_status;
     uint32_t reserved2;
+    /* What failed, in the guest's words, at a BANNER or READY that says that something did. The
+     * host takes it for what a hostile guest may say. Guests before this field leave it empty. */
+    char trouble[DOORBELL_TROUBLE_BYTES];
 };
 
-_Static_assert(sizeof(struct doorbell_mailbox) == 216, "mailbox layout");
+_Static_assert(sizeof(struct doorbell_mailbox) == 216 + DOORBELL_TROUBLE_BYTES, "mailbox layout");
 _Static_assert(offsetof(struct doorbell_mailbox, answer) == 200, "mailbox layout");
 
 /* The value that proves that this guest ran and read this mailbox: a mix of all of nonce and

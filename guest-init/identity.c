@@ -17,11 +17,14 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "hosts.h"
 #include "loop.h"
 #include "net.h"
+#include "system.h"
 
 #define MACHINE_ID_PATH "/etc/machine-id"
 #define MACHINE_ID_DIGITS 32
@@ -56,6 +59,23 @@ static void machine_id_map(void)
     machine_id = page;
     memset(machine_id, '0', MACHINE_ID_DIGITS);
     machine_id[MACHINE_ID_DIGITS] = '\n';
+}
+
+/* A root that can have no machine id has none that clones could share. One that has, but not for us
+ * to write, makes no clone that is unique. */
+static void machine_id_prepare(void)
+{
+    struct fail fail;
+
+    (void)mkdir("/etc", 0755);
+    machine_id_map();
+    if (machine_id)
+        return;
+    fail_set_errno(&fail, errno, "can't write", MACHINE_ID_PATH);
+    if (access(MACHINE_ID_PATH, F_OK) == 0)
+        system_fail(&fail);
+    else
+        system_complain(&fail);
 }
 
 /* Adds bytes to the kernel's pool, credited in full. */
@@ -101,7 +121,8 @@ static void random_make_ready(void)
 void identity_prepare(void)
 {
     random_fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
-    machine_id_map();
+    machine_id_prepare();
+    hosts_prepare();
     random_make_ready();
 }
 
@@ -113,13 +134,17 @@ void identity_first(void)
         machine_id_write(id);
 }
 
-static bool restore_random(struct doorbell_wake *wake)
-{
-    bool done = entropy_add(wake->mailbox.entropy, DOORBELL_ENTROPY_BYTES) == 0 &&
-                ioctl(random_fd, RNDRESEEDCRNG) == 0;
+/* ---- Steps of RESTORE: 0, or -errno with fail set. ---- */
 
+static int restore_random(struct doorbell_wake *wake, struct fail *fail)
+{
+    int status = 0;
+
+    if (entropy_add(wake->mailbox.entropy, DOORBELL_ENTROPY_BYTES) < 0 ||
+        ioctl(random_fd, RNDRESEEDCRNG) < 0)
+        status = fail_set_errno(fail, errno, "can't reseed", "/dev/urandom");
     explicit_bzero(wake->mailbox.entropy, DOORBELL_ENTROPY_BYTES);
-    return done;
+    return status;
 }
 
 /* The wall clock as the host told it at the wake, and as long ago as that is. */
@@ -128,39 +153,45 @@ static uint64_t wall_clock_now_ns(const struct doorbell_wake *wake)
     return wake->mailbox.wall_clock_ns + (monotonic_ns() - wake->woken_ns);
 }
 
-static bool restore_clock(struct doorbell_wake *wake)
+static int restore_clock(struct doorbell_wake *wake, struct fail *fail)
 {
     uint64_t now_ns = wall_clock_now_ns(wake);
     struct timespec now = { .tv_sec = (time_t)(now_ns / NS_PER_S),
                             .tv_nsec = (long)(now_ns % NS_PER_S) };
 
-    return clock_settime(CLOCK_REALTIME, &now) == 0;
+    if (clock_settime(CLOCK_REALTIME, &now) == 0)
+        return 0;
+    return fail_set_errno(fail, errno, "can't set the clock", NULL);
 }
 
-static bool restore_hostname(struct doorbell_wake *wake)
+static int restore_hostname(struct doorbell_wake *wake, struct fail *fail)
 {
     const char *hostname = wake->mailbox.hostname;
 
-    return sethostname(hostname, strlen(hostname)) == 0;
+    hosts_set(hostname);
+    if (sethostname(hostname, strlen(hostname)) == 0)
+        return 0;
+    return fail_set_errno(fail, errno, "can't set the hostname", hostname);
 }
 
-static bool restore_machine_id(struct doorbell_wake *wake)
+static int restore_machine_id(struct doorbell_wake *wake, struct fail *fail)
 {
+    (void)fail;
     if (machine_id)
         machine_id_write(wake->mailbox.generation_id);
-    return machine_id;
+    return 0;
 }
 
-static bool restore_network(struct doorbell_wake *wake)
+static int restore_network(struct doorbell_wake *wake, struct fail *fail)
 {
-    return !(wake->mailbox.flags & DOORBELL_FLAG_NETWORK) || net_configure(&wake->mailbox) == 0;
+    return wake->mailbox.flags & DOORBELL_FLAG_NETWORK ? net_configure(&wake->mailbox, fail) : 0;
 }
 
-uint32_t identity_restore(struct doorbell_wake *wake)
+uint32_t identity_restore(struct doorbell_wake *wake, struct text *trouble)
 {
     /* The clock last: the steps before it take time that it then has right. */
     static const struct {
-        bool (*work)(struct doorbell_wake *wake);
+        int (*work)(struct doorbell_wake *wake, struct fail *fail);
         uint32_t failed;
     } steps[] = {
         { restore_random, DOORBELL_READY_FAILED_RNG },
@@ -170,20 +201,26 @@ uint32_t identity_restore(struct doorbell_wake *wake)
         { restore_clock, DOORBELL_READY_FAILED_CLOCK },
     };
     uint32_t status = 0;
+    struct fail fail;
 
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
-        if (!steps[i].work(wake))
-            status |= steps[i].failed;
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        if (steps[i].work(wake, &fail) == 0)
+            continue;
+        text_add(trouble, status ? "; " : "");
+        text_add(trouble, fail.sentence);
+        status |= steps[i].failed;
+    }
     return status;
 }
 
 void identity_lease(struct doorbell_wake *wake)
 {
     struct timespec now;
+    struct fail fail;
 
     clock_gettime(CLOCK_REALTIME, &now); /* the vDSO's: no system call */
     int64_t off_ns = (int64_t)((uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec -
                                wall_clock_now_ns(wake));
     if (off_ns > CLOCK_TOLERANCE_NS || off_ns < -CLOCK_TOLERANCE_NS)
-        restore_clock(wake);
+        restore_clock(wake, &fail);
 }

@@ -4,6 +4,7 @@
 #define GUEST_IDENTITY_H
 
 #include "doorbell.h"
+#include "text.h"
 
 /* Opens and maps what identity_restore needs, and readies the kernel's random numbers if the
  * machine has a hardware source. Once, before parking. */
@@ -12,8 +13,9 @@ void identity_prepare(void);
 /* A VM that was never restored: a machine id of its own. */
 void identity_first(void);
 
-/* The work of DOORBELL_OP_RESTORE. Wipes the entropy of `wake`. Returns DOORBELL_READY_FAILED_*. */
-uint32_t identity_restore(struct doorbell_wake *wake);
+/* The work of DOORBELL_OP_RESTORE. Wipes the entropy of `wake`. Returns DOORBELL_READY_FAILED_*, and
+ * puts what failed into `trouble`, which is empty. */
+uint32_t identity_restore(struct doorbell_wake *wake, struct text *trouble);
 
 /* The work of DOORBELL_OP_LEASE: the clock of a VM that stood long, or whose host was busy when it
  * was set, is set again. */

@@ -28,19 +28,29 @@ int loop_init(void)
     return epoll_fd < 0 ? -errno : 0;
 }
 
-int loop_add(struct loop_source *source, uint32_t events)
+int loop_add_level(struct loop_source *source, uint32_t events)
 {
-    struct epoll_event event = { .events = events | EPOLLET, .data.ptr = source };
+    struct epoll_event event = { .events = events, .data.ptr = source };
 
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, source->fd, &event) < 0 ? -errno : 0;
+}
+
+int loop_add(struct loop_source *source, uint32_t events)
+{
+    return loop_add_level(source, events | EPOLLET);
+}
+
+void loop_forget(const struct loop_source *source)
+{
+    for (int i = 0; i < batch_count; i++)
+        if (batch[i].data.ptr == source)
+            batch[i].data.ptr = NULL;
 }
 
 void loop_remove(struct loop_source *source)
 {
     epoll_ctl(epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
-    for (int i = 0; i < batch_count; i++)
-        if (batch[i].data.ptr == source)
-            batch[i].data.ptr = NULL;
+    loop_forget(source);
 }
 
 void loop_timer_stop(struct loop_timer *timer)

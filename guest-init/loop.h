@@ -26,8 +26,13 @@ struct loop_timer {
 /* 0 or -errno. */
 int loop_init(void);
 int loop_add(struct loop_source *source, uint32_t events);
+/* The same, level-triggered: what is not dealt with is told again. */
+int loop_add_level(struct loop_source *source, uint32_t events);
 /* The fd must still be open. */
 void loop_remove(struct loop_source *source);
+/* The same for an fd that is closed next, and of which there is no duplicate: that takes it out of
+ * the epoll, too. */
+void loop_forget(const struct loop_source *source);
 
 /* Starts, or moves, a timer. */
 void loop_timer_start(struct loop_timer *timer, uint64_t after_ns);

@@ -45,9 +45,16 @@ static void complain(const char *what, int status)
     struct fail fail;
 
     fail_set_errno(&fail, -status, what, NULL);
-    console_write("volt-init: ");
-    console_write(fail.sentence);
-    console_write("\n");
+    system_complain(&fail);
+}
+
+/* The same for what a VM is of no use without. */
+static void give_up(const char *what, int status)
+{
+    struct fail fail;
+
+    fail_set_errno(&fail, -status, what, NULL);
+    system_fail(&fail);
 }
 
 /* ---- Signals ---- */
@@ -139,7 +146,7 @@ static void agent_start(void)
     int fd = agent_listen_vsock(), status = fd < 0 ? fd : agent_init(fd);
 
     if (status < 0) /* the console works without it */
-        complain("no vsock, so no agent", status);
+        give_up("no vsock, so no agent", status);
 }
 
 static void print_banner(void)
@@ -180,7 +187,7 @@ static void boot(void)
     if (status == 0)
         status = signals_init();
     if (status < 0)
-        complain("can't make the event loop", status);
+        give_up("can't make the event loop", status);
     sethostname("volt", 4);
     status = net_loopback_up();
     if (status < 0)
@@ -193,7 +200,9 @@ static void boot(void)
 /* Parks until this VM is leased; returns when it goes live. */
 static void park(void)
 {
+    char sentences[DOORBELL_TROUBLE_BYTES];
     struct doorbell_wake wake;
+    struct text trouble;
     uint32_t status;
 
     system_stay_on_cpu0(true);
@@ -203,8 +212,11 @@ static void park(void)
             identity_lease(&wake);
         if (wake.mailbox.op != DOORBELL_OP_RESTORE)
             continue;
-        status = wake.mailbox.flags & DOORBELL_FLAG_SKIP_KERNEL_WORK ? 0 : identity_restore(&wake);
-        doorbell_ready(status);
+        text_init(&trouble, sentences, sizeof(sentences));
+        status = wake.mailbox.flags & DOORBELL_FLAG_SKIP_KERNEL_WORK
+                     ? 0
+                     : identity_restore(&wake, &trouble);
+        doorbell_ready(status, sentences);
     } while (wake.mailbox.flags & DOORBELL_FLAG_PARK_AGAIN);
     system_stay_on_cpu0(false);
     agent_park_allow(wake.mailbox.flags & DOORBELL_FLAG_PARK_LATER);
@@ -229,6 +241,7 @@ int main(void)
         return write(STDERR_FILENO, message, sizeof(message) - 1) < 0 ? 2 : 1;
     }
     system_mount();
+    system_limits();
     console_open();
     modules_load();
     root_enter();
@@ -236,7 +249,7 @@ int main(void)
     print_banner();
     system_stay_on_cpu0(true);
     doorbell = doorbell_open();
-    doorbell_banner();
+    doorbell_banner(system_failure());
     system_stay_on_cpu0(false);
     shell_pid = shell_start();
     if (doorbell) {

@@ -19,6 +19,7 @@
 #include "text.h"
 
 #define INTERFACE "eth0"
+#define RESOLVER "/etc/resolv.conf"
 
 static int set_flags(int fd, const char *name, short flags)
 {
@@ -71,11 +72,14 @@ static int set_default_route(int fd, uint32_t gateway)
 static int write_resolver(uint32_t dns)
 {
     const uint8_t *bytes = (const uint8_t *)&dns;
-    int fd = open("/etc/resolv.conf", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open(RESOLVER, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     char line[40];
     struct text text;
     ssize_t count;
 
+    /* A link into what a service that does not run here would make: a file in its place. */
+    if (fd < 0 && unlink(RESOLVER) == 0)
+        fd = open(RESOLVER, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
         return -errno;
     text_init(&text, line, sizeof(line));
@@ -90,7 +94,7 @@ static int write_resolver(uint32_t dns)
 }
 
 /* "This address is at this MAC", to everybody: switches and neighbours learn the clone's place. */
-static int announce(const struct doorbell_mailbox *mailbox)
+static int announce(int unused, const struct doorbell_mailbox *mailbox)
 {
     struct ether_arp arp = {
         .ea_hdr = { .ar_hrd = htons(ARPHRD_ETHER),
@@ -105,6 +109,7 @@ static int announce(const struct doorbell_mailbox *mailbox)
                               .sll_halen = 6 };
     int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETHERTYPE_ARP)), status = 0;
 
+    (void)unused;
     if (fd < 0)
         return -errno;
     memcpy(arp.arp_sha, mailbox->mac, 6);
@@ -117,34 +122,68 @@ static int announce(const struct doorbell_mailbox *mailbox)
     return status;
 }
 
-static int configure(int fd, const struct doorbell_mailbox *mailbox)
+/* ---- Steps of net_configure: 0 or -errno. ---- */
+
+static int stop(int fd, const struct doorbell_mailbox *mailbox)
+{
+    (void)mailbox;
+    return set_flags(fd, INTERFACE, 0);
+}
+
+static int give_mac(int fd, const struct doorbell_mailbox *mailbox)
+{
+    return set_mac(fd, mailbox->mac);
+}
+
+static int give_address(int fd, const struct doorbell_mailbox *mailbox)
 {
     const unsigned bits = MIN_OF(mailbox->ipv4_prefix_bits, 32u);
     const uint32_t mask = bits ? htonl(~0u << (32 - bits)) : 0;
-    int status = set_flags(fd, INTERFACE, 0);
+    int status = set_address(fd, SIOCSIFADDR, mailbox->ipv4_address);
 
-    if (status == 0)
-        status = set_mac(fd, mailbox->mac);
-    if (status == 0)
-        status = set_address(fd, SIOCSIFADDR, mailbox->ipv4_address);
-    if (status == 0)
-        status = set_address(fd, SIOCSIFNETMASK, mask);
-    if (status == 0)
-        status = set_flags(fd, INTERFACE, IFF_UP | IFF_RUNNING);
-    if (status == 0 && mailbox->ipv4_gateway)
-        status = set_default_route(fd, mailbox->ipv4_gateway);
-    if (status == 0 && mailbox->ipv4_dns)
-        status = write_resolver(mailbox->ipv4_dns);
-    return status;
+    return status < 0 ? status : set_address(fd, SIOCSIFNETMASK, mask);
 }
 
-int net_configure(const struct doorbell_mailbox *mailbox)
+static int start(int fd, const struct doorbell_mailbox *mailbox)
 {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), status;
+    (void)mailbox;
+    return set_flags(fd, INTERFACE, IFF_UP | IFF_RUNNING);
+}
+
+static int give_route(int fd, const struct doorbell_mailbox *mailbox)
+{
+    return mailbox->ipv4_gateway ? set_default_route(fd, mailbox->ipv4_gateway) : 0;
+}
+
+static int give_resolver(int fd, const struct doorbell_mailbox *mailbox)
+{
+    (void)fd;
+    return mailbox->ipv4_dns ? write_resolver(mailbox->ipv4_dns) : 0;
+}
+
+int net_configure(const struct doorbell_mailbox *mailbox, struct fail *fail)
+{
+    static const struct {
+        int (*work)(int fd, const struct doorbell_mailbox *mailbox);
+        const char *what, *subject;
+    } steps[] = {
+        { stop, "can't stop", INTERFACE },
+        { give_mac, "can't set the MAC address of", INTERFACE },
+        { give_address, "can't set the address of", INTERFACE },
+        { start, "can't start", INTERFACE },
+        { give_route, "can't set the default route over", INTERFACE },
+        { give_resolver, "can't write", RESOLVER },
+        { announce, "can't announce the address of", INTERFACE },
+    };
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), status = 0;
 
     if (fd < 0)
-        return -errno;
-    status = configure(fd, mailbox);
+        return fail_set_errno(fail, errno, "no network", NULL);
+    for (size_t i = 0; status == 0 && i < ARRAY_LEN(steps); i++) {
+        status = steps[i].work(fd, mailbox);
+        if (status < 0)
+            fail_set_errno(fail, -status, steps[i].what, steps[i].subject);
+    }
     close(fd);
-    return status < 0 ? status : announce(mailbox);
+    return status;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
@@ -32,37 +33,84 @@ void console_write(const char *string)
     }
 }
 
+static struct fail failure;
+
+void system_complain(const struct fail *fail)
+{
+    console_write("volt-init: ");
+    console_write(fail->sentence);
+    console_write("\n");
+}
+
+void system_fail(const struct fail *fail)
+{
+    system_complain(fail);
+    if (!failure.sentence[0])
+        failure = *fail;
+}
+
+const char *system_failure(void)
+{
+    return failure.sentence;
+}
+
+struct mount_point {
+    const char *type, *target, *options;
+    unsigned long flags;
+    bool optional; /* kernels may be without it */
+};
+
+static int mount_one(const struct mount_point *point)
+{
+    if (mount(point->type, point->target, point->type, point->flags, point->options) == 0)
+        return 0;
+    /* Directories of the initramfs are there; those below a mount are made. */
+    if (errno == ENOENT && mkdir(point->target, 0755) == 0 &&
+        mount(point->type, point->target, point->type, point->flags, point->options) == 0)
+        return 0;
+    return -errno;
+}
+
 void system_mount(void)
 {
+    static const struct mount_point points[] = {
+        { "devtmpfs", "/dev", "mode=0755", MS_NOSUID, false },
+        { "proc", "/proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+        { "sysfs", "/sys", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+        { "devpts", "/dev/pts", "mode=0620,ptmxmode=0666,gid=5", MS_NOSUID | MS_NOEXEC, false },
+        { "tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV, false },
+        { "mqueue", "/dev/mqueue", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true },
+        { "cgroup2", "/sys/fs/cgroup", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true },
+        { "tmpfs", "/run", "mode=0755", MS_NOSUID | MS_NODEV, false },
+        { "tmpfs", "/tmp", "mode=1777", MS_NOSUID | MS_NODEV, false },
+    };
     static const struct {
-        const char *type, *target, *options;
-        unsigned long flags;
-    } mounts[] = {
-        { "devtmpfs", "/dev", "mode=0755", MS_NOSUID },
-        { "proc", "/proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
-        { "sysfs", "/sys", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC },
-        { "devpts", "/dev/pts", "mode=0620,ptmxmode=0666", MS_NOSUID | MS_NOEXEC },
-        { "tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV },
-        { "tmpfs", "/run", "mode=0755", MS_NOSUID | MS_NODEV },
-        { "tmpfs", "/tmp", "mode=1777", MS_NOSUID | MS_NODEV },
+        const char *target, *link;
+    } links[] = {
+        { "/proc/self/fd", "/dev/fd" },
+        { "/proc/self/fd/0", "/dev/stdin" },
+        { "/proc/self/fd/1", "/dev/stdout" },
+        { "/proc/self/fd/2", "/dev/stderr" },
     };
     struct fail fail;
 
-    for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
-        if (mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags,
-                  mounts[i].options) == 0)
+    for (size_t i = 0; i < ARRAY_LEN(points); i++) {
+        int status = mount_one(&points[i]);
+
+        if (status == 0 || status == -EBUSY || points[i].optional) /* busy: the kernel did it */
             continue;
-        /* Directories of the initramfs are there; those below a mount are made. */
-        if (errno == ENOENT && mkdir(mounts[i].target, 0755) == 0 &&
-            mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags,
-                  mounts[i].options) == 0)
-            continue;
-        if (errno == EBUSY) /* the kernel mounted it itself */
-            continue;
-        fail_set_errno(&fail, errno, "volt-init: can't mount", mounts[i].target);
-        console_write(fail.sentence);
-        console_write("\n");
+        fail_set_errno(&fail, -status, "can't mount", points[i].target);
+        system_complain(&fail);
     }
+    for (size_t i = 0; i < ARRAY_LEN(links); i++)
+        (void)symlink(links[i].target, links[i].link);
+}
+
+void system_limits(void)
+{
+    const struct rlimit files = { .rlim_cur = 1024, .rlim_max = 1048576 };
+
+    setrlimit(RLIMIT_NOFILE, &files);
 }
 
 static void describe_line(struct text *text, const char *indent, const char *name)

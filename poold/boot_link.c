@@ -155,6 +155,9 @@ static void on_message(struct link *link, enum link_channel channel, const struc
         if (msg->u.hello.version != CONTROL_VERSION)
             boot_fail(boot, EPROTO, "volt-vmm and poold are of different builds");
         break;
+    case CONTROL_TROUBLE: /* it has booted, but a pool of it would be one that lies */
+        boot_fail(boot, EIO, msg->u.trouble.text);
+        break;
     case CONTROL_BANNER:
         on_banner(boot, msg);
         break;

@@ -77,8 +77,12 @@ static void on_message(struct link *link, enum link_channel channel, const struc
     case CONTROL_AWAKE:
         pool_vm_awake(slot, msg->u.progress.run_ns);
         break;
+    case CONTROL_TROUBLE:
+        free(clone->trouble);
+        clone->trouble = strndup(msg->u.trouble.text, sizeof msg->u.trouble.text - 1);
+        break;
     case CONTROL_READY:
-        pool_vm_ready(slot, msg->u.progress.ready_status);
+        pool_vm_ready(slot, msg->u.progress.ready_status, clone->trouble);
         break;
     case CONTROL_PARKED:
         pool_vm_parked(slot);
@@ -121,6 +125,7 @@ static void on_released(struct link *link)
     struct clone *clone = list_entry(link, struct clone, link);
 
     vm_groups_abandon(clone->group_job);
+    free(clone->trouble);
     free(clone);
 }
 

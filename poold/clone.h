@@ -20,6 +20,7 @@ struct clone {
     struct vm_group_job *group_job; /* on its way into it; NULL: none */
     bool trial_due;                 /* it is to be recorded once its process is known */
     struct trial *trial;            /* it is recorded; NULL: not */
+    char *trouble;                  /* what its guest says of a READY that failed; owned */
 };
 
 #endif

@@ -202,7 +202,7 @@ uint32_t pool_live_count(const struct pool *pool);
 /* What VMs say; any event in any state is allowed. */
 void pool_vm_hello(struct slot *slot, uint32_t layers, uint32_t landlock_abi);
 void pool_vm_awake(struct slot *slot, uint64_t run_ns);
-void pool_vm_ready(struct slot *slot, uint32_t ready_status);
+void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble);
 void pool_vm_parked(struct slot *slot);
 /* The VM ended or broke the protocol; detail is a sentence. */
 void pool_vm_failed(struct slot *slot, enum failure failure, const char *detail);

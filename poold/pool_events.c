@@ -336,10 +336,10 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
     pool_schedule(slot->pool);
 }
 
-void pool_vm_ready(struct slot *slot, uint32_t ready_status)
+void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble)
 {
     struct pool *pool = slot->pool;
-    char detail[96];
+    char detail[96 + CONTROL_DETAIL_BYTES];
 
     if (slot->phase == SLOT_PHASE_HELD)
         slot->phase = SLOT_PHASE_READY;
@@ -348,8 +348,8 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status)
     slot_resume(slot); /* its word was on the way when it was paused */
     readying_end(slot);
     if (ready_status) {
-        snprintf(detail, sizeof detail, "the guest could not make itself unique (status 0x%x)",
-                 ready_status);
+        snprintf(detail, sizeof detail, "the guest could not make itself unique: %s (status 0x%x)",
+                 trouble && *trouble ? trouble : "it does not say why", ready_status);
         pool_slot_fail(slot, FAILURE_READY_STATUS, detail);
         return;
     }

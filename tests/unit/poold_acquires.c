@@ -49,7 +49,7 @@ START_TEST(timings_are_disjoint_and_add_up)
     host.now_ns += 1000;
     pool_vm_awake(host.vms[0].slot, 300);
     host.now_ns += 50;
-    pool_vm_ready(host.vms[0].slot, 0);
+    pool_vm_ready(host.vms[0].slot, 0, NULL);
     ck_assert(acquire.done);
     t = &acquire.slot->timings;
     ck_assert_uint_eq(t->queue_ns, 0);
@@ -286,7 +286,7 @@ START_TEST(any_message_in_any_state_is_survived)
             break;
         case 4:
             if (vm->slot)
-                pool_vm_ready(vm->slot, rand() % 4 == 0);
+                pool_vm_ready(vm->slot, rand() % 4 == 0, NULL);
             break;
         case 5:
             if (vm->slot)

@@ -58,7 +58,7 @@ START_TEST(nobody_goes_on_before_all_have_answered)
         pool_vm_awake(slot_of(i), 100);
     }
     ck_assert_uint_eq(host.gone_on, host.env.going_max);
-    pool_vm_ready(slot_of(1), 0);
+    pool_vm_ready(slot_of(1), 0, NULL);
     ck_assert(acquires[1].done);
     ck_assert_uint_eq(host.gone_on, host.env.going_max + 1);
     end();
@@ -137,7 +137,7 @@ START_TEST(a_word_that_was_on_its_way_counts)
     acquire_start(1);
     vm = vm_of(0);
     ck_assert(vm->paused);
-    pool_vm_ready(slot_of(0), 0);
+    pool_vm_ready(slot_of(0), 0, NULL);
     ck_assert(acquires[0].done);
     ck_assert_msg(!vm->paused, "a lease must run");
     end();
@@ -176,7 +176,7 @@ START_TEST(what_can_not_be_paused_runs_on)
     acquire_start(1);
     ck_assert(!vm_of(0)->paused);
     pool_vm_awake(slot_of(1), 100);
-    pool_vm_ready(slot_of(0), 0);
+    pool_vm_ready(slot_of(0), 0, NULL);
     ck_assert(acquires[0].done);
     end();
 }

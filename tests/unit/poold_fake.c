@@ -194,7 +194,7 @@ static bool vm_speak(struct fake_host *host, struct fake_vm *vm)
     pool_vm_awake(vm->slot, 100);
     if (vm->op != DOORBELL_OP_RESTORE || vm->killed)
         return true;
-    pool_vm_ready(vm->slot, 0);
+    pool_vm_ready(vm->slot, 0, NULL);
     if (vm->flags & DOORBELL_FLAG_PARK_AGAIN && !vm->killed)
         pool_vm_parked(vm->slot);
     return true;

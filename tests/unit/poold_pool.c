@@ -105,7 +105,7 @@ START_TEST(refill_failures_are_counted)
     if (refill_failures[_i].says_awake)
         pool_vm_awake(vm->slot, 0);
     if (refill_failures[_i].says_ready)
-        pool_vm_ready(vm->slot, refill_failures[_i].ready_status);
+        pool_vm_ready(vm->slot, refill_failures[_i].ready_status, NULL);
     fake_host_pass(&host, 20 * NS_PER_S);
     ck_assert_uint_ge(host.pool.counters.failures[refill_failures[_i].failure], 1);
     ck_assert(vm->killed);

@@ -19,7 +19,7 @@
 #define FD_COUNT 16
 
 struct sim_fd {
-    bool open, terminal;
+    bool open, terminal, forgotten;
     struct lane *in, *out;
     struct loop_source *source;
     uint32_t edges;
@@ -28,7 +28,7 @@ struct sim_fd {
 static struct sim_fd fds[FD_COUNT];
 static struct loop_source *listener;
 static struct loop_timer *timers;
-static bool connection_waits, listener_edge, more;
+static bool connection_waits, more;
 
 /* ---- Descriptors ---- */
 
@@ -72,8 +72,9 @@ void io_close(int fd)
 {
     struct sim_fd *s = sim(fd);
 
-    if (s->source)
+    if (s->source && !s->forgotten)
         model_fail("descriptor %d is closed while it is watched", fd);
+    s->source = NULL;
     s->open = false;
     s->edges = 0;
     if (s->in) {
@@ -157,6 +158,20 @@ void exec_fds_close(struct exec_fds *these)
     }
 }
 
+void exec_fds_child(const struct exec_fds *these, int ret_child[3])
+{
+    memcpy(ret_child, these->child, sizeof(these->child));
+}
+
+void exec_fds_started(struct exec_fds *these)
+{
+    (void)these;
+}
+
+void exec_fds_prepare(void)
+{
+}
+
 size_t exec_pipe_bytes(int fd)
 {
     return sim(fd)->in->capacity;
@@ -197,15 +212,17 @@ int spawn_program(const struct spawn *spawn, pid_t *ret_pid, enum spawn_stage *r
 
 /* ---- The loop ---- */
 
+int loop_add_level(struct loop_source *source, uint32_t events)
+{
+    (void)events;
+    listener = source;
+    return 0;
+}
+
 int loop_add(struct loop_source *source, uint32_t events)
 {
-    struct sim_fd *s;
+    struct sim_fd *s = sim(source->fd);
 
-    if (!listener) { /* the first of all */
-        listener = source;
-        return 0;
-    }
-    s = sim(source->fd);
     s->source = source;
     if ((events & EPOLLIN) && s->in && (s->in->bytes > 0 || s->in->ended))
         fd_readable(s);
@@ -220,6 +237,14 @@ void loop_remove(struct loop_source *source)
 
     s->source = NULL;
     s->edges = 0;
+}
+
+/* What is closed next is not told of any more; a duplicate would be. */
+void loop_forget(const struct loop_source *source)
+{
+    if (sim(source->fd)->terminal)
+        model_fail("a terminal's event can come after it was forgotten");
+    sim(source->fd)->forgotten = true;
 }
 
 void loop_timer_stop(struct loop_timer *timer)
@@ -271,7 +296,7 @@ static bool event_waits(unsigned event)
     case EVENT_TIMER:
         return guest_deadline_ns() <= world.now_ns;
     case EVENT_ACCEPT:
-        return listener_edge;
+        return connection_waits;
     default:
         return fds[event - EVENT_FD].source && fds[event - EVENT_FD].edges;
     }
@@ -308,7 +333,6 @@ static void event_deliver(unsigned event)
         timer_expire();
         break;
     case EVENT_ACCEPT:
-        listener_edge = false;
         listener->ready(listener, EPOLLIN);
         break;
     default:
@@ -338,7 +362,7 @@ void guest_start(void)
     if (!listener && agent_init(FD_FIRST - 1) < 0)
         model_fail("the agent does not start");
     command.started = false;
-    connection_waits = listener_edge = true;
+    connection_waits = true;
     more = false;
 }
 

@@ -55,6 +55,8 @@ uint32_t control_msg_bytes(enum control_type type)
         return BODY_BYTES(cloned);
     case CONTROL_CHILD_EXITED:
         return BODY_BYTES(child_exited);
+    case CONTROL_TROUBLE:
+        return BODY_BYTES(trouble);
     case CONTROL_WAKE:
         return BODY_BYTES(wake);
     case CONTROL_SNAPSHOT:
@@ -126,6 +128,9 @@ static void details_clean(const struct control_msg *got, struct control_msg *msg
     if (got->type == CONTROL_EXITED)
         text_clean(msg->u.exited.detail, sizeof msg->u.exited.detail, got->u.exited.detail,
                    sizeof got->u.exited.detail);
+    if (got->type == CONTROL_TROUBLE)
+        text_clean(msg->u.trouble.text, sizeof msg->u.trouble.text, got->u.trouble.text,
+                   sizeof got->u.trouble.text);
     if (got->type == CONTROL_SNAPSHOT_DONE)
         text_clean(msg->u.snapshot_done.detail, sizeof msg->u.snapshot_done.detail,
                    got->u.snapshot_done.detail, sizeof got->u.snapshot_done.detail);

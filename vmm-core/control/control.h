@@ -12,7 +12,7 @@
  *   The boot VM has the same two: --control-fd and --bell-fd.
  *
  * Life of a VM as seen on its sockets (c: control, b: bell; > from poold, < to poold)
- *   boot:    <c HELLO, <b BANNER, <b PARKED, >c SNAPSHOT, <c SNAPSHOT_DONE, then poold closes it
+ *   boot:    <c HELLO, <b BANNER (before it perhaps <b TROUBLE), <b PARKED, >c SNAPSHOT, <c SNAPSHOT_DONE, then poold closes it
  *   clone:   <c HELLO once it waits with all loaded that does not depend on time (a *shell*),
  *            >b WAKE(RESTORE), <b AWAKE, <b READY, and with PARK_AGAIN <b PARKED
  *            >b WAKE(LEASE), <b AWAKE: leased
@@ -53,6 +53,8 @@ enum control_type {
     CONTROL_EXITED,        /* exited: last message */
     CONTROL_CLONED,        /* cloned; fds: [pidfd of the clone], none if cloned.error */
     CONTROL_CHILD_EXITED,  /* child_exited */
+    CONTROL_TROUBLE,       /* trouble; on the bell, before a BANNER of a guest that is of no use, or
+                              a READY with ready_status */
     /* poold to VM or template */
     CONTROL_WAKE = 64,     /* wake; on the bell */
     CONTROL_GO,            /* on the bell, after AWAKE of a WAKE with DOORBELL_FLAG_HOLD: go on */
@@ -146,6 +148,9 @@ struct control_msg {
             int32_t pid;
             int32_t wait_status; /* as from waitpid */
         } child_exited;
+        struct {
+            char text[CONTROL_DETAIL_BYTES]; /* what failed, in the guest's words */
+        } trouble;
         struct {
             uint32_t op;    /* enum doorbell_op */
             uint32_t flags; /* DOORBELL_FLAG_* */

@@ -8,6 +8,7 @@
  *   2. Anything else out of place is counted and ignored: a guest that rings a million times a
  *      second costs its own vCPU time and nothing more.
  */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -24,6 +25,18 @@ bool doorbell_claims(uint16_t port)
     return port >= DOORBELL_PORT_BASE && port < DOORBELL_PORT_BASE + DOORBELL_PORT_COUNT;
 }
 
+/* Passes on what the guest says of a failure. */
+static void report_trouble(struct vm *vm)
+{
+    const struct doorbell_mailbox *box = guest_mem_at(&vm->mem, DOORBELL_MAILBOX_GPA, sizeof *box);
+    struct control_msg msg = { .type = CONTROL_TROUBLE };
+
+    static_assert(sizeof box->trouble <= sizeof msg.u.trouble.text, "it fits");
+    for (size_t i = 0; i < sizeof box->trouble - 1; i++)
+        msg.u.trouble.text[i] = *(const volatile char *)&box->trouble[i];
+    vm->doorbell.ops->report(vm, &msg);
+}
+
 static void report(struct vm *vm, enum control_type type, uint64_t at_ns, uint64_t load_ns,
                    uint64_t run_ns)
 {
@@ -37,6 +50,8 @@ static void report(struct vm *vm, enum control_type type, uint64_t at_ns, uint64
         const struct doorbell_mailbox *box =
             guest_mem_at(&vm->mem, DOORBELL_MAILBOX_GPA, sizeof *box);
         msg.u.progress.ready_status = *(const volatile uint32_t *)&box->ready_status;
+        if (msg.u.progress.ready_status)
+            report_trouble(vm);
     }
     vm->doorbell.ops->report(vm, &msg);
 }
@@ -216,6 +231,8 @@ static enum doorbell_result write_port(struct vcpu *vcpu, uint16_t port, uint32_
     }
     if (port == DOORBELL_PORT_BANNER && bell->op == DOORBELL_OP_NONE) {
         uint64_t now = now_ns();
+        if (value == DOORBELL_BANNER_FAILED)
+            report_trouble(vm);
         report(vm, CONTROL_BANNER, now, 0, now - vm->first_run_ns);
         return DOORBELL_CONTINUE;
     }

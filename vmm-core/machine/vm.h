@@ -61,7 +61,7 @@ struct vm_bell_ops {
     /* Blocks until there is a message of this type, WAKE or GO. 0, or -errno: the VM ends
      * (-ENOTCONN: poold is gone). */
     int (*wait)(struct vm *vm, enum control_type type, struct control_msg *ret_msg);
-    /* Reports BANNER, PARKED, AWAKE or READY. Must not block. */
+    /* Reports TROUBLE, BANNER, PARKED, AWAKE or READY. Must not block. */
     void (*report)(struct vm *vm, struct control_msg *msg);
 };
 

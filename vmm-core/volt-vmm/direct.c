@@ -103,6 +103,9 @@ static int on_bell(struct direct *d, const struct control_msg *msg, struct err *
     case CONTROL_BANNER:
         print_progress(d, "banner", msg);
         return 0;
+    case CONTROL_TROUBLE:
+        fprintf(stderr, "volt-vmm: the guest says: %s\r\n", msg->u.trouble.text);
+        return 0;
     case CONTROL_AWAKE:
         print_progress(d, "awake", msg);
         return 0;
