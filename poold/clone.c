@@ -26,7 +26,7 @@ static const enum failure exit_failures[EXIT_REASON_COUNT] = {
     [EXIT_REASON_POOLD_GONE] = FAILURE_PROTOCOL,
 };
 
-static void clone_fail(struct clone *clone, enum failure failure, const char *detail)
+void clone_fail(struct clone *clone, enum failure failure, const char *detail)
 {
     if (!clone->slot || clone->slot->state == SLOT_STOPPING)
         return;
@@ -424,34 +424,4 @@ int clone_pid(const struct slot *slot)
     const struct clone *clone = slot->vm;
 
     return process_of_pidfd(clone->link.fds[LINK_PIDFD]);
-}
-
-const struct vm_net *clone_net(const struct slot *slot)
-{
-    const struct clone *clone = slot->vm;
-
-    return &clone->net;
-}
-
-/* Nothing holds what it sends any more. */
-static void on_net_lost(void *data, const char *why)
-{
-    struct clone *clone = data;
-    char detail[CONTROL_DETAIL_BYTES];
-
-    snprintf(detail, sizeof detail, "its network's gate ended: %s", why);
-    clone_fail(clone, FAILURE_NETWORK, detail);
-}
-
-int clone_net_lease(struct slot *slot, struct net_publish *publish)
-{
-    struct clone *clone = slot->vm;
-    const struct hosted_pool *hosted = slot->pool->owner;
-    const struct vm_net_lease lease = { .vm_id = slot->id,
-                                        .uid = clone->dir.uid,
-                                        .publish = publish,
-                                        .lost = on_net_lost,
-                                        .data = clone };
-
-    return vm_net_lease(&clone->net, &hosted->net, &clone->daemon->walls, &lease);
 }

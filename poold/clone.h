@@ -23,4 +23,7 @@ struct clone {
     char *trouble;                  /* what its guest says of a READY that failed; owned */
 };
 
+/* The VM is of no use any more: logged, and told to its pool, which ends it. */
+void clone_fail(struct clone *clone, enum failure failure, const char *detail);
+
 #endif

@@ -98,7 +98,7 @@ static int filter_spawn(struct spawn_work *work)
         return rc;
     if (host_fd < 0)
         return err_set_errno(&work->err, -host_fd, "opening the host's addresses");
-    rc = link_socketpair(pair);
+    rc = link_socketpair(pair, false);
     if (rc < 0)
         return err_set_errno(&work->err, -rc, "making a socket pair");
     work->control_fd = pair[0];

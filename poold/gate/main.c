@@ -250,7 +250,7 @@ static int confine(uint32_t uid, struct err *err)
                                            .seccomp = true };
     const struct sandbox_vm vm = { .uid = uid, .gid = uid, .socket_dir_fd = -1 };
     struct sandbox_status status = { 0 };
-    int rc = sandbox_enter(&config, keep, ARRAY_LEN(keep), NULL, &status, err);
+    int rc = sandbox_enter(&config, uid, keep, ARRAY_LEN(keep), NULL, &status, err);
 
     if (rc == 0)
         rc = sandbox_enter_vm(&config, &vm, &status, err);

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "snapshot/disk.h"
 #include "tap_main.h"
+#include "virtio/disk_delta.h"
 
 #define DISK_BYTES MIB(1)
 
@@ -65,8 +66,18 @@ static void describe(bool written)
                                             &manifest.disk_modified_ns, &err),
                      0);
     snprintf(manifest.disk_path, sizeof manifest.disk_path, "base");
-    if (written)
-        memset(&manifest.disk_delta, 1, sizeof manifest.disk_delta);
+    if (written) { /* a delta, though of no cluster */
+        struct disk_delta delta;
+        int fd = make_file("disk", 0);
+
+        ck_assert_int_eq(
+            disk_delta_open(&delta, fcntl(fd, F_DUPFD_CLOEXEC, 0), manifest.disk_bytes, true, &err),
+            0);
+        ck_assert_int_eq(snapshot_disk_digest(fd, manifest.disk_bytes, &manifest.disk_delta, &err),
+                         0);
+        disk_delta_close(&delta);
+        close(fd);
+    }
 }
 
 START_TEST(no_disk_is_none)
@@ -152,7 +163,6 @@ START_TEST(unchanged_disk_passes_and_its_delta_is_opened)
 
     open_disk();
     describe(true);
-    close(make_file("disk", 4096));
     ck_assert_msg(disk_source_check(&disk, &manifest, dir_fd, &err) == 0, "%s", err.msg);
     ck_assert(disk.writable);
     ck_assert_int_ge(disk.delta_fd, 0);
@@ -218,6 +228,7 @@ START_TEST(missing_delta_is_told)
 {
     open_disk();
     describe(true);
+    ck_assert_int_eq(unlinkat(dir_fd, "disk", 0), 0);
     ck_assert_int_eq(disk_source_check(&disk, &manifest, dir_fd, &err), -ENOENT);
 }
 END_TEST
