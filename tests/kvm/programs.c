@@ -212,7 +212,7 @@ static const struct {
     { { "--kernel", KERNEL, "--memory", "31M" }, EXIT_VM_FAILED, "must be 32 MiB to 64 GiB" },
     { { BOOT, "--snapshot-to", "none/one" }, EXIT_SOFTWARE, "opening the directory of 'none/one'" },
     { { "--restore", "none" }, EXIT_SOFTWARE, "opening the snapshot 'none'" },
-    { { "run", "--kernel", KERNEL }, EXIT_BAD_USAGE, "run needs --kernel, --control-fd" },
+    { { "run", "--kernel", KERNEL }, EXIT_BAD_USAGE, "run needs --kernel or --kernel-fd" },
     { { "template" }, EXIT_BAD_USAGE, "template needs --control-fd" },
     { { "walk" }, EXIT_BAD_USAGE, "unknown command 'walk'" },
     { { "--vcpus", "9" }, EXIT_BAD_USAGE, "must be 1 to 8" },
