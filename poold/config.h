@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
-#include "log.h"
+#include "base/log.h"
 
 struct declarations;
 

@@ -12,20 +12,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "api.h"
-#include "cleanup.h"
-#include "hosted.h"
-#include "http.h"
-#include "log.h"
-#include "net_tap.h"
-#include "pool_disk.h"
-#include "process.h"
+#include "api/api.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "host/cleanup.h"
+#include "http/http.h"
+#include "net/net_tap.h"
 #include "reload.h"
 #include "snapshot/host.h"
 #include "snapshot/store.h"
 #include "snapshot/upgrade/store_upgrade.h"
-#include "template.h"
-#include "upgrade.h"
+#include "vms/hosted.h"
+#include "vms/pool_disk.h"
+#include "vms/template.h"
+#include "vms/upgrade.h"
 
 /* Wide enough that dying VMs, which mostly wait, don't hold up a wave of releases; narrow enough
  * that restores get their share of the CPUs. */

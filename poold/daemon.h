@@ -11,19 +11,19 @@
 
 #include <uv.h>
 
-#include "access.h"
+#include "base/random_stock.h"
 #include "config.h"
 #include "declare.h"
-#include "metrics.h"
-#include "pool.h"
-#include "pool_files.h"
-#include "pool_net.h"
-#include "random_stock.h"
+#include "host/stock.h"
+#include "host/vm_dirs.h"
+#include "host/vm_groups.h"
+#include "http/access.h"
+#include "net/pool_net.h"
+#include "pool/metrics.h"
+#include "pool/pool.h"
 #include "service.h"
 #include "snapshot/image/image_store.h"
-#include "stock.h"
-#include "vm_dirs.h"
-#include "vm_groups.h"
+#include "vms/pool_files.h"
 
 #define CMDLINE_BYTES 1024
 #define WARMUP_BYTES 1024

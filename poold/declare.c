@@ -11,7 +11,7 @@
 #include "base/nearest.h"
 #include "base/util.h"
 #include "config.h"
-#include "pool_body.h"
+#include "vms/pool_body.h"
 
 void declarations_fini(struct declarations *declarations)
 {

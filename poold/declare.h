@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
-#include "ini.h"
+#include "base/ini.h"
 
 #define DECLARATIONS_MAX 256u
 

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/util.h"
 #include "declare.h"
-#include "hosted.h"
-#include "log.h"
-#include "pool_make.h"
+#include "vms/hosted.h"
+#include "vms/pool_make.h"
 
 static const struct declaration *find(const struct declarations *declarations, const char *name)
 {

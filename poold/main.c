@@ -6,15 +6,15 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "access.h"
+#include "base/log.h"
+#include "base/process.h"
 #include "base/std_fds.h"
 #include "base/util.h"
 #include "base/version.h"
 #include "config.h"
 #include "daemon.h"
-#include "log.h"
-#include "process.h"
-#include "rights.h"
+#include "host/rights.h"
+#include "http/access.h"
 
 /* The configuration and the policy are right: says so. */
 static int check_run(const struct config *config, const struct declarations *declarations)

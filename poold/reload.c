@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/work.h"
 #include "declare.h"
-#include "log.h"
 #include "service.h"
 #include "settings.h"
-#include "work.h"
 
 #define NOTES_BYTES 2048
 

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/log.h"
 #include "daemon.h"
 #include "declare.h"
-#include "hosted.h"
-#include "log.h"
+#include "vms/hosted.h"
 
 #define STARTING_EVERY_MS 2000u
 /* Until the next word, which comes far sooner. */

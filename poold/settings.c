@@ -11,7 +11,7 @@
 #include "base/nearest.h"
 #include "base/util.h"
 #include "config.h"
-#include "vm_uids.h"
+#include "host/vm_uids.h"
 
 #define FIELD(member) offsetof(struct config, member), sizeof(((struct config *)0)->member)
 #define TEXT(member) SETTING_TEXT, FIELD(member), 0, 0

@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/metrics_text.h"
 #include "base/roff.h"
 #include "base/util.h"
 #include "config.h"
-#include "metrics_text.h"
-#include "pool_body.h"
 #include "settings.h"
+#include "vms/pool_body.h"
 
 /* What a setting is when nobody says anything. */
 static const char *fallback_of(const struct setting *setting, char text[64])

@@ -32,7 +32,7 @@ VOLT_VMM = (os.environ.get("VOLT_VMM") or
             os.path.join(BUILD, "vmm-core", "volt-vmm", "volt-vmm"))
 FAKE_VMM = os.path.join(BUILD, "tests", "unit", "fake_vmm")
 INJECT = os.path.join(BUILD, "tests", "chaos", "libinject.so")
-VM_DIRS_STOCK = 160  # poold/vm_dirs.h: folders that are made ahead
+VM_DIRS_STOCK = 160  # poold/host/vm_dirs.h: folders that are made ahead
 
 
 class Trouble(Exception):

@@ -70,7 +70,7 @@ poold_has_few_rights()
 {
     local status=/proc/$poold_pid/status wanted
     # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN, SYS_ADMIN,
-    # SYS_CHROOT, SYS_NICE, SYS_PTRACE, SYS_RESOURCE (poold/rights.c)
+    # SYS_CHROOT, SYS_NICE, SYS_PTRACE, SYS_RESOURCE (poold/host/rights.c)
     wanted=$(printf '%016x' $((capabilities & 0x1ac11e7)))
     [ "$(grep -cE "^(Cap(Inh|Amb):.0{16}|Cap(Prm|Eff|Bnd):.$wanted|NoNewPrivs:.1)\$" "$status")" = 6 ] ||
         { echo "wanted $wanted"; cat "$status"; return 1; }

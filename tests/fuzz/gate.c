@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "gate/lane.h"
-#include "gate/world.h"
-#include "net_policy.h"
+#include "net/gate/lane.h"
+#include "net/gate/world.h"
+#include "net/net_policy.h"
 
 #define LIST_BYTES 200u
 

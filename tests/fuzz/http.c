@@ -13,10 +13,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/util.h"
 #include "daemon.h"
 #include "fuzz.h"
-#include "log.h"
 
 #define PIECES_MAX 16u
 #define TURNS 6u

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ini.h"
 #include "fuzz.h"
-#include "ini.h"
 
 static unsigned last_line;
 

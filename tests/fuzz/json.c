@@ -5,7 +5,7 @@
 
 #include "base/util.h"
 #include "fuzz.h"
-#include "json_keys.h"
+#include "http/json_keys.h"
 
 struct body {
     char text[32], path[64], name[64];

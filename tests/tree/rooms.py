@@ -22,7 +22,7 @@ ROOTS = ("", "vmm-core", "guest-init")
 MADE = {  # by the build, beside what they are listed as
     "default_cmdline.h": "vmm-core/volt-vmm/meson.build",
     "seccomp_filters.h": "vmm-core/sandbox/meson.build",
-    "net_programs_object.h": "poold/meson.build",
+    "net_programs_object.h": "poold/net/meson.build",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "gate/world.h"
+#include "net/gate/world.h"
 
 #define FRAMES_VM "10.0.0.2"
 #define FRAMES_GATEWAY "10.0.0.1"

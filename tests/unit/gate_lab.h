@@ -13,8 +13,8 @@
 
 #include "base/util.h"
 #include "frame_build.h"
-#include "gate/gate.h"
-#include "net_policy.h"
+#include "net/gate/gate.h"
+#include "net/net_policy.h"
 #include "tap_main.h"
 
 #define LOUD_MS 60000

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <sysexits.h>
 
-#include "gate/lane.h"
 #include "gate_lab.h"
+#include "net/gate/lane.h"
 
 static const struct frame_spec allowed = { .protocol = NET_UDP, .peer = "8.8.8.8" },
                                denied = { .protocol = NET_UDP, .peer = "127.0.0.1" },

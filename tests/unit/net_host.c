@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "gate/world.h"
-#include "net_walls.h"
+#include "net/gate/world.h"
+#include "net/net_walls.h"
 #include "tap_main.h"
 
 #define TURNS_MAX 60000 /* of a ms each: what never comes reaches it */

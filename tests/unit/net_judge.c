@@ -5,9 +5,9 @@
  */
 #include <stdio.h>
 
-#include "gate/world.h"
+#include "net/gate/world.h"
+#include "net/net_policy.h"
 #include "net_frames.h"
-#include "net_policy.h"
 #include "tap_main.h"
 
 static struct world world;

@@ -20,13 +20,13 @@
 #include <sys/socket.h>
 
 #include "base/util.h"
-#include "net_bridge.h"
+#include "net/net_bridge.h"
+#include "net/net_kernel.h"
+#include "net/net_macvtap.h"
+#include "net/net_policy.h"
+#include "net/net_tap.h"
+#include "net/net_walls.h"
 #include "net_frames.h"
-#include "net_kernel.h"
-#include "net_macvtap.h"
-#include "net_policy.h"
-#include "net_tap.h"
-#include "net_walls.h"
 #include "tap_main.h"
 
 #define HEADER_BYTES 10u /* struct virtio_net_hdr */

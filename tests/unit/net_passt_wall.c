@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "net_kernel.h"
-#include "net_policy.h"
-#include "net_walls.h"
+#include "net/net_kernel.h"
+#include "net/net_policy.h"
+#include "net/net_walls.h"
 #include "tap_main.h"
 
 #define UID 900123u

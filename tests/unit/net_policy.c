@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "gate/world.h"
-#include "net_policy.h"
-#include "net_publish.h"
+#include "net/gate/world.h"
+#include "net/net_policy.h"
+#include "net/net_publish.h"
 #include "tap_main.h"
 
 #define GATEWAY 0x0a560001u /* 10.86.0.1 */

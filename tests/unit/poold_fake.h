@@ -4,7 +4,7 @@
 #ifndef VOLT_TESTS_POOLD_FAKE_H
 #define VOLT_TESTS_POOLD_FAKE_H
 
-#include "pool.h"
+#include "pool/pool.h"
 
 #define FAKE_VMS_MAX 256
 #define FAKE_VM_BYTES 4096u

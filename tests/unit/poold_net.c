@@ -15,11 +15,11 @@
 #include <sys/socket.h>
 
 #include "base/util.h"
-#include "net_bridge.h"
-#include "net_macvtap.h"
-#include "net_tap.h"
-#include "net_walls.h"
-#include "pool_net.h"
+#include "net/net_bridge.h"
+#include "net/net_macvtap.h"
+#include "net/net_tap.h"
+#include "net/net_walls.h"
+#include "net/pool_net.h"
 #include "tap_main.h"
 
 static const struct {

@@ -9,12 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "access.h"
-#include "backoff.h"
+#include "base/backoff.h"
 #include "config.h"
 #include "declare.h"
-#include "json_keys.h"
-#include "metrics.h"
+#include "http/access.h"
+#include "http/json_keys.h"
+#include "pool/metrics.h"
 #include "tap_main.h"
 
 struct sample {

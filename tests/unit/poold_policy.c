@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "api.h"
+#include "api/api.h"
 #include "poold_client.h"
 #include "poold_daemon.h"
 #include "tap_main.h"

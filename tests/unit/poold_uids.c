@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "host/vm_uids.h"
 #include "tap_main.h"
-#include "vm_uids.h"
 
 #define BASE 900000u
 #define BLOCKS 64u

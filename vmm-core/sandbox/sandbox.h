@@ -115,7 +115,7 @@ enum sandbox_thread_kind {
     SANDBOX_THREAD_VCPU,     /* a vCPU thread: after its vCPU was made, before its first KVM_RUN
                                 and before state is loaded */
     SANDBOX_THREAD_OUTSIDE,  /* what waits outside of the pid namespace */
-    SANDBOX_THREAD_GATE,     /* volt-gate (poold/gate/gate.h): before its first frame */
+    SANDBOX_THREAD_GATE,     /* volt-gate (poold/net/gate/gate.h): before its first frame */
     SANDBOX_THREAD_COUNT,
 };
 

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The API of docs/api.md: its route table, and what its parts share. Loop thread only. */
+#ifndef VOLT_POOLD_API_H
+#define VOLT_POOLD_API_H
+
+#include "daemon.h"
+#include "http/http.h"
+#include "vms/hosted.h"
+
+static inline struct daemon *api_daemon(const struct http_request *request)
+{
+    return request->context;
+}
+
+extern const struct route api_routes[];
+extern const size_t api_route_count;
+
+/* api_pools.c */
+void api_pools_create(struct http_request *request);
+void api_pools_list(struct http_request *request);
+void api_pool_show(struct http_request *request);
+void api_pool_patch(struct http_request *request);
+void api_pool_drain(struct http_request *request);
+void api_pool_delete(struct http_request *request);
+/* The pool of request->param; NULL: it has replied. */
+struct hosted_pool *api_pool_find(struct http_request *request, const char *name);
+
+/* api_leases.c */
+extern const struct json_table api_acquire_table, api_renew_table;
+/* http_config's: a connection is kept as long as leases are bound to it, which end with it. */
+bool api_connection_keeps(void *context, const struct http_connection *connection);
+void api_connection_closed(void *context, const struct http_connection *connection);
+void api_leases_acquire(struct http_request *request);
+void api_leases_list(struct http_request *request);
+void api_leases_release_all(struct http_request *request);
+void api_lease_show(struct http_request *request);
+void api_lease_renew(struct http_request *request);
+void api_lease_release(struct http_request *request);
+/* The lease of request->param (a unique prefix will do) that its client may touch; NULL: it has
+ * replied. */
+struct slot *api_lease_find(struct http_request *request);
+
+/* api_streams.c */
+void api_lease_vsock(struct http_request *request);
+void api_lease_console(struct http_request *request);
+void api_lease_console_text(struct http_request *request);
+
+/* api_snapshots.c */
+void api_snapshots_list(struct http_request *request);
+void api_snapshot_show(struct http_request *request);
+void api_snapshot_verify(struct http_request *request);
+
+/* api_images.c */
+extern const struct http_body_ops api_image_body;
+void api_image_import(struct http_request *request);
+void api_images_list(struct http_request *request);
+void api_image_show(struct http_request *request);
+void api_image_verify(struct http_request *request);
+void api_image_delete(struct http_request *request);
+
+/* api_daemon.c */
+void api_version(struct http_request *request);
+void api_status(struct http_request *request);
+void api_reload(struct http_request *request);
+void api_shutdown(struct http_request *request);
+void api_metrics(struct http_request *request);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the calls about poold itself: version, status, shutdown, metrics. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "api/metrics_text.h"
+#include "base/json_text.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "reload.h"
+
+static json_t *version_json(void)
+{
+    return json_pack("{s:o, s:i, s:i}", "version", json_text(VOLT_VERSION), "api", 1,
+                     "control_protocol", (int)CONTROL_VERSION);
+}
+
+void api_version(struct http_request *request)
+{
+    http_reply_json(request, MHD_HTTP_OK, version_json());
+}
+
+void api_status(struct http_request *request)
+{
+    struct daemon *daemon = api_daemon(request);
+    uint32_t pools = 0, vms = 0, leases = 0;
+
+    /* Of those that the client may know of. */
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        const struct pool *pool = list_entry(at, struct pool, node);
+
+        if (!access_pool_seen(&request->connection->peer, pool->name))
+            continue;
+        pools++;
+        vms += pool_vm_count(pool);
+        leases += pool->counts[SLOT_LEASED];
+    }
+    http_reply_json(request, MHD_HTTP_OK,
+                    json_pack("{s:o, s:i, s:I, s:{s:o, s:o}, s:i, s:i, s:i, s:o, s:o, s:o, s:b}",
+                              "version", json_text(VOLT_VERSION), "pid", (int)getpid(), "uptime_ms",
+                              (json_int_t)((now_ns() - daemon->started_ns) / NS_PER_MS), "kvm",
+                              "kind", json_text(daemon->kvm_kind), "path", json_text("/dev/kvm"),
+                              "pools", (int)pools, "leases", (int)leases, "vms", (int)vms,
+                              "run_dir", json_text(daemon->config.run_dir), "state_dir",
+                              json_text(daemon->config.state_dir), "log", json_text(log_target()),
+                              "unsafe", (int)daemon->config.skip_guest_work));
+}
+
+/* A text's lines, each of them ended. */
+static json_t *lines_json(const char *text)
+{
+    json_t *array = json_array();
+
+    for (size_t bytes; *text; text += bytes + 1) {
+        char line[512];
+
+        bytes = strcspn(text, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)bytes, text);
+        json_array_append_new(array, json_text(line));
+    }
+    return array;
+}
+
+static void on_reloaded(void *data, const struct err *err, const char *notes)
+{
+    struct http_request *request = data;
+
+    if (!err)
+        http_reply_json(request, MHD_HTTP_OK, json_pack("{s:o}", "notes", lines_json(notes)));
+    else if (err->code == ESHUTDOWN)
+        http_reply_error(request, API_SHUTTING_DOWN, "%s", err->msg);
+    else
+        http_reply_error(request, API_BAD_REQUEST, "%s; nothing was changed", err->msg);
+}
+
+void api_reload(struct http_request *request)
+{
+    daemon_reload(api_daemon(request), on_reloaded, request);
+}
+
+void api_shutdown(struct http_request *request)
+{
+    struct daemon *daemon = api_daemon(request);
+
+    http_reply_json(request, MHD_HTTP_ACCEPTED, json_pack("{s:o}", "state", json_text("stopping")));
+    daemon_shutdown(daemon);
+}
+
+void api_metrics(struct http_request *request)
+{
+    _cleanup_free_ char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+
+    if (out) {
+        metrics_text_print(api_daemon(request), &request->connection->peer, out);
+        fclose(out);
+    }
+    if (!text) {
+        http_reply_error(request, API_INTERNAL, "out of memory");
+        return;
+    }
+    http_reply_text(request, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text, bytes);
+}

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the calls under /v1/images. An image arrives as the body of its POST, in chunks that go to
+ * the store on the thread pool while the connection waits; all else is one work each. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/json_text.h"
+#include "base/log.h"
+#include "base/work.h"
+
+/* ---- Replies ---- */
+
+static void reply_err(struct http_request *request, const struct err *err)
+{
+    static const struct {
+        int code;
+        enum api_error error;
+    } codes[] = {
+        { ENOENT, API_NO_SUCH_IMAGE }, { EEXIST, API_IMAGE_EXISTS },
+        { EBUSY, API_IMAGE_BUSY },     { EINVAL, API_BAD_REQUEST },
+        { EFBIG, API_TOO_LARGE },      { ECANCELED, API_SHUTTING_DOWN },
+    };
+    enum api_error error = API_INTERNAL;
+
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        if (codes[i].code == err->code)
+            error = codes[i].error;
+    }
+    http_reply_error(request, error, "%s", err->msg);
+}
+
+static json_t *shared_json(const struct image_info *infos, size_t count, size_t at)
+{
+    json_t *object = json_object();
+
+    for (size_t i = 0; i < count; i++) {
+        uint32_t shared = i == at ? 0 : image_shared_chunks(infos, at, i);
+
+        if (shared)
+            json_object_set_new(object, infos[i].name,
+                                json_integer((json_int_t)shared * IMAGE_CHUNK_BYTES));
+    }
+    return object;
+}
+
+static json_t *image_json(const struct image_info *info)
+{
+    const struct image_manifest *m = &info->manifest;
+    uint64_t chunks = (m->bytes + IMAGE_CHUNK_BYTES - 1) / IMAGE_CHUNK_BYTES;
+    char id[DIGEST_HEX_BYTES];
+
+    if (info->error.code)
+        return json_pack("{s:o, s:{s:o}}", "name", json_text(info->name), "error", "message",
+                         json_text(info->error.msg));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:i}", "name", json_text(info->name), "id",
+        json_text(digest_to_hex(&m->id, id)), "created", json_text(m->created), "filesystem",
+        json_text(m->filesystem), "bytes", (json_int_t)m->bytes, "stored_bytes",
+        (json_int_t)m->chunk_count * IMAGE_CHUNK_BYTES, "unique_bytes",
+        (json_int_t)info->unique_chunks * IMAGE_CHUNK_BYTES, "chunks", (json_int_t)m->chunk_count,
+        "zero_chunks", (json_int_t)(chunks - m->chunk_count), "packs", (int)m->pack_count);
+}
+
+/* Of one image, with what it shares; or of all, for name "". */
+static json_t *images_json(struct image_store *store, const char *name, struct err *err)
+{
+    struct image_info *infos = NULL;
+    json_t *result = NULL, *array;
+    size_t count = 0;
+
+    if (image_list(store, &infos, &count, err) < 0)
+        return NULL;
+    array = json_array();
+    for (size_t i = 0; i < count; i++) {
+        if (!*name) {
+            json_array_append_new(array, image_json(&infos[i]));
+        } else if (strcmp(infos[i].name, name) == 0) {
+            result = image_json(&infos[i]);
+            if (!infos[i].error.code)
+                json_object_set_new(result, "shared_bytes", shared_json(infos, count, i));
+        }
+    }
+    image_infos_free(infos, count);
+    if (!*name)
+        return json_pack("{s:o}", "images", array);
+    json_decref(array);
+    if (!result)
+        err_set(err, ENOENT, "there is no image '%s'", name);
+    return result;
+}
+
+/* ---- Calls that are one work ---- */
+
+struct image_call {
+    struct http_request *request;
+    struct image_store *store;
+    json_t *(*run)(struct image_call *call);
+    char name[HTTP_PARAM_BYTES];
+    json_t *result; /* NULL without an error: 204 */
+    struct err err, notice;
+};
+
+static void call_run(void *data)
+{
+    struct image_call *call = data;
+
+    call->result = call->run(call);
+}
+
+static void call_done(void *data)
+{
+    struct image_call *call = data;
+
+    if (call->notice.code)
+        log_warn("image store: %s", call->notice.msg);
+    if (call->result)
+        http_reply_json(call->request, MHD_HTTP_OK, call->result);
+    else if (call->err.code)
+        reply_err(call->request, &call->err);
+    else
+        http_reply_empty(call->request, MHD_HTTP_NO_CONTENT);
+    free(call);
+}
+
+static bool name_check(struct http_request *request)
+{
+    if (!request->param[0] || snapshot_name_valid(request->param))
+        return true;
+    http_reply_error(request, API_BAD_NAME, "'%s' is not an image's name", request->param);
+    return false;
+}
+
+static void call_start(struct http_request *request, json_t *(*run)(struct image_call *call))
+{
+    struct image_call *call;
+
+    if (!name_check(request))
+        return;
+    call = calloc(1, sizeof *call);
+    if (call) {
+        call->request = request;
+        call->store = &api_daemon(request)->images;
+        call->run = run;
+        snprintf(call->name, sizeof call->name, "%s", request->param);
+    }
+    if (!call || work_start(&api_daemon(request)->loop, call_run, call_done, call) < 0) {
+        free(call);
+        http_reply_error(request, API_INTERNAL, "out of memory");
+    }
+}
+
+static json_t *run_show(struct image_call *call)
+{
+    return images_json(call->store, call->name, &call->err);
+}
+
+static json_t *run_verify(struct image_call *call)
+{
+    uint64_t began_ns = now_ns(), checked = 0;
+    struct err err = { 0 };
+    int rc = image_verify(call->store, call->name, &checked, &err);
+    json_t *result;
+
+    if (rc == -ENOENT && checked == 0) {
+        struct image_manifest manifest;
+
+        /* The image itself, not one of its packs? */
+        if (image_manifest_load(call->store, call->name, &manifest, &call->err) < 0)
+            return NULL;
+        image_manifest_fini(&manifest);
+    }
+    result = json_pack("{s:b, s:I, s:I}", "ok", rc == 0, "checked_bytes", (json_int_t)checked,
+                       "elapsed_ms", (json_int_t)((now_ns() - began_ns) / NS_PER_MS));
+    if (rc < 0)
+        json_object_set_new(result, "error", json_pack("{s:o}", "message", json_text(err.msg)));
+    return result;
+}
+
+static json_t *run_delete(struct image_call *call)
+{
+    image_delete(call->store, call->name, &call->notice, &call->err);
+    return NULL;
+}
+
+void api_images_list(struct http_request *request)
+{
+    call_start(request, run_show);
+}
+
+void api_image_show(struct http_request *request)
+{
+    call_start(request, run_show);
+}
+
+void api_image_verify(struct http_request *request)
+{
+    call_start(request, run_verify);
+}
+
+void api_image_delete(struct http_request *request)
+{
+    LIST_FOR_EACH(at, &api_daemon(request)->pools)
+    {
+        const struct pool *pool = list_entry(at, struct pool, node);
+        const struct hosted_pool *hosted = pool->owner;
+
+        if (strcmp(hosted->spec.image, request->param) == 0) {
+            http_reply_error(request, API_IMAGE_BUSY, "pool '%s' uses the image '%s'", pool->name,
+                             request->param);
+            return;
+        }
+    }
+    call_start(request, run_delete);
+}
+
+/* ---- Import ---- */
+
+struct import_call {
+    struct http_request *request; /* NULL: its client is gone */
+    struct daemon *daemon;
+    struct image_import *import;
+    size_t used; /* of chunk */
+    bool out;    /* a work has import and chunk */
+    bool last;   /* the body is whole: the work commits */
+    char name[HTTP_PARAM_BYTES];
+    struct err err; /* the first failure; what still comes is read and dropped */
+    json_t *result;
+    uint8_t chunk[IMAGE_CHUNK_BYTES];
+};
+
+static void import_run(void *data)
+{
+    struct import_call *call = data;
+    struct image_store *store = &call->daemon->images;
+    int rc = 0;
+
+    if (!call->import)
+        rc = image_import_begin(store, call->name, &call->import, &call->err);
+    if (rc == 0 && call->used)
+        rc = image_import_add(call->import, call->chunk, call->used, &call->err);
+    if (rc == 0 && call->last) {
+        rc = image_import_commit(call->import, &call->err);
+        call->import = NULL;
+        if (rc == 0)
+            call->result = images_json(store, call->name, &call->err);
+    }
+    if (rc < 0) {
+        image_import_abort(call->import);
+        call->import = NULL;
+    }
+    call->used = 0;
+}
+
+static void abandon_run(void *data)
+{
+    struct import_call *call = data;
+
+    image_import_abort(call->import);
+}
+
+static void abandon_done(void *data)
+{
+    struct import_call *call = data;
+
+    call->daemon->image_works--;
+    daemon_schedule(call->daemon);
+    json_decref(call->result);
+    free(call);
+}
+
+/* The end of a call: what is still open of its import goes, too. */
+static void import_abandon(struct import_call *call)
+{
+    call->daemon->image_works++;
+    if (work_start(&call->daemon->loop, abandon_run, abandon_done, call) < 0) {
+        abandon_run(call);
+        abandon_done(call);
+    }
+}
+
+static void import_reply(struct import_call *call)
+{
+    struct http_request *request = call->request;
+
+    request->call = NULL;
+    if (call->err.code)
+        reply_err(request, &call->err);
+    else
+        http_reply_json(request, MHD_HTTP_CREATED, take_pointer(&call->result));
+    import_abandon(call);
+}
+
+static void import_done(void *data)
+{
+    struct import_call *call = data;
+    struct daemon *daemon = call->daemon;
+
+    call->out = false;
+    daemon->image_works--;
+    if (!call->request)
+        import_abandon(call);
+    else if (call->last)
+        import_reply(call);
+    else
+        http_body_resume(call->request);
+    daemon_schedule(daemon);
+}
+
+/* False: no memory; the error is noted. */
+static bool import_start(struct import_call *call)
+{
+    if (work_start(&call->daemon->loop, import_run, import_done, call) < 0) {
+        err_set(&call->err, ENOMEM, "out of memory");
+        return false;
+    }
+    call->out = true;
+    call->daemon->image_works++;
+    return true;
+}
+
+static bool import_begin(struct http_request *request)
+{
+    struct import_call *call;
+
+    if (!name_check(request))
+        return false;
+    call = malloc(sizeof *call);
+    if (!call) {
+        http_reply_error(request, API_INTERNAL, "out of memory");
+        return false;
+    }
+    memset(call, 0, offsetof(struct import_call, chunk));
+    call->request = request;
+    call->daemon = api_daemon(request);
+    snprintf(call->name, sizeof call->name, "%s", request->param);
+    request->call = call;
+    return true;
+}
+
+static size_t import_take(struct http_request *request, const char *data, size_t bytes)
+{
+    struct import_call *call = request->call;
+    size_t take = MIN_OF(bytes, IMAGE_CHUNK_BYTES - call->used);
+
+    if (call->daemon->stopping && !call->err.code)
+        err_set(&call->err, ECANCELED, "poold is shutting down");
+    if (call->err.code)
+        return bytes;
+    memcpy(call->chunk + call->used, data, take);
+    call->used += take;
+    if (call->used == IMAGE_CHUNK_BYTES && import_start(call))
+        http_body_pause(request);
+    return take;
+}
+
+void api_image_import(struct http_request *request)
+{
+    struct import_call *call = request->call;
+
+    call->last = true;
+    if (call->err.code || !import_start(call))
+        import_reply(call);
+}
+
+static void import_gone(struct http_request *request)
+{
+    struct import_call *call = request->call;
+
+    call->request = NULL;
+    if (!call->out)
+        import_abandon(call);
+}
+
+const struct http_body_ops api_image_body = {
+    .begin = import_begin,
+    .take = import_take,
+    .gone = import_gone,
+};

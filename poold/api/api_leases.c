@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the calls under /v1/leases but the streams. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/lease_text.h"
+#include "base/log.h"
+#include "http/json_keys.h"
+#include "vms/template.h"
+
+#define WAIT_MS_MAX (24 * 3600 * 1000ull)
+#define TTL_MS_MAX (365 * 24 * 3600 * 1000ull)
+#define TTL_MS_DEFAULT 600000
+#define PREFIX_MIN 4
+
+struct acquire_body {
+    char pool[POOL_NAME_BYTES];
+    uint64_t wait_ms, ttl_ms;
+    bool bind;
+    char publish[NET_PUBLISH_BYTES];
+};
+
+static const struct json_key acquire_keys[] = {
+    JSON_TEXT_KEY(struct acquire_body, pool, "pool", JSON_KEY_NAME, false, 1),
+    JSON_NUMBER_KEY(struct acquire_body, wait_ms, "wait_ms", JSON_KEY_LONG, false, 0, WAIT_MS_MAX),
+    JSON_NUMBER_KEY(struct acquire_body, ttl_ms, "ttl_ms", JSON_KEY_LONG, false, 0, TTL_MS_MAX),
+    JSON_NUMBER_KEY(struct acquire_body, bind, "bind", JSON_KEY_BOOL, false, 0, 0),
+    JSON_TEXT_KEY(struct acquire_body, publish, "publish", JSON_KEY_TEXT, false, 0),
+};
+
+const struct json_table api_acquire_table = JSON_TABLE(acquire_keys);
+
+static const struct json_key renew_keys[] = {
+    JSON_NUMBER_KEY(struct acquire_body, ttl_ms, "ttl_ms", JSON_KEY_LONG, true, 0, TTL_MS_MAX),
+};
+
+const struct json_table api_renew_table = JSON_TABLE(renew_keys);
+
+struct acquire_call {
+    struct acquire acquire;
+    struct http_request *request;
+    struct client *client;
+    bool bind;
+    struct net_publish publish; /* reserved */
+};
+
+static const enum api_error result_errors[ACQUIRE_RESULT_COUNT] = {
+    [ACQUIRE_NO_VM_FREE] = API_NO_VM_FREE,       [ACQUIRE_NOT_READY] = API_POOL_NOT_READY,
+    [ACQUIRE_DRAINING] = API_POOL_DRAINING,      [ACQUIRE_RESTORE_FAILED] = API_RESTORE_FAILED,
+    [ACQUIRE_SHUTTING_DOWN] = API_SHUTTING_DOWN,
+};
+
+/* A pool's errors may quote its specification: they are for administrators. */
+static const char *detail_for(const struct http_request *request, const char *detail)
+{
+    if (request->connection->peer.rights & RIGHT_ADMIN)
+        return detail;
+    return *detail ? "an administrator can see why" : "";
+}
+
+static void reply_failure(struct http_request *request, const struct pool *pool,
+                          enum acquire_result result)
+{
+    const char *error = detail_for(request, pool->error);
+    char sentence[POOL_ERROR_BYTES + 128];
+
+    switch (result) {
+    case ACQUIRE_NO_VM_FREE:
+        snprintf(sentence, sizeof sentence, "no VM of pool '%s' came free in time (max is %u)",
+                 pool->name, pool->max);
+        break;
+    case ACQUIRE_NOT_READY:
+        snprintf(sentence, sizeof sentence, "pool '%s' is %s%s%s", pool->name,
+                 pool_state_name(pool->state), error[0] ? ": " : "", error);
+        break;
+    case ACQUIRE_DRAINING:
+        snprintf(sentence, sizeof sentence, "pool '%s' gives no new leases: it is draining",
+                 pool->name);
+        break;
+    case ACQUIRE_RESTORE_FAILED:
+        snprintf(sentence, sizeof sentence,
+                 "no VM of pool '%s' could be restored; the last one: %s", pool->name,
+                 detail_for(request, pool->last_failure));
+        break;
+    default:
+        snprintf(sentence, sizeof sentence, "poold is shutting down");
+        break;
+    }
+    http_reply_error(request, result_errors[result], "%s", sentence);
+}
+
+static void acquire_done(struct acquire *acquire, enum acquire_result result, struct slot *slot)
+{
+    struct acquire_call *call = list_entry(acquire, struct acquire_call, acquire);
+    struct http_request *request = call->request;
+    char text[LEASE_TEXT_BYTES];
+    size_t bytes;
+
+    call->client->acquires--;
+    if (result != ACQUIRE_OK) {
+        net_publish_release(&call->publish);
+        reply_failure(request, acquire->pool, result);
+    } else if (clone_net_lease(slot, &call->publish) < 0) {
+        pool_release(slot);
+        http_reply_error(request, API_INTERNAL, "the VM's network can't be started");
+    } else {
+        slot->owner_uid = request->connection->peer.uid;
+        slot->owner_connection = call->bind ? request->connection : NULL;
+        request->connection->owns |= call->bind;
+        slot->leased_wall_ns = clock_ns(CLOCK_REALTIME);
+        bytes = lease_text(api_daemon(request), slot, 0, text);
+        text[bytes++] = '\n';
+        http_reply_text(request, MHD_HTTP_CREATED, "application/json", text, bytes);
+    }
+    free(call);
+}
+
+/* The client of a waiting acquire hung up. */
+static void acquire_abandoned(struct http_request *request)
+{
+    struct acquire_call *call = request->call;
+
+    pool_acquire_cancel(&call->acquire);
+    net_publish_release(&call->publish);
+    call->client->acquires--;
+    free(call);
+    http_reply_error(request, API_NO_VM_FREE, "the client is gone");
+}
+
+static bool lease_visible(const struct http_request *request, const struct slot *slot)
+{
+    const struct peer *peer = &request->connection->peer;
+
+    return peer->rights & RIGHT_ADMIN || slot->owner_uid == peer->uid;
+}
+
+static uint32_t leases_of(struct daemon *daemon, uid_t uid)
+{
+    uint32_t count = 0;
+
+    LIST_FOR_EACH(pool_at, &daemon->pools)
+    {
+        struct pool *pool = list_entry(pool_at, struct pool, node);
+
+        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
+        count += list_entry(at, struct slot, node)->owner_uid == uid;
+    }
+    return count;
+}
+
+/* True: within its limits. Administrators have none but those of the pools. */
+static bool limits_allow(struct http_request *request)
+{
+    const struct config *config = &api_daemon(request)->config;
+    const struct peer *peer = &request->connection->peer;
+
+    if (peer->rights & RIGHT_ADMIN)
+        return true;
+    if (peer->client->acquires >= config->acquires_per_client) {
+        http_reply_error(request, API_TOO_MANY, "%u of your acquires wait already",
+                         peer->client->acquires);
+        return false;
+    }
+    if (leases_of(api_daemon(request), peer->uid) + peer->client->acquires >=
+        config->leases_per_client) {
+        http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some",
+                         config->leases_per_client);
+        return false;
+    }
+    return true;
+}
+
+/* Reserves the ports that `text` asks for. False: it has replied. */
+static bool publish(struct http_request *request, const struct hosted_pool *hosted,
+                    const char *text, struct net_publish *ret_publish)
+{
+    struct err err;
+    int rc = net_publish_parse(text, ret_publish, &err);
+
+    if (rc == 0 && *text && !pool_net_is_user(&hosted->spec.net))
+        rc = err_set(&err, EINVAL, "'publish' needs a pool with 'net' user, which '%s' is not",
+                     hosted->pool.name);
+    if (rc == 0)
+        rc = net_publish_reserve(ret_publish, &api_daemon(request)->walls.ports, &err);
+    if (rc < 0)
+        http_reply_error(request, rc == -EADDRINUSE ? API_PORT_BUSY : API_BAD_REQUEST, "%s",
+                         err.msg);
+    return rc == 0;
+}
+
+void api_leases_acquire(struct http_request *request)
+{
+    struct acquire_body body = { .pool = "default", .ttl_ms = TTL_MS_DEFAULT };
+    struct hosted_pool *hosted;
+    struct acquire_call *call;
+
+    if (!http_read_body(request, &body))
+        return;
+    hosted = api_pool_find(request, body.pool);
+    if (!hosted || !limits_allow(request))
+        return;
+    if (!access_pool_allowed(&request->connection->peer, body.pool)) {
+        http_reply_error(request, API_FORBIDDEN, "you may not acquire from pool '%s'", body.pool);
+        return;
+    }
+    call = calloc(1, sizeof *call);
+    if (!call) {
+        http_reply_error(request, API_INTERNAL, "out of memory");
+        return;
+    }
+    if (!publish(request, hosted, body.publish, &call->publish)) {
+        free(call);
+        return;
+    }
+    call->request = request;
+    call->bind = body.bind;
+    call->client = request->connection->peer.client;
+    call->client->acquires++;
+    call->acquire.asked_ns = request->began_ns;
+    call->acquire.wait_ns = body.wait_ms * NS_PER_MS;
+    call->acquire.ttl_ms = body.ttl_ms;
+    call->acquire.done = acquire_done;
+    request->call = call;
+    pool_acquire(&hosted->pool, &call->acquire);
+    if (request->answered)
+        return;
+    /* Whoever waits longer than a parked VM takes to wake may hang up meanwhile. */
+    if (!call->acquire.slot || call->acquire.slot->tier != TIER_PARKED)
+        http_watch(request, acquire_abandoned);
+}
+
+bool api_connection_keeps(void *context, const struct http_connection *connection)
+{
+    struct daemon *daemon = context;
+
+    LIST_FOR_EACH(pool_at, &daemon->pools)
+    {
+        struct pool *pool = list_entry(pool_at, struct pool, node);
+
+        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
+        {
+            if (list_entry(at, struct slot, node)->owner_connection == connection)
+                return true;
+        }
+    }
+    return false;
+}
+
+void api_connection_closed(void *context, const struct http_connection *connection)
+{
+    struct daemon *daemon = context;
+
+    LIST_FOR_EACH(pool_at, &daemon->pools)
+    {
+        struct pool *pool = list_entry(pool_at, struct pool, node);
+
+        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
+        {
+            struct slot *slot = list_entry(at, struct slot, node);
+
+            if (slot->owner_connection == connection)
+                pool_release(slot);
+        }
+    }
+}
+
+struct slot *api_lease_find(struct http_request *request)
+{
+    size_t prefix_bytes = strlen(request->param);
+    struct slot *found = NULL;
+    unsigned matches = 0;
+
+    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
+    {
+        struct pool *pool = list_entry(pool_at, struct pool, node);
+
+        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
+        {
+            struct slot *slot = list_entry(at, struct slot, node);
+
+            if (strncmp(slot->id, request->param, prefix_bytes) == 0 &&
+                lease_visible(request, slot)) {
+                found = slot;
+                matches++;
+            }
+        }
+    }
+    if (matches == 1 && prefix_bytes >= PREFIX_MIN)
+        return found;
+    if (matches > 1 && prefix_bytes >= PREFIX_MIN)
+        http_reply_error(request, API_BAD_REQUEST,
+                         "'%s' is the beginning of %u leases; give more of it", request->param,
+                         matches);
+    else if (prefix_bytes < PREFIX_MIN)
+        http_reply_error(request, API_BAD_REQUEST,
+                         "a lease's id may be cut, but not to fewer than %d characters",
+                         PREFIX_MIN);
+    else
+        http_reply_error(request, API_NO_SUCH_LEASE,
+                         "there is no lease '%s'; it may have expired or its VM ended",
+                         request->param);
+    return NULL;
+}
+
+static void leases_print(struct http_request *request, FILE *out)
+{
+    uint64_t now = now_ns();
+    const char *comma = "";
+
+    fputs("{\"leases\":[", out);
+    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
+    {
+        struct pool *pool = list_entry(pool_at, struct pool, node);
+
+        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
+        {
+            struct slot *slot = list_entry(at, struct slot, node);
+            char text[LEASE_TEXT_BYTES];
+
+            if (!lease_visible(request, slot))
+                continue;
+            lease_text(api_daemon(request), slot, now, text);
+            fprintf(out, "%s\n%s", comma, text);
+            comma = ",";
+        }
+    }
+    fputs("]}\n", out);
+}
+
+void api_leases_list(struct http_request *request)
+{
+    _cleanup_free_ char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+
+    if (out) {
+        leases_print(request, out);
+        fclose(out);
+    }
+    if (!text) {
+        http_reply_error(request, API_INTERNAL, "out of memory");
+        return;
+    }
+    http_reply_text(request, MHD_HTTP_OK, "application/json", text, bytes);
+}
+
+static void reply_lease(struct http_request *request, const struct slot *slot)
+{
+    char text[LEASE_TEXT_BYTES];
+    size_t bytes = lease_text(api_daemon(request), slot, now_ns(), text);
+
+    text[bytes++] = '\n';
+    http_reply_text(request, MHD_HTTP_OK, "application/json", text, bytes);
+}
+
+void api_lease_show(struct http_request *request)
+{
+    struct slot *slot = api_lease_find(request);
+
+    if (slot)
+        reply_lease(request, slot);
+}
+
+void api_lease_renew(struct http_request *request)
+{
+    struct acquire_body body = { .ttl_ms = TTL_MS_DEFAULT };
+    struct slot *slot;
+
+    if (!http_read_body(request, &body))
+        return;
+    slot = api_lease_find(request);
+    if (!slot)
+        return;
+    pool_renew(slot, body.ttl_ms);
+    reply_lease(request, slot);
+}
+
+void api_lease_release(struct http_request *request)
+{
+    struct slot *slot = api_lease_find(request);
+
+    if (!slot)
+        return;
+    pool_release(slot);
+    http_reply_empty(request, MHD_HTTP_NO_CONTENT);
+}
+
+void api_leases_release_all(struct http_request *request)
+{
+    uid_t uid = request->connection->peer.uid;
+    unsigned count = 0;
+
+    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
+    {
+        struct pool *pool = list_entry(pool_at, struct pool, node);
+
+        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
+        {
+            struct slot *slot = list_entry(at, struct slot, node);
+
+            if (slot->owner_uid != uid)
+                continue;
+            pool_release(slot);
+            count++;
+        }
+    }
+    http_reply_json(request, MHD_HTTP_OK, json_pack("{s:i}", "released", (int)count));
+}

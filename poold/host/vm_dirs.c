@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the stock of VM folders and their removal; see vm_dirs.h. */
+#include "host/vm_dirs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "base/work.h"
+#include "host/cleanup.h"
+#include "host/vm_groups.h"
+#include "virtio/vsock_listen.h"
+
+#define BATCH_MAX 64
+#define CLAIM_RETRY_NS (10 * NS_PER_S)
+#define REFILL_RETRY_NS (100 * NS_PER_MS)
+
+struct garbage {
+    struct list node;
+    struct vm_dir dir;
+};
+
+struct batch {
+    struct vm_dirs *dirs;
+    int base_fd;
+    struct vm_dir make[BATCH_MAX];
+    int made[BATCH_MAX]; /* 0 or -errno */
+    unsigned make_count;
+    struct vm_dir drop[BATCH_MAX];
+    unsigned drop_count;
+    bool claim;                     /* more uids */
+    struct vm_uid_block *uid_block; /* NULL: none could be had */
+    struct err claim_err;
+};
+
+static int dir_prepare(struct vm_dirs *dirs, struct vm_dir *dir)
+{
+    uint64_t random;
+
+    dir->fd = dir->listen_fd = -1;
+    int rc = vm_uids_take(&dirs->uids, &dir->uid);
+    if (rc < 0)
+        return rc;
+    random_bytes(&random, sizeof random);
+    snprintf(dir->id, sizeof dir->id, "%016llx", (unsigned long long)random);
+    return 0;
+}
+
+static int give_to(int at_fd, const char *name, uint32_t uid)
+{
+    if (uid == VM_UIDS_NONE || fchownat(at_fd, name, uid, uid, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    return -errno;
+}
+
+/* The folder is there: opens it, makes the socket in it, and only then gives it away. */
+static int dir_fill(int base_fd, struct vm_dir *dir)
+{
+    int rc;
+
+    dir->fd = openat(base_fd, dir->id, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir->fd < 0)
+        return -errno;
+    rc = vsock_listen(dir->fd, &dir->listen_fd, NULL);
+    if (rc == 0)
+        rc = give_to(dir->fd, VSOCK_LISTEN_NAME, dir->uid);
+    if (rc == 0)
+        rc = give_to(base_fd, dir->id, dir->uid);
+    return rc;
+}
+
+/* Any thread. */
+static int dir_make(int base_fd, struct vm_dir *dir)
+{
+    int rc;
+
+    if (mkdirat(base_fd, dir->id, 0700) < 0)
+        return -errno;
+    rc = dir_fill(base_fd, dir);
+    if (rc == 0)
+        return 0;
+    close_fd(&dir->fd);
+    close_fd(&dir->listen_fd);
+    cleanup_remove_tree(base_fd, dir->id);
+    return rc;
+}
+
+int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
+                 struct err *err)
+{
+    struct vm_uids_host host = { .etc = "/etc", .proc = "/proc" };
+    char path[PATH_MAX + 8];
+
+    list_init(&dirs->garbage);
+    dirs->loop = loop;
+    snprintf(host.locks, sizeof host.locks, "%s", config->uid_locks);
+    if (vm_uids_init(&dirs->uids, &host, config->uid_base, config->uid_count, err) < 0)
+        return -err->code;
+    snprintf(path, sizeof path, "%s/vms", config->run_dir);
+    /* Clients reach a VM's socket through it, VMs with a uid of their own make theirs in theirs. */
+    if (mkdir(path, 0711) < 0 && errno != EEXIST)
+        return err_set_errno(err, errno, "can't make %s", path);
+    dirs->base_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dirs->base_fd < 0)
+        return err_set_errno(err, errno, "can't open %s", path);
+    vm_dirs_pump(dirs);
+    return 0;
+}
+
+int vm_dirs_take(struct vm_dirs *dirs, struct vm_dir *ret_dir)
+{
+    int rc;
+
+    if (dirs->stock_count) {
+        *ret_dir = dirs->stock[--dirs->stock_count];
+        return 0;
+    }
+    rc = dir_prepare(dirs, ret_dir);
+    if (rc < 0)
+        return rc;
+    rc = dir_make(dirs->base_fd, ret_dir);
+    if (rc < 0)
+        vm_uids_drop(&dirs->uids, ret_dir->uid);
+    return rc;
+}
+
+void vm_dirs_give_back(struct vm_dirs *dirs, struct vm_dir *dir)
+{
+    struct garbage *garbage = malloc(sizeof *garbage);
+
+    close_fd(&dir->fd);
+    close_fd(&dir->listen_fd);
+    if (!garbage)
+        return; /* the next start removes it */
+    garbage->dir = *dir;
+    list_append(&dirs->garbage, &garbage->node);
+}
+
+static void dir_remove(const struct vm_dirs *dirs, const struct vm_dir *dir)
+{
+    cleanup_remove_tree(dirs->base_fd, dir->id);
+    if (dirs->groups)
+        vm_groups_remove(dirs->groups, dir->id);
+}
+
+static void batch_run(void *data)
+{
+    struct batch *batch = data;
+
+    for (unsigned i = 0; i < batch->drop_count; i++)
+        dir_remove(batch->dirs, &batch->drop[i]);
+    for (unsigned i = 0; i < batch->make_count; i++)
+        batch->made[i] = dir_make(batch->base_fd, &batch->make[i]);
+    if (batch->claim)
+        vm_uids_claim(&batch->dirs->uids.host, batch->dirs->uids.base, batch->dirs->uids.count,
+                      &batch->uid_block, &batch->claim_err);
+}
+
+static bool stock_low(const struct vm_dirs *dirs)
+{
+    return !dirs->closing && dirs->stock_count + VM_DIRS_BATCH <= VM_DIRS_STOCK;
+}
+
+static void claim_done(struct vm_dirs *dirs, const struct batch *batch)
+{
+    if (batch->uid_block) {
+        vm_uids_add(&dirs->uids, batch->uid_block);
+        return;
+    }
+    log_warn("%s", batch->claim_err.msg);
+    dirs->claim_after_ns = now_ns() + CLAIM_RETRY_NS;
+}
+
+static void batch_done(void *data)
+{
+    struct batch *batch = data;
+    struct vm_dirs *dirs = batch->dirs;
+    const uint32_t before = dirs->stock_count;
+
+    dirs->busy = false;
+    for (unsigned i = 0; i < batch->drop_count; i++)
+        vm_uids_drop(&dirs->uids, batch->drop[i].uid);
+    for (unsigned i = 0; i < batch->make_count; i++) {
+        if (batch->made[i] < 0)
+            vm_uids_drop(&dirs->uids, batch->make[i].uid);
+        else if (dirs->stock_count < VM_DIRS_STOCK && !dirs->closing)
+            dirs->stock[dirs->stock_count++] = batch->make[i];
+        else
+            vm_dirs_give_back(dirs, &batch->make[i]);
+    }
+    if (dirs->stock_count == before && stock_low(dirs)) /* in vain: the next may be, too */
+        dirs->refill_after_ns = now_ns() + REFILL_RETRY_NS;
+    if (batch->claim)
+        claim_done(dirs, batch);
+    free(batch);
+    vm_dirs_pump(dirs);
+    dirs->changed(dirs->changed_data);
+}
+
+static void batch_fill(struct batch *batch, struct vm_dirs *dirs)
+{
+    unsigned wanted = dirs->closing ? 0 : VM_DIRS_STOCK - dirs->stock_count;
+
+    while (batch->make_count < MIN_OF(wanted, BATCH_MAX) &&
+           dir_prepare(dirs, &batch->make[batch->make_count]) == 0)
+        batch->make_count++;
+    while (batch->drop_count < BATCH_MAX && !list_empty(&dirs->garbage)) {
+        struct garbage *garbage = list_entry(dirs->garbage.next, struct garbage, node);
+
+        batch->drop[batch->drop_count++] = garbage->dir;
+        list_remove(&garbage->node);
+        free(garbage);
+    }
+}
+
+void vm_dirs_pump(struct vm_dirs *dirs)
+{
+    const uint64_t now = now_ns();
+    bool low = stock_low(dirs) && now >= dirs->refill_after_ns;
+    bool claim = !dirs->closing && vm_uids_low(&dirs->uids) && now >= dirs->claim_after_ns;
+    struct batch *batch;
+
+    if (dirs->busy || (!low && !claim && list_empty(&dirs->garbage)))
+        return;
+    if (dirs->pressed && !dirs->closing && dirs->stock_count >= VM_DIRS_BATCH)
+        return;
+    batch = calloc(1, sizeof *batch);
+    if (!batch)
+        return;
+    batch->dirs = dirs;
+    batch->base_fd = dirs->base_fd;
+    batch->claim = claim;
+    batch_fill(batch, dirs);
+    dirs->busy = work_start(dirs->loop, batch_run, batch_done, batch) == 0;
+    if (!dirs->busy)
+        free(batch);
+}
+
+bool vm_dirs_finish(struct vm_dirs *dirs)
+{
+    dirs->closing = true;
+    while (dirs->stock_count)
+        vm_dirs_give_back(dirs, &dirs->stock[--dirs->stock_count]);
+    vm_dirs_pump(dirs);
+    return !dirs->busy && list_empty(&dirs->garbage);
+}
+
+void vm_dirs_fini(struct vm_dirs *dirs)
+{
+    close_fd(&dirs->base_fd);
+    vm_uids_fini(&dirs->uids);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The folders RUN_DIR/vms/ID, one for each VM, with its listening vsock socket, and the ids and
+ * uids that go with them. They are made ahead of need and removed afterwards on the thread pool, so
+ * that no acquire waits for them. Loop thread only. */
+#ifndef VOLT_POOLD_VM_DIRS_H
+#define VOLT_POOLD_VM_DIRS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "config.h"
+#include "host/vm_uids.h"
+#include "pool/slot.h"
+
+/* Enough for a burst of 100 VMs; two fds each. */
+#define VM_DIRS_STOCK 160u
+#define VM_DIRS_BATCH 32u /* at least so many are made in one go */
+
+struct vm_dir {
+    char id[SLOT_ID_BYTES]; /* random; its hostname and lease id too */
+    uint32_t uid;           /* uid and gid of the VM, VM_UIDS_NONE: poold's own */
+    int fd;                 /* O_PATH; -1 once it was handed to the VM, as is the next */
+    int listen_fd;          /* of the socket `vsock` in it */
+};
+
+struct vm_groups;
+
+struct vm_dirs {
+    uv_loop_t *loop;
+    int base_fd;                    /* RUN_DIR/vms */
+    const struct vm_groups *groups; /* whose group of the same id goes with a folder; NULL: none */
+    struct vm_uids uids;
+    /* Not before, as it failed the last time: more uids; more folders. */
+    uint64_t claim_after_ns, refill_after_ns;
+    struct vm_dir stock[VM_DIRS_STOCK];
+    uint32_t stock_count;
+    struct list garbage; /* folders to remove */
+    bool busy;           /* a work is out */
+    bool pressed;        /* acquires wait for VMs: what can wait does */
+    bool closing;
+    void (*changed)(void *data); /* a work is done: called on the loop */
+    void *changed_data;
+};
+
+/* Opens (makes) run_dir/vms and claims uids. The caller sets `changed` before. */
+int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
+                 struct err *err);
+/* 0 and a folder of the caller's, or -errno. Makes one on the spot only when the stock is empty. */
+int vm_dirs_take(struct vm_dirs *dirs, struct vm_dir *ret_dir);
+/* Has the folder removed, with what is in it. Its VM is gone. */
+void vm_dirs_give_back(struct vm_dirs *dirs, struct vm_dir *dir);
+/* Starts what is to be done: refill and removal. */
+void vm_dirs_pump(struct vm_dirs *dirs);
+/* No more refills; true when nothing is left to remove. */
+bool vm_dirs_finish(struct vm_dirs *dirs);
+void vm_dirs_fini(struct vm_dirs *dirs);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns requests: how MHD's calls become one, which route it is for, and its body; see http.h. */
+#include "http/http.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "http/http_internal.h"
+
+/* ---- Their life ---- */
+
+static struct http_request *request_create(struct http *http, struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct http_request *request = malloc(sizeof *request);
+
+    if (!request)
+        return NULL;
+    memset(request, 0, offsetof(struct http_request, body_inline));
+    memset((char *)request + offsetof(struct http_request, charged_bytes), 0,
+           sizeof *request - offsetof(struct http_request, charged_bytes));
+    list_init(&request->held_node);
+    request->http = http;
+    request->context = http->config.context;
+    request->mhd = mhd;
+    request->connection = info->socket_context;
+    request->body = request->body_inline;
+    request->body_room = sizeof request->body_inline;
+    return request;
+}
+
+void http_request_count(struct http_request *request, bool open)
+{
+    if (request->counted == open)
+        return;
+    request->counted = open;
+    request->http->open_count += open ? 1 : UINT_MAX;
+}
+
+void http_on_completed(void *data, struct MHD_Connection *mhd, void **context,
+                       enum MHD_RequestTerminationCode code)
+{
+    struct http_request *request = *context;
+    struct http_lane *lane = data;
+
+    (void)mhd;
+    (void)code;
+    if (!request)
+        return;
+    *context = NULL;
+    http_upgrade_end(request);
+    /* The client hung up in the middle of its request. */
+    if (!request->answered && request->streams)
+        request->route->body->gone(request);
+    http_request_count(request, false);
+    if (request->connection->phase != HTTP_CLOSING)
+        http_phase_enter(request->connection, HTTP_IDLE);
+    access_bytes_give(lane->http->config.access, &request->connection->peer,
+                      request->charged_bytes);
+    if (request->body != request->body_inline)
+        free(request->body);
+    free(request);
+}
+
+/* ---- Routes ---- */
+
+static void request_route(struct http_request *request, const char *method, const char *path)
+{
+    const struct http_config *config = &request->http->config;
+
+    request->refusal = API_NOT_FOUND;
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct route *route = &config->routes[i];
+
+        if (!http_route_matches(route, path, request->param))
+            continue;
+        request->refusal = API_METHOD_NOT_ALLOWED;
+        if (!http_method_matches(route, method))
+            continue;
+        request->route = route;
+        request->refusal = API_ERROR_COUNT;
+        break;
+    }
+    if (request->refusal == API_METHOD_NOT_ALLOWED)
+        http_allowed_methods(request->http, path, request->param);
+    if (request->route && !access_has_right(&request->connection->peer, request->route->rights))
+        request->refusal = API_FORBIDDEN;
+}
+
+static void request_refuse(struct http_request *request)
+{
+    static const char *const sentences[API_ERROR_COUNT] = {
+        [API_NOT_FOUND] = "there is no such path; docs/api.md lists them",
+        [API_FORBIDDEN] = "you (by your user id) may not do this; poold's policy says who may",
+        [API_TOO_LARGE] = "a request's body is at most 65536 bytes",
+        [API_TOO_MANY] = "your requests and unread replies take too much memory; read them first",
+    };
+
+    if (request->refusal == API_METHOD_NOT_ALLOWED)
+        http_reply_not_allowed(request);
+    else
+        http_reply_error(request, request->refusal, "%s", sentences[request->refusal]);
+}
+
+void http_request_dispatch(struct http_request *request)
+{
+    if (request->refusal != API_ERROR_COUNT)
+        request_refuse(request);
+    else if (http_query_check(request))
+        request->route->handle(request);
+    if (!request->answered && !request->suspended) {
+        request->suspended = true;
+        MHD_suspend_connection(request->mhd);
+    }
+}
+
+/* ---- Bodies ---- */
+
+bool http_request_charge(struct http_request *request, uint64_t bytes)
+{
+    struct access *access = request->http->config.access;
+
+    if (!access_bytes_take(access, &request->connection->peer, bytes))
+        return false;
+    request->charged_bytes += bytes;
+    return true;
+}
+
+/* Makes room for `bytes` more; what can't be had is the request's refusal. */
+static bool body_grow(struct http_request *request, size_t bytes)
+{
+    size_t room = request->body_room;
+    char *body;
+
+    if (request->body_bytes + bytes > HTTP_BODY_MAX) {
+        request->refusal = API_TOO_LARGE;
+        return false;
+    }
+    while (room < request->body_bytes + bytes)
+        room *= 2;
+    if (room == request->body_room)
+        return true;
+    body = NULL;
+    if (http_request_charge(request, room - request->body_room))
+        body = request->body == request->body_inline ? malloc(room) : realloc(request->body, room);
+    if (!body) {
+        request->refusal = API_TOO_MANY;
+        return false;
+    }
+    if (request->body == request->body_inline)
+        memcpy(body, request->body_inline, request->body_bytes);
+    request->body = body;
+    request->body_room = room;
+    return true;
+}
+
+/* False: the connection is to be closed. */
+static bool body_add(struct http_request *request, const char *data, size_t bytes)
+{
+    /* A chunked body without end: nobody who means well sends that. */
+    if (request->refusal == API_TOO_LARGE)
+        return false;
+    if (request->refusal == API_ERROR_COUNT && body_grow(request, bytes)) {
+        memcpy(request->body + request->body_bytes, data, bytes);
+        request->body_bytes += bytes;
+    }
+    return true;
+}
+
+static bool content_length_too_large(struct MHD_Connection *mhd)
+{
+    const char *length =
+        MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+    return length && strtoull(length, NULL, 10) > HTTP_BODY_MAX;
+}
+
+void http_body_pause(struct http_request *request)
+{
+    http_phase_enter(request->connection, HTTP_BUSY);
+    MHD_suspend_connection(request->mhd);
+}
+
+void http_body_resume(struct http_request *request)
+{
+    struct http *http = request->http;
+
+    http_phase_enter(request->connection, HTTP_STREAM);
+    MHD_resume_connection(request->mhd);
+    request->connection->lane->dirty = true;
+    http->config.schedule(http->config.context);
+}
+
+bool http_read_body(struct http_request *request, void *ret)
+{
+    const struct json_table *json = request->route->json;
+    struct err err = { 0 };
+    json_error_t error;
+    json_t *root;
+    int rc;
+
+    if (request->body_bytes == 0)
+        root = json_object();
+    else
+        root = json_loadb(request->body, request->body_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!root) {
+        http_reply_error(request, API_BAD_JSON, "the body is not JSON: line %d: %s", error.line,
+                         error.text);
+        return false;
+    }
+    rc = json_keys_read(root, json->keys, json->key_count, ret, &err);
+    json_decref(root);
+    if (rc < 0)
+        http_reply_error(request, err.code == EBADMSG ? API_BAD_NAME : API_BAD_REQUEST, "%s",
+                         err.msg);
+    return rc == 0;
+}
+
+/* ---- MHD's calls ---- */
+
+/* The headers of a request are there. */
+static void request_begin(struct http_request *request, const char *path, const char *method)
+{
+    http_phase_enter(request->connection, HTTP_BODY);
+    request_route(request, method, path);
+    if (request->refusal == API_ERROR_COUNT && request->route->body) {
+        if (!http_query_check(request))
+            return;
+        http_phase_enter(request->connection, HTTP_STREAM);
+        http_request_count(request, true);
+        request->streams = true;
+        request->streams = request->route->body->begin(request);
+    } else if (content_length_too_large(request->mhd)) {
+        /* Said before the body is read; the connection ends with it. */
+        request->refusal = API_TOO_LARGE;
+        request_refuse(request);
+    }
+}
+
+enum MHD_Result http_on_request(void *data, struct MHD_Connection *mhd, const char *path,
+                                const char *method, const char *version, const char *upload,
+                                size_t *upload_bytes, void **context)
+{
+    struct http_request *request = *context;
+    struct http_lane *lane = data;
+
+    (void)version;
+    if (!request) {
+        request = request_create(lane->http, mhd);
+        if (!request)
+            return MHD_NO;
+        *context = request;
+        request_begin(request, path, method);
+        return MHD_YES;
+    }
+    if (*upload_bytes && request->streams) {
+        *upload_bytes -= request->route->body->take(request, upload, *upload_bytes);
+        return MHD_YES;
+    }
+    if (*upload_bytes) {
+        if (!request->answered && !body_add(request, upload, *upload_bytes))
+            return MHD_NO;
+        *upload_bytes = 0;
+        return MHD_YES;
+    }
+    if (!request->answered) {
+        request->began_ns = now_ns();
+        http_phase_enter(request->connection, HTTP_BUSY);
+        http_request_count(request, true);
+        http_turn_dispatch(request);
+    }
+    return MHD_YES;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP: the socket, libmicrohttpd driven from the loop, requests and their replies. It knows no API:
+ * that comes as a table of routes.
+ *
+ * How it works
+ *   1. Connections are accepted here (http_accept.c), so that a peer's user is known before anything
+ *      is spent on it; one over its limit is told so and closed. The others are handed to one of two
+ *      MHD daemons without threads, lanes: that of trusted users and that of all others, so that
+ *      nothing which grows with the number of a lane's connections is waited for by the other lane.
+ *   2. Each lane's epoll fd is one uv_poll_t of the loop. MHD_run is called when that is readable,
+ *      and by http_flush.
+ *   3. A request is dispatched once it is whole; of users who are not trusted, only so many in a turn
+ *      of the loop, user by user (http_turn.c). Its handler replies at once, or leaves it open: then
+ *      it is suspended, which takes its socket out of the epoll set, until a reply is given.
+ *   4. http_flush writes replies given to suspended requests without waiting for the loop's next
+ *      turn.
+ *   5. A suspended request's client may vanish unnoticed: http_watch has a handler told of it.
+ *   6. In every phase but HTTP_BUSY, whose end is the handler's to bring about, a connection has a
+ *      time by which it must leave the phase, whatever bytes come or go meanwhile (http_phase.c).
+ *
+ * Loop thread only. */
+#ifndef VOLT_POOLD_HTTP_H
+#define VOLT_POOLD_HTTP_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "http/access.h"
+#include "http/json_keys.h"
+
+#define HTTP_BODY_MAX 65536u
+#define HTTP_PARAM_BYTES 72
+
+struct http;
+struct http_request;
+struct route;
+
+/* The codes of docs/api.md, with their status. */
+#define API_ERROR_MAP(X)                                                                           \
+    X(API_BAD_JSON, "bad_json", 400)                                                               \
+    X(API_BAD_REQUEST, "bad_request", 400)                                                         \
+    X(API_BAD_NAME, "bad_name", 400)                                                               \
+    X(API_FORBIDDEN, "forbidden", 403)                                                             \
+    X(API_NO_SUCH_POOL, "no_such_pool", 404)                                                       \
+    X(API_NO_SUCH_LEASE, "no_such_lease", 404)                                                     \
+    X(API_NO_SUCH_SNAPSHOT, "no_such_snapshot", 404)                                               \
+    X(API_NO_SUCH_IMAGE, "no_such_image", 404)                                                     \
+    X(API_NOT_FOUND, "not_found", 404)                                                             \
+    X(API_METHOD_NOT_ALLOWED, "method_not_allowed", 405)                                           \
+    X(API_POOL_EXISTS, "pool_exists", 409)                                                         \
+    X(API_POOL_BUSY, "pool_busy", 409)                                                             \
+    X(API_PORT_BUSY, "port_busy", 409)                                                             \
+    X(API_IMAGE_EXISTS, "image_exists", 409)                                                       \
+    X(API_IMAGE_BUSY, "image_busy", 409)                                                           \
+    X(API_POOL_NOT_READY, "pool_not_ready", 409)                                                   \
+    X(API_POOL_DRAINING, "pool_draining", 409)                                                     \
+    X(API_TOO_LARGE, "too_large", 413)                                                             \
+    X(API_UPGRADE_REQUIRED, "upgrade_required", 426)                                               \
+    X(API_TOO_MANY, "too_many", 429)                                                               \
+    X(API_INTERNAL, "internal", 500)                                                               \
+    X(API_BOOT_FAILED, "boot_failed", 500)                                                         \
+    X(API_RESTORE_FAILED, "restore_failed", 500)                                                   \
+    X(API_NO_VM_FREE, "no_vm_free", 503)                                                           \
+    X(API_SHUTTING_DOWN, "shutting_down", 503)
+
+enum api_error {
+#define X(name, code, status) name,
+    API_ERROR_MAP(X)
+#undef X
+        API_ERROR_COUNT,
+};
+
+/* What a connection is at, each with its time limit (struct http_limits). */
+enum http_phase {
+    HTTP_HEAD,    /* accepted; its first request's head is not whole */
+    HTTP_BODY,    /* the head is, the body is not */
+    HTTP_STREAM,  /* a long body: the time is for each part of it */
+    HTTP_BUSY,    /* with its handler, or waiting for its turn. No limit but the handler's */
+    HTTP_REPLY,   /* the reply is being written */
+    HTTP_IDLE,    /* between requests; the time goes on until the next head is whole */
+    HTTP_CLOSING, /* shut down; MHD is about to close it. No limit: nobody can hold it up */
+    HTTP_PHASE_COUNT,
+};
+
+struct http_connection {
+    struct http_lane *lane;
+    struct MHD_Connection *mhd;
+    int fd; /* MHD's */
+    struct peer peer;
+    enum http_phase phase;
+    struct list phase_node; /* in http->phases[phase], the oldest first */
+    uint64_t deadline_ns;   /* UINT64_MAX: none */
+    bool owns;              /* set by handlers: something ends with it (http_config) */
+};
+
+struct http_watch;
+
+/* A route whose body is not JSON in memory but goes on as it comes. The first three are called in
+ * this order, then the route's handle when the body is whole. */
+struct http_body_ops {
+    /* The headers are there. False: it has replied, and the connection ends with that. */
+    bool (*begin)(struct http_request *request);
+    /* Takes up to `bytes` bytes and says how many. Those left over come again, at once or, after
+     * http_body_pause, when http_body_resume was called. */
+    size_t (*take)(struct http_request *request, const char *data, size_t bytes);
+    /* The client hung up before the body was whole: the request is about to be freed. */
+    void (*gone)(struct http_request *request);
+};
+
+struct http_request {
+    struct list held_node; /* in its client's, while it waits for its turn */
+    struct http *http;
+    void *context; /* http_config's */
+    struct MHD_Connection *mhd;
+    struct http_connection *connection;
+    const struct route *route;
+    /* What stands for {} in the route's path; "". Of a method that is refused: those that are not. */
+    char param[HTTP_PARAM_BYTES];
+    uint64_t began_ns; /* when it was whole */
+    char *body;        /* body_bytes of it, not NUL-terminated */
+    size_t body_bytes, body_room;
+    char body_inline[256];
+    uint64_t charged_bytes; /* of its client's share of memory */
+    bool counted;           /* in http->open_count */
+    bool answered, suspended;
+    bool streams;           /* route->body takes it */
+    enum api_error refusal; /* API_ERROR_COUNT: none; else found before the body was read */
+    struct http_watch *watch;
+    void (*upgraded)(void *data, int fd); /* not called yet; else NULL */
+    void *upgrade_data;
+    void *call; /* the handler's own, which it frees before it replies */
+};
+
+/* One method of one path, with all that it takes: what is in neither table is refused. */
+struct route {
+    const char *method; /* a GET is a HEAD, too */
+    const char *path;   /* segments; "{}" stands for one name */
+    uint32_t rights;    /* one of the bits; 0: none is needed */
+    void (*handle)(struct http_request *request);
+    const struct json_table *json;    /* of the body; NULL: it is not read */
+    const char *query;                /* parameters, with blanks between; NULL: none */
+    const struct http_body_ops *body; /* NULL: at most HTTP_BODY_MAX, kept in request->body */
+};
+
+struct http_limits {
+    uint32_t connections;      /* of one user */
+    uint32_t connections_all;  /* of all users */
+    uint32_t connections_kept; /* of those, for trusted ones */
+    uint64_t request_ms;       /* for the head of the first request, and for a body */
+    uint64_t transfer_ms;      /* for reading a reply, and for each MiB of an image */
+    uint64_t idle_ms;          /* from a reply to the whole head of the next request */
+};
+
+struct http_config {
+    uv_loop_t *loop;
+    const char *socket, *group; /* its path; "" or the group it is given to */
+    struct access *access;      /* http sets its shares */
+    const struct route *routes;
+    size_t route_count;
+    struct http_limits limits;
+    void *context; /* of requests and of the functions below */
+    /* Have http_flush called soon, but not from within this call. */
+    void (*schedule)(void *context);
+    /* Of connections that `owns` is set of: whether one has a reason to be kept although it has been
+     * idle for idle_ms; and its end. */
+    bool (*keeps)(void *context, const struct http_connection *connection);
+    void (*closed)(void *context, const struct http_connection *connection);
+};
+
+/* Listens and starts serving. */
+int http_create(struct http **ret_http, const struct http_config *config, struct err *err);
+/* From now on. What is under way keeps its time, and at most that longer than it ought to. */
+void http_set_limits(struct http *http, const struct http_limits *limits);
+/* The end begins, while the loop still runs: accepts no more, removes the socket, closes connections
+ * that wait for their clients (but for a reply to be read), refuses requests that wait for their
+ * turn. */
+void http_stop(struct http *http);
+/* Every request must have been answered. */
+void http_destroy(struct http *http);
+/* Requests that handlers have not answered yet. */
+unsigned http_open_requests(const struct http *http);
+
+/* Writes the replies that wait. Harmless at any time. */
+void http_flush(struct http *http);
+
+/* Exactly one reply a request; the request must not be used afterwards. */
+void http_reply_json(struct http_request *request, unsigned status, json_t *body); /* takes body */
+/* Copies text. type: a MIME type. */
+void http_reply_text(struct http_request *request, unsigned status, const char *type,
+                     const char *text, size_t bytes);
+void http_reply_empty(struct http_request *request, unsigned status);
+void http_reply_error(struct http_request *request, enum api_error code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* 101 with `Upgrade: protocol`; then upgraded(data, fd) gets the raw socket, borrowed and blocking;
+ * or fd -1 when it never comes to that. It is called exactly once. */
+void http_reply_upgrade(struct http_request *request, const char *protocol,
+                        void (*upgraded)(void *data, int fd), void *data);
+/* The value of the Upgrade header, NULL for none. */
+const char *http_upgrade_header(const struct http_request *request);
+/* The value of a query parameter of the route, NULL for none. */
+const char *http_query(const struct http_request *request, const char *name);
+/* One that is 1, true, yes, 0, false or no; false if it is absent. False: it has replied. */
+bool http_query_bool(struct http_request *request, const char *name, bool *ret_value);
+
+/* From within http_body_ops.take: no more bytes until http_body_resume. */
+void http_body_pause(struct http_request *request);
+void http_body_resume(struct http_request *request);
+
+/* Tells when the client of an open request hangs up, once. */
+int http_watch(struct http_request *request, void (*gone)(struct http_request *request));
+
+/* Parses the body as a JSON object by the route's table into ret; an empty body is an empty object.
+ * False: it has replied. */
+bool http_read_body(struct http_request *request, void *ret);
+
+#endif

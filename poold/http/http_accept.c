@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the listening socket and the way of a connection from there to its lane, or out.
+ *
+ * The peer is looked at first. Who has as many connections as it may gets a reply that was made
+ * beforehand, and is closed: nothing of it is read, and MHD never hears of it. Where descriptors or
+ * memory have run out, accepting is paused, as the loop would find the same socket readable again at
+ * once: until a connection closes, or for ACCEPT_PAUSE_MS. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "http/http_internal.h"
+
+#define ACCEPTS_MAX 64 /* in a turn of the loop */
+#define ACCEPT_PAUSE_MS 100
+#define REFUSAL_BYTES 512
+
+/* ---- Connections ---- */
+
+static void connection_free(struct http_connection *connection)
+{
+    struct http *http = connection->lane->http;
+
+    http_phase_leave(connection);
+    access_peer_close(http->config.access, &connection->peer);
+    free(connection);
+}
+
+void http_on_connection(void *data, struct MHD_Connection *mhd, void **context,
+                        enum MHD_ConnectionNotificationCode code)
+{
+    struct http_lane *lane = data;
+    struct http *http = lane->http;
+    struct http_connection *connection = *context;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = http->accepting;
+        http->accepting->mhd = mhd;
+        return;
+    }
+    *context = NULL;
+    if (connection == http->accepting) /* MHD could not take it: connection_hand_over's */
+        return;
+    if (connection->owns)
+        http->config.closed(http->config.context, connection);
+    connection_free(connection);
+    http_accept_resume(http);
+}
+
+/* Says why, in what room the socket has, and closes it. */
+static void refuse(int fd, const char *why)
+{
+    _cleanup_free_ char *body = http_error_text(API_TOO_MANY, why);
+    char reply[REFUSAL_BYTES], unread[4096];
+    int bytes = snprintf(reply, sizeof reply,
+                         "HTTP/1.1 %u Too Many Requests\r\nContent-Type: application/json\r\n"
+                         "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                         http_error_status(API_TOO_MANY), strlen(body), body);
+
+    send(fd, reply, (size_t)bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    /* What was read is not lost: closing a socket with unread data resets it. */
+    recv(fd, unread, sizeof unread, MSG_DONTWAIT);
+    close(fd);
+}
+
+static void connection_hand_over(struct http *http, struct http_connection *connection)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct http_lane *lane = connection->lane;
+
+    http_phase_enter(connection, HTTP_HEAD);
+    http->accepting = connection;
+    if (MHD_add_connection(lane->mhd, connection->fd, (struct sockaddr *)&address,
+                           sizeof(sa_family_t)) == MHD_NO) {
+        log_warn("a connection was closed at once: %s", strerror(errno));
+        connection_free(connection);
+    }
+    http->accepting = NULL;
+    lane->dirty = true;
+}
+
+/* For an error of access_peer_open. */
+static const char *refusal(int rc)
+{
+    if (rc == -EDQUOT)
+        return "you have too many connections to poold open";
+    if (rc == -EUSERS)
+        return "all connections that poold can have are taken";
+    return "poold has no memory for another connection";
+}
+
+static void connection_open(struct http *http, int fd)
+{
+    struct http_connection *connection = calloc(1, sizeof *connection);
+    int rc = -ENOMEM;
+
+    if (connection)
+        rc = access_peer_open(http->config.access, fd, &connection->peer);
+    if (!connection || rc < 0) {
+        refuse(fd, refusal(rc));
+        free(connection);
+        return;
+    }
+    connection->lane =
+        &http->lanes[connection->peer.trusted ? HTTP_LANE_TRUSTED : HTTP_LANE_OTHERS];
+    connection->fd = fd;
+    list_init(&connection->phase_node);
+    connection_hand_over(http, connection);
+}
+
+/* ---- Accepting ---- */
+
+static void on_listen(uv_poll_t *poll, int status, int events);
+
+void http_accept_resume(struct http *http)
+{
+    if (!http->accept_paused)
+        return;
+    http->accept_paused = false;
+    uv_timer_stop(&http->accept_again);
+    if (http->listener.fd >= 0)
+        uv_poll_start(&http->listen, UV_READABLE, on_listen);
+}
+
+static void on_accept_again(uv_timer_t *timer)
+{
+    http_accept_resume(timer->data);
+}
+
+static void accept_pause(struct http *http, int error)
+{
+    if (!http->accept_failed)
+        log_error("no connection can be accepted for now: %s", strerror(error));
+    http->accept_failed = true;
+    http->accept_paused = true;
+    uv_poll_stop(&http->listen);
+    uv_timer_start(&http->accept_again, on_accept_again, ACCEPT_PAUSE_MS, 0);
+}
+
+static void on_listen(uv_poll_t *poll, int status, int events)
+{
+    struct http *http = poll->data;
+
+    (void)status;
+    (void)events;
+    for (unsigned i = 0; i < ACCEPTS_MAX && http->listener.fd >= 0; i++) {
+        int fd = accept4(http->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+            continue;
+        if (fd < 0 && errno != EAGAIN)
+            accept_pause(http, errno);
+        if (fd < 0)
+            break;
+        if (http->accept_failed)
+            log_info("connections are accepted again");
+        http->accept_failed = false;
+        connection_open(http, fd);
+    }
+    http_flush(http);
+}
+
+/* ---- The socket ---- */
+
+int http_accept_start(struct http *http, struct err *err)
+{
+    const struct http_config *config = &http->config;
+    int rc = listen_open(&http->listener, config->socket, config->group, err);
+
+    if (rc < 0)
+        return rc;
+    uv_timer_init(config->loop, &http->accept_again);
+    rc = uv_poll_init(config->loop, &http->listen, http->listener.fd);
+    if (rc < 0)
+        return err_set_errno(err, -rc, "can't watch %s", config->socket);
+    http->accept_again.data = http->listen.data = http;
+    return uv_poll_start(&http->listen, UV_READABLE, on_listen);
+}
+
+void http_accept_stop(struct http *http)
+{
+    if (http->listener.fd < 0)
+        return;
+    if (http->listen.type != UV_UNKNOWN_HANDLE)
+        uv_poll_stop(&http->listen);
+    unix_listener_close(&http->listener);
+}

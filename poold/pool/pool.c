@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns a pool's state, its queue of acquires and how they are served; see pool.h. */
+#include "pool/pool.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pool/pool_internal.h"
+
+#define TRIAL_ATTEMPTS 2
+
+static const char *const pool_state_names[] = {
+    [POOL_BOOTING] = "booting", [POOL_SNAPSHOTTING] = "snapshotting",
+    [POOL_LOADING] = "loading", [POOL_READY] = "ready",
+    [POOL_FAILED] = "failed",   [POOL_DRAINING] = "draining",
+};
+static_assert(ARRAY_LEN(pool_state_names) == POOL_STATE_COUNT, "every state has a name");
+
+static const char *const result_names[] = {
+    [ACQUIRE_OK] = "ok",
+    [ACQUIRE_NO_VM_FREE] = "no_vm_free",
+    [ACQUIRE_NOT_READY] = "pool_not_ready",
+    [ACQUIRE_DRAINING] = "pool_draining",
+    [ACQUIRE_RESTORE_FAILED] = "restore_failed",
+    [ACQUIRE_SHUTTING_DOWN] = "shutting_down",
+};
+static_assert(ARRAY_LEN(result_names) == ACQUIRE_RESULT_COUNT, "every result has a name");
+static_assert(ACQUIRE_RESULT_COUNT <= ACQUIRE_RESULTS_MAX, "metrics have room");
+
+const char *pool_state_name(enum pool_state state)
+{
+    return pool_state_names[state];
+}
+
+const char *acquire_result_name(enum acquire_result result)
+{
+    return result_names[result];
+}
+
+void pool_init(struct pool *pool, struct pool_env *env, const char *name)
+{
+    memset(pool, 0, sizeof *pool);
+    list_init(&pool->node);
+    list_init(&pool->waiters);
+    for (unsigned i = 0; i < SLOT_STATE_COUNT; i++)
+        list_init(&pool->slots[i]);
+    pool->env = env;
+    snprintf(pool->name, sizeof pool->name, "%s", name);
+}
+
+uint32_t pool_vm_count(const struct pool *pool)
+{
+    uint32_t count = 0;
+
+    for (unsigned i = 0; i < SLOT_DEAD; i++)
+        count += pool->counts[i];
+    return count;
+}
+
+uint32_t pool_live_count(const struct pool *pool)
+{
+    return pool_vm_count(pool) - pool->dying - (pool->trial != NULL);
+}
+
+void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot)
+{
+    struct pool *pool = acquire->pool;
+
+    acquire->slot = NULL;
+    if (result == ACQUIRE_OK)
+        pool->counters.acquires++;
+    pool->counters.answers[slot ? slot->tier : TIER_COLD][result]++;
+    acquire->done(acquire, result, slot);
+}
+
+static void waiter_unlink(struct acquire *acquire)
+{
+    list_remove(&acquire->node);
+    acquire->queued = false;
+    acquire->pool->waiting--;
+}
+
+void pool_waiters_dismiss(struct pool *pool, enum acquire_result result)
+{
+    while (!list_empty(&pool->waiters)) {
+        struct acquire *acquire = list_entry(pool->waiters.next, struct acquire, node);
+
+        waiter_unlink(acquire);
+        pool_acquire_finish(acquire, result, NULL);
+    }
+}
+
+/* Gives a parked VM its lease message. False when the VM failed at once. */
+static bool parked_wake(struct slot *slot, struct acquire *acquire)
+{
+    struct pool *pool = slot->pool;
+    int rc = pool->env->ops->wake(pool->env->context, slot, DOORBELL_OP_LEASE, 0);
+
+    if (rc < 0) {
+        pool_slot_fail(slot, FAILURE_CRASHED, "its bell does not take a message");
+        return false;
+    }
+    /* The message is out: what follows runs while the guest does. */
+    acquire->slot = slot;
+    slot->acquire = acquire;
+    slot->tier = TIER_PARKED;
+    slot->phase = SLOT_PHASE_AWAKE;
+    slot->begun_ns = pool_now(pool);
+    pool_slot_move(slot, SLOT_WAKING);
+    pool_slot_deadline(slot, slot->begun_ns + pool->env->timeouts.awake_ns);
+    return true;
+}
+
+static bool parked_take(struct pool *pool, struct acquire *acquire)
+{
+    /* The youngest has the warmest caches, and shrinking takes the oldest. */
+    while (!list_empty(&pool->slots[SLOT_PARKED])) {
+        if (parked_wake(list_entry(pool->slots[SLOT_PARKED].prev, struct slot, node), acquire))
+            return true;
+    }
+    return false;
+}
+
+/* Starts the best VM there is for the first waiter. False: nothing can be done for it now. */
+static bool serve_one(struct pool *pool, struct acquire *acquire)
+{
+    struct pool_env *env = pool->env;
+
+    if (parked_take(pool, acquire)) {
+        waiter_unlink(acquire);
+        return true;
+    }
+    if (env->demanded >= env->demand_max)
+        return false;
+    if (!list_empty(&pool->slots[SLOT_SHELL])) {
+        waiter_unlink(acquire);
+        pool_shell_restore(list_entry(pool->slots[SLOT_SHELL].prev, struct slot, node), acquire);
+        return true;
+    }
+    if (pool->state != POOL_READY || pool_live_count(pool) >= pool->max)
+        return false;
+    waiter_unlink(acquire);
+    return pool_clone_start(pool, acquire, CLONE_PARKED);
+}
+
+void pool_serve(struct pool *pool)
+{
+    /* A VM that fails at once puts its acquire back to the head: bounded by its attempts. */
+    while (!list_empty(&pool->waiters) &&
+           serve_one(pool, list_entry(pool->waiters.next, struct acquire, node)))
+        ;
+}
+
+static enum acquire_result acquire_refusal(const struct pool *pool, const struct acquire *acquire)
+{
+    if (pool->env->stopping)
+        return ACQUIRE_SHUTTING_DOWN;
+    if (pool->state == POOL_DRAINING)
+        return ACQUIRE_DRAINING;
+    if (pool->state == POOL_FAILED)
+        return ACQUIRE_NOT_READY;
+    if (pool->state != POOL_READY && acquire->wait_ns == 0 && !pool->counts[SLOT_PARKED] &&
+        !pool->counts[SLOT_SHELL])
+        return ACQUIRE_NOT_READY;
+    return ACQUIRE_OK;
+}
+
+/* A place under `max` is there for it: every VM that no one else has or waits for can serve it. */
+static bool place_is_free(const struct pool *pool)
+{
+    uint32_t taken = pool->counts[SLOT_WAKING] + pool->counts[SLOT_LEASED] +
+                     (pool->counts[SLOT_STOPPING] - pool->dying);
+
+    return taken + pool->waiting < pool->max;
+}
+
+/* How long the making of one VM may take. */
+static uint64_t making_ns(const struct pool *pool)
+{
+    const struct pool_timeouts *t = &pool->env->timeouts;
+
+    return t->setup_ns + t->awake_ns + t->ready_ns;
+}
+
+void pool_acquire_retry(struct acquire *acquire)
+{
+    struct pool *pool = acquire->pool;
+
+    acquire->deadline_ns = MAX_OF(acquire->deadline_ns, pool_now(pool) + making_ns(pool));
+    list_prepend(&pool->waiters, &acquire->node);
+    acquire->queued = true;
+    pool->waiting++;
+    pool->env->ops->arm(pool->env->context, acquire->deadline_ns);
+}
+
+static void acquire_enqueue(struct pool *pool, struct acquire *acquire)
+{
+    uint64_t patience_ns = acquire->wait_ns;
+
+    /* With a place free it waits for its own VM being made, not for others to release theirs. */
+    if (place_is_free(pool))
+        patience_ns = MAX_OF(patience_ns, making_ns(pool));
+    if (patience_ns == 0) {
+        pool_acquire_finish(acquire, ACQUIRE_NO_VM_FREE, NULL);
+        return;
+    }
+    acquire->deadline_ns = acquire->asked_ns + patience_ns;
+    list_append(&pool->waiters, &acquire->node);
+    acquire->queued = true;
+    pool->waiting++;
+    pool->env->ops->arm(pool->env->context, acquire->deadline_ns);
+    pool_serve(pool);
+}
+
+void pool_acquire(struct pool *pool, struct acquire *acquire)
+{
+    enum acquire_result refusal = acquire_refusal(pool, acquire);
+
+    pool->env->acquired_ns = acquire->asked_ns;
+    acquire->pool = pool;
+    acquire->slot = NULL;
+    acquire->attempts = 0;
+    acquire->deadline_ns = 0;
+    acquire->queued = false;
+    list_init(&acquire->node);
+    if (refusal != ACQUIRE_OK) {
+        pool_acquire_finish(acquire, refusal, NULL);
+        return;
+    }
+    if (list_empty(&pool->waiters) && parked_take(pool, acquire))
+        return;
+    pool->counters.missed++;
+    acquire_enqueue(pool, acquire);
+}
+
+void pool_acquire_cancel(struct acquire *acquire)
+{
+    struct slot *slot = acquire->slot;
+
+    if (acquire->queued)
+        waiter_unlink(acquire);
+    if (slot) {
+        acquire->slot = NULL;
+        slot->acquire = NULL;
+        pool_slot_stop(slot);
+    }
+}
+
+void pool_trial_want(struct pool *pool)
+{
+    pool->trials_left = TRIAL_ATTEMPTS;
+    pool_schedule(pool);
+}
+
+void pool_trial_over(struct slot *slot, bool success)
+{
+    if (success)
+        slot->pool->trials_left = 0;
+    if (slot->state != SLOT_STOPPING)
+        pool_slot_stop(slot);
+}
+
+void pool_release(struct slot *slot)
+{
+    if (slot->state == SLOT_LEASED)
+        pool_slot_stop(slot);
+}
+
+void pool_renew(struct slot *slot, uint64_t ttl_ms)
+{
+    slot->ttl_ms = ttl_ms;
+    pool_slot_deadline(slot, ttl_ms ? pool_now(slot->pool) + ttl_ms * NS_PER_MS : 0);
+}
+
+void pool_stop_down_to(struct pool *pool, enum slot_state state, uint32_t keep)
+{
+    while (pool->counts[state] > keep)
+        pool_slot_stop(list_entry(pool->slots[state].next, struct slot, node));
+}
+
+static void unleased_stop(struct pool *pool)
+{
+    pool_stop_down_to(pool, SLOT_PREPARING, 0);
+    pool_stop_down_to(pool, SLOT_SHELL, 0);
+    pool_stop_down_to(pool, SLOT_PARKED, 0);
+}
+
+static void waking_stop(struct pool *pool, enum acquire_result result)
+{
+    LIST_FOR_EACH(at, &pool->slots[SLOT_WAKING])
+    {
+        struct slot *slot = list_entry(at, struct slot, node);
+        struct acquire *acquire = slot->acquire;
+
+        slot->acquire = NULL;
+        pool_slot_stop(slot);
+        pool_acquire_finish(acquire, result, NULL);
+    }
+}
+
+void pool_stop_all(struct pool *pool, enum acquire_result result)
+{
+    pool_waiters_dismiss(pool, result);
+    waking_stop(pool, result);
+    unleased_stop(pool);
+    pool_stop_down_to(pool, SLOT_LEASED, 0);
+}
+
+void pool_set_state(struct pool *pool, enum pool_state state, const char *error)
+{
+    /* A drained pool stays so, whatever its processes do. */
+    if (pool->state == POOL_DRAINING)
+        return;
+    pool->state = state;
+    snprintf(pool->error, sizeof pool->error, "%s", error ? error : "");
+    if (state == POOL_FAILED || state == POOL_DRAINING) {
+        pool_waiters_dismiss(pool, state == POOL_FAILED ? ACQUIRE_NOT_READY : ACQUIRE_DRAINING);
+        unleased_stop(pool);
+    }
+    if (state == POOL_READY)
+        backoff_success(&pool->backoff);
+    pool_schedule(pool);
+}
+
+void pool_set_limits(struct pool *pool, uint32_t min, uint32_t max, uint32_t shells)
+{
+    pool->min = min;
+    pool->max = max;
+    pool->shells = shells;
+    pool_schedule(pool);
+}

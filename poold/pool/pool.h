@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A pool: its slots, its queue of acquires, and the rules that refill and shrink it.
+ *
+ * Pure logic over an abstract clock and abstract VMs (struct vm_ops): it makes no system call, so
+ * that unit tests run it with a fake clock and fake VMs. Loop thread only.
+ *
+ * Rules
+ *   1. An acquire takes the best there is: parked, shell, then a cold clone while the pool has
+ *      fewer than `max` VMs; else it waits. Acquires are served strictly first come, first served.
+ *   2. `min` VMs are kept parked and `shells` as shells. Refilling is bounded (refill_max at once,
+ *      in all pools), pauses while an acquire of the pool waits or one of any pool is being woken,
+ *      waits for 10 ms without an acquire while the stock is half full, and backs off when it
+ *      fails.
+ *      VMs that are restored for acquires first all give their answers; what their kernels do to
+ *      get READY, which takes far longer, comes after, going_max at a time, in order. Those that
+ *      are at it when an acquire finds nothing parked are paused until it has its answer.
+ *   3. Parked VMs beyond `min` and shells beyond `shells` are stopped after surplus_ns.
+ *   4. A VM that fails in any way is discarded and counted. The acquire that it was meant for is
+ *      tried again with another, ACQUIRE_ATTEMPTS times in all, at the head of the queue.
+ *   5. Closing a KVM VM is slow: at most dying_max VMs die at a time, the others wait in the kill
+ *      queue and still count towards `max`.
+ *   6. A trial VM may be wanted once, to record the snapshot's working set: started when there is
+ *      nothing to refill, given to nobody, counted neither in `max` nor in any metric.
+ */
+#ifndef VOLT_POOLD_POOL_H
+#define VOLT_POOLD_POOL_H
+
+#include "base/backoff.h"
+#include "base/list.h"
+#include "control/control.h"
+#include "pool/metrics.h"
+#include "pool/slot.h"
+
+#define ACQUIRE_ATTEMPTS 3
+#define POOL_NAME_BYTES 64
+#define POOL_ERROR_BYTES 512
+
+enum pool_state {
+    POOL_BOOTING,      /* cold boot to the banner */
+    POOL_SNAPSHOTTING, /* the snapshot is being written */
+    POOL_LOADING,      /* the template process verifies and loads it */
+    POOL_READY,
+    POOL_FAILED,   /* pool->error says why */
+    POOL_DRAINING, /* no new leases; those out may finish */
+    POOL_STATE_COUNT,
+};
+
+const char *pool_state_name(enum pool_state state);
+
+/* What the pool asks of the outside. Events come back through pool_vm_*, never from within a call.
+ */
+struct vm_ops {
+    /* Makes a VM for slot and fills in its identity. With a wake the WAKE is sent along (RESTORE
+     * with wake_flags). 0 or -errno; after a failure no event follows. */
+    int (*clone)(void *context, struct slot *slot, bool wake, uint32_t wake_flags);
+    /* 0 or -errno. */
+    int (*wake)(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags);
+    /* Lets a VM go on that was woken with DOORBELL_FLAG_HOLD. 0 or -errno. */
+    int (*go)(void *context, struct slot *slot);
+    /* Stops it where it is, until resume or its kill. 0 or -errno: it goes on. */
+    int (*pause)(void *context, struct slot *slot);
+    void (*resume)(void *context, struct slot *slot);
+    /* Stops it where it is: it runs no more until its kill. 0, or -errno: it can't be or must not,
+     * and is killed now. */
+    int (*freeze)(void *context, struct slot *slot);
+    /* Kills it; pool_vm_gone follows. */
+    void (*kill)(void *context, struct slot *slot);
+    /* A trial VM is READY: do with it what it was made for, then call pool_trial_over. */
+    void (*trial)(void *context, struct slot *slot);
+    /* Frees slot->vm; its process is gone. */
+    void (*forget)(void *context, struct slot *slot);
+    uint64_t (*now)(void *context);
+    /* Have pool_pump called on all pools soon, but not from within this call. */
+    void (*schedule)(void *context);
+    /* Have pool_tick called on all pools at deadline_ns or earlier. */
+    void (*arm)(void *context, uint64_t deadline_ns);
+};
+
+struct pool_timeouts {
+    uint64_t setup_ns;   /* CLONE to HELLO */
+    uint64_t awake_ns;   /* WAKE to AWAKE */
+    uint64_t ready_ns;   /* AWAKE to READY or PARKED */
+    uint64_t surplus_ns; /* how long a VM beyond `min` is kept */
+    uint64_t trial_ns;   /* READY to pool_trial_over */
+};
+
+/* Shared by all pools of a daemon. */
+struct pool_env {
+    const struct vm_ops *ops;
+    void *context; /* of ops */
+    struct pool_timeouts timeouts;
+    uint32_t refill_max;       /* VMs being prepared at a time, all pools */
+    uint32_t demand_max;       /* VMs on their way to AWAKE for acquires at a time, all pools */
+    uint32_t going_max;        /* VMs for acquires told to go on to READY at a time */
+    uint32_t dying_max;        /* VMs whose kill has been sent at a time */
+    uint64_t frozen_bytes_max; /* guest memory of frozen VMs */
+
+    uint32_t refilling, demanded, going, waking, dying; /* now */
+    uint32_t frozen;                                    /* VMs in the kill queue that run no more */
+    uint64_t frozen_bytes;                              /* their guest memory */
+    uint64_t acquired_ns;                               /* when the last acquire was asked for */
+    struct list held;     /* slots that answered and wait for their turn to get READY */
+    struct list readying; /* slots whose guests are getting READY, for acquires or not */
+    struct list kill_queue;
+    bool stopping; /* shutdown: nothing new */
+};
+
+struct pool {
+    struct list node; /* the owner's */
+    struct pool_env *env;
+    char name[POOL_NAME_BYTES];
+    enum pool_state state;
+    char error[POOL_ERROR_BYTES];
+    uint32_t min, max, shells;
+    struct list slots[SLOT_STATE_COUNT];
+    uint32_t counts[SLOT_STATE_COUNT];
+    uint64_t vm_bytes; /* guest memory of one VM */
+    uint32_t dying;    /* of counts[SLOT_STOPPING]: kill sent, or frozen */
+    struct list waiters;
+    uint32_t waiting;
+    uint32_t trials_left; /* attempts; 0: no trial is wanted */
+    struct slot *trial;   /* until it is STOPPING; NULL: none */
+    struct backoff backoff;
+    uint64_t surplus_since_ns; /* 0: no VM is beyond min or shells */
+    char last_failure[POOL_ERROR_BYTES];
+    struct pool_counters counters;
+    void *owner; /* the caller's own */
+};
+
+enum acquire_result {
+    ACQUIRE_OK,
+    ACQUIRE_NO_VM_FREE,
+    ACQUIRE_NOT_READY, /* the pool is not ready, or failed: pool->error */
+    ACQUIRE_DRAINING,
+    ACQUIRE_RESTORE_FAILED, /* pool->last_failure */
+    ACQUIRE_SHUTTING_DOWN,
+    ACQUIRE_RESULT_COUNT,
+};
+
+const char *acquire_result_name(enum acquire_result result);
+
+/* A wish for a lease. The caller's storage, until done or pool_acquire_cancel. */
+struct acquire {
+    struct list node;
+    struct pool *pool;
+    struct slot *slot; /* WAKING for it */
+    uint64_t asked_ns; /* when the request was read */
+    uint64_t wait_ns;  /* how long it may queue; 0: not at all */
+    uint64_t deadline_ns;
+    uint64_t ttl_ms;
+    uint32_t attempts;
+    bool queued;
+    /* Called once, never from within pool_acquire_cancel; with OK slot is LEASED and the callee
+     * fills in its owner. It must not call back into the pool. */
+    void (*done)(struct acquire *acquire, enum acquire_result result, struct slot *slot);
+};
+
+void pool_init(struct pool *pool, struct pool_env *env, const char *name);
+
+/* Moves the pool on; error (may be NULL) is kept. READY starts refilling; FAILED and DRAINING send
+ * the waiters away and stop all VMs that no one has leased. */
+void pool_set_state(struct pool *pool, enum pool_state state, const char *error);
+void pool_set_limits(struct pool *pool, uint32_t min, uint32_t max, uint32_t shells);
+
+/* done may be called from within. */
+void pool_acquire(struct pool *pool, struct acquire *acquire);
+/* Forgets an acquire that is not done. */
+void pool_acquire_cancel(struct acquire *acquire);
+
+/* Have a trial VM made as soon as there is nothing better to do. */
+void pool_trial_want(struct pool *pool);
+/* Ends a trial VM, if it has not been stopped already; with success no other is made. */
+void pool_trial_over(struct slot *slot, bool success);
+
+/* Ends a lease: the VM is killed and not reused. */
+void pool_release(struct slot *slot);
+void pool_renew(struct slot *slot, uint64_t ttl_ms);
+
+/* Stops every VM, leased ones too, and sends the waiters away with result. */
+void pool_stop_all(struct pool *pool, enum acquire_result result);
+
+/* While acquires come, what can wait does, up to so long after the last one. */
+#define POOL_CALM_NS (10 * NS_PER_MS)
+
+/* So long after its own answer, at most, a VM waits for others' answers: a steady stream of new
+ * acquires must not hold back those that have answered. */
+#define POOL_HELD_NS_MAX (200 * NS_PER_MS)
+
+/* Starts the kills that are due and that dying_max allows. */
+void pool_kill_queue(struct pool_env *env);
+
+/* Serves waiters, refills, shrinks. */
+void pool_pump(struct pool *pool);
+/* Acts on deadlines that have passed; returns the next one, UINT64_MAX for none. */
+uint64_t pool_tick(struct pool *pool, uint64_t now);
+
+/* VMs that are not gone. */
+uint32_t pool_vm_count(const struct pool *pool);
+/* VMs that count towards max. */
+uint32_t pool_live_count(const struct pool *pool);
+
+/* What VMs say; any event in any state is allowed. */
+void pool_vm_hello(struct slot *slot, uint32_t layers, uint32_t landlock_abi);
+void pool_vm_awake(struct slot *slot, uint64_t run_ns);
+void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble);
+void pool_vm_parked(struct slot *slot);
+/* The VM ended or broke the protocol; detail is a sentence. */
+void pool_vm_failed(struct slot *slot, enum failure failure, const char *detail);
+/* Its process is gone: frees slot. */
+void pool_vm_gone(struct slot *slot);
+
+#endif

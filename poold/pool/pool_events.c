@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns what happens to a slot when its VM is started, says something, fails or is gone; see pool.h.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "pool/pool_internal.h"
+
+struct slot *pool_slot_create(struct pool *pool, bool trial)
+{
+    struct slot *slot = calloc(1, sizeof *slot);
+
+    if (!slot)
+        return NULL;
+    list_init(&slot->kill_node);
+    list_init(&slot->ready_node);
+    slot->pool = pool;
+    slot->state = SLOT_PREPARING;
+    slot->trial = trial;
+    list_append(&pool->slots[SLOT_PREPARING], &slot->node);
+    pool->counts[SLOT_PREPARING]++;
+    if (trial)
+        pool->trial = slot;
+    else
+        pool->env->refilling++;
+    return slot;
+}
+
+void pool_slot_move(struct slot *slot, enum slot_state to)
+{
+    struct pool *pool = slot->pool;
+    struct pool_env *env = pool->env;
+
+    assert(slot_may_move(slot->state, to));
+    list_remove(&slot->node);
+    pool->counts[slot->state]--;
+    env->refilling -= slot->state == SLOT_PREPARING && !slot->trial;
+    env->waking -= slot->state == SLOT_WAKING;
+    slot->state = to;
+    slot->deadline_ns = 0;
+    if (to == SLOT_DEAD)
+        return;
+    list_append(&pool->slots[to], &slot->node);
+    pool->counts[to]++;
+    env->refilling += to == SLOT_PREPARING;
+    env->waking += to == SLOT_WAKING;
+}
+
+void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns)
+{
+    slot->deadline_ns = deadline_ns;
+    if (deadline_ns)
+        slot->pool->env->ops->arm(slot->pool->env->context, deadline_ns);
+}
+
+static void demand_end(struct slot *slot)
+{
+    if (slot->demanded) {
+        slot->demanded = false;
+        slot->pool->env->demanded--;
+    }
+}
+
+/* ---- Between answer and READY ---- */
+
+/* Whether others' answers still come before what this VM's guest has left to do. */
+static bool must_wait(const struct slot *slot, uint64_t now)
+{
+    return slot->pool->env->demanded > 0 && now - slot->awake_ns < POOL_HELD_NS_MAX;
+}
+
+static void ready_expect(struct slot *slot, uint64_t now)
+{
+    struct pool_env *env = slot->pool->env;
+
+    list_remove(&slot->ready_node);
+    list_append(&env->readying, &slot->ready_node);
+    slot->phase = SLOT_PHASE_READY;
+    pool_slot_deadline(slot, now + env->timeouts.ready_ns);
+}
+
+/* An acquire waits for an answer: whoever is past its own makes room. */
+static void readying_pause(struct pool_env *env)
+{
+    LIST_FOR_EACH(at, &env->readying)
+    {
+        struct slot *slot = list_entry(at, struct slot, ready_node);
+
+        if (!slot->paused && must_wait(slot, pool_now(slot->pool)))
+            slot->paused = env->ops->pause(env->context, slot) == 0;
+    }
+}
+
+static void slot_resume(struct slot *slot)
+{
+    if (slot->paused)
+        slot->pool->env->ops->resume(slot->pool->env->context, slot);
+    slot->paused = false;
+}
+
+static void readying_resume(struct pool_env *env)
+{
+    LIST_FOR_EACH(at, &env->readying)
+    {
+        struct slot *slot = list_entry(at, struct slot, ready_node);
+
+        if (!slot->paused)
+            continue;
+        if (must_wait(slot, pool_now(slot->pool)))
+            env->ops->arm(env->context, slot->awake_ns + POOL_HELD_NS_MAX);
+        else
+            slot_resume(slot);
+    }
+}
+
+void pool_held_release(struct pool_env *env)
+{
+    readying_resume(env);
+    while (!list_empty(&env->held) && env->going < env->going_max) {
+        struct slot *slot = list_entry(env->held.next, struct slot, ready_node);
+        uint64_t now = pool_now(slot->pool);
+
+        if (must_wait(slot, now)) {
+            env->ops->arm(env->context, slot->awake_ns + POOL_HELD_NS_MAX);
+            return;
+        }
+        slot->going = true;
+        env->going++;
+        ready_expect(slot, now);
+        if (env->ops->go(env->context, slot) < 0)
+            pool_slot_fail(slot, FAILURE_CRASHED, "its bell does not take a message");
+    }
+}
+
+/* It is READY, or never will be. */
+static void readying_end(struct slot *slot)
+{
+    list_remove(&slot->ready_node);
+    slot->paused = false;
+    if (slot->going) {
+        slot->going = false;
+        slot->pool->env->going--;
+    }
+}
+
+void pool_slot_stop(struct slot *slot)
+{
+    bool leased = slot->state == SLOT_LEASED;
+
+    assert(!slot->acquire);
+    demand_end(slot);
+    readying_end(slot);
+    slot->phase = SLOT_PHASE_NONE;
+    pool_slot_move(slot, SLOT_STOPPING);
+    if (slot->trial)
+        slot->pool->trial = NULL; /* it counts as dying from here on: not by way of the queue */
+    pool_slot_kill(slot, leased);
+    pool_held_release(slot->pool->env);
+    pool_schedule(slot->pool);
+}
+
+void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail)
+{
+    struct pool *pool = slot->pool;
+    struct acquire *acquire = slot->acquire;
+
+    if (slot->trial) {
+        pool_slot_stop(slot);
+        return;
+    }
+    pool->counters.failures[failure]++;
+    snprintf(pool->last_failure, sizeof pool->last_failure, "%s: %s", failure_name(failure),
+             detail);
+    if (slot->state == SLOT_PREPARING) {
+        backoff_failure(&pool->backoff, pool_now(pool));
+        pool->env->ops->arm(pool->env->context, pool->backoff.until_ns);
+    }
+    slot->acquire = NULL;
+    pool_slot_stop(slot);
+    if (!acquire)
+        return;
+    acquire->slot = NULL;
+    if (++acquire->attempts >= ACQUIRE_ATTEMPTS) {
+        pool_acquire_finish(acquire, ACQUIRE_RESTORE_FAILED, NULL);
+        return;
+    }
+    pool_acquire_retry(acquire);
+}
+
+/* The state of a slot whose WAKE(RESTORE) is on its way. */
+static void restore_begin(struct slot *slot, struct acquire *acquire, uint64_t patience_ns)
+{
+    struct pool_env *env = slot->pool->env;
+
+    slot->phase = SLOT_PHASE_AWAKE;
+    slot->acquire = acquire;
+    if (acquire) {
+        acquire->slot = slot;
+        slot->demanded = true;
+        env->demanded++;
+        pool_slot_move(slot, SLOT_WAKING);
+        readying_pause(env);
+    } else if (slot->state != SLOT_PREPARING) {
+        pool_slot_move(slot, SLOT_PREPARING);
+    }
+    pool_slot_deadline(slot, slot->begun_ns + patience_ns);
+}
+
+bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use use)
+{
+    const struct pool_timeouts *t = &pool->env->timeouts;
+    struct slot *slot = pool_slot_create(pool, use == CLONE_TRIAL);
+    int rc;
+
+    if (!slot) {
+        if (acquire)
+            pool_acquire_retry(acquire);
+        return false;
+    }
+    slot->tier = TIER_COLD;
+    slot->begun_ns = pool_now(pool);
+    rc = pool->env->ops->clone(pool->env->context, slot, use != CLONE_SHELL,
+                               acquire       ? DOORBELL_FLAG_HOLD
+                               : slot->trial ? 0
+                                             : DOORBELL_FLAG_PARK_AGAIN);
+    if (rc < 0) {
+        /* No process, so no event will come: it is dead on the spot. */
+        slot->acquire = acquire;
+        slot->kill_sent = true;
+        pool->dying++;
+        pool->env->dying++;
+        pool_slot_fail(slot, FAILURE_CLONE, "the template did not take a clone request");
+        pool_vm_gone(slot);
+        return false;
+    }
+    if (use == CLONE_SHELL) {
+        slot->phase = SLOT_PHASE_CLONING;
+        pool_slot_deadline(slot, slot->begun_ns + t->setup_ns);
+    } else {
+        restore_begin(slot, acquire, t->setup_ns + t->awake_ns);
+    }
+    return true;
+}
+
+void pool_shell_restore(struct slot *slot, struct acquire *acquire)
+{
+    struct pool *pool = slot->pool;
+    uint32_t flags = acquire ? DOORBELL_FLAG_HOLD : DOORBELL_FLAG_PARK_AGAIN;
+
+    slot->tier = TIER_SHELL;
+    slot->begun_ns = pool_now(pool);
+    restore_begin(slot, acquire, pool->env->timeouts.awake_ns);
+    if (pool->env->ops->wake(pool->env->context, slot, DOORBELL_OP_RESTORE, flags) < 0)
+        pool_slot_fail(slot, FAILURE_CRASHED, "its bell does not take a message");
+}
+
+static void lease_begin(struct slot *slot, uint64_t now)
+{
+    struct acquire *acquire = slot->acquire;
+    struct pool_counters *counters = &slot->pool->counters;
+    const struct timings *t = &slot->timings;
+
+    slot->acquire = NULL;
+    slot->phase = SLOT_PHASE_NONE;
+    pool_slot_move(slot, SLOT_LEASED);
+    slot->leased_ns = now;
+    slot->ttl_ms = acquire->ttl_ms;
+    if (slot->ttl_ms)
+        pool_slot_deadline(slot, now + slot->ttl_ms * NS_PER_MS);
+    histogram_add(&counters->acquire, t->queue_ns + t->load_ns + t->awake_ns + t->ready_ns);
+    pool_acquire_finish(acquire, ACQUIRE_OK, slot);
+    pool_schedule(slot->pool);
+}
+
+void pool_vm_hello(struct slot *slot, uint32_t layers, uint32_t landlock_abi)
+{
+    slot->layers = layers;
+    slot->landlock_abi = landlock_abi;
+    if (slot->state != SLOT_PREPARING || slot->phase != SLOT_PHASE_CLONING)
+        return;
+    backoff_success(&slot->pool->backoff);
+    slot->phase = SLOT_PHASE_NONE;
+    pool_slot_move(slot, SLOT_SHELL);
+    pool_schedule(slot->pool);
+}
+
+static bool slot_expects(struct slot *slot, enum slot_phase phase, const char *what)
+{
+    char detail[96];
+
+    if (slot->state == SLOT_STOPPING)
+        return false;
+    if (slot->phase == phase)
+        return true;
+    snprintf(detail, sizeof detail, "the VM said %s while its slot was %s", what,
+             slot_state_name(slot->state));
+    pool_slot_fail(slot, FAILURE_PROTOCOL, detail);
+    return false;
+}
+
+void pool_vm_awake(struct slot *slot, uint64_t run_ns)
+{
+    struct pool_counters *counters = &slot->pool->counters;
+    struct timings *t = &slot->timings;
+
+    if (!slot_expects(slot, SLOT_PHASE_AWAKE, "AWAKE"))
+        return;
+    uint64_t now = pool_now(slot->pool);
+    uint64_t took_ns = now - slot->begun_ns;
+    slot->awake_ns = now;
+    if (slot->acquire)
+        t->queue_ns = slot->begun_ns - MIN_OF(slot->acquire->asked_ns, slot->begun_ns);
+    if (slot->acquire && slot->tier == TIER_PARKED) {
+        t->awake_ns = took_ns;
+        histogram_add(&counters->awake, took_ns);
+        lease_begin(slot, now);
+        return;
+    }
+    t->awake_ns = MIN_OF(run_ns, took_ns);
+    t->load_ns = took_ns - t->awake_ns;
+    if (!slot->trial) {
+        histogram_add(&counters->load, t->load_ns);
+        histogram_add(&counters->awake, t->awake_ns);
+    }
+    if (!slot->demanded) {
+        ready_expect(slot, now);
+        return;
+    }
+    demand_end(slot);
+    slot->phase = SLOT_PHASE_HELD;
+    pool_slot_deadline(slot, 0);
+    list_append(&slot->pool->env->held, &slot->ready_node);
+    pool_serve(slot->pool); /* the next ones first: their answers are what this one waits for */
+    pool_held_release(slot->pool->env);
+    pool_schedule(slot->pool);
+}
+
+void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble)
+{
+    struct pool *pool = slot->pool;
+    char detail[96 + CONTROL_DETAIL_BYTES];
+
+    if (slot->phase == SLOT_PHASE_HELD)
+        slot->phase = SLOT_PHASE_READY;
+    if (!slot_expects(slot, SLOT_PHASE_READY, "READY"))
+        return;
+    slot_resume(slot); /* its word was on the way when it was paused */
+    readying_end(slot);
+    if (ready_status) {
+        snprintf(detail, sizeof detail, "the guest could not make itself unique: %s (status 0x%x)",
+                 trouble && *trouble ? trouble : "it does not say why", ready_status);
+        pool_slot_fail(slot, FAILURE_READY_STATUS, detail);
+        return;
+    }
+    uint64_t now = pool_now(pool);
+    if (slot->trial) {
+        slot->phase = SLOT_PHASE_NONE;
+        pool_slot_deadline(slot, now + pool->env->timeouts.trial_ns);
+        pool->env->ops->trial(pool->env->context, slot);
+        return;
+    }
+    slot->timings.ready_ns = now - slot->awake_ns;
+    histogram_add(&pool->counters.ready, slot->timings.ready_ns);
+    pool->counters.restores++;
+    if (slot->acquire)
+        lease_begin(slot, now);
+    else
+        slot->phase = SLOT_PHASE_PARKING;
+    pool_held_release(pool->env);
+}
+
+void pool_vm_parked(struct slot *slot)
+{
+    if (!slot_expects(slot, SLOT_PHASE_PARKING, "PARKED"))
+        return;
+    backoff_success(&slot->pool->backoff);
+    slot->phase = SLOT_PHASE_NONE;
+    slot->timings = (struct timings){ 0 };
+    pool_slot_move(slot, SLOT_PARKED);
+    if (slot->pool->waiting)
+        pool_serve(slot->pool);
+    pool_schedule(slot->pool);
+}
+
+void pool_vm_failed(struct slot *slot, enum failure failure, const char *detail)
+{
+    if (slot->state == SLOT_STOPPING)
+        return;
+    /* A guest may power itself off: that ends its lease and is nobody's failure. */
+    if (slot->state == SLOT_LEASED && failure == FAILURE_POWEROFF) {
+        pool_slot_stop(slot);
+        return;
+    }
+    pool_slot_fail(slot, failure, detail);
+}
+
+void pool_vm_gone(struct slot *slot)
+{
+    struct pool *pool = slot->pool;
+    struct pool_env *env = pool->env;
+
+    if (slot->state != SLOT_STOPPING)
+        pool_slot_fail(slot, FAILURE_CRASHED, "its process ended without a word");
+    pool_slot_killed(slot);
+    pool_slot_move(slot, SLOT_DEAD);
+    env->ops->forget(env->context, slot);
+    free(slot);
+    pool_kill_queue(env);
+    pool_schedule(pool);
+}

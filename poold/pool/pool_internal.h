@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What pool.c (queue and serving), pool_events.c (what VMs say), pool_kill.c (their
+ * ends) and pool_refill.c (refill, shrink, deadlines) share; nobody else includes it. */
+#ifndef VOLT_POOLD_POOL_INTERNAL_H
+#define VOLT_POOLD_POOL_INTERNAL_H
+
+#include "pool/pool.h"
+
+static inline uint64_t pool_now(const struct pool *pool)
+{
+    return pool->env->ops->now(pool->env->context);
+}
+
+static inline void pool_schedule(const struct pool *pool)
+{
+    pool->env->ops->schedule(pool->env->context);
+}
+
+/* A new PREPARING slot, or a trial's, which does not count as refilling; NULL without memory. */
+struct slot *pool_slot_create(struct pool *pool, bool trial);
+void pool_slot_move(struct slot *slot, enum slot_state to);
+void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns);
+
+/* Kills the VM or puts it into the kill queue. Its acquire must have been taken from it. */
+void pool_slot_stop(struct slot *slot);
+/* The part of it that is about the kill: at once, or later if may_wait. */
+void pool_slot_kill(struct slot *slot, bool may_wait);
+/* Its process is gone: it no longer counts as dying or frozen. */
+void pool_slot_killed(struct slot *slot);
+/* Discards a VM that failed and counts it; its acquire is tried again or told. */
+void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail);
+/* What a clone that no acquire waits for is made for. */
+enum clone_use {
+    CLONE_PARKED,
+    CLONE_SHELL,
+    CLONE_TRIAL,
+};
+
+/* Starts a clone in a new slot: for acquire (use is CLONE_PARKED then), or (NULL) for the pool.
+ * False when it failed. */
+bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use use);
+/* Restores a SHELL: for acquire, or (NULL) to be parked. */
+void pool_shell_restore(struct slot *slot, struct acquire *acquire);
+
+/* Lets VMs go on that others' answers have held or paused, as many as may. */
+void pool_held_release(struct pool_env *env);
+
+void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot);
+/* Puts an acquire whose VM failed back to the head of the queue. */
+void pool_acquire_retry(struct acquire *acquire);
+void pool_waiters_dismiss(struct pool *pool, enum acquire_result result);
+void pool_serve(struct pool *pool);
+/* Stops VMs of a state, oldest first, until `keep` are left. */
+void pool_stop_down_to(struct pool *pool, enum slot_state state, uint32_t keep);
+
+#endif

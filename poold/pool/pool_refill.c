@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns what a pool does when nobody asks: refill, shrink and the deadlines; see pool.h. */
+#include "pool/pool_internal.h"
+
+static bool refill_allowed(const struct pool *pool, uint64_t now)
+{
+    const struct pool_env *env = pool->env;
+
+    return pool->state == POOL_READY && !env->stopping && pool->waiting == 0 && env->waking == 0 &&
+           env->refilling < env->refill_max && !backoff_active(&pool->backoff, now);
+}
+
+/* While acquires come, a stock that is still half full is left alone: making a VM takes the CPU
+ * that their answers need. */
+static bool refill_can_wait(const struct pool *pool, uint64_t now)
+{
+    const struct pool_env *env = pool->env;
+
+    if (env->acquired_ns == 0 || now >= env->acquired_ns + POOL_CALM_NS ||
+        pool->counts[SLOT_PARKED] < (pool->min + 1) / 2 ||
+        pool->counts[SLOT_SHELL] < (pool->shells + 1) / 2)
+        return false;
+    env->ops->arm(env->context, env->acquired_ns + POOL_CALM_NS);
+    return true;
+}
+
+static uint32_t shells_on_the_way(const struct pool *pool)
+{
+    uint32_t count = 0;
+
+    LIST_FOR_EACH(at, &pool->slots[SLOT_PREPARING])
+    count += list_entry(at, struct slot, node)->phase == SLOT_PHASE_CLONING;
+    return count;
+}
+
+static void pool_refill(struct pool *pool)
+{
+    uint64_t now = pool_now(pool);
+
+    if (refill_can_wait(pool, now))
+        return;
+    /* Each round starts one VM or ends the loop; refill_max bounds it. */
+    while (pool_live_count(pool) < pool->max && refill_allowed(pool, now)) {
+        uint32_t shells_coming = shells_on_the_way(pool);
+        uint32_t parked_coming =
+            pool->counts[SLOT_PREPARING] - shells_coming - (pool->trial != NULL);
+
+        if (pool->counts[SLOT_PARKED] + parked_coming < pool->min) {
+            if (pool->counts[SLOT_SHELL] > pool->shells)
+                pool_shell_restore(list_entry(pool->slots[SLOT_SHELL].next, struct slot, node),
+                                   NULL);
+            else if (!pool_clone_start(pool, NULL, CLONE_PARKED))
+                return;
+        } else if (pool->counts[SLOT_SHELL] + shells_coming < pool->shells) {
+            if (!pool_clone_start(pool, NULL, CLONE_SHELL))
+                return;
+        } else {
+            return;
+        }
+    }
+}
+
+/* After the refill: what users wait for comes first. */
+static void trial_start(struct pool *pool)
+{
+    if (pool->trials_left == 0 || pool->counts[SLOT_PREPARING] > 0 ||
+        !refill_allowed(pool, pool_now(pool)))
+        return;
+    pool->trials_left--;
+    pool_clone_start(pool, NULL, CLONE_TRIAL);
+}
+
+static void surplus_watch(struct pool *pool)
+{
+    bool surplus = pool->counts[SLOT_PARKED] > pool->min || pool->counts[SLOT_SHELL] > pool->shells;
+
+    if (!surplus) {
+        pool->surplus_since_ns = 0;
+        return;
+    }
+    if (pool->surplus_since_ns == 0) {
+        pool->surplus_since_ns = pool_now(pool);
+        pool->env->ops->arm(pool->env->context,
+                            pool->surplus_since_ns + pool->env->timeouts.surplus_ns);
+    }
+}
+
+/* A `max` that was lowered: unleased VMs go at once. */
+static void excess_stop(struct pool *pool)
+{
+    static const enum slot_state order[] = { SLOT_SHELL, SLOT_PARKED };
+
+    for (unsigned i = 0; i < ARRAY_LEN(order); i++) {
+        uint32_t live = pool_live_count(pool) - (pool->counts[SLOT_STOPPING] - pool->dying);
+        uint32_t count = pool->counts[order[i]];
+
+        if (live > pool->max)
+            pool_stop_down_to(pool, order[i], count - MIN_OF(count, live - pool->max));
+    }
+}
+
+void pool_pump(struct pool *pool)
+{
+    pool_kill_queue(pool->env);
+    pool_serve(pool);
+    if (pool->state == POOL_FAILED || pool->state == POOL_DRAINING || pool->env->stopping)
+        return;
+    excess_stop(pool);
+    pool_refill(pool);
+    trial_start(pool);
+    surplus_watch(pool);
+}
+
+static void slot_expired(struct slot *slot)
+{
+    switch (slot->phase) {
+    case SLOT_PHASE_CLONING:
+        pool_slot_fail(slot, FAILURE_SETUP_TIMEOUT, "the VM was not set up in time");
+        break;
+    case SLOT_PHASE_AWAKE:
+        pool_slot_fail(slot, FAILURE_AWAKE_TIMEOUT, "the guest did not answer in time");
+        break;
+    case SLOT_PHASE_READY:
+    case SLOT_PHASE_PARKING:
+        pool_slot_fail(slot, FAILURE_READY_TIMEOUT, "the guest did not get ready in time");
+        break;
+    case SLOT_PHASE_HELD: /* has no deadline */
+    case SLOT_PHASE_NONE:
+        pool_slot_stop(slot); /* a lease's TTL */
+        break;
+    }
+}
+
+static uint64_t slots_tick(struct pool *pool, uint64_t now)
+{
+    static const enum slot_state with_deadline[] = { SLOT_PREPARING, SLOT_WAKING, SLOT_LEASED };
+    uint64_t next = UINT64_MAX;
+
+    for (unsigned i = 0; i < ARRAY_LEN(with_deadline); i++) {
+        LIST_FOR_EACH(at, &pool->slots[with_deadline[i]])
+        {
+            struct slot *slot = list_entry(at, struct slot, node);
+
+            if (slot->deadline_ns == 0)
+                continue;
+            if (slot->deadline_ns <= now)
+                slot_expired(slot);
+            else
+                next = MIN_OF(next, slot->deadline_ns);
+        }
+    }
+    return next;
+}
+
+static uint64_t waiters_tick(struct pool *pool, uint64_t now)
+{
+    uint64_t next = UINT64_MAX;
+
+    LIST_FOR_EACH(at, &pool->waiters)
+    {
+        struct acquire *acquire = list_entry(at, struct acquire, node);
+
+        if (acquire->deadline_ns > now) {
+            next = MIN_OF(next, acquire->deadline_ns);
+            continue;
+        }
+        list_remove(&acquire->node);
+        acquire->queued = false;
+        pool->waiting--;
+        pool_acquire_finish(
+            acquire, pool->state == POOL_READY ? ACQUIRE_NO_VM_FREE : ACQUIRE_NOT_READY, NULL);
+    }
+    return next;
+}
+
+uint64_t pool_tick(struct pool *pool, uint64_t now)
+{
+    uint64_t next = MIN_OF(slots_tick(pool, now), waiters_tick(pool, now));
+
+    if (pool->surplus_since_ns) {
+        uint64_t end = pool->surplus_since_ns + pool->env->timeouts.surplus_ns;
+
+        if (end <= now) {
+            pool_stop_down_to(pool, SLOT_PARKED, pool->min);
+            pool_stop_down_to(pool, SLOT_SHELL, pool->shells);
+            pool->surplus_since_ns = 0;
+        } else {
+            next = MIN_OF(next, end);
+        }
+    }
+    if (backoff_active(&pool->backoff, now))
+        next = MIN_OF(next, pool->backoff.until_ns);
+    pool_held_release(pool->env);
+    pool_schedule(pool);
+    return next;
+}

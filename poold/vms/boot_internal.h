@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two halves of a boot share: its steps (boot.c) and what its VM's process says
+ * (boot_link.c). */
+#ifndef VOLT_POOLD_BOOT_INTERNAL_H
+#define VOLT_POOLD_BOOT_INTERNAL_H
+
+#include "daemon.h"
+#include "vms/boot.h"
+#include "vms/link.h"
+#include "vms/pool_disk.h"
+#include "vms/snapstore.h"
+
+struct warmup;
+
+struct boot {
+    struct link link;
+    struct hosted_pool *hosted;
+    struct snapstore_job job;
+    struct pool_disk disk; /* until the VM has it */
+    struct vm_dir dir;     /* whose uid and id (for its control group) are the VM's */
+    bool dir_taken;
+    int console_fd; /* the file of its console, or -1 */
+    uint32_t console_bytes;
+    uv_timer_t timer;
+    pid_t pid;                      /* 0: not running */
+    bool begun, parked, committing; /* transaction open; VM parked; SNAPSHOT_DONE came */
+    bool work_out, timer_open, link_open;
+    bool ended, cancelled;
+    bool warming;          /* woken for its warm-up, not parked again */
+    uint32_t said;         /* bits 1 << CONTROL_*, of what is said once */
+    struct warmup *warmup; /* its command runs */
+    uint64_t began_ns, snapshot_began_ns, cold_boot_ms, stopped_ns;
+    uint64_t expected_ms; /* for the boot, by an earlier one */
+    int work_rc;
+    struct err err;     /* why it failed; code 0: it did not */
+    struct err job_err; /* the work's, read when it is done */
+};
+
+/* ---- The steps: boot.c ---- */
+
+/* The end, good or bad (boot->err): everything is let go. Once; later calls do nothing. */
+void boot_end(struct boot *boot);
+void boot_fail(struct boot *boot, int code, const char *what);
+/* Frees it when it has ended and nothing refers to it. */
+void boot_maybe_free(struct boot *boot);
+/* It fails unless this is called anew before so much time is over. */
+void boot_timer_start(struct boot *boot, uint64_t timeout_ms);
+/* Has the VM write its snapshot, once it is parked and the transaction open. */
+void boot_snapshot(struct boot *boot);
+/* The VM has written it. */
+void boot_commit(struct boot *boot);
+
+/* ---- Its process: boot_link.c ---- */
+
+extern const struct link_ops boot_link_ops;
+
+/* Starts it and watches it. 0 or -errno; then nothing runs. */
+int boot_spawn(struct boot *boot, struct err *err);
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the process of a VM that boots, from its start to its end, and what is done about what it
+ * says; see boot.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "vms/boot_internal.h"
+#include "vms/boot_process.h"
+#include "vms/hosted.h"
+#include "vms/warmup.h"
+
+#define CONSOLE_BYTES_MAX (1u << 20)
+
+/* ---- Warm-up ---- */
+
+static int warmup_connect(void *owner, int fd)
+{
+    struct boot *boot = owner;
+    struct control_msg msg = { .type = CONTROL_VSOCK_CONNECT };
+
+    msg.u.vsock_connect.port = AGENT_VSOCK_PORT;
+    return control_send(boot->link.fds[LINK_CONTROL], &msg, &fd, 1);
+}
+
+static void warmup_done(void *owner, const struct err *err)
+{
+    struct boot *boot = owner;
+
+    boot->warmup = NULL;
+    if (err)
+        boot_fail(boot, err->code, err->msg);
+    /* Else PARKED follows. */
+}
+
+static const struct warmup_ops boot_warmup_ops = {
+    .connect = warmup_connect,
+    .done = warmup_done,
+};
+
+static void warmup_wake(struct boot *boot)
+{
+    struct daemon *daemon = boot->hosted->daemon;
+    const struct control_wake wake = { .op = DOORBELL_OP_LEASE, .flags = DOORBELL_FLAG_PARK_LATER };
+    struct control_msg msg;
+    int rc;
+
+    control_wake_make(&msg, &wake, random_stock_draw, &daemon->random);
+    boot->warming = true;
+    boot_timer_start(boot, daemon->config.boot_timeout_ms);
+    rc = control_send(boot->link.fds[LINK_BELL], &msg, NULL, 0);
+    if (rc < 0)
+        boot_fail(boot, -rc, "the boot VM does not take messages");
+}
+
+static void on_awake(struct boot *boot)
+{
+    struct err err = { 0 };
+
+    if (!boot->warming || boot->warmup)
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+    else if (warmup_start(&boot->warmup, &boot->hosted->daemon->loop, boot->hosted->spec.warmup,
+                          true, &boot_warmup_ops, boot, &err) < 0)
+        boot_fail(boot, err.code, err.msg);
+}
+
+static void on_parked(struct boot *boot)
+{
+    if (boot->parked) {
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+    } else if (boot->hosted->spec.warmup[0] && !boot->warming) {
+        warmup_wake(boot);
+    } else {
+        boot->parked = true;
+        boot_snapshot(boot);
+    }
+}
+
+/* ---- What the VM says ---- */
+
+static void on_snapshot_done(struct boot *boot, const struct control_msg *msg)
+{
+    char what[ERR_MSG_BYTES];
+
+    if (boot->committing || !boot->snapshot_began_ns) {
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+        return;
+    }
+    if (msg->u.snapshot_done.error) {
+        snprintf(what, sizeof what, "the VM could not write its snapshot: %.*s",
+                 (int)sizeof msg->u.snapshot_done.detail - 1, msg->u.snapshot_done.detail);
+        boot_fail(boot, EIO, what);
+        return;
+    }
+    boot->stopped_ns = msg->u.snapshot_done.stopped_ns;
+    link_kill(&boot->link);
+    boot_commit(boot);
+}
+
+/* By the VM's own clock, which is better than ours, but not longer than we have seen it run. */
+static void on_banner(struct boot *boot, const struct control_msg *msg)
+{
+    const uint64_t seen_ns = now_ns() - boot->began_ns;
+
+    boot->cold_boot_ms =
+        (MIN_OF(msg->u.progress.setup_ns, seen_ns) + MIN_OF(msg->u.progress.run_ns, seen_ns)) /
+        NS_PER_MS;
+}
+
+static void on_exited_message(struct boot *boot, const struct control_msg *msg)
+{
+    uint32_t reason = msg->u.exited.reason;
+    char what[ERR_MSG_BYTES];
+
+    if (boot->committing)
+        return;
+    snprintf(what, sizeof what, "the boot VM ended (%s): %.*s",
+             control_exit_reason_name((enum control_exit_reason)reason),
+             (int)sizeof msg->u.exited.detail - 1, msg->u.exited.detail);
+    boot_fail(boot, EIO, what);
+}
+
+/* Each of these is said once. */
+static bool said_again(struct boot *boot, uint32_t type)
+{
+    const uint32_t once = 1u << CONTROL_HELLO | 1u << CONTROL_BANNER | 1u << CONTROL_AWAKE;
+    const uint32_t bit = type < 32 ? 1u << type & once : 0;
+
+    if (boot->said & bit)
+        return true;
+    boot->said |= bit;
+    return false;
+}
+
+static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
+                       int *fds, unsigned fd_count)
+{
+    struct boot *boot = list_entry(link, struct boot, link);
+
+    (void)channel;
+    for (unsigned i = 0; i < fd_count; i++)
+        close_fd(&fds[i]);
+    if (boot->ended)
+        return;
+    if (said_again(boot, msg->type)) {
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+        return;
+    }
+    switch (msg->type) {
+    case CONTROL_HELLO:
+        if (msg->u.hello.version != CONTROL_VERSION)
+            boot_fail(boot, EPROTO, "volt-vmm and poold are of different builds");
+        break;
+    case CONTROL_TROUBLE: /* it has booted, but a pool of it would be one that lies */
+        boot_fail(boot, EIO, msg->u.trouble.text);
+        break;
+    case CONTROL_BANNER:
+        on_banner(boot, msg);
+        break;
+    case CONTROL_PARKED:
+        on_parked(boot);
+        break;
+    case CONTROL_AWAKE:
+        on_awake(boot);
+        break;
+    case CONTROL_SNAPSHOT_DONE:
+        on_snapshot_done(boot, msg);
+        break;
+    case CONTROL_EXITED:
+        on_exited_message(boot, msg);
+        break;
+    default:
+        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
+        break;
+    }
+}
+
+static void on_closed(struct link *link, enum link_channel channel, int error)
+{
+    (void)channel;
+    (void)error;
+    link_kill(link); /* `exited` follows */
+}
+
+static void on_text(struct link *link, const char *line)
+{
+    const struct boot *boot = list_entry(link, struct boot, link);
+
+    log_warn("pool '%s': the boot VM's process says: %s", boot->hosted->pool.name, line);
+}
+
+/* The guest's console, as it comes: the first CONSOLE_BYTES_MAX of it. */
+static bool on_console(struct link *link, const char *bytes, size_t count)
+{
+    static const char cut[] = "\n(more than that is not kept)\n";
+    struct boot *boot = list_entry(link, struct boot, link);
+    size_t room = CONSOLE_BYTES_MAX - boot->console_bytes;
+
+    if (boot->console_fd < 0)
+        return false;
+    pwrite_all(boot->console_fd, bytes, MIN_OF(count, room), boot->console_bytes);
+    boot->console_bytes += (uint32_t)MIN_OF(count, room);
+    if (count < room)
+        return true;
+    pwrite_all(boot->console_fd, cut, sizeof cut - 1, boot->console_bytes);
+    return false;
+}
+
+static void on_exited(struct link *link)
+{
+    struct boot *boot = list_entry(link, struct boot, link);
+    int status = 0;
+
+    waitpid(boot->pid, &status, WNOHANG);
+    boot->pid = 0;
+    if (!boot->committing && !boot->ended) {
+        char what[96];
+
+        snprintf(what, sizeof what, "the boot VM's process ended without a word (%s %d)",
+                 WIFSIGNALED(status) ? "signal" : "status",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        boot_fail(boot, EIO, what);
+    }
+    link_close(link);
+}
+
+static void on_released(struct link *link)
+{
+    struct boot *boot = list_entry(link, struct boot, link);
+
+    boot->link_open = false;
+    boot_maybe_free(boot);
+}
+
+const struct link_ops boot_link_ops = {
+    .message = on_message,
+    .closed = on_closed,
+    .text = on_text,
+    .console = on_console,
+    .exited = on_exited,
+    .released = on_released,
+};
+
+/* Without it the VM boots all the same. */
+static int console_open(const struct hosted_pool *hosted)
+{
+    char name[HOSTED_CONSOLE_BYTES];
+    int fd = openat(hosted->daemon->consoles_fd, hosted_console_name(hosted, name),
+                    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        log_warn("pool '%s': no file for the console of its VM that boots: %s", hosted->pool.name,
+                 strerror(errno));
+    return fd;
+}
+
+int boot_spawn(struct boot *boot, struct err *err)
+{
+    struct boot_process process;
+    int rc = vm_dirs_take(&boot->hosted->daemon->vm_dirs, &boot->dir);
+
+    if (rc < 0)
+        return err_set_errno(err, -rc, "can't make a folder for the boot VM");
+    boot->dir_taken = true;
+    boot->console_fd = console_open(boot->hosted);
+    rc = boot_process_start(boot->hosted, &boot->disk, boot->job.txn.disk_fd, &boot->dir, &process,
+                            err);
+    if (rc < 0)
+        return rc;
+    boot->pid = process.pid;
+    /* All, as the link takes over what it is given even when it fails. */
+    bool attached = link_attach(&boot->link, LINK_CONTROL, process.control_fd) == 0;
+    attached &= link_attach(&boot->link, LINK_BELL, process.bell_fd) == 0;
+    attached &= link_attach(&boot->link, LINK_PIDFD, process.pidfd) == 0;
+    attached &= link_attach(&boot->link, LINK_TEXT, process.text_fd) == 0;
+    attached &= link_attach(&boot->link, LINK_CONSOLE, process.console_fd) == 0;
+    if (!attached) {
+        kill(boot->pid, SIGKILL);
+        waitpid(boot->pid, NULL, 0);
+        boot->pid = 0;
+        return err_set(err, ENOMEM, "can't watch the boot VM");
+    }
+    return 0;
+}
+
+/* How long this kernel took to boot the last time, as far as the pools there are tell. */

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns clones: how pool.h's vm_ops become messages, and how messages become pool events. */
+#include "vms/clone.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/process.h"
+#include "http/http.h"
+#include "vms/template.h"
+#include "vms/trial.h"
+
+static const enum failure exit_failures[EXIT_REASON_COUNT] = {
+    [EXIT_REASON_NONE] = FAILURE_PROTOCOL,
+    [EXIT_REASON_STOPPED] = FAILURE_PROTOCOL,
+    [EXIT_REASON_GUEST_POWEROFF] = FAILURE_POWEROFF,
+    [EXIT_REASON_TRIPLE_FAULT] = FAILURE_TRIPLE_FAULT,
+    [EXIT_REASON_INTERNAL_ERROR] = FAILURE_INTERNAL_ERROR,
+    [EXIT_REASON_ENTRY_FAILED] = FAILURE_ENTRY_FAILED,
+    [EXIT_REASON_BAD_ANSWER] = FAILURE_BAD_ANSWER,
+    [EXIT_REASON_GUEST_MISBEHAVED] = FAILURE_GUEST_MISBEHAVED,
+    [EXIT_REASON_HOST_ERROR] = FAILURE_HOST_ERROR,
+    [EXIT_REASON_POOLD_GONE] = FAILURE_PROTOCOL,
+};
+
+void clone_fail(struct clone *clone, enum failure failure, const char *detail)
+{
+    if (!clone->slot || clone->slot->state == SLOT_STOPPING)
+        return;
+    log_warn("VM %s of pool '%s' (%s) failed: %s: %s", clone->slot->id, clone->slot->pool->name,
+             slot_state_name(clone->slot->state), failure_name(failure), detail);
+    pool_vm_failed(clone->slot, failure, detail);
+}
+
+static void on_exited_message(struct clone *clone, const struct control_msg *msg)
+{
+    uint32_t reason = msg->u.exited.reason;
+    char detail[CONTROL_DETAIL_BYTES];
+
+    snprintf(detail, sizeof detail, "%.*s", (int)sizeof detail - 1, msg->u.exited.detail);
+    if (reason == EXIT_REASON_GUEST_POWEROFF && clone->slot && clone->slot->state == SLOT_LEASED)
+        pool_vm_failed(clone->slot, FAILURE_POWEROFF, detail);
+    else
+        clone_fail(clone, reason < EXIT_REASON_COUNT ? exit_failures[reason] : FAILURE_PROTOCOL,
+                   detail);
+}
+
+/* Each thing is said once, when it is time: what comes again, a VM's process that was taken over would
+ * keep the loop busy with, or take back what it has said of its layers. */
+static void on_hello(struct clone *clone, const struct control_msg *msg)
+{
+    if (clone->introduced)
+        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
+    else if (msg->u.hello.version != CONTROL_VERSION)
+        clone_fail(clone, FAILURE_PROTOCOL, "its control protocol is of another version");
+    else
+        pool_vm_hello(clone->slot,
+                      msg->u.hello.layers | (clone->in_group ? CONTROL_LAYER_CGROUP : 0),
+                      msg->u.hello.landlock_abi);
+    clone->introduced = true;
+}
+
+static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
+                       int *fds, unsigned fd_count)
+{
+    struct clone *clone = list_entry(link, struct clone, link);
+    struct slot *slot = clone->slot;
+
+    for (unsigned i = 0; i < fd_count; i++)
+        close_fd(&fds[i]);
+    if (!slot)
+        return;
+    switch (msg->type) {
+    case CONTROL_AWAKE:
+        pool_vm_awake(slot, msg->u.progress.run_ns);
+        break;
+    case CONTROL_TROUBLE:
+        free(clone->trouble);
+        clone->trouble = strndup(msg->u.trouble.text, sizeof msg->u.trouble.text - 1);
+        break;
+    case CONTROL_READY:
+        pool_vm_ready(slot, msg->u.progress.ready_status, clone->trouble);
+        break;
+    case CONTROL_PARKED:
+        pool_vm_parked(slot);
+        break;
+    case CONTROL_HELLO:
+        on_hello(clone, msg);
+        break;
+    case CONTROL_EXITED:
+        on_exited_message(clone, msg);
+        break;
+    default:
+        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
+        break;
+    }
+    /* A client may wait for what this changed: its reply goes out before anything else is done. */
+    if (channel == LINK_BELL)
+        http_flush(clone->daemon->http);
+}
+
+static void on_closed(struct link *link, enum link_channel channel, int error)
+{
+    struct clone *clone = list_entry(link, struct clone, link);
+
+    (void)channel;
+    clone_fail(clone, error == -ENOTCONN ? FAILURE_CRASHED : FAILURE_PROTOCOL,
+               error == -ENOTCONN ? "it closed its socket without a word"
+                                  : "it sent a malformed message");
+}
+
+static void on_exited(struct link *link)
+{
+    struct clone *clone = list_entry(link, struct clone, link);
+
+    if (clone->slot)
+        pool_vm_gone(clone->slot);
+}
+
+static void on_released(struct link *link)
+{
+    struct clone *clone = list_entry(link, struct clone, link);
+
+    vm_groups_abandon(clone->group_job);
+    free(clone->trouble);
+    free(clone);
+}
+
+static const struct link_ops clone_link_ops = {
+    .message = on_message,
+    .closed = on_closed,
+    .exited = on_exited,
+    .released = on_released,
+};
+
+static void on_group(void *data, bool joined)
+{
+    struct clone *clone = data;
+
+    clone->group_job = NULL;
+    clone->in_group = joined;
+    if (joined && clone->slot)
+        clone->slot->layers |= CONTROL_LAYER_CGROUP;
+}
+
+static void group_join(struct clone *clone, int pidfd)
+{
+    const struct hosted_pool *hosted = clone->slot->pool->owner;
+    const struct cgroup_limits limits = {
+        .memory_bytes = hosted->spec.memory_bytes + VM_GROUP_EXTRA_BYTES,
+        .pids = hosted->spec.vcpus + VM_GROUP_EXTRA_PIDS,
+        .cpu_weight = hosted->spec.cpu_weight,
+        .cpu_percent = hosted->spec.cpu_percent,
+    };
+
+    clone->group_job =
+        vm_groups_join(&clone->daemon->vm_groups, clone->dir.id, pidfd, &limits, on_group, clone);
+    daemon_schedule(clone->daemon);
+}
+
+/* Its READY and its pidfd come over two sockets, in any order. */
+static void trial_begin(struct clone *clone)
+{
+    if (!clone->trial_due || clone->link.fds[LINK_PIDFD] < 0)
+        return;
+    clone->trial_due = false;
+    clone->trial = trial_start(clone->slot);
+}
+
+void clone_born(struct clone *clone, int pidfd)
+{
+    if (link_attach(&clone->link, LINK_PIDFD, pidfd) < 0) {
+        /* Its sockets' closing ends it. */
+        clone_unborn(clone, "can't watch its process");
+        return;
+    }
+    if (clone->kill_wanted)
+        link_kill(&clone->link);
+    else if (clone->slot)
+        group_join(clone, pidfd);
+    if (clone->slot && clone->slot->state != SLOT_STOPPING)
+        trial_begin(clone);
+}
+
+void clone_unborn(struct clone *clone, const char *detail)
+{
+    list_remove(&clone->unborn);
+    clone_fail(clone, FAILURE_CLONE, detail);
+    if (clone->slot)
+        pool_vm_gone(clone->slot);
+}
+
+static void wake_make(struct daemon *daemon, const struct slot *slot, enum doorbell_op op,
+                      uint32_t flags, struct control_msg *ret_msg)
+{
+    const struct clone *clone = slot->vm;
+    struct control_network network;
+    const struct control_wake wake = {
+        .op = op,
+        .flags = flags | (daemon->config.skip_guest_work ? DOORBELL_FLAG_SKIP_KERNEL_WORK : 0),
+        .generation_id = slot->generation_id,
+        .hostname = slot->hostname,
+        .network = op == DOORBELL_OP_RESTORE && clone->net.on ? &network : NULL,
+    };
+
+    if (wake.network)
+        vm_net_tell(&clone->net, &network);
+    control_wake_make(ret_msg, &wake, random_stock_draw, &daemon->random);
+}
+
+static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags)
+{
+    struct clone *clone = slot->vm;
+    struct control_msg msg;
+    int rc;
+
+    wake_make(context, slot, op, flags, &msg);
+    rc = control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
+    control_wake_wipe(&msg);
+    return rc;
+}
+
+static const enum link_channel clone_channels[2] = { LINK_CONTROL, LINK_BELL };
+
+static int ops_go(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+    struct control_msg msg = { .type = CONTROL_GO };
+
+    (void)context;
+    return control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
+}
+
+/* Makes both socket pairs; poold's ends go to the link, unwatched yet, the clone's to ret_ends. */
+static int clone_sockets(struct clone *clone, int ret_ends[2])
+{
+    for (unsigned i = 0; i < ARRAY_LEN(clone_channels); i++) {
+        int pair[2];
+        int rc = link_socketpair(pair, false);
+
+        if (rc < 0)
+            return rc;
+        clone->link.fds[clone_channels[i]] = pair[0];
+        ret_ends[i] = pair[1];
+    }
+    return 0;
+}
+
+/* After a failure the clone, if it was asked for, sees its sockets closed and ends. */
+static int clone_watch(struct clone *clone)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < ARRAY_LEN(clone_channels) && rc == 0; i++)
+        rc = link_attach(&clone->link, clone_channels[i], clone->link.fds[clone_channels[i]]);
+    return rc;
+}
+
+static void slot_identify(struct daemon *daemon, struct slot *slot, const struct vm_dir *dir)
+{
+    memcpy(slot->id, dir->id, sizeof slot->id);
+    random_stock_take(&daemon->random, slot->generation_id, sizeof slot->generation_id);
+    snprintf(slot->hostname, sizeof slot->hostname, "volt-%.12s", slot->id);
+}
+
+static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint32_t wake_flags)
+{
+    struct hosted_pool *hosted = slot->pool->owner;
+    int ends[2] = { -1, -1 };
+    int rc = clone_sockets(clone, ends);
+
+    if (rc == 0)
+        rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, &clone->daemon->walls,
+                         &clone->daemon->taps);
+    /* The WAKE is in the bell before the clone exists: it needs no second round trip. */
+    if (rc == 0 && wake)
+        rc = ops_wake(clone->daemon, slot, DOORBELL_OP_RESTORE, wake_flags);
+    if (rc == 0)
+        rc = hosted->template ? template_clone(hosted->template, clone, ends) : -ENOTCONN;
+    /* libuv takes several calls for each: they run while the template forks. */
+    if (rc == 0)
+        rc = clone_watch(clone);
+    close_fd(&ends[0]);
+    close_fd(&ends[1]);
+    close_fd(&clone->dir.fd);
+    close_fd(&clone->dir.listen_fd);
+    vm_net_handed(&clone->net);
+    return rc;
+}
+
+static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_flags)
+{
+    struct daemon *daemon = context;
+    struct clone *clone = calloc(1, sizeof *clone);
+    int rc;
+
+    if (!clone)
+        return -ENOMEM;
+    rc = vm_dirs_take(&daemon->vm_dirs, &clone->dir);
+    if (rc < 0) {
+        free(clone);
+        return rc;
+    }
+    link_init(&clone->link, &daemon->loop, &clone_link_ops);
+    list_init(&clone->unborn);
+    clone->daemon = daemon;
+    clone->slot = slot;
+    slot->vm = clone;
+    slot_identify(daemon, slot, &clone->dir);
+    return clone_request(clone, slot, wake, wake_flags);
+}
+
+static int ops_pause(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+
+    (void)context;
+    return link_freeze(&clone->link);
+}
+
+static void ops_resume(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+
+    (void)context;
+    link_thaw(&clone->link);
+}
+
+static int ops_freeze(void *context, struct slot *slot)
+{
+    const struct clone *clone = slot->vm;
+
+    /* Its passt has ports of the host, which the next lease may ask for. */
+    return clone->net.gate ? -EBUSY : ops_pause(context, slot);
+}
+
+static void ops_kill(void *context, struct slot *slot)
+{
+    struct daemon *daemon = context;
+    struct clone *clone = slot->vm;
+    struct hosted_pool *hosted = slot->pool->owner;
+
+    clone->kill_wanted = true;
+    link_kill(&clone->link);
+    /* A template that has not forked it in all this time hangs: its end is the end of its unborn.
+     */
+    if (!list_empty(&clone->unborn) && hosted->template &&
+        now_ns() - slot->begun_ns >= daemon->env.timeouts.setup_ns) {
+        log_error("pool '%s': the template does not answer; it is started again", slot->pool->name);
+        template_kill(hosted->template);
+    }
+}
+
+static void ops_forget(void *context, struct slot *slot)
+{
+    struct daemon *daemon = context;
+    struct clone *clone = slot->vm;
+
+    if (!clone)
+        return;
+    list_remove(&clone->unborn);
+    trial_abandon(clone->trial);
+    vm_dirs_give_back(&daemon->vm_dirs, &clone->dir);
+    vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net, &daemon->walls);
+    clone->slot = NULL;
+    slot->vm = NULL;
+    link_close(&clone->link);
+}
+
+static void ops_trial(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+
+    (void)context;
+    clone->trial_due = true;
+    trial_begin(clone);
+}
+
+static uint64_t ops_now(void *context)
+{
+    (void)context;
+    return now_ns();
+}
+
+static void ops_schedule(void *context)
+{
+    daemon_schedule(context);
+}
+
+static void ops_arm(void *context, uint64_t deadline_ns)
+{
+    daemon_arm(context, deadline_ns);
+}
+
+const struct vm_ops clone_ops = {
+    .clone = ops_clone,
+    .wake = ops_wake,
+    .go = ops_go,
+    .pause = ops_pause,
+    .resume = ops_resume,
+    .freeze = ops_freeze,
+    .kill = ops_kill,
+    .trial = ops_trial,
+    .forget = ops_forget,
+    .now = ops_now,
+    .schedule = ops_schedule,
+    .arm = ops_arm,
+};
+
+int clone_connect(struct slot *slot, struct control_msg *msg, int fd)
+{
+    struct clone *clone = slot->vm;
+
+    if (clone->link.fds[LINK_CONTROL] < 0)
+        return -ENOTCONN;
+    return control_send(clone->link.fds[LINK_CONTROL], msg, &fd, 1);
+}
+
+int clone_pid(const struct slot *slot)
+{
+    const struct clone *clone = slot->vm;
+
+    return process_of_pidfd(clone->link.fds[LINK_PIDFD]);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a hosted pool around its VMs: creation, boot, snapshot, template, what is kept of it
+ * in STATE_DIR/pools/NAME.json, deletion. Loop thread only. */
+#ifndef VOLT_POOLD_HOSTED_H
+#define VOLT_POOLD_HOSTED_H
+
+#include <jansson.h>
+
+#include "daemon.h"
+#include "vms/pool_body.h"
+
+/* Adds a pool in state BOOTING and starts its cold boot. Takes maker and files; NULL without memory,
+ * then they stay the caller's. */
+struct hosted_pool *hosted_create(struct daemon *daemon, const struct pool_body *body,
+                                  struct client_ids *maker, const struct pool_files *files);
+/* Takes it out of the daemon's pools; nothing runs for it any more. */
+void hosted_free(struct hosted_pool *hosted);
+
+/* Adds the pools of an earlier run, whose snapshots are loaded again, and deletes snapshots that
+ * are no pool's. Blocks: start-up only. */
+void hosted_load_all(struct daemon *daemon);
+
+/* Boot VM and snapshot are done: saves the pool and goes on to its template. */
+void hosted_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint64_t snapshot_ms);
+void hosted_boot_failed(struct hosted_pool *hosted, const char *detail);
+
+/* What the template tells; final: a new one would end the same way. */
+void hosted_template_ready(struct hosted_pool *hosted, bool has_working_set);
+void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool final,
+                           const char *detail);
+
+void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error);
+
+/* Writes pools/NAME.json, off the loop. */
+void hosted_save(struct hosted_pool *hosted);
+
+/* The file in RUN_DIR/consoles with what its VM that booted last has printed. Returns ret. */
+#define HOSTED_CONSOLE_BYTES 80
+const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES]);
+
+/* Stops its VMs, deletes its snapshot and file; deleted(data, NULL) when all is gone. What can't be
+ * removed leaves a DRAINING pool that can be deleted again; deleted(data, err) then. */
+void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data, const struct err *err),
+                   void *data);
+/* Kills boot VM and template. */
+void hosted_stop_processes(struct hosted_pool *hosted);
+/* Frees it if it is being deleted and nothing is left of it. */
+void hosted_reap(struct hosted_pool *hosted);
+/* Nothing runs for it any more. */
+bool hosted_idle(const struct hosted_pool *hosted);
+/* A template that ended is started again when its back-off is over; the next time to look, or
+ * UINT64_MAX. */
+uint64_t hosted_tick(struct hosted_pool *hosted, uint64_t now);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the way from what a pool is asked to be to the pool; see pool_make.h. */
+#include "vms/pool_make.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/work.h"
+#include "vms/hosted.h"
+#include "vms/pool_disk.h"
+
+struct make {
+    struct daemon *daemon;
+    struct pool_body body;
+    struct client_ids *maker; /* NULL: poold, or the pool has it */
+    struct pool_files files;
+    pool_made_fn made;
+    void *data;
+    struct err err;
+};
+
+static void make_free(struct make *make)
+{
+    pool_files_close(&make->files);
+    free(make->maker);
+    free(make);
+}
+
+/* Whether two VMs on one link would have one address. */
+static int check_addresses(const struct daemon *daemon, const struct pool_net_spec *net,
+                           struct err *err)
+{
+    LIST_FOR_EACH(at, &daemon->pools)
+    {
+        const struct pool *pool = list_entry(at, struct pool, node);
+
+        if (pool_net_overlap(net, &((const struct hosted_pool *)pool->owner)->spec.net))
+            return err_set(err, EINVAL,
+                           "'net_address' %s has addresses of pool '%s' on the same link: give "
+                           "another",
+                           net->address, pool->name);
+    }
+    return 0;
+}
+
+/* Of a body that may be made now; later, too. */
+static int may_be_made(const struct daemon *daemon, const struct pool_body *body, struct err *err)
+{
+    if (daemon->stopping)
+        return err_set(err, ESHUTDOWN, "poold is shutting down");
+    if (daemon_pool_find((struct daemon *)(uintptr_t)daemon, body->name))
+        return err_set(err, EEXIST, "there is a pool '%s' already", body->name);
+    return check_addresses(daemon, &body->spec.net, err);
+}
+
+static void make_run(void *data)
+{
+    struct make *make = data;
+    struct pool_disk disk;
+
+    if (pool_files_open(&make->body.spec, make->maker, &make->files, &make->err) < 0 ||
+        pool_disk_open(make->daemon, &make->body.spec, &make->files, &disk, &make->err) < 0)
+        return;
+    pool_disk_close(&disk);
+    pool_net_try(&make->body.spec.net, &make->daemon->walls, &make->err);
+}
+
+static void make_done(void *data)
+{
+    struct make *make = data;
+    struct daemon *daemon = make->daemon;
+    const struct pool_body *body = &make->body;
+    struct hosted_pool *hosted = NULL;
+
+    if (!make->err.code && may_be_made(daemon, body, &make->err) == 0) {
+        hosted = hosted_create(daemon, body, make->maker, &make->files);
+        if (!hosted)
+            err_set(&make->err, ENOMEM, "out of memory");
+    }
+    if (hosted) { /* which has them now */
+        make->maker = NULL;
+        make->files = POOL_FILES_INIT;
+    }
+    daemon->pool_makes--;
+    make->made(make->data, hosted, &make->err);
+    make_free(make);
+    daemon_schedule(daemon);
+}
+
+void pool_make(struct daemon *daemon, const struct pool_body *body, struct client_ids *maker,
+               pool_made_fn made, void *data)
+{
+    struct make *make = calloc(1, sizeof *make);
+    struct err err = { 0 };
+    int rc = 0;
+
+    if (!make) {
+        free(maker);
+        err_set(&err, ENOMEM, "out of memory");
+        made(data, NULL, &err);
+        return;
+    }
+    *make = (struct make){ .daemon = daemon,
+                           .body = *body,
+                           .maker = maker,
+                           .files = POOL_FILES_INIT,
+                           .made = made,
+                           .data = data };
+    rc = pool_body_choose(&make->body, &daemon->config, &err);
+    if (rc == 0)
+        rc = pool_body_check(&make->body, &err);
+    if (rc == 0)
+        rc = may_be_made(daemon, &make->body, &err);
+    if (rc == 0 && make->body.spec.net.kind[0])
+        rc = net_walls_watch(&daemon->walls, &err);
+    if (rc == 0 && work_start(&daemon->loop, make_run, make_done, make) < 0)
+        rc = err_set(&err, ENOMEM, "out of memory");
+    if (rc == 0) {
+        daemon->pool_makes++;
+        return;
+    }
+    make_free(make);
+    made(data, NULL, &err);
+}

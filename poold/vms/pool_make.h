@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes a pool of what was asked for, by a client or by the configuration. Loop thread only. */
+#ifndef VOLT_POOLD_POOL_MAKE_H
+#define VOLT_POOLD_POOL_MAKE_H
+
+#include "vms/pool_body.h"
+
+/* With hosted NULL, err says why there is no pool: EEXIST there is one of that name, ESHUTDOWN poold
+ * is shutting down, ENOMEM; else what was asked for can't be. */
+typedef void (*pool_made_fn)(void *data, struct hosted_pool *hosted, const struct err *err);
+
+/* Checks the body, opens its files on the thread pool, as maker may (NULL: as poold may; taken), and
+ * adds the pool, which begins to boot. made(data, ...) is called once, maybe from within. */
+void pool_make(struct daemon *daemon, const struct pool_body *body, struct client_ids *maker,
+               pool_made_fn made, void *data);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the steps of a trial restore: warm-up, recording, telling the template; see trial.h. */
+#include "vms/trial.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/work.h"
+#include "vms/clone.h"
+#include "vms/hosted.h"
+#include "vms/snapstore.h"
+#include "vms/template.h"
+#include "vms/warmup.h"
+
+struct trial {
+    struct hosted_pool *hosted;
+    struct slot *slot; /* NULL: abandoned */
+    struct warmup *warmup;
+    bool recording; /* on the thread pool */
+    pid_t pid;
+    int set_fd; /* the new working set; -1: it failed, err says why */
+    uint64_t set_bytes;
+    struct err err;
+};
+
+/* Tells how it ended, and ends the VM. */
+static void trial_end(struct trial *trial)
+{
+    const char *name = trial->hosted->pool.name;
+    struct slot *slot = trial->slot;
+
+    if (trial->set_fd >= 0)
+        log_pool(LOG_LEVEL_INFO, name, "pool '%s': its clones' working set is recorded: %llu KiB",
+                 name, (unsigned long long)(trial->set_bytes >> 10));
+    else if (slot && slot->state != SLOT_STOPPING)
+        log_pool(LOG_LEVEL_WARN, name, "pool '%s': its clones' working set was not recorded: %s",
+                 name, trial->err.msg);
+    if (slot) {
+        ((struct clone *)slot->vm)->trial = NULL;
+        pool_trial_over(slot, trial->set_fd >= 0);
+    }
+    close_fd(&trial->set_fd);
+    free(trial);
+}
+
+static void record_run(void *data)
+{
+    struct trial *trial = data;
+
+    snapstore_record(trial->hosted->daemon->snapshots_fd, trial->hosted->pool.name, trial->pid,
+                     &trial->set_fd, &trial->set_bytes, &trial->err);
+}
+
+static void record_done(void *data)
+{
+    struct trial *trial = data;
+    struct hosted_pool *hosted = trial->hosted;
+
+    hosted->works--;
+    if (trial->set_fd >= 0 && hosted->template)
+        template_working_set(hosted->template, trial->set_fd);
+    trial_end(trial);
+    daemon_schedule(hosted->daemon);
+}
+
+static int record_start(struct trial *trial)
+{
+    int rc;
+
+    trial->pid = clone_pid(trial->slot);
+    rc = trial->pid ? work_start(&trial->hosted->daemon->loop, record_run, record_done, trial)
+                    : -ESRCH;
+    if (rc < 0)
+        return err_set_errno(&trial->err, -rc, "the recording can't start");
+    trial->recording = true;
+    trial->hosted->works++;
+    return 0;
+}
+
+static int warmup_connect(void *owner, int fd)
+{
+    struct trial *trial = owner;
+    struct control_msg msg = { .type = CONTROL_VSOCK_CONNECT };
+
+    msg.u.vsock_connect.port = AGENT_VSOCK_PORT;
+    return clone_connect(trial->slot, &msg, fd);
+}
+
+static void warmup_done(void *owner, const struct err *err)
+{
+    struct trial *trial = owner;
+
+    trial->warmup = NULL;
+    if (err)
+        trial->err = *err;
+    if (err || record_start(trial) < 0)
+        trial_end(trial);
+}
+
+static const struct warmup_ops trial_warmup_ops = {
+    .connect = warmup_connect,
+    .done = warmup_done,
+};
+
+struct trial *trial_start(struct slot *slot)
+{
+    struct hosted_pool *hosted = slot->pool->owner;
+    struct trial *trial = calloc(1, sizeof *trial);
+    int rc;
+
+    if (!trial) {
+        pool_trial_over(slot, false);
+        return NULL;
+    }
+    *trial = (struct trial){ .hosted = hosted, .slot = slot, .set_fd = -1 };
+    if (hosted->spec.warmup[0])
+        rc = warmup_start(&trial->warmup, &hosted->daemon->loop, hosted->spec.warmup, false,
+                          &trial_warmup_ops, trial, &trial->err);
+    else
+        rc = record_start(trial);
+    if (rc == 0)
+        return trial;
+    trial_end(trial);
+    return NULL;
+}
+
+void trial_abandon(struct trial *trial)
+{
+    if (!trial)
+        return;
+    trial->slot = NULL;
+    warmup_cancel(trial->warmup);
+    if (!trial->recording)
+        free(trial);
+}
