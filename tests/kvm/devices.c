@@ -108,9 +108,7 @@ static void go_on(struct vm_under_test *vm, uint8_t round)
     send_frame(vm, round);
     harness_wake(&vm->h, DOORBELL_OP_RESTORE, DOORBELL_FLAG_PARK_AGAIN);
     harness_expect(&vm->h, CONTROL_AWAKE);
-    struct control_msg ready = harness_expect(&vm->h, CONTROL_READY);
-    ck_assert_msg(ready.u.progress.ready_status == 0, "round %u: devices failed: 0x%x", round,
-                  ready.u.progress.ready_status);
+    harness_expect_ready(&vm->h, 0);
     harness_expect(&vm->h, CONTROL_PARKED);
 }
 
@@ -166,8 +164,7 @@ START_TEST(a_clone_is_saved_in_the_middle_again)
     send_frame(&first, 1);
     harness_wake(&first.h, DOORBELL_OP_RESTORE, DOORBELL_FLAG_PARK_AGAIN);
     harness_expect(&first.h, CONTROL_AWAKE);
-    struct control_msg ready = harness_expect(&first.h, CONTROL_READY);
-    ck_assert_uint_eq(ready.u.progress.ready_status, DEVICES_FAILED_DISK);
+    harness_expect_ready(&first.h, DEVICES_FAILED_DISK);
     harness_expect(&first.h, CONTROL_PARKED);
     vm_close(&first);
     machine_image_fini(&image);

@@ -270,6 +270,17 @@ struct control_msg harness_expect(struct harness *h, enum control_type type)
     return msg;
 }
 
+struct control_msg harness_expect_ready(struct harness *h, uint32_t status)
+{
+    struct control_msg ready;
+
+    if (status)
+        harness_expect(h, CONTROL_TROUBLE);
+    ready = harness_expect(h, CONTROL_READY);
+    ck_assert_uint_eq(ready.u.progress.ready_status, status);
+    return ready;
+}
+
 void harness_wake(struct harness *h, enum doorbell_op op, uint32_t flags)
 {
     struct control_msg msg;

@@ -56,6 +56,8 @@ void harness_start_parked(struct harness *h);
 
 /* The next message on the bell, which must be of this type and come in time. */
 struct control_msg harness_expect(struct harness *h, enum control_type type);
+/* READY with that ready_status; what goes before it when that is not 0. */
+struct control_msg harness_expect_ready(struct harness *h, uint32_t status);
 
 /* Wakes the parked guest with a fresh nonce and generation id. */
 void harness_wake(struct harness *h, enum doorbell_op op, uint32_t flags);

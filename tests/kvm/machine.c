@@ -84,8 +84,7 @@ START_TEST(park_wake_answer_and_again)
     harness_start_parked(&h);
     harness_wake(&h, DOORBELL_OP_RESTORE, DOORBELL_FLAG_PARK_AGAIN);
     harness_expect(&h, CONTROL_AWAKE);
-    struct control_msg ready = harness_expect(&h, CONTROL_READY);
-    ck_assert_uint_eq(ready.u.progress.ready_status, 1);
+    harness_expect_ready(&h, 1);
     for (uint32_t round = 0; round < 1000; round++) {
         harness_expect(&h, CONTROL_PARKED);
         harness_wake(&h, DOORBELL_OP_LEASE, DOORBELL_FLAG_PARK_AGAIN);
@@ -119,7 +118,7 @@ START_TEST(a_leased_guest_rests_where_its_kernel_is_emulated)
         harness_wake(&h, ways[i].op, 0);
         struct control_msg word = harness_expect(&h, CONTROL_AWAKE);
         if (ways[i].last_word != CONTROL_AWAKE)
-            word = harness_expect(&h, ways[i].last_word);
+            word = harness_expect_ready(&h, 1);
         while (atomic_load(&h.machine.vm.doorbell.ignored) == 0)
             usleep(100);
         if (h.kvm.software_only)
@@ -233,8 +232,7 @@ START_TEST(clones_write_to_their_own_memory)
         for (uint32_t round = 1; round <= 5; round++) {
             harness_wake(&clone[i], DOORBELL_OP_RESTORE, DOORBELL_FLAG_PARK_AGAIN);
             harness_expect(&clone[i], CONTROL_AWAKE);
-            struct control_msg ready = harness_expect(&clone[i], CONTROL_READY);
-            ck_assert_uint_eq(ready.u.progress.ready_status, round);
+            harness_expect_ready(&clone[i], round);
             harness_expect(&clone[i], CONTROL_PARKED);
         }
     }
