@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "base/util.h"
 #include "frame_build.h"
 #include "net/gate/gate.h"
@@ -42,19 +43,6 @@ static inline void *share(size_t bytes, int *ret_fd)
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *ret_fd, 0);
     ck_assert_ptr_ne(at, MAP_FAILED);
     return at;
-}
-
-/* The far ends have the fds of enum gate_fd once the test's own, which are high, are out of the way. */
-static inline void exec_gate(const int ends[4])
-{
-    int high[4];
-
-    for (unsigned i = 0; i < 4; i++)
-        high[i] = fcntl(ends[i], F_DUPFD, 100);
-    for (int i = 0; i < 4; i++)
-        dup2(high[i], GATE_FD_CONTROL + i);
-    execl(VOLT_GATE, VOLT_GATE, "pass", NULL);
-    _exit(99);
 }
 
 static inline void read_all(int fd, uint8_t *at, size_t bytes)
@@ -108,7 +96,9 @@ static inline void send_passt(struct lab *lab)
 
 static inline void lab_open(struct lab *lab)
 {
+    char path[] = VOLT_GATE, what[] = "pass", *argv[] = { path, what, NULL };
     int control[2], vm[2], ends[4];
+    struct spawned spawned;
     struct err err;
 
     *lab = (struct lab){ .passt_fd = -1 };
@@ -124,10 +114,11 @@ static inline void lab_open(struct lab *lab)
     lab->shared->vm.passt = 1;
     ck_assert_int_eq(
         net_policy_parse("", "", address_of(FRAMES_GATEWAY), true, &lab->shared->rules, &err), 0);
-    lab->pid = fork();
-    ck_assert_int_ge(lab->pid, 0);
-    if (lab->pid == 0)
-        exec_gate(ends);
+    /* As poold does; in the order of enum gate_fd. */
+    ck_assert_msg(spawn_process(argv, ends, ARRAY_LEN(ends), &spawned, &err) == 0, "%s", err.msg);
+    lab->pid = spawned.pid;
+    close(spawned.pidfd);
+    close(spawned.text_fd);
     for (unsigned i = 0; i < 4; i++)
         close(ends[i]);
     lab->control_fd = control[0];

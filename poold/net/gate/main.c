@@ -15,6 +15,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/arguments.h"
 #include "base/err.h"
 #include "net/gate/lane.h"
 #include "net/gate/world.h"
@@ -317,7 +318,9 @@ int main(int argc, char **argv)
     struct err err = { 0 };
     int status;
 
-    if (argc == 2 && strcmp(argv[1], "pass") == 0) {
+    if (arguments_get(&argc, &argv, 2, &err) < 0) {
+        status = EX_USAGE;
+    } else if (argc == 2 && strcmp(argv[1], "pass") == 0) {
         status = pass(&err);
     } else if (argc >= 5 && strcmp(argv[1], "run") == 0) {
         status = run(argv + 2, &err);
