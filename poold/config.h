@@ -13,8 +13,10 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "api/api_settings.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "vms/vms_settings.h"
 
 struct declarations;
 
@@ -23,24 +25,19 @@ struct config {
     char run_dir[PATH_MAX];   /* vms/ID/, the socket */
     char state_dir[PATH_MAX]; /* pools/NAME.json, snapshots/NAME/, the lock */
     char socket[PATH_MAX];
-    char volt_vmm[PATH_MAX];
     char volt_gate[PATH_MAX];
-    /* What pools get for "auto". Hardware KVM: the stock kernel that guest-init/stock-kernel found,
-     * with its own initramfs; software-only KVM, or no stock kernel: the project's. "": none. */
-    char kernel[PATH_MAX];
-    char initrd[PATH_MAX];
-    char plain_initrd[PATH_MAX]; /* without modules: for a kernel that a pool names itself */
-    char policy[PATH_MAX];       /* "": the built-in one */
-    char group[64];              /* of the socket; "": unchanged */
+    struct vms_settings vms;
+    char policy[PATH_MAX]; /* "": the built-in one */
+    char group[64];        /* of the socket; "": unchanged */
     enum log_level log_level;
     /* Uids of VMs, when root (vm_uids.h); base 0: none of their own. */
     uint32_t uid_base, uid_count;
     char uid_locks[PATH_MAX];
-    uint64_t setup_timeout_ms, awake_timeout_ms, ready_timeout_ms, boot_timeout_ms;
+    uint64_t setup_timeout_ms, awake_timeout_ms, ready_timeout_ms;
     uint64_t surplus_ms;
     uint64_t request_timeout_ms, transfer_timeout_ms, idle_timeout_ms; /* of clients (http.h) */
-    uint32_t leases_per_client, acquires_per_client, connections_per_client;
-    bool skip_guest_work; /* clones are not made unique: for measuring only */
+    uint32_t connections_per_client;
+    struct api_settings api;
     bool check_only, show_help, show_version;
 };
 

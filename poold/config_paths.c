@@ -90,8 +90,8 @@ static const char *const own_kernel_places[] = { "../lib/volt/kernel/vmlinux", N
 
 void config_find_programs(struct config *config)
 {
-    if (!config->volt_vmm[0])
-        find_beside(volt_vmm_places, config->volt_vmm);
+    if (!config->vms.volt_vmm[0])
+        find_beside(volt_vmm_places, config->vms.volt_vmm);
     if (!config->volt_gate[0])
         find_beside(volt_gate_places, config->volt_gate);
 }
@@ -133,25 +133,26 @@ static bool find_stock(struct config *config)
     find_beside(stock_initrd_places, initrd);
     if (!kernel[0] || !initrd[0])
         return false;
-    memcpy(config->kernel, kernel, sizeof kernel);
-    if (!config->initrd[0])
-        memcpy(config->initrd, initrd, sizeof initrd);
+    memcpy(config->vms.kernel, kernel, sizeof kernel);
+    if (!config->vms.initrd[0])
+        memcpy(config->vms.initrd, initrd, sizeof initrd);
     return true;
 }
 
 void config_find_kernel(struct config *config)
 {
-    find_beside(initrd_places, config->plain_initrd);
-    if (config->initrd[0])
-        memcpy(config->plain_initrd, config->initrd, sizeof config->initrd);
-    if ((!config->kernel[0] || strcmp(config->kernel, "auto") == 0) && !find_stock(config)) {
-        config->kernel[0] = '\0';
-        find_beside(own_kernel_places, config->kernel);
-        if (!config->kernel[0])
-            find_cached(config->kernel);
+    find_beside(initrd_places, config->vms.plain_initrd);
+    if (config->vms.initrd[0])
+        memcpy(config->vms.plain_initrd, config->vms.initrd, sizeof config->vms.initrd);
+    if ((!config->vms.kernel[0] || strcmp(config->vms.kernel, "auto") == 0) &&
+        !find_stock(config)) {
+        config->vms.kernel[0] = '\0';
+        find_beside(own_kernel_places, config->vms.kernel);
+        if (!config->vms.kernel[0])
+            find_cached(config->vms.kernel);
     }
-    if (!config->initrd[0])
-        memcpy(config->initrd, config->plain_initrd, sizeof config->initrd);
+    if (!config->vms.initrd[0])
+        memcpy(config->vms.initrd, config->vms.plain_initrd, sizeof config->vms.initrd);
 }
 
 static int make_absolute(char path[PATH_MAX], struct err *err)
@@ -171,9 +172,10 @@ static int make_absolute(char path[PATH_MAX], struct err *err)
 
 int config_make_absolute(struct config *config, struct err *err)
 {
-    char *paths[] = { config->file,         config->run_dir,   config->state_dir, config->socket,
-                      config->policy,       config->volt_vmm,  config->kernel,    config->initrd,
-                      config->plain_initrd, config->uid_locks, config->volt_gate };
+    char *paths[] = { config->file,       config->run_dir,    config->state_dir,
+                      config->socket,     config->policy,     config->vms.volt_vmm,
+                      config->vms.kernel, config->vms.initrd, config->vms.plain_initrd,
+                      config->uid_locks,  config->volt_gate };
 
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         if (make_absolute(paths[i], err) < 0)

@@ -112,7 +112,7 @@ static int check_one(const struct declaration *declaration, const struct config 
     rc = json_keys_read(declaration->body, pool_body_table.keys, pool_body_table.key_count, body,
                         err);
     if (rc == 0) {
-        rc = pool_body_choose(body, config, config->check_only ? err : &unimportant);
+        rc = pool_body_choose(body, &config->vms, config->check_only ? err : &unimportant);
         /* A pool that can't be made for want of a kernel is no reason not to start. */
         rc = config->check_only ? rc : 0;
     }

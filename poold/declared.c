@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "daemon.h"
 #include "declare.h"
 #include "vms/hosted.h"
 #include "vms/pool_make.h"
@@ -19,7 +20,6 @@ static const struct declaration *find(const struct declarations *declarations, c
     return NULL;
 }
 
-/* data: the daemon, as the declarations may be others by now. */
 static void on_made(void *data, struct hosted_pool *hosted, const struct err *err)
 {
     (void)data;
@@ -117,7 +117,7 @@ static void limits_apply(struct hosted_pool *hosted, const json_t *declared,
 
 static void apply_one(struct daemon *daemon, const struct declaration *declaration)
 {
-    struct hosted_pool *hosted = daemon_pool_find(daemon, declaration->name);
+    struct hosted_pool *hosted = hosted_find(&daemon->vms, declaration->name);
     struct pool_body *bodies = malloc(2 * sizeof *bodies);
     struct err err;
 
@@ -131,9 +131,9 @@ static void apply_one(struct daemon *daemon, const struct declaration *declarati
     json_keys_read(declaration->body, pool_body_table.keys, pool_body_table.key_count, &bodies[0],
                    &err);
     if (!hosted) {
-        pool_make(daemon, &bodies[0], NULL, on_made, daemon);
+        pool_make(&daemon->vms, &bodies[0], NULL, on_made, daemon);
     } else if (!hosted->deleting) {
-        pool_body_choose(&bodies[0], &daemon->config, &err);
+        pool_body_choose(&bodies[0], &daemon->config.vms, &err);
         body_of(hosted, &bodies[1]);
         differences_tell(hosted, declaration->body, &bodies[0], &bodies[1]);
         limits_apply(hosted, declaration->body, &bodies[0]);
@@ -149,7 +149,7 @@ void declared_apply(struct daemon *daemon, struct declarations *declarations)
     *declarations = (struct declarations){ 0 };
     for (size_t i = 0; i < before.count; i++) {
         if (!find(&daemon->declared, before.items[i].name) &&
-            daemon_pool_find(daemon, before.items[i].name))
+            hosted_find(&daemon->vms, before.items[i].name))
             log_pool(LOG_LEVEL_INFO, before.items[i].name,
                      "pool '%s' is not declared any more; it stays until it is deleted",
                      before.items[i].name);
@@ -161,9 +161,9 @@ void declared_apply(struct daemon *daemon, struct declarations *declarations)
 
 bool declared_settled(const struct daemon *daemon)
 {
-    if (daemon->pool_makes > 0)
+    if (daemon->vms.pool_makes > 0)
         return false;
-    LIST_FOR_EACH(at, &daemon->pools)
+    LIST_FOR_EACH(at, &daemon->vms.pools)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 

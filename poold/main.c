@@ -82,7 +82,7 @@ int main(int argc, char **argv)
     } else if (config.check_only) {
         status = check_run(&config, &declarations);
     } else {
-        if (config.skip_guest_work)
+        if (config.vms.skip_guest_work)
             log_warn("--unsafe-skip-guest-work: clones are NOT unique, do not use them");
         status = run(&config, &declarations, argc, argv);
     }

@@ -77,7 +77,8 @@ static void settings_apply(struct daemon *daemon, const struct config *config,
                      "%s stays %s until poold is started again, with %s\n", setting->name, was, is);
         }
     }
-    memcpy(daemon->config.plain_initrd, config->plain_initrd, sizeof config->plain_initrd);
+    memcpy(daemon->config.vms.plain_initrd, config->vms.plain_initrd,
+           sizeof config->vms.plain_initrd);
     daemon_settings_changed(daemon);
 }
 
@@ -89,7 +90,7 @@ static void reload_done(void *data)
 
     daemon->reloading = false;
     daemon->reload_failed = reload->err.code != 0;
-    if (!reload->err.code && daemon->stopping)
+    if (!reload->err.code && daemon->vms.env.stopping)
         err_set(&reload->err, ESHUTDOWN, "poold is shutting down");
     if (reload->err.code) {
         log_error("reload: %s; nothing was changed", reload->err.msg);
@@ -108,7 +109,7 @@ static void reload_done(void *data)
     free(reload);
     if (!list_empty(&daemon->reload_wishes))
         reload_start(daemon);
-    daemon_schedule(daemon);
+    turn_schedule(&daemon->turn);
 }
 
 static void reload_start(struct daemon *daemon)

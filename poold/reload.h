@@ -11,9 +11,6 @@
 
 #include "daemon.h"
 
-/* err: NULL, or why nothing has changed. notes: lines on what takes a restart, "" for none. */
-typedef void (*reloaded_fn)(void *data, const struct err *err, const char *notes);
-
 /* done(data, ...) is called once, later or from within; done may be NULL. */
 void daemon_reload(struct daemon *daemon, reloaded_fn done, void *data);
 

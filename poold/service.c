@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "daemon.h"
 #include "declare.h"
-#include "vms/hosted.h"
 
 #define STARTING_EVERY_MS 2000u
 /* Until the next word, which comes far sooner. */
@@ -49,7 +48,7 @@ bool service_socket_take(struct unix_listener *ret_listener)
 static void starting_text(const struct daemon *daemon, char ret_text[STATUS_BYTES])
 {
     snprintf(ret_text, STATUS_BYTES, "STATUS=making declared pools\n" STARTING_EXTENDS);
-    LIST_FOR_EACH(at, &daemon->pools)
+    LIST_FOR_EACH(at, &daemon->vms.pools)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
@@ -66,7 +65,7 @@ static void ready_text(const struct daemon *daemon, char ret_text[STATUS_BYTES])
 {
     unsigned ready = 0, failed = 0;
 
-    LIST_FOR_EACH(at, &daemon->pools)
+    LIST_FOR_EACH(at, &daemon->vms.pools)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
@@ -93,7 +92,7 @@ void service_update(struct service *service)
 {
     char text[STATUS_BYTES];
 
-    if (service->ready || service->daemon->stopping || !declared_settled(service->daemon))
+    if (service->ready || service->daemon->vms.env.stopping || !declared_settled(service->daemon))
         return;
     service->ready = true;
     uv_timer_stop(&service->starting);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ini.h"
 #include "base/nearest.h"
 #include "base/util.h"
 #include "config.h"
@@ -35,13 +36,13 @@ const struct setting settings[] = {
     { "policy", TEXT(policy), SETTING_LIVE, NULL, "FILE",
       "all who can open the socket may acquire and read metrics",
       "JSON table of who may do what (docs/api.md)" },
-    { "volt-vmm", TEXT(volt_vmm), SETTING_AT_START, NULL, "PATH", "beside poold",
+    { "volt-vmm", TEXT(vms.volt_vmm), SETTING_AT_START, NULL, "PATH", "beside poold",
       "the volt-vmm program" },
     { "volt-gate", TEXT(volt_gate), SETTING_AT_START, NULL, "PATH", "beside poold",
       "the volt-gate program" },
-    { "kernel", TEXT(kernel), SETTING_LIVE, "VOLT_KERNEL", "FILE|auto", "auto",
+    { "kernel", TEXT(vms.kernel), SETTING_LIVE, "VOLT_KERNEL", "FILE|auto", "auto",
       "guest kernel of new pools; auto: the installed one for this host's kind of KVM" },
-    { "initrd", TEXT(initrd), SETTING_LIVE, "VOLT_INITRD", "FILE", "that of the kernel",
+    { "initrd", TEXT(vms.initrd), SETTING_LIVE, "VOLT_INITRD", "FILE", "that of the kernel",
       "initramfs of new pools" },
     { "log-level", SETTING_LEVEL, FIELD(log_level), 0, 0, SETTING_LIVE, NULL, "LEVEL", "info",
       "error, warn, info or debug" },
@@ -57,13 +58,13 @@ const struct setting settings[] = {
       "how long a guest's answer may take" },
     { "ready-timeout-ms", NUMBER(ready_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
       "how long a guest may take to get ready" },
-    { "boot-timeout-ms", NUMBER(boot_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
+    { "boot-timeout-ms", NUMBER(vms.boot_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
       "how long a cold boot may take" },
     { "surplus-ms", NUMBER(surplus_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
       "how long VMs beyond a pool's min are kept" },
-    { "client-leases", COUNT(leases_per_client, 1, 1000000), SETTING_LIVE, NULL, "N", NULL,
+    { "client-leases", COUNT(api.leases_per_client, 1, 1000000), SETTING_LIVE, NULL, "N", NULL,
       "leases of one user" },
-    { "client-acquires", COUNT(acquires_per_client, 1, 1000000), SETTING_LIVE, NULL, "N", NULL,
+    { "client-acquires", COUNT(api.acquires_per_client, 1, 1000000), SETTING_LIVE, NULL, "N", NULL,
       "acquires of one user that wait" },
     { "client-connections", COUNT(connections_per_client, 1, 1000000), SETTING_LIVE, NULL, "N",
       NULL, "connections of one user" },
@@ -73,7 +74,7 @@ const struct setting settings[] = {
       "how long a client may take to read a reply, or to send a MiB of an image" },
     { "idle-timeout-ms", NUMBER(idle_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
       "how long a connection may be idle between requests" },
-    { "unsafe-skip-guest-work", FLAG(skip_guest_work), SETTING_ARGUMENT, NULL, NULL, "no",
+    { "unsafe-skip-guest-work", FLAG(vms.skip_guest_work), SETTING_ARGUMENT, NULL, NULL, "no",
       "for measuring: clones share random numbers, clock and name" },
     { "check-config", FLAG(check_only), SETTING_ARGUMENT, NULL, NULL, "no",
       "read the configuration, say what is wrong with it, and end (exit status 78)" },
@@ -92,13 +93,13 @@ void settings_default(struct config *config)
         .setup_timeout_ms = 5000,
         .awake_timeout_ms = 2000,
         .ready_timeout_ms = 15000,
-        .boot_timeout_ms = 300000,
+        .vms.boot_timeout_ms = 300000,
         .surplus_ms = 10000,
         .request_timeout_ms = 30000,
         .transfer_timeout_ms = 60000,
         .idle_timeout_ms = 300000,
-        .leases_per_client = 4096,
-        .acquires_per_client = 1024,
+        .api.leases_per_client = 4096,
+        .api.acquires_per_client = 1024,
         .connections_per_client = 1024,
     };
 }
@@ -122,21 +123,6 @@ const char *setting_nearest(const char *name, bool file_only)
             nearest_try(&nearest, settings[i].name);
     }
     return nearest.best;
-}
-
-bool setting_parse_flag(const char *text, bool *ret_flag)
-{
-    static const char *const words[][2] = { { "no", "yes" }, { "false", "true" }, { "off", "on" } };
-
-    for (unsigned i = 0; i < ARRAY_LEN(words); i++) {
-        for (unsigned flag = 0; flag < 2; flag++) {
-            if (strcmp(text, words[i][flag]) == 0) {
-                *ret_flag = flag;
-                return true;
-            }
-        }
-    }
-    return false;
 }
 
 static int parse_number(const struct setting *setting, const char *called, const char *text,
@@ -189,7 +175,7 @@ int setting_store(struct config *config, const struct setting *setting, const ch
     case SETTING_FLAG:
         break;
     }
-    if (text && !setting_parse_flag(text, &flag))
+    if (text && !ini_parse_flag(text, &flag))
         return err_set(err, EINVAL, "%s is yes or no, not '%s'", called, text);
     memcpy(field, &flag, sizeof flag);
     return 0;

@@ -64,7 +64,4 @@ void setting_copy(const struct setting *setting, struct config *to, const struct
 void setting_format(const struct setting *setting, const struct config *config, char *ret_text,
                     size_t bytes);
 
-/* "yes", "true", "on" and their opposites. False: neither. */
-bool setting_parse_flag(const char *text, bool *ret_flag);
-
 #endif

@@ -3,11 +3,35 @@
 #ifndef VOLT_POOLD_API_H
 #define VOLT_POOLD_API_H
 
-#include "daemon.h"
+#include "api/api_settings.h"
 #include "http/http.h"
-#include "vms/hosted.h"
+#include "vms/vms.h"
 
-static inline struct daemon *api_daemon(const struct http_request *request)
+/* err: NULL, or why nothing has changed. notes: lines on what takes a restart, "" for none. */
+typedef void (*reloaded_fn)(void *data, const struct err *err, const char *notes);
+
+/* What the API asks of the daemon that it is part of. */
+struct api_ops {
+    void (*shutdown)(void *daemon);
+    /* Reads the configuration again; done(data, ...) is called once, later or from within. */
+    void (*reload)(void *daemon, reloaded_fn done, void *data);
+    /* Whether it was right the last time. */
+    bool (*reload_good)(const void *daemon);
+};
+
+/* The context of all requests; a part of the daemon. */
+struct api {
+    struct vms *vms;
+    const struct api_settings *settings; /* may change between turns */
+    const char *run_dir, *state_dir;
+    const char *kvm_kind; /* "hardware", "pvm", "none" */
+    uint64_t started_ns;
+    uint32_t image_works; /* on the thread pool, for imports */
+    const struct api_ops *ops;
+    void *daemon; /* of ops */
+};
+
+static inline struct api *api_of(const struct http_request *request)
 {
     return request->context;
 }

@@ -10,7 +10,6 @@
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/version.h"
-#include "reload.h"
 
 static json_t *version_json(void)
 {
@@ -25,11 +24,11 @@ void api_version(struct http_request *request)
 
 void api_status(struct http_request *request)
 {
-    struct daemon *daemon = api_daemon(request);
+    struct api *api = api_of(request);
     uint32_t pools = 0, vms = 0, leases = 0;
 
     /* Of those that the client may know of. */
-    LIST_FOR_EACH(at, &daemon->pools)
+    LIST_FOR_EACH(at, &api->vms->pools)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
@@ -42,12 +41,12 @@ void api_status(struct http_request *request)
     http_reply_json(request, MHD_HTTP_OK,
                     json_pack("{s:o, s:i, s:I, s:{s:o, s:o}, s:i, s:i, s:i, s:o, s:o, s:o, s:b}",
                               "version", json_text(VOLT_VERSION), "pid", (int)getpid(), "uptime_ms",
-                              (json_int_t)((now_ns() - daemon->started_ns) / NS_PER_MS), "kvm",
-                              "kind", json_text(daemon->kvm_kind), "path", json_text("/dev/kvm"),
-                              "pools", (int)pools, "leases", (int)leases, "vms", (int)vms,
-                              "run_dir", json_text(daemon->config.run_dir), "state_dir",
-                              json_text(daemon->config.state_dir), "log", json_text(log_target()),
-                              "unsafe", (int)daemon->config.skip_guest_work));
+                              (json_int_t)((now_ns() - api->started_ns) / NS_PER_MS), "kvm", "kind",
+                              json_text(api->kvm_kind), "path", json_text("/dev/kvm"), "pools",
+                              (int)pools, "leases", (int)leases, "vms", (int)vms, "run_dir",
+                              json_text(api->run_dir), "state_dir", json_text(api->state_dir),
+                              "log", json_text(log_target()), "unsafe",
+                              (int)api->vms->settings->skip_guest_work));
 }
 
 /* A text's lines, each of them ended. */
@@ -79,15 +78,15 @@ static void on_reloaded(void *data, const struct err *err, const char *notes)
 
 void api_reload(struct http_request *request)
 {
-    daemon_reload(api_daemon(request), on_reloaded, request);
+    api_of(request)->ops->reload(api_of(request)->daemon, on_reloaded, request);
 }
 
 void api_shutdown(struct http_request *request)
 {
-    struct daemon *daemon = api_daemon(request);
+    struct api *api = api_of(request);
 
     http_reply_json(request, MHD_HTTP_ACCEPTED, json_pack("{s:o}", "state", json_text("stopping")));
-    daemon_shutdown(daemon);
+    api->ops->shutdown(api->daemon);
 }
 
 void api_metrics(struct http_request *request)
@@ -97,7 +96,7 @@ void api_metrics(struct http_request *request)
     FILE *out = open_memstream(&text, &bytes);
 
     if (out) {
-        metrics_text_print(api_daemon(request), &request->connection->peer, out);
+        metrics_text_print(api_of(request), &request->connection->peer, out);
         fclose(out);
     }
     if (!text) {

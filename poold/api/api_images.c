@@ -142,11 +142,11 @@ static void call_start(struct http_request *request, json_t *(*run)(struct image
     call = calloc(1, sizeof *call);
     if (call) {
         call->request = request;
-        call->store = &api_daemon(request)->images;
+        call->store = &api_of(request)->vms->images;
         call->run = run;
         snprintf(call->name, sizeof call->name, "%s", request->param);
     }
-    if (!call || work_start(&api_daemon(request)->loop, call_run, call_done, call) < 0) {
+    if (!call || work_start(api_of(request)->vms->loop, call_run, call_done, call) < 0) {
         free(call);
         http_reply_error(request, API_INTERNAL, "out of memory");
     }
@@ -202,7 +202,7 @@ void api_image_verify(struct http_request *request)
 
 void api_image_delete(struct http_request *request)
 {
-    LIST_FOR_EACH(at, &api_daemon(request)->pools)
+    LIST_FOR_EACH(at, &api_of(request)->vms->pools)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
         const struct hosted_pool *hosted = pool->owner;
@@ -220,7 +220,7 @@ void api_image_delete(struct http_request *request)
 
 struct import_call {
     struct http_request *request; /* NULL: its client is gone */
-    struct daemon *daemon;
+    struct api *api;
     struct image_import *import;
     size_t used; /* of chunk */
     bool out;    /* a work has import and chunk */
@@ -234,7 +234,7 @@ struct import_call {
 static void import_run(void *data)
 {
     struct import_call *call = data;
-    struct image_store *store = &call->daemon->images;
+    struct image_store *store = &call->api->vms->images;
     int rc = 0;
 
     if (!call->import)
@@ -265,8 +265,8 @@ static void abandon_done(void *data)
 {
     struct import_call *call = data;
 
-    call->daemon->image_works--;
-    daemon_schedule(call->daemon);
+    call->api->image_works--;
+    turn_schedule(call->api->vms->turn);
     json_decref(call->result);
     free(call);
 }
@@ -274,8 +274,8 @@ static void abandon_done(void *data)
 /* The end of a call: what is still open of its import goes, too. */
 static void import_abandon(struct import_call *call)
 {
-    call->daemon->image_works++;
-    if (work_start(&call->daemon->loop, abandon_run, abandon_done, call) < 0) {
+    call->api->image_works++;
+    if (work_start(call->api->vms->loop, abandon_run, abandon_done, call) < 0) {
         abandon_run(call);
         abandon_done(call);
     }
@@ -296,28 +296,28 @@ static void import_reply(struct import_call *call)
 static void import_done(void *data)
 {
     struct import_call *call = data;
-    struct daemon *daemon = call->daemon;
+    struct api *api = call->api;
 
     call->out = false;
-    daemon->image_works--;
+    api->image_works--;
     if (!call->request)
         import_abandon(call);
     else if (call->last)
         import_reply(call);
     else
         http_body_resume(call->request);
-    daemon_schedule(daemon);
+    turn_schedule(api->vms->turn);
 }
 
 /* False: no memory; the error is noted. */
 static bool import_start(struct import_call *call)
 {
-    if (work_start(&call->daemon->loop, import_run, import_done, call) < 0) {
+    if (work_start(call->api->vms->loop, import_run, import_done, call) < 0) {
         err_set(&call->err, ENOMEM, "out of memory");
         return false;
     }
     call->out = true;
-    call->daemon->image_works++;
+    call->api->image_works++;
     return true;
 }
 
@@ -334,7 +334,7 @@ static bool import_begin(struct http_request *request)
     }
     memset(call, 0, offsetof(struct import_call, chunk));
     call->request = request;
-    call->daemon = api_daemon(request);
+    call->api = api_of(request);
     snprintf(call->name, sizeof call->name, "%s", request->param);
     request->call = call;
     return true;
@@ -345,7 +345,7 @@ static size_t import_take(struct http_request *request, const char *data, size_t
     struct import_call *call = request->call;
     size_t take = MIN_OF(bytes, IMAGE_CHUNK_BYTES - call->used);
 
-    if (call->daemon->stopping && !call->err.code)
+    if (call->api->vms->env.stopping && !call->err.code)
         err_set(&call->err, ECANCELED, "poold is shutting down");
     if (call->err.code)
         return bytes;

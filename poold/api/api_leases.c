@@ -111,7 +111,7 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
         slot->owner_connection = call->bind ? request->connection : NULL;
         request->connection->owns |= call->bind;
         slot->leased_wall_ns = clock_ns(CLOCK_REALTIME);
-        bytes = lease_text(api_daemon(request), slot, 0, text);
+        bytes = lease_text(api_of(request), slot, 0, text);
         text[bytes++] = '\n';
         http_reply_text(request, MHD_HTTP_CREATED, "application/json", text, bytes);
     }
@@ -137,11 +137,11 @@ static bool lease_visible(const struct http_request *request, const struct slot 
     return peer->rights & RIGHT_ADMIN || slot->owner_uid == peer->uid;
 }
 
-static uint32_t leases_of(struct daemon *daemon, uid_t uid)
+static uint32_t leases_of(struct api *api, uid_t uid)
 {
     uint32_t count = 0;
 
-    LIST_FOR_EACH(pool_at, &daemon->pools)
+    LIST_FOR_EACH(pool_at, &api->vms->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 
@@ -154,20 +154,20 @@ static uint32_t leases_of(struct daemon *daemon, uid_t uid)
 /* True: within its limits. Administrators have none but those of the pools. */
 static bool limits_allow(struct http_request *request)
 {
-    const struct config *config = &api_daemon(request)->config;
+    const struct api_settings *settings = api_of(request)->settings;
     const struct peer *peer = &request->connection->peer;
 
     if (peer->rights & RIGHT_ADMIN)
         return true;
-    if (peer->client->acquires >= config->acquires_per_client) {
+    if (peer->client->acquires >= settings->acquires_per_client) {
         http_reply_error(request, API_TOO_MANY, "%u of your acquires wait already",
                          peer->client->acquires);
         return false;
     }
-    if (leases_of(api_daemon(request), peer->uid) + peer->client->acquires >=
-        config->leases_per_client) {
+    if (leases_of(api_of(request), peer->uid) + peer->client->acquires >=
+        settings->leases_per_client) {
         http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some",
-                         config->leases_per_client);
+                         settings->leases_per_client);
         return false;
     }
     return true;
@@ -184,7 +184,7 @@ static bool publish(struct http_request *request, const struct hosted_pool *host
         rc = err_set(&err, EINVAL, "'publish' needs a pool with 'net' user, which '%s' is not",
                      hosted->pool.name);
     if (rc == 0)
-        rc = net_publish_reserve(ret_publish, &api_daemon(request)->walls.ports, &err);
+        rc = net_publish_reserve(ret_publish, &api_of(request)->vms->walls.ports, &err);
     if (rc < 0)
         http_reply_error(request, rc == -EADDRINUSE ? API_PORT_BUSY : API_BAD_REQUEST, "%s",
                          err.msg);
@@ -234,9 +234,9 @@ void api_leases_acquire(struct http_request *request)
 
 bool api_connection_keeps(void *context, const struct http_connection *connection)
 {
-    struct daemon *daemon = context;
+    struct api *api = context;
 
-    LIST_FOR_EACH(pool_at, &daemon->pools)
+    LIST_FOR_EACH(pool_at, &api->vms->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 
@@ -251,9 +251,9 @@ bool api_connection_keeps(void *context, const struct http_connection *connectio
 
 void api_connection_closed(void *context, const struct http_connection *connection)
 {
-    struct daemon *daemon = context;
+    struct api *api = context;
 
-    LIST_FOR_EACH(pool_at, &daemon->pools)
+    LIST_FOR_EACH(pool_at, &api->vms->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 
@@ -273,7 +273,7 @@ struct slot *api_lease_find(struct http_request *request)
     struct slot *found = NULL;
     unsigned matches = 0;
 
-    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
+    LIST_FOR_EACH(pool_at, &api_of(request)->vms->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 
@@ -311,7 +311,7 @@ static void leases_print(struct http_request *request, FILE *out)
     const char *comma = "";
 
     fputs("{\"leases\":[", out);
-    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
+    LIST_FOR_EACH(pool_at, &api_of(request)->vms->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 
@@ -322,7 +322,7 @@ static void leases_print(struct http_request *request, FILE *out)
 
             if (!lease_visible(request, slot))
                 continue;
-            lease_text(api_daemon(request), slot, now, text);
+            lease_text(api_of(request), slot, now, text);
             fprintf(out, "%s\n%s", comma, text);
             comma = ",";
         }
@@ -350,7 +350,7 @@ void api_leases_list(struct http_request *request)
 static void reply_lease(struct http_request *request, const struct slot *slot)
 {
     char text[LEASE_TEXT_BYTES];
-    size_t bytes = lease_text(api_daemon(request), slot, now_ns(), text);
+    size_t bytes = lease_text(api_of(request), slot, now_ns(), text);
 
     text[bytes++] = '\n';
     http_reply_text(request, MHD_HTTP_OK, "application/json", text, bytes);
@@ -393,7 +393,7 @@ void api_leases_release_all(struct http_request *request)
     uid_t uid = request->connection->peer.uid;
     unsigned count = 0;
 
-    LIST_FOR_EACH(pool_at, &api_daemon(request)->pools)
+    LIST_FOR_EACH(pool_at, &api_of(request)->vms->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 

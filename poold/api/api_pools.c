@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "base/json_text.h"
 #include "vms/boot.h"
+#include "vms/hosted.h"
 #include "vms/pool_disk.h"
 #include "vms/pool_make.h"
 
@@ -136,7 +137,7 @@ static json_t *pool_json(const struct http_request *request, const struct hosted
 static void names_list(const struct http_request *request, char *ret_names, size_t bytes)
 {
     ret_names[0] = '\0';
-    LIST_FOR_EACH(at, &api_daemon(request)->pools)
+    LIST_FOR_EACH(at, &api_of(request)->vms->pools)
     {
         const char *name = list_entry(at, struct pool, node)->name;
         size_t used = strlen(ret_names);
@@ -148,7 +149,7 @@ static void names_list(const struct http_request *request, char *ret_names, size
 
 struct hosted_pool *api_pool_find(struct http_request *request, const char *name)
 {
-    struct hosted_pool *hosted = daemon_pool_find(api_daemon(request), name);
+    struct hosted_pool *hosted = hosted_find(api_of(request)->vms, name);
     char names[512];
 
     /* Whether there is one or not is not to be told. */
@@ -169,7 +170,7 @@ void api_pools_list(struct http_request *request)
 {
     json_t *array = json_array();
 
-    LIST_FOR_EACH(at, &api_daemon(request)->pools)
+    LIST_FOR_EACH(at, &api_of(request)->vms->pools)
     {
         struct pool *pool = list_entry(at, struct pool, node);
 
@@ -234,7 +235,7 @@ void api_pools_create(struct http_request *request)
     if (rc < 0)
         http_reply_error(request, API_INTERNAL, "can't tell who you are: %s", strerror(-rc));
     else
-        pool_make(api_daemon(request), &body, maker, on_made, request);
+        pool_make(api_of(request)->vms, &body, maker, on_made, request);
 }
 
 /* ---- Changes ---- */

@@ -50,10 +50,10 @@ static void call_start(struct http_request *request, json_t *(*run)(struct snaps
     if (call) {
         call->request = request;
         call->run = run;
-        call->store_fd = api_daemon(request)->snapshots_fd;
+        call->store_fd = api_of(request)->vms->snapshots_fd;
         snprintf(call->name, sizeof call->name, "%s", request->param);
     }
-    if (!call || work_start(&api_daemon(request)->loop, call_run, call_done, call) < 0) {
+    if (!call || work_start(api_of(request)->vms->loop, call_run, call_done, call) < 0) {
         free(call);
         http_reply_error(request, API_INTERNAL, "out of memory");
     }

@@ -18,14 +18,14 @@
 
 /* What is to be handed over once the 101 is out. The lease may have ended by then. */
 struct handover {
-    struct daemon *daemon;
+    struct api *api;
     char lease[SLOT_ID_BYTES];
     struct control_msg msg;
 };
 
-static struct slot *slot_of_lease(struct daemon *daemon, const char *id)
+static struct slot *slot_of_lease(struct api *api, const char *id)
 {
-    LIST_FOR_EACH(pool_at, &daemon->pools)
+    LIST_FOR_EACH(pool_at, &api->vms->pools)
     {
         struct pool *pool = list_entry(pool_at, struct pool, node);
 
@@ -43,7 +43,7 @@ static struct slot *slot_of_lease(struct daemon *daemon, const char *id)
 static void on_upgraded(void *data, int fd)
 {
     struct handover *handover = data;
-    struct slot *slot = slot_of_lease(handover->daemon, handover->lease);
+    struct slot *slot = slot_of_lease(handover->api, handover->lease);
 
     if (fd >= 0 && slot) {
         int rc = clone_connect(slot, &handover->msg, fd);
@@ -70,7 +70,7 @@ static void stream_start(struct http_request *request, const struct slot *slot,
         http_reply_error(request, API_INTERNAL, "out of memory");
         return;
     }
-    *handover = (struct handover){ .daemon = api_daemon(request), .msg = *msg };
+    *handover = (struct handover){ .api = api_of(request), .msg = *msg };
     memcpy(handover->lease, slot->id, sizeof handover->lease);
     http_reply_upgrade(request, protocol, on_upgraded, handover);
 }
@@ -182,7 +182,7 @@ static void on_backlog_readable(uv_poll_t *poll, int status, int events)
         backlog_finish(backlog, "the VM ended");
 }
 
-static int backlog_start(struct backlog *backlog, struct daemon *daemon, struct slot *slot)
+static int backlog_start(struct backlog *backlog, struct api *api, struct slot *slot)
 {
     struct control_msg msg = { .type = CONTROL_CONSOLE, .u.console.backlog_only = 1 };
     int pair[2], rc;
@@ -193,12 +193,12 @@ static int backlog_start(struct backlog *backlog, struct daemon *daemon, struct 
     rc = clone_connect(slot, &msg, pair[1]);
     close(pair[1]);
     if (rc == 0)
-        rc = uv_poll_init(&daemon->loop, &backlog->poll, backlog->fd);
+        rc = uv_poll_init(api->vms->loop, &backlog->poll, backlog->fd);
     if (rc < 0) {
         close_fd(&backlog->fd);
         return rc;
     }
-    uv_timer_init(&daemon->loop, &backlog->timer);
+    uv_timer_init(api->vms->loop, &backlog->timer);
     backlog->poll.data = backlog->timer.data = backlog;
     backlog->open_handles = 2;
     uv_timer_start(&backlog->timer, on_backlog_timeout, BACKLOG_TIMEOUT_MS, 0);
@@ -216,7 +216,7 @@ void api_lease_console_text(struct http_request *request)
     backlog = calloc(1, sizeof *backlog);
     if (backlog)
         backlog->request = request;
-    rc = backlog ? backlog_start(backlog, api_daemon(request), slot) : -ENOMEM;
+    rc = backlog ? backlog_start(backlog, api_of(request), slot) : -ENOMEM;
     if (rc < 0) {
         free(backlog);
         http_reply_error(request, API_INTERNAL, "the VM's console can't be reached: %s",

@@ -140,7 +140,7 @@ static void put_network(struct text *text, const struct vm_net *net, const struc
     put(text, "}");
 }
 
-size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t now,
+size_t lease_text(const struct api *api, const struct slot *slot, uint64_t now,
                   char ret_text[LEASE_TEXT_BYTES])
 {
     const struct timings *t = &slot->timings;
@@ -154,8 +154,8 @@ size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t
         ",\"ready\":%" PRIu64 ",\"total\":%" PRIu64 "}",
         queue, load, awake, ready, queue + load + awake + ready);
     put_layers(&text, slot);
-    put_network(&text, clone_net(slot), &daemon->walls);
-    put(&text, ",\"vsock\":\"%s/vms/%s/vsock\"", daemon->config.run_dir, slot->id);
+    put_network(&text, clone_net(slot), &api->vms->walls);
+    put(&text, ",\"vsock\":\"%s/vms/%s/vsock\"", api->run_dir, slot->id);
     if (now) {
         uint64_t age = (now - slot->leased_ns) / NS_PER_MS;
         uint64_t left = slot->deadline_ns > now ? (slot->deadline_ns - now) / NS_PER_MS : 0;

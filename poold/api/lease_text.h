@@ -6,13 +6,13 @@
 
 #include <stddef.h>
 
-#include "daemon.h"
+#include "api/api.h"
 
 #define LEASE_TEXT_BYTES (PATH_MAX + 2048)
 
 /* The object of a leased slot in ret_text; returns its length. now 0: as the answer to an acquire;
  * else with age_ms, expires_in_ms and pid. */
-size_t lease_text(const struct daemon *daemon, const struct slot *slot, uint64_t now,
+size_t lease_text(const struct api *api, const struct slot *slot, uint64_t now,
                   char ret_text[LEASE_TEXT_BYTES]);
 
 #endif

@@ -5,36 +5,34 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "api/api.h"
 #include "base/version.h"
-#include "daemon.h"
 #include "vms/hosted.h"
 #include "vms/template.h"
 
 /* ---- Of poold ---- */
 
-static void print_build(const struct daemon *daemon, const struct metric_family *family, FILE *out)
+static void print_build(const struct api *api, const struct metric_family *family, FILE *out)
 {
-    fprintf(out, "%s{version=\"%s\",kvm=\"%s\"} 1\n", family->name, VOLT_VERSION, daemon->kvm_kind);
+    fprintf(out, "%s{version=\"%s\",kvm=\"%s\"} 1\n", family->name, VOLT_VERSION, api->kvm_kind);
 }
 
-static void print_started(const struct daemon *daemon, const struct metric_family *family,
-                          FILE *out)
+static void print_started(const struct api *api, const struct metric_family *family, FILE *out)
 {
-    uint64_t up_ns = now_ns() - daemon->started_ns;
+    uint64_t up_ns = now_ns() - api->started_ns;
 
     fprintf(out, "%s %.3f\n", family->name, (double)(clock_ns(CLOCK_REALTIME) - up_ns) / 1e9);
 }
 
-static void print_passt_restarts(const struct daemon *daemon, const struct metric_family *family,
+static void print_passt_restarts(const struct api *api, const struct metric_family *family,
                                  FILE *out)
 {
-    fprintf(out, "%s %" PRIu64 "\n", family->name, daemon->walls.passt_restarts);
+    fprintf(out, "%s %" PRIu64 "\n", family->name, api->vms->walls.passt_restarts);
 }
 
-static void print_reload_good(const struct daemon *daemon, const struct metric_family *family,
-                              FILE *out)
+static void print_reload_good(const struct api *api, const struct metric_family *family, FILE *out)
 {
-    fprintf(out, "%s %d\n", family->name, !daemon->reload_failed);
+    fprintf(out, "%s %d\n", family->name, api->ops->reload_good(api->daemon));
 }
 
 /* ---- Of pools ---- */
@@ -121,7 +119,7 @@ static void print_drops(const struct hosted_pool *hosted, const struct metric_fa
             struct net_drops drops = { .denied_address = 0 };
 
             if (slot->vm)
-                vm_net_drops(clone_net(slot), &hosted->daemon->walls, &drops);
+                vm_net_drops(clone_net(slot), &hosted->vms->walls, &drops);
             for (unsigned i = 0; i < NET_VERDICT_COUNT; i++)
                 count[i] += drops.count[i];
         }
@@ -145,12 +143,12 @@ static void print_histogram(const struct hosted_pool *hosted, const struct metri
 
 const struct metric_family metric_families[] = {
     { "volt_build_info", "gauge", "Which poold this is, and which kind of KVM the host has; 1.",
-      "version, kvm", .print_daemon = print_build },
+      "version, kvm", .print_poold = print_build },
     { "volt_start_time_seconds", "gauge", "When poold was started, in seconds since 1970.", "",
-      .print_daemon = print_started },
+      .print_poold = print_started },
     { "volt_config_reload_successful", "gauge",
       "1 if the configuration was right when it was read last.", "",
-      .print_daemon = print_reload_good },
+      .print_poold = print_reload_good },
     { "volt_pool_state", "gauge", "1 for the state that a pool is in, 0 for all others.",
       "pool, state", .print_pool = print_states },
     { "volt_pool_min", "gauge", "VMs that a pool keeps parked.", "pool", .print_pool = print_count,
@@ -184,7 +182,7 @@ const struct metric_family metric_families[] = {
       "Frames of VMs that their policy did not let pass.", "pool, reason",
       .print_pool = print_drops },
     { "volt_passt_restarts_total", "counter", "passt processes that ended before their VM.", "",
-      .print_daemon = print_passt_restarts },
+      .print_poold = print_passt_restarts },
     { "volt_acquire_seconds", "histogram", "Request read to response ready.", "pool",
       .print_pool = print_histogram, .offset = OF_POOL(counters.acquire) },
     { "volt_load_seconds", "histogram", "Making and loading the VM of an acquire or a refill.",
@@ -197,16 +195,16 @@ const struct metric_family metric_families[] = {
 };
 const size_t metric_family_count = ARRAY_LEN(metric_families);
 
-void metrics_text_print(const struct daemon *daemon, const struct peer *peer, FILE *out)
+void metrics_text_print(const struct api *api, const struct peer *peer, FILE *out)
 {
     for (size_t i = 0; i < metric_family_count; i++) {
         const struct metric_family *family = &metric_families[i];
 
         fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help, family->name,
                 family->type);
-        if (family->print_daemon)
-            family->print_daemon(daemon, family, out);
-        LIST_FOR_EACH(at, &daemon->pools)
+        if (family->print_poold)
+            family->print_poold(api, family, out);
+        LIST_FOR_EACH(at, &api->vms->pools)
         {
             const struct pool *pool = list_entry(at, struct pool, node);
 

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-struct daemon;
+struct api;
 struct hosted_pool;
 struct peer;
 
@@ -14,8 +14,7 @@ struct metric_family {
     const char *name, *type, *help;
     const char *labels; /* for the documentation; "": none */
     /* One of them; print_pool is called for each pool. */
-    void (*print_daemon)(const struct daemon *daemon, const struct metric_family *family,
-                         FILE *out);
+    void (*print_poold)(const struct api *api, const struct metric_family *family, FILE *out);
     void (*print_pool)(const struct hosted_pool *hosted, const struct metric_family *family,
                        FILE *out);
     size_t offset; /* of a value in struct hosted_pool */
@@ -25,6 +24,6 @@ extern const struct metric_family metric_families[];
 extern const size_t metric_family_count;
 
 /* Of the pools that the peer may know of. */
-void metrics_text_print(const struct daemon *daemon, const struct peer *peer, FILE *out);
+void metrics_text_print(const struct api *api, const struct peer *peer, FILE *out);
 
 #endif

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/util.h"
+
 #define BLANKS " \t"
 
 struct reader {
@@ -105,4 +107,19 @@ int ini_parse(char *text, size_t bytes, const char *file, ini_item_fn fn, void *
         line = line_end + 1;
     }
     return 0;
+}
+
+bool ini_parse_flag(const char *text, bool *ret_flag)
+{
+    static const char *const words[][2] = { { "no", "yes" }, { "false", "true" }, { "off", "on" } };
+
+    for (unsigned i = 0; i < ARRAY_LEN(words); i++) {
+        for (unsigned flag = 0; flag < 2; flag++) {
+            if (strcmp(text, words[i][flag]) == 0) {
+                *ret_flag = flag;
+                return true;
+            }
+        }
+    }
+    return false;
 }

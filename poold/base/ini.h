@@ -15,6 +15,8 @@
 
 #include <stddef.h>
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 #define INI_BYTES_MAX (1u << 20)
@@ -35,5 +37,8 @@ typedef int (*ini_item_fn)(void *data, const struct ini_item *item, struct err *
  * text[bytes]. 0, or -errno with "FILE:LINE: sentence". */
 int ini_parse(char *text, size_t bytes, const char *file, ini_item_fn fn, void *data,
               struct err *err);
+
+/* A value "yes", "true", "on" or one of their opposites. False: neither. */
+bool ini_parse_flag(const char *text, bool *ret_flag);
 
 #endif

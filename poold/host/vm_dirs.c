@@ -91,7 +91,7 @@ static int dir_make(int base_fd, struct vm_dir *dir)
     return rc;
 }
 
-int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
+int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct vm_dirs_config *config,
                  struct err *err)
 {
     struct vm_uids_host host = { .etc = "/etc", .proc = "/proc" };

@@ -11,7 +11,6 @@
 
 #include "base/err.h"
 #include "base/list.h"
-#include "config.h"
 #include "host/vm_uids.h"
 #include "pool/slot.h"
 
@@ -45,8 +44,13 @@ struct vm_dirs {
     void *changed_data;
 };
 
-/* Opens (makes) run_dir/vms and claims uids. The caller sets `changed` before. */
-int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct config *config,
+/* Opens (makes) run_dir/vms and claims uids, uid_count of them from uid_base on, by locks in
+ * uid_locks (vm_uids.h). The caller sets `changed` before. */
+struct vm_dirs_config {
+    const char *run_dir, *uid_locks;
+    uint32_t uid_base, uid_count;
+};
+int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct vm_dirs_config *config,
                  struct err *err);
 /* 0 and a folder of the caller's, or -errno. Makes one on the spot only when the stock is empty. */
 int vm_dirs_take(struct vm_dirs *dirs, struct vm_dir *ret_dir);

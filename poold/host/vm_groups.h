@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control group of each VM (sandbox/cgroup.h), and its place among those whom the kernel kills
+/* The control group of each VM (host/cgroup.h), and its place among those whom the kernel kills
  * when the host runs out of memory (rights.h; a VM's process can't write that itself): made and
  * joined on the thread pool once the VM's process is known and no acquire needs the CPU, as it can
  * take milliseconds. The guest runs its first few instructions before that, up to its answer. Where
@@ -10,8 +10,7 @@
 #include <uv.h>
 
 #include "base/list.h"
-#include "config.h"
-#include "sandbox/cgroup.h"
+#include "host/cgroup.h"
 
 /* Beside the guest's memory: the VMM, page tables, what KVM needs. */
 #define VM_GROUP_EXTRA_BYTES (64ull << 20)
@@ -27,7 +26,8 @@ struct vm_groups {
 
 struct vm_group_job;
 
-void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const struct config *config);
+/* state_dir: what tells its poold from others. */
+void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state_dir);
 /* Every VM is gone. */
 void vm_groups_fini(struct vm_groups *groups);
 

@@ -29,6 +29,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/unix_listen.h"
 #include "http/access.h"
 #include "http/json_keys.h"
 
@@ -157,8 +158,8 @@ struct http_limits {
 
 struct http_config {
     uv_loop_t *loop;
-    const char *socket, *group; /* its path; "" or the group it is given to */
-    struct access *access;      /* http sets its shares */
+    struct unix_listener listener; /* http_create takes it, also when it fails */
+    struct access *access;         /* http sets its shares */
     const struct route *routes;
     size_t route_count;
     struct http_limits limits;
@@ -171,7 +172,7 @@ struct http_config {
     void (*closed)(void *context, const struct http_connection *connection);
 };
 
-/* Listens and starts serving. */
+/* Starts serving. */
 int http_create(struct http **ret_http, const struct http_config *config, struct err *err);
 /* From now on. What is under way keeps its time, and at most that longer than it ought to. */
 void http_set_limits(struct http *http, const struct http_limits *limits);

@@ -171,14 +171,12 @@ static void on_listen(uv_poll_t *poll, int status, int events)
 int http_accept_start(struct http *http, struct err *err)
 {
     const struct http_config *config = &http->config;
-    int rc = listen_open(&http->listener, config->socket, config->group, err);
+    int rc;
 
-    if (rc < 0)
-        return rc;
     uv_timer_init(config->loop, &http->accept_again);
     rc = uv_poll_init(config->loop, &http->listen, http->listener.fd);
     if (rc < 0)
-        return err_set_errno(err, -rc, "can't watch %s", config->socket);
+        return err_set_errno(err, -rc, "can't watch the API's socket");
     http->accept_again.data = http->listen.data = http;
     return uv_poll_start(&http->listen, UV_READABLE, on_listen);
 }

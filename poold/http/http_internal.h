@@ -6,7 +6,6 @@
 #define VOLT_POOLD_HTTP_INTERNAL_H
 
 #include "http/http.h"
-#include "http/listen.h"
 
 enum http_lane_kind {
     HTTP_LANE_TRUSTED,
@@ -30,7 +29,7 @@ struct http {
     bool stopping;
 
     /* http_accept.c */
-    struct unix_listener listener; /* fd -1: closed */
+    struct unix_listener listener; /* config.listener; fd -1: closed */
     uv_poll_t listen;
     uv_timer_t accept_again;
     bool accept_paused, accept_failed; /* not accepting for now; and that was said */

@@ -157,13 +157,16 @@ static int http_start(struct http *http, struct err *err)
 
 int http_create(struct http **ret_http, const struct http_config *config, struct err *err)
 {
+    struct unix_listener listener = config->listener;
     struct http *http = calloc(1, sizeof *http);
     int rc;
 
-    if (!http)
+    if (!http) {
+        unix_listener_close(&listener);
         return err_set(err, ENOMEM, "out of memory");
+    }
     http->config = *config;
-    http->listener.fd = -1;
+    http->listener = listener;
     rc = http_start(http, err);
     if (rc < 0)
         http_destroy(http);

@@ -17,11 +17,11 @@
 #include "base/process.h"
 #include "base/util.h"
 #include "base/work.h"
+#include "host/link.h"
 #include "host/rights.h"
 #include "net/gate/gate.h"
 #include "net/net_kernel.h"
 #include "net/net_passt.h"
-#include "vms/link.h"
 
 #define FRAMES_BYTES (1 << 20) /* that wait in a stream */
 #define NOT_STARTED "passt can't be started:"

@@ -12,9 +12,9 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "host/cgroup.h"
 #include "net/gate/gate.h"
 #include "net/net_kernel.h"
-#include "sandbox/cgroup.h"
 
 #define INDEX_LEAST (1u << 24) /* those that the kernel gives out are small */
 #define INDEX_COUNT (1u << 30)

@@ -16,7 +16,6 @@
 
 #include "base/work.h"
 #include "vms/boot_process.h"
-#include "vms/hosted.h"
 #include "vms/snapstore.h"
 #include "vms/warmup.h"
 
@@ -33,18 +32,18 @@ void boot_maybe_free(struct boot *boot)
     hosted->boot = NULL;
     close_fd(&boot->console_fd);
     if (boot->dir_taken) { /* with it go the uid and the control group */
-        vm_dirs_give_back(&hosted->daemon->vm_dirs, &boot->dir);
-        vm_dirs_pump(&hosted->daemon->vm_dirs);
+        vm_dirs_give_back(&hosted->vms->vm_dirs, &boot->dir);
+        vm_dirs_pump(&hosted->vms->vm_dirs);
     }
     if (!boot->cancelled) {
         if (boot->err.code)
-            hosted_boot_failed(hosted, boot->err.msg);
+            hosted->vms->hosted_ops->boot_failed(hosted, boot->err.msg);
         else
-            hosted_snapshotted(hosted, boot->cold_boot_ms,
-                               (now_ns() - boot->snapshot_began_ns) / NS_PER_MS);
+            hosted->vms->hosted_ops->snapshotted(hosted, boot->cold_boot_ms,
+                                                 (now_ns() - boot->snapshot_began_ns) / NS_PER_MS);
     }
     free(boot);
-    daemon_schedule(hosted->daemon);
+    turn_schedule(hosted->vms->turn);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -73,7 +72,7 @@ static void abort_done(void *data)
 
 static int boot_work(struct boot *boot, void (*run)(void *), void (*done)(void *))
 {
-    int rc = work_start(&boot->hosted->daemon->loop, run, done, boot);
+    int rc = work_start(boot->hosted->vms->loop, run, done, boot);
 
     if (rc == 0) {
         boot->work_out = true;
@@ -134,7 +133,7 @@ void boot_snapshot(struct boot *boot)
     if (!boot->begun || !boot->parked || boot->ended)
         return;
     boot_timer_start(boot, SNAPSHOT_TIMEOUT_MS);
-    hosted_set_state(boot->hosted, POOL_SNAPSHOTTING, NULL);
+    boot->hosted->vms->hosted_ops->snapshotting(boot->hosted);
     boot->snapshot_began_ns = now_ns();
     rc = boot_process_snapshot(boot->link.fds[LINK_CONTROL], &boot->job.txn);
     if (rc < 0)
@@ -159,10 +158,10 @@ static void begin_run(void *data)
     struct boot *boot = data;
     struct hosted_pool *hosted = boot->hosted;
     const struct pool_spec *spec = &hosted->spec;
-    int rc = pool_disk_open(hosted->daemon, spec, &hosted->files, &boot->disk, &boot->job_err);
+    int rc = pool_disk_open(hosted->vms, spec, &hosted->files, &boot->disk, &boot->job_err);
 
     if (rc == 0)
-        rc = snapstore_begin(&boot->job, hosted->daemon->snapshots_fd, hosted->pool.name, spec,
+        rc = snapstore_begin(&boot->job, hosted->vms->snapshots_fd, hosted->pool.name, spec,
                              &hosted->files, &boot->job_err);
     boot->work_rc = rc == 0 ? disk_begin(boot, &boot->job_err) : rc;
 }
@@ -226,7 +225,7 @@ static uint64_t boot_expect_ms(const struct hosted_pool *hosted)
 {
     uint64_t ms = 0;
 
-    LIST_FOR_EACH(at, &hosted->daemon->pools)
+    LIST_FOR_EACH(at, &hosted->vms->pools)
     {
         const struct hosted_pool *other = list_entry(at, struct pool, node)->owner;
 
@@ -239,12 +238,12 @@ static uint64_t boot_expect_ms(const struct hosted_pool *hosted)
 
 void boot_start(struct hosted_pool *hosted)
 {
-    struct daemon *daemon = hosted->daemon;
+    struct vms *vms = hosted->vms;
     struct boot *boot = calloc(1, sizeof *boot);
     struct err err = { 0 };
 
     if (!boot) {
-        hosted_boot_failed(hosted, "out of memory");
+        vms->hosted_ops->boot_failed(hosted, "out of memory");
         return;
     }
     hosted->boot = boot;
@@ -255,12 +254,12 @@ void boot_start(struct hosted_pool *hosted)
         (struct snapshot_txn){ .dir_fd = -1, .state_fd = -1, .memory_fd = -1, .disk_fd = -1 };
     boot->disk = POOL_DISK_INIT;
     boot->console_fd = -1;
-    link_init(&boot->link, &daemon->loop, &boot_link_ops);
+    link_init(&boot->link, vms->loop, &boot_link_ops);
     boot->link_open = true;
-    uv_timer_init(&daemon->loop, &boot->timer);
+    uv_timer_init(vms->loop, &boot->timer);
     boot->timer.data = boot;
     boot->timer_open = true;
-    boot_timer_start(boot, daemon->config.boot_timeout_ms);
+    boot_timer_start(boot, vms->settings->boot_timeout_ms);
     /* A VM with a disk waits until that is open; others boot meanwhile. */
     if (!pool_disk_wanted(&hosted->spec) && boot_spawn(boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The making of a pool's snapshot: a boot VM runs to its PARK, writes its state into the files of a
  * snapshot transaction, is killed, and the transaction is committed. Ends in exactly one of
- * hosted_snapshotted and hosted_boot_failed, or silently after boot_cancel. Loop thread only. */
+ * hosted_ops.snapshotted and .boot_failed (vms.h), or silently after boot_cancel. Loop thread only. */
 #ifndef VOLT_POOLD_BOOT_H
 #define VOLT_POOLD_BOOT_H
 

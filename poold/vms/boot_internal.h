@@ -4,11 +4,11 @@
 #ifndef VOLT_POOLD_BOOT_INTERNAL_H
 #define VOLT_POOLD_BOOT_INTERNAL_H
 
-#include "daemon.h"
+#include "host/link.h"
 #include "vms/boot.h"
-#include "vms/link.h"
 #include "vms/pool_disk.h"
 #include "vms/snapstore.h"
+#include "vms/vms.h"
 
 struct warmup;
 

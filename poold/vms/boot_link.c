@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "vms/boot_internal.h"
 #include "vms/boot_process.h"
-#include "vms/hosted.h"
 #include "vms/warmup.h"
 
 #define CONSOLE_BYTES_MAX (1u << 20)
@@ -44,14 +43,14 @@ static const struct warmup_ops boot_warmup_ops = {
 
 static void warmup_wake(struct boot *boot)
 {
-    struct daemon *daemon = boot->hosted->daemon;
+    struct vms *vms = boot->hosted->vms;
     const struct control_wake wake = { .op = DOORBELL_OP_LEASE, .flags = DOORBELL_FLAG_PARK_LATER };
     struct control_msg msg;
     int rc;
 
-    control_wake_make(&msg, &wake, random_stock_draw, &daemon->random);
+    control_wake_make(&msg, &wake, random_stock_draw, &vms->random);
     boot->warming = true;
-    boot_timer_start(boot, daemon->config.boot_timeout_ms);
+    boot_timer_start(boot, vms->settings->boot_timeout_ms);
     rc = control_send(boot->link.fds[LINK_BELL], &msg, NULL, 0);
     if (rc < 0)
         boot_fail(boot, -rc, "the boot VM does not take messages");
@@ -63,8 +62,8 @@ static void on_awake(struct boot *boot)
 
     if (!boot->warming || boot->warmup)
         boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
-    else if (warmup_start(&boot->warmup, &boot->hosted->daemon->loop, boot->hosted->spec.warmup,
-                          true, &boot_warmup_ops, boot, &err) < 0)
+    else if (warmup_start(&boot->warmup, boot->hosted->vms->loop, boot->hosted->spec.warmup, true,
+                          &boot_warmup_ops, boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);
 }
 
@@ -249,7 +248,7 @@ const struct link_ops boot_link_ops = {
 static int console_open(const struct hosted_pool *hosted)
 {
     char name[HOSTED_CONSOLE_BYTES];
-    int fd = openat(hosted->daemon->consoles_fd, hosted_console_name(hosted, name),
+    int fd = openat(hosted->vms->consoles_fd, hosted_console_name(hosted, name),
                     O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (fd < 0)
@@ -261,7 +260,7 @@ static int console_open(const struct hosted_pool *hosted)
 int boot_spawn(struct boot *boot, struct err *err)
 {
     struct boot_process process;
-    int rc = vm_dirs_take(&boot->hosted->daemon->vm_dirs, &boot->dir);
+    int rc = vm_dirs_take(&boot->hosted->vms->vm_dirs, &boot->dir);
 
     if (rc < 0)
         return err_set_errno(err, -rc, "can't make a folder for the boot VM");

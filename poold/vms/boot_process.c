@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "base/process.h"
+#include "host/link.h"
 #include "host/rights.h"
 #include "host/vm_groups.h"
-#include "vms/link.h"
 
 #define IMAGE_CMDLINE "volt.root=/dev/vda" /* volt-init goes into it */
 
@@ -92,7 +92,7 @@ static void argv_fill(struct boot_args *args, struct hosted_pool *hosted)
     static_assert(2 + 2 * ARRAY_LEN(rows) + 1 + POOL_DISK_ARGS_MAX + 1 <= BOOT_ARGS_MAX,
                   "program and subcommand, rows, --balloon, the disk's, NULL");
 
-    args->argv[n++] = hosted->daemon->config.volt_vmm;
+    args->argv[n++] = (char *)(uintptr_t)hosted->vms->settings->volt_vmm;
     args->argv[n++] = (char *)(uintptr_t) "run";
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         if (!*rows[i].value)
@@ -120,8 +120,7 @@ static void group_make(struct boot_args *args, const struct hosted_pool *hosted,
         .cpu_percent = spec->cpu_percent,
     };
 
-    args->group_count =
-        vm_groups_make(&hosted->daemon->vm_groups, dir->id, &limits, args->group_fds);
+    args->group_count = vm_groups_make(&hosted->vms->vm_groups, dir->id, &limits, args->group_fds);
 }
 
 /* Adds a file, and its number there as text. */

@@ -5,9 +5,9 @@
 
 #include <sys/types.h>
 
-#include "daemon.h"
 #include "snapshot/store.h"
 #include "vms/pool_disk.h"
+#include "vms/vms.h"
 
 struct boot_process {
     pid_t pid;

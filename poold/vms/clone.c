@@ -9,7 +9,6 @@
 
 #include "base/log.h"
 #include "base/process.h"
-#include "http/http.h"
 #include "vms/template.h"
 #include "vms/trial.h"
 
@@ -99,7 +98,7 @@ static void on_message(struct link *link, enum link_channel channel, const struc
     }
     /* A client may wait for what this changed: its reply goes out before anything else is done. */
     if (channel == LINK_BELL)
-        http_flush(clone->daemon->http);
+        clone->vms->told(clone->vms->told_data);
 }
 
 static void on_closed(struct link *link, enum link_channel channel, int error)
@@ -157,8 +156,8 @@ static void group_join(struct clone *clone, int pidfd)
     };
 
     clone->group_job =
-        vm_groups_join(&clone->daemon->vm_groups, clone->dir.id, pidfd, &limits, on_group, clone);
-    daemon_schedule(clone->daemon);
+        vm_groups_join(&clone->vms->vm_groups, clone->dir.id, pidfd, &limits, on_group, clone);
+    turn_schedule(clone->vms->turn);
 }
 
 /* Its READY and its pidfd come over two sockets, in any order. */
@@ -193,14 +192,14 @@ void clone_unborn(struct clone *clone, const char *detail)
         pool_vm_gone(clone->slot);
 }
 
-static void wake_make(struct daemon *daemon, const struct slot *slot, enum doorbell_op op,
-                      uint32_t flags, struct control_msg *ret_msg)
+static void wake_make(struct vms *vms, const struct slot *slot, enum doorbell_op op, uint32_t flags,
+                      struct control_msg *ret_msg)
 {
     const struct clone *clone = slot->vm;
     struct control_network network;
     const struct control_wake wake = {
         .op = op,
-        .flags = flags | (daemon->config.skip_guest_work ? DOORBELL_FLAG_SKIP_KERNEL_WORK : 0),
+        .flags = flags | (vms->settings->skip_guest_work ? DOORBELL_FLAG_SKIP_KERNEL_WORK : 0),
         .generation_id = slot->generation_id,
         .hostname = slot->hostname,
         .network = op == DOORBELL_OP_RESTORE && clone->net.on ? &network : NULL,
@@ -208,7 +207,7 @@ static void wake_make(struct daemon *daemon, const struct slot *slot, enum doorb
 
     if (wake.network)
         vm_net_tell(&clone->net, &network);
-    control_wake_make(ret_msg, &wake, random_stock_draw, &daemon->random);
+    control_wake_make(ret_msg, &wake, random_stock_draw, &vms->random);
 }
 
 static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags)
@@ -259,10 +258,10 @@ static int clone_watch(struct clone *clone)
     return rc;
 }
 
-static void slot_identify(struct daemon *daemon, struct slot *slot, const struct vm_dir *dir)
+static void slot_identify(struct vms *vms, struct slot *slot, const struct vm_dir *dir)
 {
     memcpy(slot->id, dir->id, sizeof slot->id);
-    random_stock_take(&daemon->random, slot->generation_id, sizeof slot->generation_id);
+    random_stock_take(&vms->random, slot->generation_id, sizeof slot->generation_id);
     snprintf(slot->hostname, sizeof slot->hostname, "volt-%.12s", slot->id);
 }
 
@@ -273,11 +272,11 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     int rc = clone_sockets(clone, ends);
 
     if (rc == 0)
-        rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, &clone->daemon->walls,
-                         &clone->daemon->taps);
+        rc = vm_net_make(&clone->net, &hosted->net, &hosted->spec.net, &clone->vms->walls,
+                         &clone->vms->taps);
     /* The WAKE is in the bell before the clone exists: it needs no second round trip. */
     if (rc == 0 && wake)
-        rc = ops_wake(clone->daemon, slot, DOORBELL_OP_RESTORE, wake_flags);
+        rc = ops_wake(clone->vms, slot, DOORBELL_OP_RESTORE, wake_flags);
     if (rc == 0)
         rc = hosted->template ? template_clone(hosted->template, clone, ends) : -ENOTCONN;
     /* libuv takes several calls for each: they run while the template forks. */
@@ -293,23 +292,23 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
 
 static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_flags)
 {
-    struct daemon *daemon = context;
+    struct vms *vms = context;
     struct clone *clone = calloc(1, sizeof *clone);
     int rc;
 
     if (!clone)
         return -ENOMEM;
-    rc = vm_dirs_take(&daemon->vm_dirs, &clone->dir);
+    rc = vm_dirs_take(&vms->vm_dirs, &clone->dir);
     if (rc < 0) {
         free(clone);
         return rc;
     }
-    link_init(&clone->link, &daemon->loop, &clone_link_ops);
+    link_init(&clone->link, vms->loop, &clone_link_ops);
     list_init(&clone->unborn);
-    clone->daemon = daemon;
+    clone->vms = vms;
     clone->slot = slot;
     slot->vm = clone;
-    slot_identify(daemon, slot, &clone->dir);
+    slot_identify(vms, slot, &clone->dir);
     return clone_request(clone, slot, wake, wake_flags);
 }
 
@@ -339,7 +338,7 @@ static int ops_freeze(void *context, struct slot *slot)
 
 static void ops_kill(void *context, struct slot *slot)
 {
-    struct daemon *daemon = context;
+    struct vms *vms = context;
     struct clone *clone = slot->vm;
     struct hosted_pool *hosted = slot->pool->owner;
 
@@ -348,7 +347,7 @@ static void ops_kill(void *context, struct slot *slot)
     /* A template that has not forked it in all this time hangs: its end is the end of its unborn.
      */
     if (!list_empty(&clone->unborn) && hosted->template &&
-        now_ns() - slot->begun_ns >= daemon->env.timeouts.setup_ns) {
+        now_ns() - slot->begun_ns >= vms->env.timeouts.setup_ns) {
         log_error("pool '%s': the template does not answer; it is started again", slot->pool->name);
         template_kill(hosted->template);
     }
@@ -356,15 +355,15 @@ static void ops_kill(void *context, struct slot *slot)
 
 static void ops_forget(void *context, struct slot *slot)
 {
-    struct daemon *daemon = context;
+    struct vms *vms = context;
     struct clone *clone = slot->vm;
 
     if (!clone)
         return;
     list_remove(&clone->unborn);
     trial_abandon(clone->trial);
-    vm_dirs_give_back(&daemon->vm_dirs, &clone->dir);
-    vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net, &daemon->walls);
+    vm_dirs_give_back(&vms->vm_dirs, &clone->dir);
+    vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net, &vms->walls);
     clone->slot = NULL;
     slot->vm = NULL;
     link_close(&clone->link);
@@ -387,12 +386,12 @@ static uint64_t ops_now(void *context)
 
 static void ops_schedule(void *context)
 {
-    daemon_schedule(context);
+    turn_schedule(((struct vms *)context)->turn);
 }
 
 static void ops_arm(void *context, uint64_t deadline_ns)
 {
-    daemon_arm(context, deadline_ns);
+    turn_arm(((struct vms *)context)->turn, deadline_ns);
 }
 
 const struct vm_ops clone_ops = {

@@ -3,12 +3,12 @@
 #ifndef VOLT_POOLD_CLONE_H
 #define VOLT_POOLD_CLONE_H
 
-#include "daemon.h"
-#include "vms/link.h"
+#include "host/link.h"
+#include "vms/vms.h"
 
 struct clone {
     struct link link;
-    struct daemon *daemon;
+    struct vms *vms;
     struct slot *slot; /* NULL once forgotten */
     struct vm_dir dir;
     struct vm_net net;

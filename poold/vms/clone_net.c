@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "vms/clone.h"
-#include "vms/hosted.h"
 #include "vms/template.h"
 
 const struct vm_net *clone_net(const struct slot *slot)
@@ -33,5 +32,5 @@ int clone_net_lease(struct slot *slot, struct net_publish *publish)
                                         .lost = on_net_lost,
                                         .data = clone };
 
-    return vm_net_lease(&clone->net, &hosted->net, &clone->daemon->walls, &lease);
+    return vm_net_lease(&clone->net, &hosted->net, &clone->vms->walls, &lease);
 }

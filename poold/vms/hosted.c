@@ -21,18 +21,17 @@
 #define TEMPLATE_ATTEMPTS_TOLD 3
 #define READ_BYTES_PER_MS 50000u /* of a slow disk */
 
-struct hosted_pool *hosted_add(struct daemon *daemon, const char *name)
+struct hosted_pool *hosted_add(struct vms *vms, const char *name)
 {
     struct hosted_pool *hosted = calloc(1, sizeof *hosted);
 
     if (!hosted)
         return NULL;
-    pool_init(&hosted->pool, &daemon->env, name);
+    pool_init(&hosted->pool, &vms->env, name);
     hosted->pool.owner = hosted;
-    hosted->daemon = daemon;
+    hosted->vms = vms;
     hosted->files = POOL_FILES_INIT;
-    list_append(&daemon->pools, &hosted->pool.node);
-    daemon->pool_count++;
+    list_append(&vms->pools, &hosted->pool.node);
     return hosted;
 }
 
@@ -40,7 +39,7 @@ struct hosted_pool *hosted_add(struct daemon *daemon, const char *name)
  * snapshot's memory before, perhaps from a slow disk. */
 static uint64_t loading_deadline_ns(const struct hosted_pool *hosted)
 {
-    return hosted->phase_began_ns + hosted->daemon->config.boot_timeout_ms * NS_PER_MS +
+    return hosted->phase_began_ns + hosted->vms->settings->boot_timeout_ms * NS_PER_MS +
            hosted->spec.memory_bytes / READ_BYTES_PER_MS * NS_PER_MS;
 }
 
@@ -48,7 +47,7 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
 {
     hosted->phase_began_ns = now_ns();
     if (state == POOL_LOADING)
-        daemon_arm(hosted->daemon, loading_deadline_ns(hosted));
+        turn_arm(hosted->vms->turn, loading_deadline_ns(hosted));
     pool_set_state(&hosted->pool, state, error);
     if (error)
         log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' %s: %s", hosted->pool.name,
@@ -61,17 +60,16 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
 void hosted_free(struct hosted_pool *hosted)
 {
     list_remove(&hosted->pool.node);
-    hosted->daemon->pool_count--;
-    pool_net_fini(&hosted->net, &hosted->daemon->walls);
+    pool_net_fini(&hosted->net, &hosted->vms->walls);
     pool_files_close(&hosted->files);
     free(hosted->maker);
     free(hosted);
 }
 
-struct hosted_pool *hosted_create(struct daemon *daemon, const struct pool_body *body,
+struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
                                   struct client_ids *maker, const struct pool_files *files)
 {
-    struct hosted_pool *hosted = hosted_add(daemon, body->name);
+    struct hosted_pool *hosted = hosted_add(vms, body->name);
     time_t now = time(NULL);
     struct tm tm;
 
@@ -89,25 +87,25 @@ struct hosted_pool *hosted_create(struct daemon *daemon, const struct pool_body 
     return hosted;
 }
 
-void hosted_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint64_t snapshot_ms)
+static void on_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint64_t snapshot_ms)
 {
     hosted->cold_boot_ms = cold_boot_ms;
     hosted->snapshot_ms = snapshot_ms;
     pool_files_booted(&hosted->files);
-    if (hosted->deleting || hosted->daemon->stopping)
+    if (hosted->deleting || hosted->vms->env.stopping)
         return;
     hosted_save(hosted);
     hosted_set_state(hosted, POOL_LOADING, NULL);
     template_start(hosted);
 }
 
-void hosted_boot_failed(struct hosted_pool *hosted, const char *detail)
+static void on_boot_failed(struct hosted_pool *hosted, const char *detail)
 {
     pool_files_booted(&hosted->files);
     hosted_set_state(hosted, POOL_FAILED, detail);
 }
 
-void hosted_template_ready(struct hosted_pool *hosted, bool has_working_set)
+static void on_template_ready(struct hosted_pool *hosted, bool has_working_set)
 {
     backoff_success(&hosted->template_backoff);
     hosted_set_state(hosted, POOL_READY, NULL);
@@ -115,13 +113,13 @@ void hosted_template_ready(struct hosted_pool *hosted, bool has_working_set)
         pool_trial_want(&hosted->pool);
 }
 
-void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool final,
-                           const char *detail)
+static void on_template_ended(struct hosted_pool *hosted, bool was_ready, bool final,
+                              const char *detail)
 {
-    struct daemon *daemon = hosted->daemon;
+    struct vms *vms = hosted->vms;
 
-    daemon_schedule(daemon);
-    if (hosted->deleting || daemon->stopping || hosted->pool.state == POOL_DRAINING)
+    turn_schedule(vms->turn);
+    if (hosted->deleting || vms->env.stopping || hosted->pool.state == POOL_DRAINING)
         return;
     backoff_failure(&hosted->template_backoff, now_ns());
     hosted->template_restarts++;
@@ -133,8 +131,29 @@ void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool fina
     log_pool(LOG_LEVEL_WARN, hosted->pool.name,
              "pool '%s': the template ended (%s); it is started again", hosted->pool.name, detail);
     hosted_set_state(hosted, POOL_LOADING, NULL);
-    daemon_arm(daemon, hosted->template_backoff.until_ns);
+    turn_arm(vms->turn, hosted->template_backoff.until_ns);
 }
+
+static void on_snapshotting(struct hosted_pool *hosted)
+{
+    hosted_set_state(hosted, POOL_SNAPSHOTTING, NULL);
+}
+
+/* Acquires wait for the next one from now on, not only from when this one's end is seen. */
+static void on_template_dying(struct hosted_pool *hosted)
+{
+    if (hosted->pool.state == POOL_READY)
+        hosted_set_state(hosted, POOL_LOADING, NULL);
+}
+
+const struct hosted_ops hosted_ops = {
+    .snapshotting = on_snapshotting,
+    .snapshotted = on_snapshotted,
+    .boot_failed = on_boot_failed,
+    .template_ready = on_template_ready,
+    .template_dying = on_template_dying,
+    .template_ended = on_template_ended,
+};
 
 static uint64_t loading_tick(struct hosted_pool *hosted, uint64_t now)
 {
@@ -150,7 +169,7 @@ static uint64_t loading_tick(struct hosted_pool *hosted, uint64_t now)
 
 uint64_t hosted_tick(struct hosted_pool *hosted, uint64_t now)
 {
-    if (hosted->pool.state != POOL_LOADING || hosted->boot || hosted->daemon->stopping)
+    if (hosted->pool.state != POOL_LOADING || hosted->boot || hosted->vms->env.stopping)
         return UINT64_MAX;
     if (hosted->template)
         return loading_tick(hosted, now);
@@ -189,7 +208,7 @@ static void save_done(void *data)
     free(job);
     if (hosted->save_again)
         hosted_save(hosted);
-    daemon_schedule(hosted->daemon);
+    turn_schedule(hosted->vms->turn);
 }
 
 void hosted_save(struct hosted_pool *hosted)
@@ -210,9 +229,9 @@ void hosted_save(struct hosted_pool *hosted)
         return;
     }
     job->hosted = hosted;
-    job->dir_fd = hosted->daemon->pools_fd;
+    job->dir_fd = hosted->vms->pools_fd;
     snprintf(job->name, sizeof job->name, "%s", hosted->pool.name);
-    if (work_start(&hosted->daemon->loop, save_run, save_done, job) == 0) {
+    if (work_start(hosted->vms->loop, save_run, save_done, job) == 0) {
         hosted->saving = true;
         hosted->works++;
         return;
@@ -238,7 +257,7 @@ void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data, const
     pool_set_state(&hosted->pool, POOL_DRAINING, NULL);
     pool_stop_all(&hosted->pool, ACQUIRE_DRAINING);
     hosted_stop_processes(hosted);
-    daemon_schedule(hosted->daemon);
+    turn_schedule(hosted->vms->turn);
 }
 
 bool hosted_idle(const struct hosted_pool *hosted)
@@ -252,35 +271,29 @@ bool hosted_idle(const struct hosted_pool *hosted)
 static void delete_run(void *data)
 {
     struct hosted_pool *hosted = data;
-    struct daemon *daemon = hosted->daemon;
+    struct vms *vms = hosted->vms;
     struct err *err = &hosted->delete_err;
     char console[HOSTED_CONSOLE_BYTES];
-    int rc = snapshot_delete(daemon->snapshots_fd, hosted->pool.name, err);
+    int rc = snapshot_delete(vms->snapshots_fd, hosted->pool.name, err);
 
     if (rc == 0 || rc == -ENOENT)
-        rc = hosted_file_delete(daemon->pools_fd, hosted->pool.name, err);
+        rc = hosted_file_delete(vms->pools_fd, hosted->pool.name, err);
     if (rc < 0)
         return;
     err->code = 0;
-    unlinkat(daemon->consoles_fd, hosted_console_name(hosted, console), 0);
-}
-
-const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES])
-{
-    snprintf(ret, HOSTED_CONSOLE_BYTES, "%s.log", hosted->pool.name);
-    return ret;
+    unlinkat(vms->consoles_fd, hosted_console_name(hosted, console), 0);
 }
 
 static void delete_done(void *data)
 {
     struct hosted_pool *hosted = data;
-    struct daemon *daemon = hosted->daemon;
+    struct vms *vms = hosted->vms;
     const struct err *err = hosted->delete_err.code ? &hosted->delete_err : NULL;
 
     if (hosted->deleted)
         hosted->deleted(hosted->deleted_data, err);
     hosted->works--;
-    daemon_schedule(daemon);
+    turn_schedule(vms->turn);
     if (err) {
         log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' was not deleted whole: %s",
                  hosted->pool.name, err->msg);
@@ -297,6 +310,6 @@ void hosted_reap(struct hosted_pool *hosted)
         return;
     /* The count keeps it from being reaped twice. */
     hosted->works++;
-    if (work_start(&hosted->daemon->loop, delete_run, delete_done, hosted) < 0)
+    if (work_start(hosted->vms->loop, delete_run, delete_done, hosted) < 0)
         hosted->works--;
 }

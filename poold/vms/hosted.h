@@ -6,37 +6,27 @@
 
 #include <jansson.h>
 
-#include "daemon.h"
 #include "vms/pool_body.h"
+#include "vms/vms.h"
 
 /* Adds a pool in state BOOTING and starts its cold boot. Takes maker and files; NULL without memory,
  * then they stay the caller's. */
-struct hosted_pool *hosted_create(struct daemon *daemon, const struct pool_body *body,
+struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
                                   struct client_ids *maker, const struct pool_files *files);
-/* Takes it out of the daemon's pools; nothing runs for it any more. */
+/* Takes it out of vms->pools; nothing runs for it any more. */
 void hosted_free(struct hosted_pool *hosted);
 
 /* Adds the pools of an earlier run, whose snapshots are loaded again, and deletes snapshots that
  * are no pool's. Blocks: start-up only. */
-void hosted_load_all(struct daemon *daemon);
+void hosted_load_all(struct vms *vms);
 
-/* Boot VM and snapshot are done: saves the pool and goes on to its template. */
-void hosted_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint64_t snapshot_ms);
-void hosted_boot_failed(struct hosted_pool *hosted, const char *detail);
-
-/* What the template tells; final: a new one would end the same way. */
-void hosted_template_ready(struct hosted_pool *hosted, bool has_working_set);
-void hosted_template_ended(struct hosted_pool *hosted, bool was_ready, bool final,
-                           const char *detail);
+/* For struct vms. */
+extern const struct hosted_ops hosted_ops;
 
 void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error);
 
 /* Writes pools/NAME.json, off the loop. */
 void hosted_save(struct hosted_pool *hosted);
-
-/* The file in RUN_DIR/consoles with what its VM that booted last has printed. Returns ret. */
-#define HOSTED_CONSOLE_BYTES 80
-const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES]);
 
 /* Stops its VMs, deletes its snapshot and file; deleted(data, NULL) when all is gone. What can't be
  * removed leaves a DRAINING pool that can be deleted again; deleted(data, err) then. */

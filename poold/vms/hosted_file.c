@@ -177,10 +177,10 @@ static int maker_take(json_t *root, const char *name, struct client_ids **ret_ma
     return rc < 0 ? err_wrap(err, "'maker'") : 0;
 }
 
-static int file_read(struct daemon *daemon, const char *name, const char *file,
+static int file_read(struct vms *vms, const char *name, const char *file,
                      struct saved_pool *ret_saved, struct client_ids **ret_maker, struct err *err)
 {
-    json_t *root = file_parse(daemon->pools_fd, file, err);
+    json_t *root = file_parse(vms->pools_fd, file, err);
     int rc;
 
     if (!root)
@@ -192,16 +192,16 @@ static int file_read(struct daemon *daemon, const char *name, const char *file,
     return rc;
 }
 
-static int pool_load(struct daemon *daemon, const char *name, const char *file, struct err *err)
+static int pool_load(struct vms *vms, const char *name, const char *file, struct err *err)
 {
     _cleanup_free_ struct client_ids *maker = NULL;
     struct saved_pool saved = { 0 };
     struct hosted_pool *hosted;
-    int rc = file_read(daemon, name, file, &saved, &maker, err);
+    int rc = file_read(vms, name, file, &saved, &maker, err);
 
     if (rc < 0)
         return rc;
-    hosted = hosted_add(daemon, name);
+    hosted = hosted_add(vms, name);
     if (!hosted)
         return err_set(err, ENOMEM, "out of memory");
     hosted->spec = saved.spec;
@@ -231,22 +231,22 @@ static bool name_of_file(const char *file, char ret_name[POOL_NAME_BYTES])
 
 /* A kill between a snapshot's commit and the writing of its pool's file, or in a deletion, leaves a
  * snapshot that nobody can use or delete. */
-static void orphans_delete(struct daemon *daemon)
+static void orphans_delete(struct vms *vms)
 {
     struct snapshot_info *infos = NULL;
     size_t count = 0;
     struct err err = { 0 };
 
-    if (snapshot_list(daemon->snapshots_fd, &infos, &count, &err) < 0)
+    if (snapshot_list(vms->snapshots_fd, &infos, &count, &err) < 0)
         log_warn("snapshots without a pool were not looked for: %s", err.msg);
     for (size_t i = 0; i < count; i++) {
         char file[FILE_NAME_BYTES];
         struct stat st;
 
         snprintf(file, sizeof file, "%s.json", infos[i].name);
-        if (fstatat(daemon->pools_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+        if (fstatat(vms->pools_fd, file, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
             continue;
-        if (snapshot_delete(daemon->snapshots_fd, infos[i].name, &err) < 0)
+        if (snapshot_delete(vms->snapshots_fd, infos[i].name, &err) < 0)
             log_warn("a snapshot without a pool was not deleted: %s", err.msg);
         else
             log_warn("snapshot '%s' had no pool and is deleted: an earlier poold was killed while "
@@ -256,16 +256,16 @@ static void orphans_delete(struct daemon *daemon)
     free(infos);
 }
 
-void hosted_load_all(struct daemon *daemon)
+void hosted_load_all(struct vms *vms)
 {
-    int fd = openat(daemon->pools_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(vms->pools_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         char name[POOL_NAME_BYTES];
         struct err err = { 0 };
 
-        if (name_of_file(entry->d_name, name) && pool_load(daemon, name, entry->d_name, &err) < 0)
+        if (name_of_file(entry->d_name, name) && pool_load(vms, name, entry->d_name, &err) < 0)
             log_pool(LOG_LEVEL_ERROR, name, "pool '%s' was not loaded: pools/%s: %s", name,
                      entry->d_name, err.msg);
     }
@@ -273,5 +273,5 @@ void hosted_load_all(struct daemon *daemon)
         closedir(dir);
     else
         close_fd(&fd);
-    orphans_delete(daemon);
+    orphans_delete(vms);
 }

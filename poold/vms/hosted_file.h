@@ -3,7 +3,7 @@
 #ifndef VOLT_POOLD_HOSTED_FILE_H
 #define VOLT_POOLD_HOSTED_FILE_H
 
-#include "daemon.h"
+#include "vms/vms.h"
 
 /* The file's text, malloc'ed; NULL without memory. Loop thread. */
 char *hosted_file_format(const struct hosted_pool *hosted);
@@ -13,6 +13,6 @@ int hosted_file_write(int dir_fd, const char *name, const char *text, struct err
 int hosted_file_delete(int dir_fd, const char *name, struct err *err);
 
 /* Adds a pool without starting anything (hosted.c). */
-struct hosted_pool *hosted_add(struct daemon *daemon, const char *name);
+struct hosted_pool *hosted_add(struct vms *vms, const char *name);
 
 #endif

@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ini.h"
 #include "base/util.h"
 #include "machine/vm_state.h"
 #include "memory/guest_mem.h"
-#include "settings.h"
+#include "vms/pool_files.h"
 
 #define VMS_MAX 100000
 #define MEMORY_STEP MIB(2)
@@ -104,7 +105,7 @@ json_t *pool_body_value(const struct json_key *key, const char *text, struct err
 
     switch (key->kind) {
     case JSON_KEY_BOOL:
-        if (!setting_parse_flag(text, &flag))
+        if (!ini_parse_flag(text, &flag))
             err_set(err, EINVAL, "'%s' must be yes or no, not '%s'", key->name, text);
         else
             value = json_boolean(flag);
@@ -144,7 +145,7 @@ int pool_body_check(const struct pool_body *body, struct err *err)
     return pool_net_check(&body->spec.net, body->max, err);
 }
 
-int pool_body_choose(struct pool_body *body, const struct config *config, struct err *err)
+int pool_body_choose(struct pool_body *body, const struct vms_settings *settings, struct err *err)
 {
     struct pool_spec *spec = &body->spec;
     bool own = !spec->kernel[0] || strcmp(spec->kernel, "auto") == 0;
@@ -154,9 +155,9 @@ int pool_body_choose(struct pool_body *body, const struct config *config, struct
     spec->kernel_is_own = own;
     spec->initrd_is_own = !spec->initrd[0] || strcmp(spec->initrd, "auto") == 0;
     if (own)
-        memcpy(spec->kernel, config->kernel, sizeof config->kernel);
+        memcpy(spec->kernel, settings->kernel, sizeof spec->kernel);
     if (spec->initrd_is_own)
-        memcpy(spec->initrd, own ? config->initrd : config->plain_initrd, sizeof config->initrd);
+        memcpy(spec->initrd, own ? settings->initrd : settings->plain_initrd, sizeof spec->initrd);
     if (!spec->kernel[0])
         return err_set(
             err, ENOENT,

@@ -6,8 +6,10 @@
 
 #include <jansson.h>
 
-#include "daemon.h"
 #include "http/json_keys.h"
+#include "pool/pool.h"
+#include "vms/pool_spec.h"
+#include "vms/vms_settings.h"
 
 struct pool_body {
     char name[POOL_NAME_BYTES];
@@ -36,9 +38,9 @@ json_t *pool_body_value(const struct json_key *key, const char *text, struct err
 /* What the key table can't say and what needs no look at files. 0 or -EINVAL with a sentence. */
 int pool_body_check(const struct pool_body *body, struct err *err);
 
-/* "auto", or nothing, becomes what poold found for this host's kind of KVM (config.h), and "none"
+/* "auto", or nothing, becomes what poold found for this host's kind of KVM (vms_settings.h), and "none"
  * no network. -ENOENT: there is no kernel. */
-int pool_body_choose(struct pool_body *body, const struct config *config, struct err *err);
+int pool_body_choose(struct pool_body *body, const struct vms_settings *settings, struct err *err);
 
 /* Whether poold itself can read kernel, initramfs and disk. Blocks. 0 or -errno with a sentence. */
 int pool_body_look(const struct pool_body *body, struct err *err);

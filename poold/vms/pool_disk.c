@@ -14,14 +14,14 @@ bool pool_disk_wanted(const struct pool_spec *spec)
     return spec->image[0] || spec->disk[0];
 }
 
-int pool_disk_open(struct daemon *daemon, const struct pool_spec *spec,
-                   const struct pool_files *files, struct pool_disk *ret_disk, struct err *err)
+int pool_disk_open(struct vms *vms, const struct pool_spec *spec, const struct pool_files *files,
+                   struct pool_disk *ret_disk, struct err *err)
 {
     uint64_t bytes;
 
     *ret_disk = POOL_DISK_INIT;
     if (spec->image[0])
-        return image_open(&daemon->images, spec->image, &ret_disk->image, err);
+        return image_open(&vms->images, spec->image, &ret_disk->image, err);
     if (!spec->disk[0])
         return 0;
     /* Never written: VMs write to deltas. */

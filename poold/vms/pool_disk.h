@@ -3,8 +3,8 @@
 #ifndef VOLT_POOLD_POOL_DISK_H
 #define VOLT_POOLD_POOL_DISK_H
 
-#include "daemon.h"
 #include "snapshot/manifest.h"
+#include "vms/vms.h"
 
 #define POOL_DISK_FDS_MAX (IMAGE_PACKS_MAX + 2u)
 #define POOL_DISK_ARGS_MAX 12u
@@ -26,8 +26,8 @@ bool pool_disk_wanted(const struct pool_spec *spec);
 /* Opens it; nothing is open afterwards if the pool has none. files: the pool's, whose disk is open.
  * What VMs get is opened anew: no flag and no position of it is poold's. Blocks: thread pool. 0 or
  * -errno. */
-int pool_disk_open(struct daemon *daemon, const struct pool_spec *spec,
-                   const struct pool_files *files, struct pool_disk *ret_disk, struct err *err);
+int pool_disk_open(struct vms *vms, const struct pool_spec *spec, const struct pool_files *files,
+                   struct pool_disk *ret_disk, struct err *err);
 void pool_disk_close(struct pool_disk *disk);
 
 /* A stock_make: an empty file without a name, on the file system of the directory whose fd

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 
 #include "base/util.h"
-#include "daemon.h"
+#include "vms/pool_spec.h"
 
 int pool_files_open_disk(const struct pool_spec *spec, const struct client_ids *maker,
                          struct pool_files *files, struct err *err)

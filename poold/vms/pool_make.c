@@ -10,7 +10,7 @@
 #include "vms/pool_disk.h"
 
 struct make {
-    struct daemon *daemon;
+    struct vms *vms;
     struct pool_body body;
     struct client_ids *maker; /* NULL: poold, or the pool has it */
     struct pool_files files;
@@ -27,10 +27,9 @@ static void make_free(struct make *make)
 }
 
 /* Whether two VMs on one link would have one address. */
-static int check_addresses(const struct daemon *daemon, const struct pool_net_spec *net,
-                           struct err *err)
+static int check_addresses(const struct vms *vms, const struct pool_net_spec *net, struct err *err)
 {
-    LIST_FOR_EACH(at, &daemon->pools)
+    LIST_FOR_EACH(at, &vms->pools)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
@@ -44,13 +43,13 @@ static int check_addresses(const struct daemon *daemon, const struct pool_net_sp
 }
 
 /* Of a body that may be made now; later, too. */
-static int may_be_made(const struct daemon *daemon, const struct pool_body *body, struct err *err)
+static int may_be_made(const struct vms *vms, const struct pool_body *body, struct err *err)
 {
-    if (daemon->stopping)
+    if (vms->env.stopping)
         return err_set(err, ESHUTDOWN, "poold is shutting down");
-    if (daemon_pool_find((struct daemon *)(uintptr_t)daemon, body->name))
+    if (hosted_find(vms, body->name))
         return err_set(err, EEXIST, "there is a pool '%s' already", body->name);
-    return check_addresses(daemon, &body->spec.net, err);
+    return check_addresses(vms, &body->spec.net, err);
 }
 
 static void make_run(void *data)
@@ -59,21 +58,21 @@ static void make_run(void *data)
     struct pool_disk disk;
 
     if (pool_files_open(&make->body.spec, make->maker, &make->files, &make->err) < 0 ||
-        pool_disk_open(make->daemon, &make->body.spec, &make->files, &disk, &make->err) < 0)
+        pool_disk_open(make->vms, &make->body.spec, &make->files, &disk, &make->err) < 0)
         return;
     pool_disk_close(&disk);
-    pool_net_try(&make->body.spec.net, &make->daemon->walls, &make->err);
+    pool_net_try(&make->body.spec.net, &make->vms->walls, &make->err);
 }
 
 static void make_done(void *data)
 {
     struct make *make = data;
-    struct daemon *daemon = make->daemon;
+    struct vms *vms = make->vms;
     const struct pool_body *body = &make->body;
     struct hosted_pool *hosted = NULL;
 
-    if (!make->err.code && may_be_made(daemon, body, &make->err) == 0) {
-        hosted = hosted_create(daemon, body, make->maker, &make->files);
+    if (!make->err.code && may_be_made(vms, body, &make->err) == 0) {
+        hosted = hosted_create(vms, body, make->maker, &make->files);
         if (!hosted)
             err_set(&make->err, ENOMEM, "out of memory");
     }
@@ -81,13 +80,13 @@ static void make_done(void *data)
         make->maker = NULL;
         make->files = POOL_FILES_INIT;
     }
-    daemon->pool_makes--;
+    vms->pool_makes--;
     make->made(make->data, hosted, &make->err);
     make_free(make);
-    daemon_schedule(daemon);
+    turn_schedule(vms->turn);
 }
 
-void pool_make(struct daemon *daemon, const struct pool_body *body, struct client_ids *maker,
+void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids *maker,
                pool_made_fn made, void *data)
 {
     struct make *make = calloc(1, sizeof *make);
@@ -100,23 +99,23 @@ void pool_make(struct daemon *daemon, const struct pool_body *body, struct clien
         made(data, NULL, &err);
         return;
     }
-    *make = (struct make){ .daemon = daemon,
+    *make = (struct make){ .vms = vms,
                            .body = *body,
                            .maker = maker,
                            .files = POOL_FILES_INIT,
                            .made = made,
                            .data = data };
-    rc = pool_body_choose(&make->body, &daemon->config, &err);
+    rc = pool_body_choose(&make->body, vms->settings, &err);
     if (rc == 0)
         rc = pool_body_check(&make->body, &err);
     if (rc == 0)
-        rc = may_be_made(daemon, &make->body, &err);
+        rc = may_be_made(vms, &make->body, &err);
     if (rc == 0 && make->body.spec.net.kind[0])
-        rc = net_walls_watch(&daemon->walls, &err);
-    if (rc == 0 && work_start(&daemon->loop, make_run, make_done, make) < 0)
+        rc = net_walls_watch(&vms->walls, &err);
+    if (rc == 0 && work_start(vms->loop, make_run, make_done, make) < 0)
         rc = err_set(&err, ENOMEM, "out of memory");
     if (rc == 0) {
-        daemon->pool_makes++;
+        vms->pool_makes++;
         return;
     }
     make_free(make);

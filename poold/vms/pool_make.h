@@ -4,6 +4,7 @@
 #define VOLT_POOLD_POOL_MAKE_H
 
 #include "vms/pool_body.h"
+#include "vms/vms.h"
 
 /* With hosted NULL, err says why there is no pool: EEXIST there is one of that name, ESHUTDOWN poold
  * is shutting down, ENOMEM; else what was asked for can't be. */
@@ -11,7 +12,7 @@ typedef void (*pool_made_fn)(void *data, struct hosted_pool *hosted, const struc
 
 /* Checks the body, opens its files on the thread pool, as maker may (NULL: as poold may; taken), and
  * adds the pool, which begins to boot. made(data, ...) is called once, maybe from within. */
-void pool_make(struct daemon *daemon, const struct pool_body *body, struct client_ids *maker,
+void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids *maker,
                pool_made_fn made, void *data);
 
 #endif

@@ -7,8 +7,9 @@
 #include <jansson.h>
 
 #include "base/err.h"
-#include "daemon.h"
 #include "snapshot/store.h"
+#include "vms/pool_files.h"
+#include "vms/pool_spec.h"
 
 /* The making of one snapshot. */
 struct snapstore_job {

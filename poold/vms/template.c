@@ -13,10 +13,9 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/work.h"
+#include "host/link.h"
 #include "host/rights.h"
 #include "vms/clone.h"
-#include "vms/hosted.h"
-#include "vms/link.h"
 #include "vms/pool_disk.h"
 #include "vms/snapstore.h"
 
@@ -61,11 +60,13 @@ static void template_end(struct template *template)
     hosted->template = NULL;
     close_fd(&template->snapshot_fd);
     link_close(&template->link);
-    hosted_template_ended(hosted, was_ready, said_why, detail);
+    hosted->vms->hosted_ops->template_ended(hosted, was_ready, said_why, detail);
 }
 
 static void on_hello(struct template *template, const struct control_msg *msg)
 {
+    struct hosted_pool *hosted = template->hosted;
+
     if (msg->u.hello.version != CONTROL_VERSION) {
         snprintf(template->detail, sizeof template->detail,
                  "volt-vmm speaks version %u of the control protocol, poold %u: they are of "
@@ -75,7 +76,7 @@ static void on_hello(struct template *template, const struct control_msg *msg)
         return;
     }
     template->ready = true;
-    hosted_template_ready(template->hosted, template->has_working_set);
+    hosted->vms->hosted_ops->template_ready(hosted, template->has_working_set);
 }
 
 static void on_cloned(struct template *template, const struct control_msg *msg, int *pidfd)
@@ -180,13 +181,17 @@ static const struct link_ops template_link_ops = {
 
 static int template_spawn(struct template *template, struct err *err)
 {
-    struct daemon *daemon = template->hosted->daemon;
+    struct vms *vms = template->hosted->vms;
     char net_text[POOL_NET_OPTION_BYTES], control_text[16], snapshot_text[16], oom_text[16];
     char *argv[TEMPLATE_ARGS + 3 + POOL_DISK_ARGS_MAX] = {
-        daemon->config.volt_vmm,       (char[]){ "template" },
-        (char[]){ "--control-fd" },    control_text,
-        (char[]){ "--snapshot-fd" },   snapshot_text,
-        (char[]){ "--oom-score-adj" }, oom_text,
+        (char *)(uintptr_t)vms->settings->volt_vmm,
+        (char[]){ "template" },
+        (char[]){ "--control-fd" },
+        control_text,
+        (char[]){ "--snapshot-fd" },
+        snapshot_text,
+        (char[]){ "--oom-score-adj" },
+        oom_text,
     };
     int pair[2], fds[2 + POOL_DISK_FDS_MAX], rc;
     struct pool_disk_args disk;
@@ -231,16 +236,16 @@ static int template_spawn(struct template *template, struct err *err)
 static int open_all(struct template *template, struct err *err)
 {
     struct hosted_pool *hosted = template->hosted;
-    struct daemon *daemon = hosted->daemon;
-    int rc = snapstore_open(daemon->snapshots_fd, hosted->pool.name, &template->snapshot_fd,
+    struct vms *vms = hosted->vms;
+    int rc = snapstore_open(vms->snapshots_fd, hosted->pool.name, &template->snapshot_fd,
                             &template->has_working_set, err);
 
     if (rc == 0)
         rc = pool_files_open_disk(&hosted->spec, hosted->maker, &hosted->files, err);
     if (rc == 0)
-        rc = pool_disk_open(daemon, &hosted->spec, &hosted->files, &template->disk, err);
+        rc = pool_disk_open(vms, &hosted->spec, &hosted->files, &template->disk, err);
     if (rc == 0)
-        rc = pool_net_prepare(&hosted->net, &hosted->spec.net, &daemon->walls, err);
+        rc = pool_net_prepare(&hosted->net, &hosted->spec.net, &vms->walls, err);
     return rc;
 }
 
@@ -282,19 +287,19 @@ void template_start(struct hosted_pool *hosted)
     struct err err = { 0 };
 
     if (!template) {
-        hosted_template_ended(hosted, false, false, "out of memory");
+        hosted->vms->hosted_ops->template_ended(hosted, false, false, "out of memory");
         return;
     }
-    link_init(&template->link, &hosted->daemon->loop, &template_link_ops);
+    link_init(&template->link, hosted->vms->loop, &template_link_ops);
     template->hosted = hosted;
     template->snapshot_fd = -1;
     template->disk = POOL_DISK_INIT;
     list_init(&template->unborn);
     hosted->template = template;
     hosted->works++;
-    if (hosted->spec.net.kind[0] && net_walls_watch(&hosted->daemon->walls, &err) < 0)
+    if (hosted->spec.net.kind[0] && net_walls_watch(&hosted->vms->walls, &err) < 0)
         snprintf(template->detail, sizeof template->detail, "%s", err.msg);
-    else if (work_start(&hosted->daemon->loop, open_run, open_done, template) < 0)
+    else if (work_start(hosted->vms->loop, open_run, open_done, template) < 0)
         snprintf(template->detail, sizeof template->detail, "out of memory");
     else
         return;
@@ -307,9 +312,7 @@ void template_kill(struct template *template)
 
     template->killed = true;
     link_kill(&template->link);
-    /* Acquires wait for the next one from now on, not only from when this one's end is seen. */
-    if (hosted->pool.state == POOL_READY)
-        hosted_set_state(hosted, POOL_LOADING, NULL);
+    hosted->vms->hosted_ops->template_dying(hosted);
 }
 
 int template_clone(struct template *template, struct clone *clone, const int ends[2])
@@ -329,7 +332,7 @@ int template_clone(struct template *template, struct clone *clone, const int end
     if (template->disk_writable) {
         struct stock_item delta;
 
-        rc = stock_take(&template->hosted->daemon->deltas, &delta);
+        rc = stock_take(&template->hosted->vms->deltas, &delta);
         if (rc < 0)
             return rc;
         fds.disk = delta_fd = delta.fds[0];

@@ -3,13 +3,13 @@
 #ifndef VOLT_POOLD_TEMPLATE_H
 #define VOLT_POOLD_TEMPLATE_H
 
-#include "daemon.h"
+#include "vms/vms.h"
 
-/* The clones' side of pool.h; its context is the daemon. */
+/* The clones' side of pool.h; its context is the struct vms. */
 extern const struct vm_ops clone_ops;
 
 /* Opens the snapshot and starts the process; sets hosted->template, which goes back to NULL when it
- * has ended, with hosted_template_ended (also when it could not be started). */
+ * has ended, with hosted_ops.template_ended (also when it could not be started). */
 void template_start(struct hosted_pool *hosted);
 void template_kill(struct template *template);
 

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/work.h"
 #include "vms/clone.h"
-#include "vms/hosted.h"
 #include "vms/snapstore.h"
 #include "vms/template.h"
 #include "vms/warmup.h"
@@ -49,7 +48,7 @@ static void record_run(void *data)
 {
     struct trial *trial = data;
 
-    snapstore_record(trial->hosted->daemon->snapshots_fd, trial->hosted->pool.name, trial->pid,
+    snapstore_record(trial->hosted->vms->snapshots_fd, trial->hosted->pool.name, trial->pid,
                      &trial->set_fd, &trial->set_bytes, &trial->err);
 }
 
@@ -62,7 +61,7 @@ static void record_done(void *data)
     if (trial->set_fd >= 0 && hosted->template)
         template_working_set(hosted->template, trial->set_fd);
     trial_end(trial);
-    daemon_schedule(hosted->daemon);
+    turn_schedule(hosted->vms->turn);
 }
 
 static int record_start(struct trial *trial)
@@ -70,8 +69,7 @@ static int record_start(struct trial *trial)
     int rc;
 
     trial->pid = clone_pid(trial->slot);
-    rc = trial->pid ? work_start(&trial->hosted->daemon->loop, record_run, record_done, trial)
-                    : -ESRCH;
+    rc = trial->pid ? work_start(trial->hosted->vms->loop, record_run, record_done, trial) : -ESRCH;
     if (rc < 0)
         return err_set_errno(&trial->err, -rc, "the recording can't start");
     trial->recording = true;
@@ -116,7 +114,7 @@ struct trial *trial_start(struct slot *slot)
     }
     *trial = (struct trial){ .hosted = hosted, .slot = slot, .set_fd = -1 };
     if (hosted->spec.warmup[0])
-        rc = warmup_start(&trial->warmup, &hosted->daemon->loop, hosted->spec.warmup, false,
+        rc = warmup_start(&trial->warmup, hosted->vms->loop, hosted->spec.warmup, false,
                           &trial_warmup_ops, trial, &trial->err);
     else
         rc = record_start(trial);

@@ -120,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     close(client);
     turns();
     /* What an input brought about must not reach the next one. */
-    if (daemon_one.stopping || daemon_one.pool_count > 0)
+    if (daemon_one.vms.env.stopping || !list_empty(&daemon_one.vms.pools))
         daemon_end();
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finds this process's own group in each hierarchy; see cgroup_own.h. */
-#include "sandbox/cgroup_own.h"
+#include "host/cgroup_own.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #include "base/util.h"
-#include "sandbox/cgroup.h"
+#include "host/cgroup.h"
 #include "tap_main.h"
 
 static struct cgroup_host host;
@@ -195,7 +195,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("sandbox_cgroup");
+    Suite *suite = suite_create("poold_cgroup");
     TCase *tests = tap_case(suite, "cgroup");
 
     tcase_add_checked_fixture(tests, setup, teardown);

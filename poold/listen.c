@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns how the API's socket comes about; see listen.h. */
-#include "http/listen.h"
+#include "listen.h"
 
 #include <errno.h>
 #include <grp.h>

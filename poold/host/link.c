@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the polling, reading and closing of a link's fds; see link.h. */
-#include "vms/link.h"
+#include "host/link.h"
 
 #include <errno.h>
 #include <signal.h>

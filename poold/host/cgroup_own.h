@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-#include "sandbox/cgroup.h"
+#include "host/cgroup.h"
 
 /* A mounted hierarchy. */
 struct cgroup_mount {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the cgroup hierarchies that poold uses and the groups in them; see cgroup.h. */
-#include "sandbox/cgroup.h"
+#include "host/cgroup.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
-#include "sandbox/cgroup_own.h"
+#include "host/cgroup_own.h"
 
 #define NAME_BYTES_MAX 40u
 #define CPU_PERIOD_US 100000u

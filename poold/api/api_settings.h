@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What poold's configuration says of clients' leases (settings.c). */
+#ifndef VOLT_POOLD_API_SETTINGS_H
+#define VOLT_POOLD_API_SETTINGS_H
+
+#include <stdint.h>
+
+struct api_settings {
+    /* Of one user who is no administrator. */
+    uint32_t leases_per_client, acquires_per_client;
+};
+
+#endif

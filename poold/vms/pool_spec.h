@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a pool's VMs are: asked for by a client or a declaration, kept in pools/NAME.json. */
+#ifndef VOLT_POOLD_POOL_SPEC_H
+#define VOLT_POOLD_POOL_SPEC_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/net_spec.h"
+#include "snapshot/image/image_store.h"
+
+#define CMDLINE_BYTES 1024
+#define WARMUP_BYTES 1024
+
+struct pool_spec {
+    uint64_t memory_bytes;
+    uint32_t vcpus;
+    uint32_t cpu_weight, cpu_percent; /* of each VM's control group (cgroup.h); 0: not limited */
+    char kernel[PATH_MAX], initrd[PATH_MAX];
+    bool kernel_is_own, initrd_is_own; /* chosen by poold, not named by whoever made the pool */
+    char cmdline[CMDLINE_BYTES];       /* added to volt-vmm's default */
+    char warmup[WARMUP_BYTES];         /* "": none */
+    /* Its disk: an image of the store, or a file or block device; "": none. */
+    char image[IMAGE_NAME_BYTES], disk[PATH_MAX];
+    bool disk_read_only;     /* of `disk`; an image's file system decides for itself */
+    uint64_t disk_bandwidth; /* bytes a second for each VM; 0: no limit */
+    uint32_t disk_iops;
+    struct pool_net_spec net;
+    bool balloon;
+};
+
+#endif

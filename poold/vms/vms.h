@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All VMs of a poold: its pools, and what they are made with. Loop thread only.
+ *
+ * Who owns what
+ *   vms            the pools, and the stocks of folders, taps, files and groups that VMs take from
+ *   hosted_pool    a pool (pool.h) with its specification, its boot sequence and its template
+ *   boot, template, clone   one volt-vmm process each, by its link (link.h)
+ *
+ * Which calls which: hosted.h starts boot and template, which tell it by hosted_ops what came of it;
+ * the pool asks clones by vm_ops (pool.h), which tell it by pool_vm_*. Nothing here knows the API. */
+#ifndef VOLT_POOLD_VMS_H
+#define VOLT_POOLD_VMS_H
+
+#include <uv.h>
+
+#include "base/random_stock.h"
+#include "base/turn.h"
+#include "host/stock.h"
+#include "host/vm_dirs.h"
+#include "host/vm_groups.h"
+#include "net/pool_net.h"
+#include "pool/pool.h"
+#include "vms/pool_files.h"
+#include "vms/pool_spec.h"
+#include "vms/vms_settings.h"
+
+struct boot;
+struct template;
+struct hosted_pool;
+
+/* What the processes of a pool tell of it. */
+struct hosted_ops {
+    /* The boot VM writes its snapshot now. */
+    void (*snapshotting)(struct hosted_pool *hosted);
+    /* The boot is over, hosted->boot NULL again: one of the two, unless it was cancelled. */
+    void (*snapshotted)(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint64_t snapshot_ms);
+    void (*boot_failed)(struct hosted_pool *hosted, const char *detail);
+    void (*template_ready)(struct hosted_pool *hosted, bool has_working_set);
+    /* It was killed: its end follows. */
+    void (*template_dying)(struct hosted_pool *hosted);
+    /* hosted->template is NULL again. final: a new one would end the same way. */
+    void (*template_ended)(struct hosted_pool *hosted, bool was_ready, bool final,
+                           const char *detail);
+};
+
+struct vms {
+    const struct vms_settings *settings; /* may change between turns */
+    uv_loop_t *loop;
+    struct turn *turn; /* whose pump calls vms_pump, and whose tick vms_tick */
+    struct pool_env env;
+    const struct hosted_ops *hosted_ops;
+    struct list pools;   /* hosted_pool.pool.node */
+    uint32_t pool_makes; /* pool_make's, on their way */
+    struct random_stock random;
+    struct vm_dirs vm_dirs;
+    struct vm_groups vm_groups;
+    struct image_store images;
+    struct stock deltas; /* what clones write to their disks */
+    struct stock taps;
+    struct net_walls walls;
+    int pools_fd, snapshots_fd, consoles_fd;
+    /* A VM has said what a client may wait for. */
+    void (*told)(void *data);
+    void *told_data;
+};
+
+struct hosted_pool {
+    struct pool pool; /* pool.owner is this */
+    struct vms *vms;
+    struct pool_spec spec;
+    struct client_ids *maker; /* whose rights its files are opened with; NULL: poold's own */
+    struct pool_files files;
+    struct pool_net net;
+    char created[32];
+    struct boot *boot;         /* while booting and snapshotting */
+    struct template *template; /* from loading on */
+    struct backoff template_backoff;
+    uint64_t template_restarts;
+    uint64_t phase_began_ns;
+    uint64_t cold_boot_ms, snapshot_ms; /* 0: not known */
+    uint32_t works;                     /* on the thread pool */
+    bool saving, save_again;            /* pools/NAME.json is being written; and is old already */
+    bool deleting;                      /* freed once its last VM and process are gone */
+    /* Told then, or why some of it is still there; may be NULL. */
+    void (*deleted)(void *data, const struct err *err);
+    void *deleted_data;
+    struct err delete_err; /* the work's, read when it is done */
+};
+
+/* The file in consoles_fd with what its VM that booted last has printed. Returns ret. */
+#define HOSTED_CONSOLE_BYTES 80
+const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES]);
+
+/* The pool of that name, NULL for none. */
+struct hosted_pool *hosted_find(const struct vms *vms, const char *name);
+
+#endif
