@@ -9,17 +9,55 @@
 
 #include "base/util.h"
 
-static void detect_names(struct manifest_cpu *cpu, uint32_t *ret_max_extended)
-{
-    uint32_t eax = 0, reg[4], text[12] = { 0 };
-    size_t from = 0;
+/* Intel SDM volume 2, CPUID; AMD APM volume 3, Fn0000_0001 and Fn8000_0001. */
 
-    __cpuid(0, eax, reg[0], reg[1], reg[2]);
+static void detect_vendor(struct manifest_cpu *cpu)
+{
+    uint32_t max, reg[3];
+
+    __cpuid(0, max, reg[0], reg[1], reg[2]);
     memcpy(cpu->vendor, &reg[0], 4);
     memcpy(cpu->vendor + 4, &reg[2], 4);
     memcpy(cpu->vendor + 8, &reg[1], 4);
-    __cpuid(0x80000000u, *ret_max_extended, reg[1], reg[2], reg[3]);
-    if (*ret_max_extended < 0x80000004u)
+}
+
+static uint32_t max_extended_leaf(void)
+{
+    uint32_t max, ebx, ecx, edx;
+
+    __cpuid(0x80000000u, max, ebx, ecx, edx);
+    return max;
+}
+
+static bool has_vmx_or_svm(void)
+{
+    uint32_t eax, ebx, ecx, edx;
+
+    __cpuid(1, eax, ebx, ecx, edx);
+    if (ecx >> 5 & 1)
+        return true;
+    if (max_extended_leaf() < 0x80000001u)
+        return false;
+    __cpuid(0x80000001u, eax, ebx, ecx, edx);
+    return ecx >> 2 & 1;
+}
+
+void host_cpu_detect_kind(struct manifest_cpu *ret_cpu)
+{
+    bool pvm_alone = access("/sys/module/kvm_pvm", F_OK) == 0 &&
+                     access("/sys/module/kvm_intel", F_OK) != 0 &&
+                     access("/sys/module/kvm_amd", F_OK) != 0;
+
+    *ret_cpu = (struct manifest_cpu){ .software_only_kvm = pvm_alone || !has_vmx_or_svm() };
+    detect_vendor(ret_cpu);
+}
+
+static void detect_name(struct manifest_cpu *cpu)
+{
+    uint32_t text[12] = { 0 };
+    size_t from = 0;
+
+    if (max_extended_leaf() < 0x80000004u)
         return;
     for (uint32_t leaf = 0; leaf < 3; leaf++)
         __cpuid(0x80000002u + leaf, text[4 * leaf], text[4 * leaf + 1], text[4 * leaf + 2],
@@ -30,29 +68,18 @@ static void detect_names(struct manifest_cpu *cpu, uint32_t *ret_max_extended)
     memcpy(cpu->model_name, name + from, sizeof text - from);
 }
 
-/* Intel SDM volume 2, CPUID leaf 1; AMD APM volume 3, Fn0000_0001 and Fn8000_0001. */
 void host_cpu_detect(struct manifest_cpu *ret_cpu)
 {
-    struct manifest_cpu cpu = { 0 };
-    uint32_t eax, ebx, ecx, edx, max_extended;
+    uint32_t eax, ebx, ecx, edx;
 
-    detect_names(&cpu, &max_extended);
+    host_cpu_detect_kind(ret_cpu);
+    detect_name(ret_cpu);
     __cpuid(1, eax, ebx, ecx, edx);
-    cpu.stepping = eax & 0xf;
-    cpu.model = (eax >> 4 & 0xf) | (eax >> 12 & 0xf0);
-    cpu.family = eax >> 8 & 0xf;
-    if (cpu.family == 0xf)
-        cpu.family += eax >> 20 & 0xff;
-    bool vmx = ecx >> 5 & 1, svm = false;
-    if (max_extended >= 0x80000001u) {
-        __cpuid(0x80000001u, eax, ebx, ecx, edx);
-        svm = ecx >> 2 & 1;
-    }
-    bool pvm_alone = access("/sys/module/kvm_pvm", F_OK) == 0 &&
-                     access("/sys/module/kvm_intel", F_OK) != 0 &&
-                     access("/sys/module/kvm_amd", F_OK) != 0;
-    cpu.software_only_kvm = pvm_alone || (!vmx && !svm);
-    *ret_cpu = cpu;
+    ret_cpu->stepping = eax & 0xf;
+    ret_cpu->model = (eax >> 4 & 0xf) | (eax >> 12 & 0xf0);
+    ret_cpu->family = eax >> 8 & 0xf;
+    if (ret_cpu->family == 0xf)
+        ret_cpu->family += eax >> 20 & 0xff;
 }
 
 static const char *kvm_kind(const struct manifest_cpu *cpu)

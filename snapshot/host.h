@@ -10,6 +10,10 @@
  * neither VMX nor SVM, or when kvm_pvm is the only back end loaded. Cannot fail. Any thread. */
 void host_cpu_detect(struct manifest_cpu *ret_cpu);
 
+/* The same, but only what host_cpu_check compares: where the CPU is a virtual one, each question to
+ * it takes microseconds. */
+void host_cpu_detect_kind(struct manifest_cpu *ret_cpu);
+
 /* -ENOTSUP with a sentence when a snapshot taken on `taken` can't be restored on `here`: another
  * CPU vendor, or software-only KVM against hardware KVM. Another model of the same vendor passes:
  * KVM itself refuses CPUID bits and MSRs that the host does not have. */

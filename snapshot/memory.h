@@ -60,6 +60,7 @@ int snapshot_memory_digest(int dirfd, int fd, uint64_t ram_bytes, struct digest 
 struct snapshot_memory {
     int fd;               /* memory.img, read-only; owned */
     struct digest *chunk; /* what memory.digests says; owned; NULL when all is checked */
+    bool known;           /* set by who knows that all has been compared: memory_mark.h */
     const char *file;     /* after a failure: the name of the one that it is about */
     struct memory_hash hash;
 };

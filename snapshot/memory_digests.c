@@ -124,7 +124,7 @@ int snapshot_memory_open(int dirfd, const struct manifest *manifest,
 
 int snapshot_memory_begin(struct snapshot_memory *memory, struct err *err)
 {
-    return memory_hash_start(&memory->hash, err);
+    return memory->known ? 0 : memory_hash_start(&memory->hash, err);
 }
 
 int snapshot_memory_verify(struct snapshot_memory *memory, memory_progress_fn progress, void *data,
@@ -132,10 +132,10 @@ int snapshot_memory_verify(struct snapshot_memory *memory, memory_progress_fn pr
 {
     int rc = memory->hash.room ? 0 : snapshot_memory_begin(memory, err);
 
-    if (rc == 0)
+    if (rc == 0 && !memory->known)
         rc = memory_hash_finish(&memory->hash, progress, data, err);
     if (ret_chunk)
-        *ret_chunk = memory->hash.fault;
+        *ret_chunk = memory->known ? UINT32_MAX : memory->hash.fault;
     free_pointer(&memory->chunk);
     return rc;
 }

@@ -46,7 +46,7 @@ static int open_parts(int dirfd, struct snapshot_opened *t, struct err *err)
 
     if (rc < 0)
         return rc;
-    host_cpu_detect(&here);
+    host_cpu_detect_kind(&here);
     rc = host_cpu_check(&t->manifest.cpu, &here, err);
     if (rc == 0)
         rc = snapshot_memory_open(dirfd, &t->manifest, &t->memory, err);

@@ -8,14 +8,16 @@
 
 #include "base/util.h"
 #include "snapshot/file.h"
+#include "snapshot/memory_mark.h"
 #include "snapshot/store_internal.h"
 #include "snapshot/workingset.h"
 
 static uint64_t disk_bytes_of(int dirfd)
 {
-    static const char *const files[] = { SNAPSHOT_FILE_MANIFEST, SNAPSHOT_FILE_STATE,
-                                         SNAPSHOT_FILE_MEMORY,   SNAPSHOT_FILE_MEMORY_DIGESTS,
-                                         SNAPSHOT_FILE_DISK,     SNAPSHOT_FILE_WORKING_SET };
+    static const char *const files[] = { SNAPSHOT_FILE_MANIFEST,   SNAPSHOT_FILE_STATE,
+                                         SNAPSHOT_FILE_MEMORY,     SNAPSHOT_FILE_MEMORY_DIGESTS,
+                                         SNAPSHOT_FILE_DISK,       SNAPSHOT_FILE_WORKING_SET,
+                                         SNAPSHOT_FILE_MEMORY_MARK };
     uint64_t bytes = 0;
     struct stat st;
 

@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "control/control.h"
 #include "machine/kvm_host.h"
+#include "snapshot/memory_mark.h"
 #include "tap_main.h"
 #include "volt-vmm/program.h"
 
@@ -112,6 +113,20 @@ static void assert_boots_into(const char *snapshot)
     ck_assert_msg(RUN(BOOT, "--snapshot-to", snapshot) == 0, "%s", text_of("err"));
 }
 
+/* Changes the byte at `offset` from the start of a file, or from its end where it is negative. */
+static void spoil(const char *path, off_t offset)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    char byte;
+
+    ck_assert_int_ge(fd, 0);
+    offset = lseek(fd, offset, offset < 0 ? SEEK_END : SEEK_SET);
+    ck_assert_int_eq(pread(fd, &byte, 1, offset), 1);
+    byte ^= 1;
+    ck_assert_int_eq(pwrite(fd, &byte, 1, offset), 1);
+    close(fd);
+}
+
 /* ---- One VM without a daemon ---- */
 
 START_TEST(boots_with_a_console_and_ends_with_its_guest)
@@ -130,13 +145,17 @@ START_TEST(snapshot_is_restored_again_and_again)
 
     assert_boots_into("one");
     assert_says("err", "snapshot 'one'");
-    ck_assert_int_eq(stat("one/manifest.json", &st), 0);
+    usleep(MEMORY_MARK_REST_NS / NS_PER_US);
     for (unsigned i = 0; i < 3; i++) {
         ck_assert_msg(RUN("--restore", "one", "--console") == 0, "%s", text_of("err"));
         assert_says("err", "awake after");
         assert_says("err", "ready after");
         assert_says("out", "awake"); /* the whole line: what was printed before is not there */
+        ck_assert_int_eq(stat("one/" SNAPSHOT_FILE_MEMORY_MARK, &st), 0);
     }
+    spoil("one/memory.img", MIB(2)); /* which ends the mark */
+    ck_assert_int_ne(RUN("--restore", "one"), 0);
+    assert_says("err", "memory.img: chunk 8");
 }
 END_TEST
 
@@ -154,20 +173,6 @@ START_TEST(restore_goes_without_layers_too)
 }
 END_TEST
 
-/* Changes the byte at `offset` from the start of a file, or from its end where it is negative. */
-static void spoil(const char *path, off_t offset)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    char byte;
-
-    ck_assert_int_ge(fd, 0);
-    offset = lseek(fd, offset, offset < 0 ? SEEK_END : SEEK_SET);
-    ck_assert_int_eq(pread(fd, &byte, 1, offset), 1);
-    byte ^= 1;
-    ck_assert_int_eq(pwrite(fd, &byte, 1, offset), 1);
-    close(fd);
-}
-
 static const struct {
     const char *file;
     off_t offset;
@@ -176,6 +181,7 @@ static const struct {
     { "one/manifest.json", 20, "manifest.json" },
     { "one/state", 12, "state" },
     { "one/state", -1, "state" },
+    { "one/memory.img", MIB(2), "memory.img: chunk 8" },
 };
 
 START_TEST(damage_is_told)
@@ -189,13 +195,6 @@ START_TEST(damage_is_told)
 END_TEST
 
 /* ---- What is refused ---- */
-
-static void write_file(const char *path, const char *text)
-{
-    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-}
 
 static char long_cmdline[3000];
 
@@ -221,7 +220,9 @@ static const struct {
 START_TEST(what_can_not_be_done_is_told)
 {
     memset(long_cmdline, 'x', sizeof long_cmdline - 1);
-    write_file("junk", "this is no kernel and no CPU template either");
+    int fd = open("junk", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_eq(write(fd, "no kernel and no CPU template", 29), 29);
+    close(fd);
     ck_assert_int_eq(end_of(start(refusals[_i].arguments, NULL, 0)), refusals[_i].status);
     assert_says("err", refusals[_i].said);
 }

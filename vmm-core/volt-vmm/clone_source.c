@@ -127,6 +127,7 @@ int clone_source_open(struct clone_source *source, struct options *options, stru
     close_fd(&options->snapshot_fd);
     if (rc < 0)
         return rc;
+    snapshot->memory.known = options->memory_known;
     machine_image_devices(&snapshot->state, &source->has_net, &source->has_balloon);
     /* A cold page cache starts to fill while the rest is set up; a failure costs only time. */
     working_set_readahead(&snapshot->working_set, snapshot->memory.fd);

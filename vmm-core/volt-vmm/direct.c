@@ -47,6 +47,7 @@ static int start_child(struct direct *d, struct err *err)
         program_speaks_on(control[1]);
         close(control[0]);
         close(bell[0]);
+        prompt_follow(&d->prompt);
         setsid(); /* Ctrl-C on the terminal is ours; and all its processes can be stopped */
         int status =
             d->options->restore ? program_restore(d->options, err) : program_run(d->options, err);
@@ -108,6 +109,8 @@ static int on_bell(struct direct *d, const struct control_msg *msg, struct err *
         return 0;
     case CONTROL_AWAKE:
         print_progress(d, "awake", msg);
+        prompt_end(&d->prompt, d->child);
+        direct_source_worked(d);
         return 0;
     case CONTROL_READY:
         print_progress(d, "ready", msg);
@@ -298,7 +301,10 @@ static int serve(struct direct *d, struct err *err)
         unsigned api = direct_api_poll(&d->api, polled + POLLED_COUNT);
 
         polled[AGENT].fd = d->agent_fd;
-        if (poll(polled, POLLED_COUNT + api, -1) < 0)
+        int count = poll(polled, POLLED_COUNT + api, prompt_timeout_ms(&d->prompt));
+        if (count == 0)
+            prompt_end(&d->prompt, d->child);
+        if (count <= 0)
             continue;
         rc = serve_ready(d, polled, err);
         if (rc == 0)
@@ -383,6 +389,8 @@ int program_direct(struct options *options, struct err *err)
         d.api.call[i].fd = -1;
     if (check_options(options, err) < 0)
         return EXIT_BAD_USAGE;
+    if (options->restore)
+        prompt_begin(&d.prompt);
     rc = prepare(&d, err);
     if (rc == 0)
         rc = start_child(&d, err);

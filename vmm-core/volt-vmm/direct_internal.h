@@ -3,6 +3,7 @@
  *
  *   direct.c           the VM's process, its messages, the terminal, the loop
  *   direct_snapshot.c  snapshots, at the first PARK or when asked for
+ *   direct_source.c    the snapshot that --restore names
  *   direct_disk.c      the disk that --disk or a snapshot names
  *   direct_api.c       the API socket
  *
@@ -17,8 +18,10 @@
 
 #include "base/unix_listen.h"
 #include "control/control.h"
+#include "snapshot/memory_mark.h"
 #include "snapshot/store.h"
 #include "volt-vmm/options.h"
+#include "volt-vmm/prompt.h"
 
 #define DIRECT_API_CONNECTIONS 8u
 #define DIRECT_API_REQUEST_BYTES 4096u
@@ -56,11 +59,15 @@ struct direct {
     bool ended;
     int status; /* exit status once ended */
     uint64_t start_ns;
+    struct prompt prompt; /* up to the answer of a restored guest */
 
     char snapshot_to[MANIFEST_PATH_BYTES]; /* of the snapshot that is wanted next; "": none */
     int store_fd;
     struct snapshot_txn txn;
     struct manifest manifest; /* of this machine: what a snapshot of it says */
+    struct memory_mark mark;  /* of the snapshot that it is restored from */
+    bool has_mark;
+    uint64_t opened_ns; /* CLOCK_REALTIME, when the mark was made */
     enum direct_park park;
     int agent_fd; /* while park is GREETING or ASKED */
 
@@ -74,6 +81,14 @@ int direct_wake(struct direct *d, enum doorbell_op op, struct err *err);
 /* Stops and continues the VM's processes. */
 void direct_pause(struct direct *d, bool pause);
 void direct_stop(struct direct *d);
+
+/* ---- direct_source.c ---- */
+
+/* Opens the snapshot to restore for the VM's process: options->snapshot_fd, and options->memory_known
+ * if its memory has been compared before. Loads d->manifest. */
+int direct_source_open(struct direct *d, struct err *err);
+/* The VM runs, so the memory is what it should be: the next one need not compare it. */
+void direct_source_worked(struct direct *d);
 
 /* ---- direct_disk.c ---- */
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the process of a VM that is restored without a daemon: template and clone in one. */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -15,11 +13,6 @@ int program_restore(struct options *options, struct err *err)
     struct control_msg msg = { .type = CONTROL_CLONE };
     struct control_clone_fds fds = CONTROL_CLONE_FDS_NONE;
 
-    options->snapshot_fd = open(options->restore, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (options->snapshot_fd < 0) {
-        err_set_errno(err, errno, "opening the snapshot '%s'", options->restore);
-        return EXIT_SOFTWARE;
-    }
     msg.u.clone.uid = msg.u.clone.gid = SANDBOX_KEEP_ID;
     memcpy(msg.u.clone.mac, options->net.network.mac, sizeof msg.u.clone.mac);
     fds.control = options->control_fd;

@@ -22,16 +22,6 @@
 
 /* ---- What a snapshot says of the machine ---- */
 
-static int manifest_of_snapshot(struct direct *d, struct err *err)
-{
-    _cleanup_close_ int fd = open(d->options->restore, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return err_set_errno(err, errno, "opening the snapshot '%s'", d->options->restore);
-    int rc = manifest_load(fd, &d->manifest, err);
-    return rc < 0 ? err_wrap(err, "'%s'", d->options->restore) : 0;
-}
-
 int direct_manifest_fill(struct direct *d, struct err *err)
 {
     const struct options *o = d->options;
@@ -46,7 +36,7 @@ int direct_manifest_fill(struct direct *d, struct err *err)
 
     if (!o->restore)
         return manifest_describe(&d->manifest, &machine, err);
-    int rc = manifest_of_snapshot(d, err);
+    int rc = direct_source_open(d, err);
     snprintf(d->manifest.volt_version, sizeof d->manifest.volt_version, "%s", VOLT_VERSION);
     return rc;
 }

@@ -28,6 +28,7 @@ struct options {
     /* Without a daemon. */
     const char *restore;     /* directory of a snapshot to restore instead of booting */
     const char *snapshot_to; /* directory to snapshot to at the first PARK */
+    bool memory_known;       /* its memory has been compared before: snapshot/memory_mark.h */
     const char *disk;        /* FILE[,ro|,rw] */
     const char *api_socket;  /* where to listen */
     bool console;            /* join the terminal to the serial console */

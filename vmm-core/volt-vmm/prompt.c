@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the scheduling of a VM without a daemon; see prompt.h. */
+#include "volt-vmm/prompt.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "base/util.h"
+
+enum rank { RANK_EVERYBODY, RANK_VM, RANK_PARENT };
+
+static bool set_rank(pid_t thread, enum rank rank)
+{
+    const struct sched_param param = { .sched_priority = (int)rank };
+
+    return sched_setscheduler(thread, rank == RANK_EVERYBODY ? SCHED_OTHER : SCHED_RR, &param) == 0;
+}
+
+void prompt_begin(struct prompt *prompt)
+{
+    if (sched_getscheduler(0) != SCHED_OTHER || getpriority(PRIO_PROCESS, 0) > 0)
+        return;
+    if (set_rank(0, RANK_PARENT))
+        prompt->end_ns = now_ns() + PROMPT_NS;
+}
+
+void prompt_follow(const struct prompt *prompt)
+{
+    if (prompt->end_ns)
+        set_rank(0, RANK_VM);
+}
+
+int prompt_timeout_ms(const struct prompt *prompt)
+{
+    uint64_t now = now_ns();
+
+    if (!prompt->end_ns)
+        return -1;
+    return now >= prompt->end_ns ? 0 : (int)((prompt->end_ns - now) / NS_PER_MS + 1);
+}
+
+/* Its threads start no others as promptly: they are all there before the guest's first instruction. */
+static void relax_threads(pid_t vm)
+{
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/%d/task", vm);
+    DIR *threads = opendir(path);
+    if (!threads)
+        return; /* it is gone */
+    for (struct dirent *entry = readdir(threads); entry; entry = readdir(threads)) {
+        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+
+        if (thread > 0)
+            set_rank(thread, RANK_EVERYBODY);
+    }
+    closedir(threads);
+}
+
+void prompt_end(struct prompt *prompt, pid_t vm)
+{
+    if (!prompt->end_ns)
+        return;
+    if (vm > 0)
+        relax_threads(vm);
+    set_rank(0, RANK_EVERYBODY);
+    prompt->end_ns = 0;
+}
