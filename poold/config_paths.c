@@ -79,7 +79,7 @@ static void find_beside(const char *const places[2], char ret_path[PATH_MAX])
 
 /* In the build tree, and installed. */
 static const char *const volt_vmm_places[] = { "../vmm-core/volt-vmm/volt-vmm", "volt-vmm" };
-static const char *const volt_gate_places[] = { "volt-gate", NULL };
+static const char *const volt_gate_places[] = { "net/volt-gate", "volt-gate" };
 static const char *const initrd_places[] = { "../guest-init/initramfs.cpio",
                                              "../lib/volt/initramfs.cpio" };
 static const char *const stock_kernel_places[] = { "../guest-init/stock/vmlinuz",
