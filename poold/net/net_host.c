@@ -71,9 +71,10 @@ static int on_address(const struct nlmsghdr *header, void *data)
     return MNL_CB_OK;
 }
 
+/* In whichever table: rules may send packets to any, and a VRF has one of its own. */
 static bool is_of_host(const struct rtmsg *route)
 {
-    return route->rtm_family == AF_INET && route->rtm_table == RT_TABLE_LOCAL &&
+    return route->rtm_family == AF_INET &&
            (route->rtm_type == RTN_LOCAL || route->rtm_type == RTN_BROADCAST);
 }
 
@@ -109,24 +110,26 @@ static int receive(struct mnl_socket *socket, uint32_t sequence, mnl_cb_t on_mes
     return rc == MNL_CB_ERROR ? -errno : 0;
 }
 
-static int dump(struct mnl_socket *socket, uint16_t type, mnl_cb_t on_message,
+/* Of the kernel's addresses, or of its routes of one type. 0 or -errno. */
+static int dump(struct mnl_socket *socket, uint16_t what, uint8_t route_type,
                 struct reading *reading)
 {
-    static const struct rtmsg local = { .rtm_family = AF_INET, .rtm_table = RT_TABLE_LOCAL };
-    static const struct ifaddrmsg all = { .ifa_family = AF_INET };
+    const struct rtmsg routes = { .rtm_family = AF_INET, .rtm_type = route_type };
+    const struct ifaddrmsg all = { .ifa_family = AF_INET };
     uint8_t buffer[256];
     struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+    uint32_t sequence = (uint32_t)what << 8 | route_type;
 
-    header->nlmsg_type = type;
+    header->nlmsg_type = what;
     header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    header->nlmsg_seq = type;
-    if (type == RTM_GETROUTE)
-        memcpy(mnl_nlmsg_put_extra_header(header, sizeof local), &local, sizeof local);
+    header->nlmsg_seq = sequence;
+    if (what == RTM_GETROUTE)
+        memcpy(mnl_nlmsg_put_extra_header(header, sizeof routes), &routes, sizeof routes);
     else
         memcpy(mnl_nlmsg_put_extra_header(header, sizeof all), &all, sizeof all);
     if (mnl_socket_sendto(socket, header, header->nlmsg_len) < 0)
         return -errno;
-    return receive(socket, type, on_message, reading);
+    return receive(socket, sequence, what == RTM_GETROUTE ? on_route : on_address, reading);
 }
 
 int net_prefix_compare(const void *a, const void *b)
@@ -158,15 +161,17 @@ static int read_all(struct net_prefixes *ret)
     int rc = socket ? 0 : -errno, on = 1;
 
     if (rc == 0) {
-        /* Of the table asked for alone; without it (before 4.20) all of them are gone through. */
+        /* Of the type asked for alone; without it (before 4.20) all of them are gone through. */
         mnl_socket_setsockopt(socket, NETLINK_GET_STRICT_CHK, &on, sizeof on);
         if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
             rc = -errno;
     }
     if (rc == 0)
-        rc = dump(socket, RTM_GETADDR, on_address, &reading);
+        rc = dump(socket, RTM_GETADDR, 0, &reading);
     if (rc == 0)
-        rc = dump(socket, RTM_GETROUTE, on_route, &reading);
+        rc = dump(socket, RTM_GETROUTE, RTN_LOCAL, &reading);
+    if (rc == 0)
+        rc = dump(socket, RTM_GETROUTE, RTN_BROADCAST, &reading);
     if (rc == 0)
         rc = reading.error;
     if (socket)

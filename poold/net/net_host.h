@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The host's own IPv4 addresses, kept up to date by rtnetlink(7): those of its links and whatever
- * else its kernel takes for itself (table `local`, broadcast addresses too), but for 127.0.0.0/8,
- * which no policy needs to be told. Of the network namespace that poold is in. Loop thread. */
+ * else its kernel takes for itself (routes of the types `local` and `broadcast`, in whichever table,
+ * but for a default route), but for 127.0.0.0/8, which no policy needs to be told. Of the network
+ * namespace that poold is in. Loop thread. */
 #ifndef VOLT_POOLD_NET_HOST_H
 #define VOLT_POOLD_NET_HOST_H
 

@@ -102,8 +102,8 @@ START_TEST(addresses_come_and_go)
 }
 END_TEST
 
-/* What the kernel takes for the host's without an address of a link; what a table for redirected
- * packets has does not count. */
+/* What the kernel takes for the host's without an address of a link, by whichever table; a default
+ * route to itself, as transparent proxies have it, does not count. */
 START_TEST(so_do_local_routes)
 {
     if (!open_lab())
@@ -116,6 +116,11 @@ START_TEST(so_do_local_routes)
     ck_assert(!is_host("8.8.8.8"));
     run("ip route del local 203.0.113.0/24 dev lo");
     becomes("203.0.113.77", false);
+    run("ip route add local 198.18.0.0/15 dev lo table 100; ip rule add to 198.18.0.0/15 table "
+        "100");
+    becomes("198.19.1.2", true);
+    run("ip route flush table 100");
+    becomes("198.19.1.2", false);
     close_lab();
 }
 END_TEST
