@@ -376,11 +376,15 @@ static struct gate_shared *shared_of(const struct net_gate_start *start)
 {
     struct gate_shared *shared = calloc(1, sizeof *shared);
 
-    if (shared)
-        *shared = (struct gate_shared){ .version = GATE_SHARED_VERSION,
-                                        .uid = start->uid,
-                                        .vm = start->vm,
-                                        .rules = *start->rules };
+    if (!shared)
+        return NULL;
+    *shared = (struct gate_shared){
+        .version = GATE_SHARED_VERSION, .uid = start->uid, .vm = start->vm, .rules = *start->rules
+    };
+    for (unsigned i = 0; i < start->publish->count; i++) {
+        if (start->publish->port[i].udp)
+            shared->published[i] = start->publish->port[i].guest;
+    }
     return shared;
 }
 

@@ -16,14 +16,19 @@
  *   2. A fragment is let through behind its first one only, which has the ports and passed.
  *   3. A VM opens no TCP connection to a denied address by what is remembered: a SYN without ACK
  *      never passes, one with it only until the connection it answers is open.
+ *   4. What is remembered of who is denied was sent by who can have sent it: nothing comes from
+ *      loopback or multicast addresses, and from the host's own on a link with others only what the
+ *      host has sent itself.
  *
- * Whoever includes this defines the four net_world_ functions; `world` is passed through. */
+ * Whoever includes this defines net_world_is_host and what net_flows.h asks for; `world` is passed
+ * through. */
 #ifndef VOLT_POOLD_NET_JUDGE_H
 #define VOLT_POOLD_NET_JUDGE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "net/net_flows.h"
 #include "net/net_rules.h"
 
 #define NET_ETHERNET_BYTES 14u
@@ -48,7 +53,10 @@
 #define NET_ICMP_ROUTER 9u   /* advertisement */
 #define NET_ICMP_SOLICIT 10u /* of routers */
 #define NET_MORE_FRAGMENTS 0x2000u
-#define NET_FRAGMENT_OFFSET 0x1fffu
+#define NET_FRAGMENT_OFFSET 0x1fffu /* in units of 8 bytes */
+#define NET_TCP_OFFSET_LEAST 3u     /* behind TCP's header */
+#define NET_DHCP_SERVER 67u
+#define NET_DHCP_CLIENT 68u
 #define NET_BROADCAST 0xffffffffu
 
 #define NET_REPLY_NS (180ull * 1000 * 1000 * 1000) /* of a datagram; TCP says itself when it ends */
@@ -72,21 +80,6 @@ struct net_packet {
     uint8_t more, later; /* fragments follow; it is one, and not the first */
 };
 
-struct net_flow_key {
-    uint32_t vm, remote;
-    uint16_t remote_port, own_port;
-    uint8_t protocol;
-    uint8_t fragment; /* remote_port is the packet's id */
-    uint16_t zero;
-};
-
-struct net_flow {
-    uint64_t seen_ns;
-    uint32_t answered; /* TCP: the connection is open */
-    uint32_t zero;
-};
-
-#define NET_INLINE static inline __attribute__((always_inline))
 #ifdef __bpf__ /* a function that the kernel verifies by itself, once for all its callers */
 #define NET_CALLED __attribute__((noinline))
 #else
@@ -95,13 +88,6 @@ struct net_flow {
 
 /* Whether it is one of the host's own addresses. */
 NET_INLINE bool net_world_is_host(void *world, uint32_t address);
-NET_INLINE struct net_flow *net_world_flow(void *world, const struct net_flow_key *key);
-/* May forget others for it. */
-NET_INLINE void net_world_remember(void *world, const struct net_flow_key *key,
-                                   const struct net_flow *flow);
-/* A monotonic clock. */
-NET_INLINE uint64_t net_world_now(void *world);
-
 NET_INLINE uint32_t net_read16(const uint8_t *at)
 {
     return (uint32_t)at[0] << 8 | at[1];
@@ -166,6 +152,9 @@ NET_INLINE enum net_verdict net_parse(const struct net_head *head, struct net_pa
     ret_packet->protocol = ip[9];
     ret_packet->more = (fragment & NET_MORE_FRAGMENTS) != 0;
     ret_packet->later = (fragment & NET_FRAGMENT_OFFSET) != 0;
+    if (ip[9] == NET_TCP && ret_packet->later &&
+        (fragment & NET_FRAGMENT_OFFSET) < NET_TCP_OFFSET_LEAST)
+        return NET_MALFORMED; /* it could write over the flags that were judged */
     wanted = ret_packet->later ? 0 : net_header_bytes(ip[9]);
     if (wanted == 0)
         return NET_PASSED;
@@ -217,64 +206,75 @@ NET_INLINE bool net_allows(void *world, const struct net_rules *rules, uint32_t 
 
 /* ---- What is remembered ---- */
 
-NET_INLINE bool net_is_recent(void *world, const struct net_flow_key *key, uint64_t limit_ns)
+NET_INLINE void net_fragment_key(const struct net_packet *packet, struct net_flow_key *ret_key)
 {
-    const struct net_flow *flow = net_world_flow(world, key);
-
-    return flow && net_world_now(world) - flow->seen_ns < limit_ns;
-}
-
-NET_INLINE void net_remember(void *world, const struct net_flow_key *key)
-{
-    struct net_flow flow = { .seen_ns = net_world_now(world) };
-
-    net_world_remember(world, key, &flow);
-}
-
-NET_INLINE void net_fragment_key(const struct net_vm *vm, const struct net_packet *packet,
-                                 struct net_flow_key *ret_key)
-{
-    *ret_key = (struct net_flow_key){ .vm = vm->key,
-                                      .remote = packet->destination,
+    *ret_key = (struct net_flow_key){ .remote = packet->destination,
                                       .remote_port = packet->id,
                                       .protocol = packet->protocol,
-                                      .fragment = 1 };
+                                      .kind = NET_FLOW_FRAGMENTS };
+}
+
+/* Whether the packet answers what `flow` is of, from a denied address, and was begun by it. */
+NET_INLINE bool net_answers(struct net_flow *flow, const struct net_packet *packet, uint64_t now)
+{
+    bool recent = now - flow->seen_ns < NET_REPLY_NS;
+
+    if (packet->protocol == NET_ICMP)
+        return packet->icmp_type == NET_ICMP_ECHO_REPLY && recent;
+    if (packet->protocol != NET_TCP)
+        return packet->has_ports && recent;
+    if (packet->tcp_flags & NET_TCP_SYN && (!(packet->tcp_flags & NET_TCP_ACK) || flow->answered))
+        return false;
+    flow->answered = !(packet->tcp_flags & NET_TCP_SYN);
+    flow->seen_ns = now;
+    return true;
 }
 
 /* Whether a packet to a denied address answers one from there. */
 NET_INLINE bool net_is_reply(void *world, const struct net_vm *vm, const struct net_packet *packet)
 {
-    struct net_flow_key key = { .vm = vm->key,
-                                .remote = packet->destination,
-                                .remote_port = packet->destination_port,
-                                .own_port = packet->source_port,
-                                .protocol = packet->protocol };
-    struct net_flow *flow;
+    const struct net_flow_key key = { .remote = packet->destination,
+                                      .remote_port = packet->destination_port,
+                                      .own_port = packet->source_port,
+                                      .protocol = packet->protocol,
+                                      .kind = NET_FLOW_OTHERS };
+    uint64_t now = net_world_now(world);
+    struct net_flow_set *set = net_world_lock(world, vm, net_flow_set_of(vm, &key), false);
 
-    if (packet->protocol == NET_ICMP)
-        return packet->icmp_type == NET_ICMP_ECHO_REPLY && net_is_recent(world, &key, NET_REPLY_NS);
-    if (packet->protocol != NET_TCP)
-        return packet->has_ports && net_is_recent(world, &key, NET_REPLY_NS);
-    if ((packet->tcp_flags & (NET_TCP_SYN | NET_TCP_ACK)) == NET_TCP_SYN)
+    if (!set)
         return false;
-    flow = net_world_flow(world, &key);
-    if (!flow)
-        return false;
-    if (packet->tcp_flags & NET_TCP_SYN)
-        return !flow->answered;
-    flow->answered = 1;
-    return true;
+    struct net_flow *flow = net_flow_find(set, &key);
+    bool answers = flow && net_answers(flow, packet, now);
+    net_world_unlock(world, set);
+    return answers;
+}
+
+/* Whether nobody sends from there. */
+NET_INLINE bool net_is_no_source(uint32_t address)
+{
+    return address >> 24 == 0 || address >> 24 == 127 || address >> 29 == 7;
+}
+
+/* Whether a packet to the VM may be what its source says. `forwarded`: the host has not sent it
+ * itself. Without an address it is passt's, whose own kernel tells. */
+NET_INLINE bool net_is_believed(void *world, const struct net_vm *vm,
+                                const struct net_packet *packet, bool forwarded)
+{
+    if (!vm->address)
+        return true;
+    return packet->destination == vm->address && !net_is_no_source(packet->source) &&
+           !(forwarded && vm->shared_link && net_world_is_host(world, packet->source));
 }
 
 /* Remembers what a denied address begins with the VM. */
 NET_INLINE void net_note(void *world, const struct net_vm *vm, const struct net_rules *rules,
-                         const struct net_head *head)
+                         const struct net_head *head, bool forwarded)
 {
     struct net_packet packet = { 0 };
     bool begins;
 
     if (net_read16(head->byte + 12) != NET_TYPE_IPV4 || net_parse(head, &packet) != NET_PASSED ||
-        packet.later || (vm->address && packet.destination != vm->address))
+        packet.later || !net_is_believed(world, vm, &packet, forwarded))
         return;
     if (packet.protocol == NET_TCP)
         begins = (packet.tcp_flags & (NET_TCP_SYN | NET_TCP_ACK)) == NET_TCP_SYN;
@@ -282,13 +282,13 @@ NET_INLINE void net_note(void *world, const struct net_vm *vm, const struct net_
         begins = packet.has_ports || packet.icmp_type == NET_ICMP_ECHO;
     if (!begins || net_allows(world, rules, packet.source, packet.source_port, &packet))
         return;
-    struct net_flow_key key = { .vm = vm->key,
-                                .remote = packet.source,
-                                .remote_port = packet.has_ports ? packet.source_port : 0,
-                                .own_port =
-                                    packet.has_ports ? packet.destination_port : packet.source_port,
-                                .protocol = packet.protocol };
-    net_remember(world, &key);
+    const struct net_flow_key key = { .remote = packet.source,
+                                      .remote_port = packet.has_ports ? packet.source_port : 0,
+                                      .own_port = packet.has_ports ? packet.destination_port
+                                                                   : packet.source_port,
+                                      .protocol = packet.protocol,
+                                      .kind = NET_FLOW_OTHERS };
+    net_flow_remember(world, vm, &key);
 }
 
 /* ---- What a VM sends ---- */
@@ -303,14 +303,15 @@ NET_INLINE enum net_verdict net_judge_packet(void *world, const struct net_vm *v
     /* passt, some versions of it, takes each fragment for a whole packet. */
     if (vm->passt && (packet->more || packet->later))
         return NET_MALFORMED;
-    net_fragment_key(vm, packet, &fragment);
+    net_fragment_key(packet, &fragment);
     if (packet->later)
-        return net_is_recent(world, &fragment, NET_FRAGMENT_NS) ? NET_PASSED : NET_MALFORMED;
+        return net_flow_is_recent(world, vm, &fragment, NET_FRAGMENT_NS) ? NET_PASSED
+                                                                         : NET_MALFORMED;
     if (!net_allows(world, rules, packet->destination, packet->destination_port, packet) &&
         !net_is_reply(world, vm, packet))
         return NET_DENIED;
     if (packet->more)
-        net_remember(world, &fragment);
+        net_flow_remember(world, vm, &fragment);
     return NET_PASSED;
 }
 
@@ -333,18 +334,21 @@ NET_INLINE enum net_verdict net_judge_arp(const struct net_vm *vm, const struct 
 /* A question to passt's own DHCP server, which answers it itself. */
 NET_INLINE bool net_is_dhcp(const struct net_vm *vm, const struct net_packet *packet)
 {
-    return vm->passt && packet->protocol == NET_UDP && packet->source_port == 68 &&
-           packet->destination_port == 67 && packet->destination == NET_BROADCAST &&
+    return vm->passt && packet->protocol == NET_UDP && packet->source_port == NET_DHCP_CLIENT &&
+           packet->destination_port == NET_DHCP_SERVER && packet->destination == NET_BROADCAST &&
            (packet->source == 0 || packet->source == vm->address) && !packet->more;
 }
 
+/* Neither another's, nor what only a router or a DHCP server says. */
 NET_INLINE bool net_is_own_source(const struct net_vm *vm, const struct net_packet *packet)
 {
     bool routes = packet->protocol == NET_ICMP && !packet->later &&
                   (packet->icmp_type == NET_ICMP_REDIRECT || packet->icmp_type == NET_ICMP_ROUTER ||
                    packet->icmp_type == NET_ICMP_SOLICIT);
+    bool gives_addresses = packet->protocol == NET_UDP && packet->source_port == NET_DHCP_SERVER &&
+                           packet->destination_port == NET_DHCP_CLIENT;
 
-    return packet->source == vm->address && !routes;
+    return packet->source == vm->address && !routes && !gives_addresses;
 }
 
 /* *ret_packet is zeroes, and what was read of the frame afterwards. */

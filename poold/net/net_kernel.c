@@ -19,26 +19,37 @@ enum program {
     PROGRAM_TAP_IN,
     PROGRAM_PASST_OUT,
     PROGRAM_PASST_IN,
+    PROGRAM_PASST_BIND,
+    PROGRAM_PASST_BIND6,
     PROGRAM_COUNT
 };
-enum map { MAP_VMS, MAP_PASSTS, MAP_POLICIES, MAP_HOST, MAP_RESOLVERS, MAP_LAYOUT, MAP_COUNT };
+enum map {
+    MAP_VMS,
+    MAP_PASSTS,
+    MAP_POLICIES,
+    MAP_HOST,
+    MAP_RESOLVERS,
+    MAP_FLOWS,
+    MAP_LAYOUT,
+    MAP_COUNT
+};
 
 static const char *const program_names[PROGRAM_COUNT] = {
-    [PROGRAM_TAP_OUT] = "volt_tap_out",
-    [PROGRAM_TAP_IN] = "volt_tap_in",
-    [PROGRAM_PASST_OUT] = "volt_passt_out",
-    [PROGRAM_PASST_IN] = "volt_passt_in",
+    [PROGRAM_TAP_OUT] = "volt_tap_out",       [PROGRAM_TAP_IN] = "volt_tap_in",
+    [PROGRAM_PASST_OUT] = "volt_passt_out",   [PROGRAM_PASST_IN] = "volt_passt_in",
+    [PROGRAM_PASST_BIND] = "volt_passt_bind", [PROGRAM_PASST_BIND6] = "volt_passt_bind6",
 };
 static const char *const map_names[MAP_COUNT] = {
-    [MAP_VMS] = "vms",   [MAP_PASSTS] = "passts",       [MAP_POLICIES] = "policies",
-    [MAP_HOST] = "host", [MAP_RESOLVERS] = "resolvers", [MAP_LAYOUT] = "layout",
+    [MAP_VMS] = "vms",       [MAP_PASSTS] = "passts",       [MAP_POLICIES] = "policies",
+    [MAP_HOST] = "host",     [MAP_RESOLVERS] = "resolvers", [MAP_FLOWS] = "flows",
+    [MAP_LAYOUT] = "layout",
 };
 
 struct net_kernel {
     struct bpf_object *object; /* the fds below are its */
     int programs[PROGRAM_COUNT];
     int maps[MAP_COUNT];
-    struct bpf_link *passt_out, *passt_in;
+    struct bpf_link *links[PROGRAM_COUNT]; /* of those for passt, once they are attached */
 };
 
 /* ---- Where struct sk_buff has its fields ---- */
@@ -158,11 +169,18 @@ int net_kernel_open(struct net_kernel **ret_kernel, struct err *err)
     return rc;
 }
 
+static void links_destroy(struct net_kernel *kernel)
+{
+    for (unsigned i = 0; i < PROGRAM_COUNT; i++) {
+        bpf_link__destroy(kernel->links[i]);
+        kernel->links[i] = NULL;
+    }
+}
+
 void net_kernel_close(struct net_kernel *kernel)
 {
     if (kernel) {
-        bpf_link__destroy(kernel->passt_out);
-        bpf_link__destroy(kernel->passt_in);
+        links_destroy(kernel);
         bpf_object__close(kernel->object);
     }
     free(kernel);
@@ -198,25 +216,22 @@ int net_kernel_attach(const struct net_kernel *kernel, uint32_t index, bool macv
                   : 0;
 }
 
-static struct bpf_link *attach_passt(const struct net_kernel *kernel, enum program program,
-                                     int cgroup_fd)
-{
-    return bpf_program__attach_cgroup(
-        bpf_object__find_program_by_name(kernel->object, program_names[program]), cgroup_fd);
-}
-
 int net_kernel_attach_cgroup(struct net_kernel *kernel, int cgroup_fd, struct err *err)
 {
-    kernel->passt_out = attach_passt(kernel, PROGRAM_PASST_OUT, cgroup_fd);
-    kernel->passt_in = kernel->passt_out ? attach_passt(kernel, PROGRAM_PASST_IN, cgroup_fd) : NULL;
-    if (kernel->passt_in)
-        return 0;
-    int error = errno;
-    bpf_link__destroy(kernel->passt_out);
-    kernel->passt_out = NULL;
-    return err_set_errno(err, error,
-                         "the control group of passt can't be held to policies "
-                         "(CONFIG_CGROUP_BPF)");
+    for (enum program i = PROGRAM_PASST_OUT; i < PROGRAM_COUNT; i++) {
+        const struct bpf_program *program =
+            bpf_object__find_program_by_name(kernel->object, program_names[i]);
+
+        kernel->links[i] = bpf_program__attach_cgroup(program, cgroup_fd);
+        if (kernel->links[i])
+            continue;
+        int error = errno;
+        links_destroy(kernel);
+        return err_set_errno(err, error,
+                             "the control group of passt can't be held to policies "
+                             "(CONFIG_CGROUP_BPF)");
+    }
+    return 0;
 }
 
 /* ---- Maps ---- */
@@ -247,19 +262,42 @@ void net_kernel_drops(const struct net_kernel *kernel, uint32_t index, struct ne
     *ret_drops = entry.drops;
 }
 
-void net_kernel_remove_vm(const struct net_kernel *kernel, uint32_t index)
+/* Its programs know the VM no more, so that none is made again. */
+static void remove_flows(const struct net_kernel *kernel, uint32_t key)
 {
-    bpf_map_delete_elem(kernel->maps[MAP_VMS], &index);
+    struct net_kernel_set set = { .key = key };
+
+    for (set.number = 0; set.number < NET_FLOW_SETS; set.number++)
+        bpf_map_delete_elem(kernel->maps[MAP_FLOWS], &set);
 }
 
-int net_kernel_put_passt(const struct net_kernel *kernel, uint32_t uid, const struct net_vm *vm)
+void net_kernel_remove_vm(const struct net_kernel *kernel, uint32_t index)
 {
-    return bpf_map_update_elem(kernel->maps[MAP_PASSTS], &uid, vm, BPF_ANY);
+    struct net_kernel_vm entry = { 0 };
+
+    bpf_map_lookup_elem(kernel->maps[MAP_VMS], &index, &entry);
+    bpf_map_delete_elem(kernel->maps[MAP_VMS], &index);
+    if (entry.remembers)
+        remove_flows(kernel, entry.vm.key);
+}
+
+int net_kernel_put_passt(const struct net_kernel *kernel, uint32_t uid, const struct net_vm *vm,
+                         const struct net_opened *opened, unsigned count)
+{
+    struct net_kernel_passt entry = { .vm = *vm };
+
+    memcpy(entry.opened, opened, MIN_OF(count, NET_OPENED_MAX) * sizeof *opened);
+    return bpf_map_update_elem(kernel->maps[MAP_PASSTS], &uid, &entry, BPF_ANY);
 }
 
 void net_kernel_remove_passt(const struct net_kernel *kernel, uint32_t uid)
 {
+    struct net_kernel_passt entry = { 0 };
+
+    bpf_map_lookup_elem(kernel->maps[MAP_PASSTS], &uid, &entry);
     bpf_map_delete_elem(kernel->maps[MAP_PASSTS], &uid);
+    if (entry.remembers)
+        remove_flows(kernel, entry.vm.key);
 }
 
 static struct net_kernel_prefix prefix_of(uint32_t network, uint32_t bits)

@@ -38,8 +38,10 @@ int net_kernel_put_vm(const struct net_kernel *kernel, uint32_t index, const str
 void net_kernel_drops(const struct net_kernel *kernel, uint32_t index, struct net_drops *ret_drops);
 void net_kernel_remove_vm(const struct net_kernel *kernel, uint32_t index);
 
-/* Whom passt works for when it runs with that uid. 0 or -errno. */
-int net_kernel_put_passt(const struct net_kernel *kernel, uint32_t uid, const struct net_vm *vm);
+/* Whom passt works for when it runs with that uid, and the host's ports that it may have, at most
+ * NET_OPENED_MAX. 0 or -errno. */
+int net_kernel_put_passt(const struct net_kernel *kernel, uint32_t uid, const struct net_vm *vm,
+                         const struct net_opened *opened, unsigned count);
 void net_kernel_remove_passt(const struct net_kernel *kernel, uint32_t uid);
 
 /* A prefix that is the host's own, or is no more; host byte order. 0 or -errno. */

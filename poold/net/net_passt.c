@@ -24,6 +24,7 @@ void net_passt_args(const struct net_passt *passt, struct net_passt_args *ret_ar
         "run",
         ret_args->uid,
         passt->grouped ? "4" : "-",
+        passt->grouped || passt->publish->count ? "ports" : "-",
         NET_PASST,
         "-f",
         "-q",

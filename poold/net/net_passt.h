@@ -11,7 +11,7 @@
 #define NET_PASST "/usr/bin/passt"
 #define NET_PASST_STREAM_FD 3 /* spawn_process's fds: its stream, */
 #define NET_PASST_PROCS_FD 4  /* and its control group's cgroup.procs; not there: it has none */
-#define NET_PASST_ARGS 24u
+#define NET_PASST_ARGS 25u
 
 struct net_passt {
     const char *gate_path;     /* volt-gate, which starts it */

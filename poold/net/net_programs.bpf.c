@@ -10,6 +10,10 @@
  *                 operator may have put there.
  *   volt_passt_out, volt_passt_in   packets of passt processes, at their control group's hooks: the
  *                 second wall of a network `user`, behind volt-gate. The VM is known by its uid.
+ *   volt_passt_bind, volt_passt_bind6   which of the host's ports they get: those that are published
+ *                 for the VM, else any that is free. passt asks for the port that its guest sends a
+ *                 datagram from; two sockets may have one, and the last one gets what comes: so a
+ *                 guest would choose whose datagrams it gets.
  *   What is not known passes nowhere.
  *
  * A frame of a tap says where the kernel is to write its checksum, later, when it leaves the host:
@@ -30,7 +34,7 @@
 #define POLICIES_MAX 65536
 #define PREFIXES_MAX 65536
 #define RESOLVERS_MAX 64
-#define FLOWS_MAX 65536
+#define FLOW_SETS_MAX 262144
 #define CHECKSUM_PARTIAL 3 /* enum of linux/skbuff.h, as old as virtio */
 #define DNS_PORT 53
 #define ETH_P_IP 0x0800
@@ -45,15 +49,18 @@
     } name SEC(".maps")
 
 MAP(vms, BPF_MAP_TYPE_HASH, VMS_MAX, BPF_F_NO_PREALLOC, uint32_t, struct net_kernel_vm);
-MAP(passts, BPF_MAP_TYPE_HASH, VMS_MAX, BPF_F_NO_PREALLOC, uint32_t, struct net_vm);
+MAP(passts, BPF_MAP_TYPE_HASH, VMS_MAX, BPF_F_NO_PREALLOC, uint32_t, struct net_kernel_passt);
 MAP(policies, BPF_MAP_TYPE_HASH, POLICIES_MAX, BPF_F_NO_PREALLOC, uint32_t, struct net_rules);
 MAP(host, BPF_MAP_TYPE_LPM_TRIE, PREFIXES_MAX, BPF_F_NO_PREALLOC, struct net_kernel_prefix,
     uint8_t);
 MAP(resolvers, BPF_MAP_TYPE_HASH, RESOLVERS_MAX, BPF_F_NO_PREALLOC, uint32_t, uint8_t);
-MAP(flows, BPF_MAP_TYPE_LRU_HASH, FLOWS_MAX, 0, struct net_flow_key, struct net_flow);
+MAP(flows, BPF_MAP_TYPE_HASH, FLOW_SETS_MAX, BPF_F_NO_PREALLOC, struct net_kernel_set,
+    struct net_flow_set);
 MAP(layout, BPF_MAP_TYPE_ARRAY, 1, 0, uint32_t, struct net_kernel_layout);
 
-/* ---- The judge's world ---- */
+static const uint8_t no_flows[sizeof(struct net_flow_set)];
+
+/* ---- The judge's world: `remembers` of the VM's entry ---- */
 
 NET_INLINE bool net_world_is_host(void *world, uint32_t address)
 {
@@ -67,17 +74,26 @@ NET_INLINE bool net_world_is_host(void *world, uint32_t address)
     return bpf_map_lookup_elem(&host, &prefix) != NULL;
 }
 
-NET_INLINE struct net_flow *net_world_flow(void *world, const struct net_flow_key *key)
+NET_INLINE struct net_flow_set *net_world_lock(void *world, const struct net_vm *vm,
+                                               uint32_t number, bool make)
 {
-    (void)world;
-    return bpf_map_lookup_elem(&flows, key);
+    const struct net_kernel_set key = { vm->key, number };
+    struct net_flow_set *set = bpf_map_lookup_elem(&flows, &key);
+
+    if (!set && make) {
+        *(uint32_t *)world = 1;
+        bpf_map_update_elem(&flows, &key, no_flows, BPF_NOEXIST);
+        set = bpf_map_lookup_elem(&flows, &key);
+    }
+    if (set)
+        bpf_spin_lock(&set->lock);
+    return set;
 }
 
-NET_INLINE void net_world_remember(void *world, const struct net_flow_key *key,
-                                   const struct net_flow *flow)
+NET_INLINE void net_world_unlock(void *world, struct net_flow_set *set)
 {
     (void)world;
-    bpf_map_update_elem(&flows, key, flow, BPF_ANY);
+    bpf_spin_unlock(&set->lock);
 }
 
 NET_INLINE uint64_t net_world_now(void *world)
@@ -151,7 +167,7 @@ SEC("tc") int volt_tap_out(struct __sk_buff *skb)
         return TC_ACT_SHOT;
     read_head(skb, 0, &head);
     if (!skb->vlan_present) {
-        verdict = net_judge(NULL, &vm->vm, rules, &head, &packet);
+        verdict = net_judge(&vm->remembers, &vm->vm, rules, &head, &packet);
         if (verdict == NET_PASSED && !checksum_in_place(skb, &packet))
             verdict = NET_MALFORMED;
     }
@@ -169,17 +185,29 @@ SEC("tc") int volt_tap_in(struct __sk_buff *skb)
     if (!vm || !rules)
         return TC_ACT_SHOT;
     read_head(skb, 0, &head);
-    net_note(NULL, &vm->vm, rules, &head);
+    net_note(&vm->remembers, &vm->vm, rules, &head, skb->ingress_ifindex != 0);
     return TC_ACT_UNSPEC;
 }
 
 /* ---- passt's packets ---- */
 
-NET_INLINE const struct net_vm *passt_of(struct __sk_buff *skb)
+NET_INLINE struct net_kernel_passt *passt_of(uint32_t uid)
 {
-    uint32_t uid = bpf_get_socket_uid(skb);
-
     return bpf_map_lookup_elem(&passts, &uid);
+}
+
+NET_INLINE bool is_opened(const struct net_kernel_passt *passt, uint32_t protocol, uint32_t address,
+                          uint32_t port)
+{
+    bool found = false;
+
+    for (uint32_t i = 0; i < NET_OPENED_MAX; i++) {
+        const struct net_opened *opened = &passt->opened[i];
+
+        found |= port && opened->port == port && opened->protocol == protocol &&
+                 (!opened->address || opened->address == address);
+    }
+    return found;
 }
 
 NET_INLINE bool is_resolver(const struct net_packet *packet)
@@ -192,8 +220,8 @@ NET_INLINE bool is_resolver(const struct net_packet *packet)
 
 SEC("cgroup_skb/egress") int volt_passt_out(struct __sk_buff *skb)
 {
-    const struct net_vm *vm = passt_of(skb);
-    const struct net_rules *rules = vm ? rules_of(vm) : NULL;
+    struct net_kernel_passt *passt = passt_of(bpf_get_socket_uid(skb));
+    const struct net_rules *rules = passt ? rules_of(&passt->vm) : NULL;
     struct net_head head = { 0 };
     struct net_packet packet = { 0 };
 
@@ -202,20 +230,54 @@ SEC("cgroup_skb/egress") int volt_passt_out(struct __sk_buff *skb)
     read_head(skb, NET_ETHERNET_BYTES, &head);
     if (net_parse(&head, &packet) != NET_PASSED)
         return 0;
-    return is_resolver(&packet) || net_judge_packet(NULL, vm, rules, &packet) == NET_PASSED;
+    return is_resolver(&packet) ||
+           net_judge_packet(&passt->remembers, &passt->vm, rules, &packet) == NET_PASSED;
+}
+
+/* Whether it would open a connection to a port that is not published. */
+NET_INLINE bool is_unwanted(const struct net_kernel_passt *passt, const struct net_head *head)
+{
+    struct net_packet packet = { 0 };
+
+    if (net_parse(head, &packet) != NET_PASSED)
+        return true;
+    return packet.protocol == NET_TCP &&
+           (packet.tcp_flags & (NET_TCP_SYN | NET_TCP_ACK)) == NET_TCP_SYN &&
+           !is_opened(passt, NET_TCP, packet.destination, packet.destination_port);
 }
 
 SEC("cgroup_skb/ingress") int volt_passt_in(struct __sk_buff *skb)
 {
-    const struct net_vm *vm = passt_of(skb);
-    const struct net_rules *rules = vm ? rules_of(vm) : NULL;
+    struct net_kernel_passt *passt = passt_of(bpf_get_socket_uid(skb));
+    const struct net_rules *rules = passt ? rules_of(&passt->vm) : NULL;
     struct net_head head = { .byte[12] = ETH_P_IP >> 8 };
 
     if (!rules || skb->protocol != bpf_htons(ETH_P_IP))
         return 0;
     read_head(skb, NET_ETHERNET_BYTES, &head);
-    net_note(NULL, vm, rules, &head);
+    if (is_unwanted(passt, &head))
+        return 0;
+    net_note(&passt->remembers, &passt->vm, rules, &head, false);
     return 1;
+}
+
+SEC("cgroup/bind4") int volt_passt_bind(struct bpf_sock_addr *wanted)
+{
+    const struct net_kernel_passt *passt = passt_of((uint32_t)bpf_get_current_uid_gid());
+
+    if (!passt)
+        return 0;
+    if (!is_opened(passt, wanted->protocol, bpf_ntohl(wanted->user_ip4),
+                   bpf_ntohs((uint16_t)wanted->user_port)))
+        wanted->user_port = 0;
+    return 1;
+}
+
+/* A socket of both kinds would get IPv4's datagrams, too. */
+SEC("cgroup/bind6") int volt_passt_bind6(struct bpf_sock_addr *wanted)
+{
+    (void)wanted;
+    return 0;
 }
 
 /* Of bpf_probe_read_kernel, to the kernel. */

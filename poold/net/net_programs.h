@@ -11,6 +11,22 @@
 struct net_kernel_vm {
     struct net_vm vm;
     struct net_drops drops;
+    uint32_t remembers; /* there are flows of its key */
+    uint32_t zero;
+};
+
+/* passts, by the uid. */
+struct net_kernel_passt {
+    struct net_vm vm;
+    struct net_opened opened[NET_OPENED_MAX]; /* port 0: none */
+    uint32_t remembers;
+    uint32_t zero;
+};
+
+/* flows: struct net_flow_set by this. */
+struct net_kernel_set {
+    uint32_t key; /* of struct net_vm */
+    uint32_t number;
 };
 
 /* host: a trie of the prefixes that are the host's own. */

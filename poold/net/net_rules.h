@@ -54,7 +54,21 @@ struct net_vm {
     uint8_t mac[6];
     uint8_t source_check; /* it may send with its own MAC and address only */
     uint8_t passt;        /* what it sends goes to passt */
-    uint32_t key;         /* tells its flows from those of others */
+    uint8_t shared_link;  /* others than the host send on its link, too */
+    uint8_t zero[3];
+    uint32_t key; /* tells its flows from those of others */
+};
+
+#define NET_FLOW_SETS 256u /* of what is remembered of a VM, net_flows.h */
+
+/* A port of the host's that a VM's passt may have. */
+#define NET_OPENED_MAX 16u
+
+struct net_opened {
+    uint32_t address; /* 0: all */
+    uint16_t port;
+    uint8_t protocol; /* NET_TCP, NET_UDP */
+    uint8_t zero;
 };
 
 #endif

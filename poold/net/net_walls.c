@@ -32,6 +32,7 @@ void net_walls_init(struct net_walls *walls, uv_loop_t *loop, const char *gate_p
     net_ports_init(&walls->ports);
     pthread_mutex_init(&walls->lock, NULL);
     random_bytes(&walls->next_index, sizeof walls->next_index);
+    random_bytes(&walls->next_key, sizeof walls->next_key);
 }
 
 void net_walls_fini(struct net_walls *walls)
@@ -232,4 +233,9 @@ uint32_t net_walls_policy_number(struct net_walls *walls)
 uint32_t net_walls_link_index(struct net_walls *walls)
 {
     return INDEX_LEAST + __atomic_add_fetch(&walls->next_index, 1, __ATOMIC_RELAXED) % INDEX_COUNT;
+}
+
+uint32_t net_walls_flow_key(struct net_walls *walls)
+{
+    return __atomic_add_fetch(&walls->next_key, 1, __ATOMIC_RELAXED);
 }

@@ -37,7 +37,8 @@ struct net_walls {
     void (*gate_gone)(void *data); /* one is there no more; NULL: nobody waits for it */
     void *gate_gone_data;
     uint64_t passt_restarts; /* ever */
-    uint32_t next_index;     /* of links; atomic */
+    uint32_t next_index;     /* of links; as what follows atomic */
+    uint32_t next_key;       /* of what is remembered */
 
     pthread_mutex_t lock;      /* of what follows */
     struct net_kernel *kernel; /* once set it stays; NULL: not loaded */
@@ -64,6 +65,9 @@ int net_walls_load(struct net_walls *walls, bool passt, struct err *err);
 uint32_t net_walls_policy_number(struct net_walls *walls);
 /* An index for a link that no other of this poold has, and hardly any of the host's. Any thread. */
 uint32_t net_walls_link_index(struct net_walls *walls);
+
+/* A key for what is remembered of a VM, which no other has had. Any thread. */
+uint32_t net_walls_flow_key(struct net_walls *walls);
 
 /* A read-only fd of struct gate_host for a gate, the caller's; -errno. Any thread. */
 int net_walls_open_host(const struct net_walls *walls);

@@ -28,6 +28,7 @@ static const char *const verdict_names[] = {
     NET_VERDICT_MAP(X)
 #undef X
 };
+static_assert(NET_PUBLISH_MAX <= NET_OPENED_MAX, "passt may have all that is published");
 static_assert(ARRAY_LEN(verdict_names) == NET_VERDICT_COUNT, "every verdict has a name");
 
 const char *net_verdict_name(enum net_verdict verdict)
@@ -44,7 +45,8 @@ static int try_user(const struct net_walls *walls, struct err *err)
                        "network 'user' needs " NET_PASST
                        ": install the package passt (apt-get install passt)");
     if (access(walls->gate_path, X_OK) < 0)
-        return err_set_errno(err, errno, "network 'user' needs volt-gate, which is not at %s",
+        return err_set_errno(err, errno, "network 'user' needs volt-gate, which is not %s%s",
+                             walls->gate_path[0] ? "at " : "beside poold (--volt-gate PATH)",
                              walls->gate_path);
     if (geteuid() == 0 && (!walls->uids || !walls->uids->base))
         return err_set(err, EPERM,
@@ -205,13 +207,15 @@ static int pair_make(struct vm_net *net, struct err *err)
     return 0;
 }
 
-static struct net_vm sender_of(const struct vm_net *net, const struct pool_net *pool, uint32_t key)
+static struct net_vm sender_of(const struct vm_net *net, const struct pool_net *pool,
+                               struct net_walls *walls)
 {
     struct net_vm vm = { .policy = pool->policy,
                          .address = ntohl(net->address),
                          .source_check = net->source_check,
                          .passt = net->user,
-                         .key = key };
+                         .shared_link = net->shared_link,
+                         .key = net_walls_flow_key(walls) };
 
     memcpy(vm.mac, net->mac, sizeof vm.mac);
     return vm;
@@ -236,7 +240,7 @@ static int connect_vm(struct vm_net *net, const struct pool_net *pool,
         rc = vhost_make(net, spec, err);
     if (rc < 0)
         return rc;
-    const struct net_vm vm = sender_of(net, pool, net->index);
+    const struct net_vm vm = sender_of(net, pool, walls);
     rc = net_kernel_put_vm(walls->kernel, net->index, &vm);
     if (rc < 0)
         net->index = 0; /* it may be another's */
@@ -261,6 +265,7 @@ int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net
     net->on = true;
     net->user = pool_net_is_user(spec);
     net->source_check = !spec->any_source;
+    net->shared_link = pool_net_bridge(spec) || pool_net_macvtap_parent(spec);
     net->prefix_bits = (uint8_t)network.bits;
     net->gateway = htonl(net_network_gateway(&network));
     net->address = htonl(net_network_address(&network, net->number));
@@ -291,11 +296,22 @@ void vm_net_tell(const struct vm_net *net, struct control_network *ret_network)
 }
 
 /* What passt sends is judged by where it goes alone. */
-static int hold_passt(const struct pool_net *pool, const struct net_walls *walls, uint32_t uid)
+static int hold_passt(const struct pool_net *pool, struct net_walls *walls,
+                      const struct vm_net_lease *lease)
 {
-    const struct net_vm vm = { .policy = pool->policy, .key = uid };
+    const struct net_vm vm = { .policy = pool->policy, .key = net_walls_flow_key(walls) };
+    struct net_opened opened[NET_PUBLISH_MAX];
 
-    return walls->kernel && uid != UINT32_MAX ? net_kernel_put_passt(walls->kernel, uid, &vm) : 0;
+    if (!walls->kernel || lease->uid == UINT32_MAX)
+        return 0;
+    for (unsigned i = 0; i < lease->publish->count; i++) {
+        const struct net_port *port = &lease->publish->port[i];
+
+        opened[i] = (struct net_opened){ .address = ntohl(port->address),
+                                         .port = port->host,
+                                         .protocol = port->udp ? IPPROTO_UDP : IPPROTO_TCP };
+    }
+    return net_kernel_put_passt(walls->kernel, lease->uid, &vm, opened, lease->publish->count);
 }
 
 int vm_net_lease(struct vm_net *net, const struct pool_net *pool, struct net_walls *walls,
@@ -305,14 +321,14 @@ int vm_net_lease(struct vm_net *net, const struct pool_net *pool, struct net_wal
 
     if (!net->on || net->peer_fd < 0)
         return 0;
-    rc = hold_passt(pool, walls, lease->uid);
+    rc = hold_passt(pool, walls, lease);
     if (rc < 0) {
         net_publish_release(lease->publish);
         return rc;
     }
     const struct net_gate_start start = { .vm_id = lease->vm_id,
                                           .uid = lease->uid,
-                                          .vm = sender_of(net, pool, 0),
+                                          .vm = sender_of(net, pool, walls),
                                           .rules = &pool->rules,
                                           .address = net->address,
                                           .gateway = net->gateway,

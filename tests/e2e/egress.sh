@@ -169,8 +169,8 @@ the_policy_holds()
             udp:255.255.255.255:7000
         check "$kind: IPv6 and tagged frames go nowhere" drops_as not_ipv4 ipv6:198.51.100.1:7000 \
             tcp:198.51.100.1:7000:tagged
-        check "$kind: nor does what says it is another's" drops_as spoofed \
-            udp:198.51.100.1:7000:from=192.0.2.10 tcp:198.51.100.1:7000:mac arp:$gateway:0:mac \
+        check "$kind: nor does what says it is another's, or a DHCP server" drops_as spoofed \
+            udp:198.51.100.1:68:own=67 udp:198.51.100.1:7000:from=192.0.2.10 tcp:198.51.100.1:7000:mac arp:$gateway:0:mac \
             arp:198.51.100.9:0:from=198.51.100.8
     }
     check "$kind: the lease tells what was denied last" prints '198.51.100.3 0 1' last_denied
@@ -283,6 +283,20 @@ if [ -x /usr/bin/passt ]; then
         fragments:127.0.0.1:7000
     check 'user: UDP to port 53 of the gateway leads to the host'"'"'s resolver, on its loopback' \
         all_are answered "udp:$gateway:53"
+    # Of two sockets with one port the last one gets what comes, and passt asks for the port that its
+    # guest sends from: it is not for the guest to choose whose datagrams it gets.
+    answers_itself()
+    {
+        prints mine in_world python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(60)
+s.sendto(b"mine", ("192.0.2.10", 7000))
+print(s.recv(10).decode())'
+    }
+    check 'user: a guest may send from a port that the host has' \
+        all_are answered udp:198.51.100.1:7000:own=7000 udp:198.51.100.1:7001:own=1023
+    check 'user: which stays the host'"'"'s' answers_itself
     check 'metrics count what is dropped' test "$(denied_of users)" -gt 20
     "$voltctl" release --all >/dev/null
     check 'and what was, of VMs that are gone' test "$(denied_of users)" -gt 20

@@ -4,7 +4,8 @@
  *
  * usage: net_probe INTERFACE GATEWAY WAIT_MS KIND:ADDRESS:PORT[:OPTION]...
  *   KIND: tcp (a SYN), udp, icmp (a ping), fragments (a datagram in two), arp (a question), ipv6
- *   OPTION: from=ADDRESS, as another; mac, from another MAC; tagged, with a VLAN's tag
+ *   OPTION: from=ADDRESS, as another; own=PORT, from that one; mac, from another MAC; tagged, with a
+ *   VLAN's tag
  * All are sent at once, and once a second those that have no answer. For each it prints the text and
  * " answered" or " silent" when all have one, or WAIT_MS are over. */
 #include <arpa/inet.h>
@@ -246,6 +247,8 @@ static bool parse(const struct card *card, char *text, struct probe *ret)
     while ((option = strtok(NULL, ":"))) {
         if (strncmp(option, "from=", 5) == 0)
             inet_pton(AF_INET, option + 5, &ret->from);
+        else if (strncmp(option, "own=", 4) == 0)
+            ret->own_port = (uint16_t)atoi(option + 4);
         else if (strcmp(option, "mac") == 0)
             ret->mac[5] ^= 0x55;
         else if (strcmp(option, "tagged") == 0)

@@ -129,7 +129,31 @@ while True:
     check 'the host'"'"'s loopback is out of its reach' loopback_is silent 1000 "$id"
     check 'and the lease tells that it was tried' until_true 10 denied
     check 'a passt of its own serves it' until_true 10 pgrep -u $nobody -f 'passt .*--fd 3'
-    kill $server
+    # A port of this user's that the guest sends from stays whose it is; 192.0.2.1 is nobody.
+    python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("0.0.0.0", 0))
+print(s.getsockname()[1], flush=True)
+while True:
+    s.sendto(*s.recvfrom(10))' >"$work/udp_port" 2>/dev/null &
+    udp_server=$!
+    until_true 10 test -s "$work/udp_port"
+    udp_port=$(cat "$work/udp_port")
+    mine_is_mine()
+    {
+        guest "$id" --timeout "$(patient 300)s" -- \
+            net_probe eth0 "$gateway" 300 "udp:192.0.2.1:9:own=$udp_port" &&
+            prints mine python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(60)
+s.sendto(b"mine", ("127.0.0.1", int(sys.argv[1])))
+print(s.recv(10).decode())' "$udp_port"
+    }
+    check 'a UDP port that the guest sends from stays whose it is' mine_is_mine
+    kill $server $udp_server
 else
     skip 'the VM has the address that its lease tells' 'the package passt is not installed'
 fi

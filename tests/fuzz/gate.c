@@ -24,7 +24,9 @@ struct gate {
     struct net_rules rules;
     struct net_drops drops;
     struct world world;
-    bool closed;         /* nothing is allowed and nobody is answered that every pool denies */
+    bool forwarded;
+    bool closed;         /* nothing is allowed that every pool denies */
+    bool quiet;          /* nobody has begun anything with it */
     struct lane lane[2]; /* out, in */
 };
 
@@ -59,9 +61,11 @@ static void look_again(const uint8_t *frame, uint32_t bytes)
                 net_read16(frame + 36) == 67;
     require(!gate.vm.source_check || source == gate.vm.address || dhcp);
     require(!gate.vm.passt || (net_read16(frame + 20) & 0x3fff) == 0);
-    if (gate.closed && !dhcp)
-        require(destination >> 24 != 127 && destination >> 24 != 0 && destination >> 16 != 0xa9fe &&
-                destination < 0xe0000000);
+    if (!gate.closed || dhcp)
+        return;
+    require(destination >> 24 != 127 && destination >> 24 != 0 && destination < 0xe0000000);
+    if (gate.quiet)
+        require(destination >> 16 != 0xa9fe);
 }
 
 static bool keep_out(void *context, const uint8_t *frame, uint32_t bytes)
@@ -83,8 +87,8 @@ static bool keep_in(void *context, const uint8_t *frame, uint32_t bytes)
     struct net_head head = head_of(frame, bytes);
 
     (void)context;
-    gate.closed = false; /* whoever that was may be answered */
-    net_note(&gate.world, &gate.vm, &gate.rules, &head);
+    gate.quiet = false; /* whoever that was may be answered */
+    net_note(&gate.world, &gate.vm, &gate.rules, &head, gate.forwarded);
     return true;
 }
 
@@ -153,10 +157,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     for (unsigned i = 0; i < 2; i++)
         gate.lane[i].sent = gate.lane[i].ready = gate.lane[i].end = 0;
     gate.world.host = &host;
+    uint8_t checks = fuzz_u8(&input), traits = fuzz_u8(&input);
     gate.vm = (struct net_vm){ .address = 0x0a000002,
                                .mac = { 2, 'V', 10, 0, 0, 2 },
-                               .source_check = fuzz_u8(&input) & 1,
-                               .passt = fuzz_u8(&input) & 1 };
+                               .source_check = checks & 1,
+                               .passt = traits & 1,
+                               .shared_link = traits >> 1 & 1 };
+    gate.forwarded = traits >> 2 & 1;
     take_list(&input, allow);
     take_list(&input, deny);
     if (net_policy_parse(allow, deny, 0x0a000001, gate.vm.passt, &gate.rules, &err) < 0) {
@@ -166,6 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     }
     require(gate.rules.count <= NET_RULES_MAX);
     gate.closed = !allow[0];
+    gate.quiet = true;
     while (piece(&input))
         ;
     return 0;

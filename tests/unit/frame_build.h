@@ -37,6 +37,7 @@ struct frame_spec {
     uint16_t cut;       /* the frame ends after so many bytes */
     uint16_t claim;     /* total length, in place of the true one */
     bool other_mac;     /* its source */
+    bool local;         /* the host itself has sent it, no neighbour */
 };
 
 #define FRAMES_BYTES 128u
@@ -144,7 +145,7 @@ static inline uint32_t frames_build(const struct frame_spec *spec, uint8_t ret[F
 
 static inline struct net_vm frames_vm(void)
 {
-    struct net_vm vm = { .source_check = 1, .key = 1 };
+    struct net_vm vm = { .source_check = 1, .shared_link = 1, .key = 1 };
     struct in_addr address;
 
     inet_pton(AF_INET, FRAMES_VM, &address);

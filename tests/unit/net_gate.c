@@ -57,6 +57,41 @@ START_TEST(frames_come_in_any_pieces)
 }
 END_TEST
 
+/* passt hands on whatever comes to a port that it has taken for the VM. */
+START_TEST(datagrams_come_from_whom_they_are_wanted)
+{
+    static const struct frame_spec
+        stranger = { .way = IN, .protocol = NET_UDP, .peer = "8.8.8.8", .own_port = 1235 },
+        question = { .protocol = NET_UDP, .peer = "8.8.8.8", .own_port = 1235 },
+        other_port = { .way = IN,
+                       .protocol = NET_UDP,
+                       .peer = "8.8.8.8",
+                       .port = 81,
+                       .own_port = 1235 },
+        other = { .way = IN, .protocol = NET_UDP, .peer = "8.8.4.4", .own_port = 1235 },
+        connection = { .way = IN,
+                       .protocol = NET_TCP,
+                       .flags = NET_TCP_SYN,
+                       .peer = "8.8.4.4",
+                       .own_port = 1235 };
+    struct lab lab;
+
+    lab_open(&lab);
+    put(lab.passt_fd, &stranger);
+    put(lab.passt_fd, &from_host); /* to a published port */
+    expect(lab.vm_fd, &from_host);
+    put(lab.vm_fd, &question);
+    expect(lab.passt_fd, &question);
+    put(lab.passt_fd, &other_port);
+    put(lab.passt_fd, &other);
+    put(lab.passt_fd, &stranger); /* it is none any more */
+    put(lab.passt_fd, &connection);
+    expect(lab.vm_fd, &stranger);
+    expect(lab.vm_fd, &connection);
+    lab_close(&lab);
+}
+END_TEST
+
 /* More than all the buffers hold, to a passt that does not read: nothing is lost. */
 START_TEST(a_slow_end_is_waited_for)
 {
@@ -94,12 +129,12 @@ START_TEST(large_frames_pass)
     const uint32_t length = htonl(LANE_FRAME_BYTES_MAX);
     struct lab lab;
 
-    build(&allowed, bytes);
-    memcpy(bytes, &length, sizeof length);
     lab_open(&lab);
     for (unsigned i = 0; i < 6; i++) {
         int from = i % 2 ? lab.vm_fd : lab.passt_fd, to = i % 2 ? lab.passt_fd : lab.vm_fd;
 
+        build(i % 2 ? &allowed : &from_host, bytes);
+        memcpy(bytes, &length, sizeof length);
         bytes[200] = (uint8_t)i;
         ck_assert_int_eq(send(from, bytes, sizeof bytes, 0), sizeof bytes);
         read_all(to, got, sizeof got);
@@ -260,6 +295,49 @@ START_TEST(it_is_confined)
 }
 END_TEST
 
+/* What passt is started by: 0 if the program says that it has what it should. */
+static int run_python(const char *binds, const char *program)
+{
+    int status;
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        execl(VOLT_GATE, VOLT_GATE, "run", "-", "-", binds, "/usr/bin/python3", "-c", program,
+              NULL);
+        _exit(99);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 98;
+}
+
+/* Sockets of the internet's alone, and a port of its own choice only where something else holds that;
+ * else the kernel chooses one when it sends. */
+START_TEST(what_passt_is_started_with)
+{
+    static const char sockets[] = "import errno, socket as s\n"
+                                  "for f in (s.AF_UNIX, s.AF_VSOCK, s.AF_PACKET, s.AF_ALG):\n"
+                                  "    try:\n"
+                                  "        s.socket(f, s.SOCK_DGRAM)\n"
+                                  "        exit(1)\n"
+                                  "    except OSError as e:\n"
+                                  "        if e.errno != errno.EAFNOSUPPORT: exit(2)\n"
+                                  "s.socket(s.AF_NETLINK, s.SOCK_RAW)\n"
+                                  "s.socket(s.AF_INET, s.SOCK_STREAM)\n";
+    static const char port[] = "import socket as s\n"
+                               "u = s.socket(s.AF_INET, s.SOCK_DGRAM)\n"
+                               "u.bind(('127.0.0.1', 0))\n"
+                               "bound = u.getsockname()[1] != 0\n"
+                               "u.sendto(b'x', ('127.0.0.1', 9))\n"
+                               "exit(bound if u.getsockname()[1] else 3)\n";
+
+    ck_assert_int_eq(run_python("-", sockets), 0);
+    ck_assert_int_eq(run_python("ports", sockets), 0);
+    ck_assert_int_eq(run_python("ports", port), 1);
+    ck_assert_int_eq(run_python("-", port), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("net_gate");
@@ -268,6 +346,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     tcase_add_test(tests, what_is_denied_does_not_come_through);
     tcase_add_test(tests, frames_come_in_any_pieces);
+    tcase_add_test(tests, datagrams_come_from_whom_they_are_wanted);
     tcase_add_test(tests, a_slow_end_is_waited_for);
     tcase_add_test(tests, large_frames_pass);
     tcase_add_test(tests, the_host_is_what_poold_says);
@@ -277,5 +356,6 @@ int main(void)
     tcase_add_test(tests, it_ends_with_the_vm);
     tcase_add_test(tests, what_is_no_frame_ends_it);
     tcase_add_test(tests, it_is_confined);
+    tcase_add_test(tests, what_passt_is_started_with);
     return tap_main(suite);
 }

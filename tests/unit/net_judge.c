@@ -62,7 +62,7 @@ static enum net_verdict step(const struct net_vm *vm, const struct frame_spec *s
 
     if (spec->way == OUT)
         return judge(vm, frame, bytes);
-    net_note(&world, vm, &rules, &head);
+    net_note(&world, vm, &rules, &head, !spec->local);
     return NET_PASSED;
 }
 
@@ -74,6 +74,9 @@ START_TEST(each_frame_as_the_table_says)
     for (unsigned i = 0; i < ARRAY_LEN(frames); i++)
         ck_assert_msg(step(&vm, &frames[i]) == frames[i].verdict, "%u: %s (%s)", i, frames[i].name,
                       frames[i].peer);
+    for (unsigned i = 0; i < ARRAY_LEN(host_frames); i++)
+        ck_assert_msg(step(&vm, &host_frames[i]) == host_frames[i].verdict, "%s",
+                      host_frames[i].name);
 }
 END_TEST
 
@@ -134,7 +137,7 @@ static const struct frame_spec to_passt[] = {
       .peer = "255.255.255.255",
       .port = 68,
       .own_port = 67,
-      .verdict = NET_DENIED },
+      .verdict = NET_SPOOFED },
     { .name = "DHCP from another",
       .protocol = NET_UDP,
       .peer = "255.255.255.255",
@@ -184,8 +187,8 @@ END_TEST
 /* Makes all that is remembered older. */
 static void pass_time(uint64_t ns)
 {
-    for (unsigned i = 0; i < WORLD_SETS * WORLD_WAYS; i++) {
-        struct net_flow *flow = &world.flows[i / WORLD_WAYS][i % WORLD_WAYS].flow;
+    for (unsigned i = 0; i < NET_FLOW_SETS * NET_FLOW_WAYS; i++) {
+        struct net_flow *flow = &world.flows[i / NET_FLOW_WAYS].flow[i % NET_FLOW_WAYS];
 
         if (flow->seen_ns)
             flow->seen_ns -= ns;
@@ -195,7 +198,7 @@ static void pass_time(uint64_t ns)
 START_TEST(datagrams_are_answered_for_a_while)
 {
     static const struct frame_spec
-        question = { .way = IN, .protocol = NET_UDP, .peer = FRAMES_HOST },
+        question = { .way = IN, .protocol = NET_UDP, .peer = FRAMES_HOST, .local = true },
         answer = { .protocol = NET_UDP, .peer = FRAMES_HOST },
         first = { .protocol = NET_UDP, .peer = "8.8.8.8", .id = 9, .fragment = NET_MORE_FRAGMENTS },
         later = { .protocol = NET_UDP, .peer = "8.8.8.8", .id = 9, .fragment = 185 };
@@ -220,7 +223,7 @@ END_TEST
 START_TEST(a_full_memory_forgets_the_oldest)
 {
     const struct net_vm vm = frames_vm();
-    struct frame_spec spec = { .protocol = NET_UDP, .peer = FRAMES_HOST };
+    struct frame_spec spec = { .protocol = NET_UDP, .peer = FRAMES_HOST, .local = true };
 
     set_up();
     for (unsigned port = 1; port <= 60000; port++) {
@@ -229,6 +232,33 @@ START_TEST(a_full_memory_forgets_the_oldest)
         step(&vm, &spec);
         spec.way = OUT;
         ck_assert_int_eq(step(&vm, &spec), NET_PASSED);
+    }
+}
+END_TEST
+
+/* A connection that is used goes on, however many others come and go. */
+START_TEST(what_is_used_is_not_forgotten)
+{
+    const struct net_vm vm = frames_vm();
+    struct frame_spec old = { .protocol = NET_TCP, .peer = FRAMES_DENIED, .port = 39999 },
+                      other = { .protocol = NET_TCP, .peer = FRAMES_DENIED };
+
+    set_up();
+    old.way = IN;
+    old.flags = NET_TCP_SYN;
+    step(&vm, &old);
+    old.way = OUT;
+    old.flags = NET_TCP_ACK;
+    for (unsigned port = 1; port < 39999; port++) {
+        other.way = IN;
+        other.flags = NET_TCP_SYN;
+        other.port = (uint16_t)port;
+        step(&vm, &other);
+        other.way = OUT;
+        other.flags = NET_TCP_ACK;
+        ck_assert_int_eq(step(&vm, &other), NET_PASSED);
+        if (port % NET_FLOW_WAYS == 0)
+            ck_assert_msg(step(&vm, &old) == NET_PASSED, "it is forgotten after %u others", port);
     }
 }
 END_TEST
@@ -281,6 +311,7 @@ int main(void)
     tcase_add_test(tests, what_goes_to_passt);
     tcase_add_test(tests, datagrams_are_answered_for_a_while);
     tcase_add_test(tests, a_full_memory_forgets_the_oldest);
+    tcase_add_test(tests, what_is_used_is_not_forgotten);
     tcase_add_test(tests, drops_are_counted);
     tcase_add_test(tests, a_list_half_written_allows_nothing);
     return tap_main(suite);

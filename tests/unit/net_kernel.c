@@ -39,6 +39,7 @@ struct lab {
     uint32_t index;
     int vm_fd;    /* the VM's end; with a virtio header before each frame */
     int peer_fd;  /* the network's: frames alone */
+    int host_fd;  /* a bridge's: what the host sends on it itself */
     int netns_fd; /* of a macvtap; -1 */
 };
 
@@ -76,7 +77,7 @@ static bool lab_open(struct lab *lab)
 {
     struct err err = { 0 };
 
-    *lab = (struct lab){ .vm_fd = -1, .peer_fd = -1, .netns_fd = -1 };
+    *lab = (struct lab){ .vm_fd = -1, .peer_fd = -1, .host_fd = -1, .netns_fd = -1 };
     if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0) {
         printf("# not run: this needs root\n");
         return false;
@@ -91,9 +92,20 @@ static void lab_close(struct lab *lab)
 {
     close_fd(&lab->vm_fd);
     close_fd(&lab->peer_fd);
+    close_fd(&lab->host_fd);
     close_fd(&lab->netns_fd);
     net_walls_fini(&lab->walls);
     uv_loop_close(&lab->loop);
+}
+
+static int packet_socket(const char *link)
+{
+    const struct sockaddr_ll at = { .sll_family = AF_PACKET,
+                                    .sll_ifindex = (int)if_nametoindex(link) };
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_eq(bind(fd, (const struct sockaddr *)&at, sizeof at), 0);
+    return fd;
 }
 
 static void on_bridge(struct lab *lab)
@@ -112,6 +124,7 @@ static void on_bridge(struct lab *lab)
                   err.msg);
     lab->vm_fd = port.tap_fd;
     lab->index = port.index;
+    lab->host_fd = packet_socket("br0");
 }
 
 /* False: there are none here. */
@@ -133,7 +146,7 @@ static bool on_macvtap(struct lab *lab)
 }
 
 /* What poold does for the VM. */
-static void know(struct lab *lab)
+static void know(struct lab *lab, uint32_t index)
 {
     const struct net_kernel *kernel = lab->walls.kernel;
     struct net_vm vm = frames_vm();
@@ -141,20 +154,20 @@ static void know(struct lab *lab)
     struct err err;
 
     vm.policy = 5;
-    vm.key = lab->index;
+    vm.key = net_walls_flow_key(&lab->walls);
     ck_assert_int_eq(net_policy_parse(FRAMES_ALLOW, FRAMES_DENY, address_of(FRAMES_GATEWAY), false,
                                       &rules, &err),
                      0);
     ck_assert_int_eq(net_kernel_put_policy(kernel, vm.policy, &rules), 0);
     ck_assert_int_eq(net_kernel_put_host(kernel, address_of(FRAMES_HOST), 32), 0);
     ck_assert_int_eq(net_kernel_put_host(kernel, address_of(FRAMES_HOST_NETWORK), 24), 0);
-    ck_assert_int_eq(net_kernel_put_vm(kernel, lab->index, &vm), 0);
-    ck_assert_int_eq(net_kernel_put_vm(kernel, lab->index, &vm), -EEXIST);
+    ck_assert_int_eq(net_kernel_put_vm(kernel, index, &vm), 0);
+    ck_assert_int_eq(net_kernel_put_vm(kernel, index, &vm), -EEXIST);
 }
 
 static int header_bytes(const struct lab *lab, int fd)
 {
-    return fd == lab->vm_fd ? (int)HEADER_BYTES : 0;
+    return fd == lab->peer_fd || fd == lab->host_fd ? 0 : (int)HEADER_BYTES;
 }
 
 /* 0 or -errno. */
@@ -219,7 +232,7 @@ static void step(const struct lab *lab, const struct frame_spec *spec)
 {
     uint8_t frame[FRAMES_BYTES];
     uint32_t bytes = frames_build(spec, frame);
-    int from = spec->way == OUT ? lab->vm_fd : lab->peer_fd;
+    int from = spec->way == OUT ? lab->vm_fd : spec->local ? lab->host_fd : lab->peer_fd;
     int to = spec->way == OUT ? lab->peer_fd : lab->vm_fd;
 
     int rc = write_frame(lab, from, NULL, frame, bytes);
@@ -252,10 +265,48 @@ START_TEST(a_tap_on_a_bridge)
     if (!lab_open(&lab))
         return;
     on_bridge(&lab);
-    know(&lab);
+    know(&lab, lab.index);
     for (unsigned i = 0; i < ARRAY_LEN(frames); i++)
         step(&lab, &frames[i]);
     check_counts(&lab);
+    for (unsigned i = 0; i < ARRAY_LEN(host_frames); i++)
+        step(&lab, &host_frames[i]);
+    lab_close(&lab);
+}
+END_TEST
+
+/* What one VM sends, and what others begin with it, is remembered of that one alone. */
+START_TEST(nobody_makes_another_forget)
+{
+    enum { COUNT = 150000 };
+    struct net_bridge_port port;
+    struct err err = { 0 };
+    struct lab lab;
+
+    if (!lab_open(&lab))
+        return;
+    on_bridge(&lab);
+    ck_assert_msg(net_bridge_tap(&lab.walls, "br0", frames_other_mac, &port, &err) == 0, "%s",
+                  err.msg);
+    know(&lab, lab.index);
+    know(&lab, port.index);
+    step(&lab, &host_frames[0]);
+    for (unsigned i = 0; i < COUNT; i++) {
+        const struct frame_spec spec = { .protocol = NET_UDP,
+                                         .peer = i & 0x10000 ? "8.8.8.8" : "8.8.4.4",
+                                         .id = (uint16_t)i,
+                                         .fragment = NET_MORE_FRAGMENTS };
+        uint8_t frame[FRAMES_BYTES], got[2048];
+        uint32_t bytes = frames_build(&spec, frame);
+
+        ck_assert_int_eq(write_frame(&lab, port.tap_fd, NULL, frame, bytes), 0);
+        while (read(lab.peer_fd, got, sizeof got) > 0 || read(lab.vm_fd, got, sizeof got) > 0)
+            ;
+    }
+    step(&lab, &host_frames[1]);
+    net_kernel_remove_vm(lab.walls.kernel, port.index);
+    step(&lab, &host_frames[1]);
+    close(port.tap_fd);
     lab_close(&lab);
 }
 END_TEST
@@ -267,7 +318,7 @@ START_TEST(a_macvtap)
     if (!lab_open(&lab))
         return;
     if (on_macvtap(&lab)) {
-        know(&lab);
+        know(&lab, lab.index);
         for (unsigned i = 0; i < ARRAY_LEN(frames); i++)
             step(&lab, &frames[i]);
         check_counts(&lab);
@@ -290,7 +341,7 @@ START_TEST(who_is_not_known_is_cut_off)
     on_bridge(&lab);
     for (unsigned round = 0; round < 3; round++) {
         if (round == 1)
-            know(&lab);
+            know(&lab, lab.index);
         if (round == 2)
             net_kernel_remove_vm(lab.walls.kernel, lab.index);
         for (unsigned i = 0; i < ARRAY_LEN(specs); i++) {
@@ -329,7 +380,7 @@ START_TEST(checksums_go_where_they_belong)
     if (!lab_open(&lab))
         return;
     on_bridge(&lab);
-    know(&lab);
+    know(&lab, lab.index);
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         const struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
                                                .csum_start = rows[i].start,
@@ -361,6 +412,7 @@ int main(void)
     TCase *tests = tap_case(suite, "kernel");
 
     tcase_add_test(tests, a_tap_on_a_bridge);
+    tcase_add_test(tests, nobody_makes_another_forget);
     tcase_add_test(tests, a_macvtap);
     tcase_add_test(tests, who_is_not_known_is_cut_off);
     tcase_add_test(tests, checksums_go_where_they_belong);

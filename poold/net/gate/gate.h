@@ -10,9 +10,11 @@
  *   EX_PROTOCOL when what the VM's process sends are no frames.
  *
  *     volt-gate pass                     the gate itself, with the fds of enum gate_fd
- *     volt-gate run UID PROCS COMMAND... COMMAND with that uid and gid, in the control group whose
- *                                        cgroup.procs is open as fd PROCS; "-": as it is. What
- *                                        passt is started by
+ *     volt-gate run UID PROCS BINDS COMMAND...
+ *                                        COMMAND with that uid and gid, in the control group whose
+ *                                        cgroup.procs is open as fd PROCS; "-": as it is. BINDS "-":
+ *                                        it gets no port that it asks for. What passt is started by
+ *                                        (run.h)
  */
 #ifndef VOLT_POOLD_GATE_GATE_H
 #define VOLT_POOLD_GATE_GATE_H
@@ -31,7 +33,7 @@ enum gate_fd {
     GATE_FD_END,
 };
 
-#define GATE_SHARED_VERSION 1u
+#define GATE_SHARED_VERSION 2u
 #define GATE_KEEP_UID UINT32_MAX
 
 struct gate_shared {
@@ -40,7 +42,8 @@ struct gate_shared {
     uint32_t uid; /* and gid that it switches to, GATE_KEEP_UID: none */
     struct net_vm vm;
     struct net_rules rules;
-    struct net_drops drops; /* written by the gate */
+    uint16_t published[NET_OPENED_MAX]; /* UDP ports of the VM's; 0: none */
+    struct net_drops drops;             /* written by the gate */
 };
 
 /* The host's own addresses, as ranges in order. `turn` is odd while poold writes. */

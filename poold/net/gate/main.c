@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,10 @@
 #include "base/arguments.h"
 #include "base/err.h"
 #include "net/gate/lane.h"
+#include "net/gate/run.h"
 #include "net/gate/world.h"
+
+#include "net/gate/datagrams.h"
 #include "sandbox/sandbox.h"
 
 #define TURNS_MAX 16u /* of one stream, before the others are looked at */
@@ -27,13 +29,14 @@ struct gate {
     int passt_fd; /* -1: there is none now */
     struct net_vm vm;
     struct net_rules rules;
+    uint16_t published[NET_OPENED_MAX]; /* its UDP ports */
     struct net_drops *drops;
     struct world world;
     struct lane out, in; /* of what the VM sends, and gets */
 };
 
 static const char help[] =
-    "usage: volt-gate pass | volt-gate run UID PROCS_FD COMMAND [ARGUMENT...]\n"
+    "usage: volt-gate pass | volt-gate run UID PROCS_FD BINDS COMMAND [ARGUMENT...]\n"
     "Started by poold, which holds VMs to the policy of their pool's network "
     "with it (docs/network.md).\n";
 
@@ -54,7 +57,10 @@ static bool keep_out(void *context, const uint8_t *frame, uint32_t bytes)
     head_fill(frame, bytes, &head);
     enum net_verdict verdict = net_judge(&gate->world, &gate->vm, &gate->rules, &head, &packet);
     net_count(gate->drops, verdict, &packet);
-    return verdict == NET_PASSED;
+    if (verdict != NET_PASSED)
+        return false;
+    datagrams_note(&gate->world, &gate->vm, &packet);
+    return true;
 }
 
 static bool keep_in(void *context, const uint8_t *frame, uint32_t bytes)
@@ -63,7 +69,9 @@ static bool keep_in(void *context, const uint8_t *frame, uint32_t bytes)
     struct net_head head;
 
     head_fill(frame, bytes, &head);
-    net_note(&gate->world, &gate->vm, &gate->rules, &head);
+    if (!datagrams_enter(&gate->world, &gate->vm, gate->published, &head))
+        return false;
+    net_note(&gate->world, &gate->vm, &gate->rules, &head, false);
     return true;
 }
 
@@ -237,6 +245,7 @@ static int map_files(struct gate *gate, uint32_t *ret_uid, struct err *err)
     *ret_uid = shared->uid;
     gate->vm = shared->vm;
     gate->rules = shared->rules;
+    memcpy(gate->published, shared->published, sizeof gate->published);
     gate->drops = &shared->drops;
     gate->world.host = host;
     return 0;
@@ -276,42 +285,6 @@ static int pass(struct err *err)
     return rc == -EPROTO ? EX_PROTOCOL : rc < 0 ? EX_OSERR : EX_OK;
 }
 
-/* ---- Running passt ---- */
-
-static int join(const char *procs, struct err *err)
-{
-    int fd = atoi(procs);
-
-    if (strcmp(procs, "-") == 0)
-        return 0;
-    if (write(fd, "0", 1) != 1)
-        return err_set_errno(err, errno, "joining the control group");
-    close(fd);
-    return 0;
-}
-
-static int become(const char *uid_text, struct err *err)
-{
-    uint32_t uid = (uint32_t)strtoul(uid_text, NULL, 10);
-
-    if (strcmp(uid_text, "-") == 0)
-        return 0;
-    if (uid == 0 || setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 ||
-        setresuid(uid, uid, uid) < 0)
-        return err_set_errno(err, errno, "switching to uid %s", uid_text);
-    return 0;
-}
-
-/* Returns if it can't. */
-static int run(char **argv, struct err *err)
-{
-    if (join(argv[1], err) == 0 && become(argv[0], err) == 0) {
-        execv(argv[2], argv + 2);
-        err_set_errno(err, errno, "%s", argv[2]);
-    }
-    return EX_OSERR;
-}
-
 int main(int argc, char **argv)
 {
     bool asked = argc == 2 && strcmp(argv[1], "--help") == 0;
@@ -322,8 +295,8 @@ int main(int argc, char **argv)
         status = EX_USAGE;
     } else if (argc == 2 && strcmp(argv[1], "pass") == 0) {
         status = pass(&err);
-    } else if (argc >= 5 && strcmp(argv[1], "run") == 0) {
-        status = run(argv + 2, &err);
+    } else if (argc >= 2 + GATE_RUN_ARGS_LEAST && strcmp(argv[1], "run") == 0) {
+        status = gate_run(argv + 2, &err);
     } else {
         fputs(help, asked ? stdout : stderr);
         return asked ? EX_OK : EX_USAGE;

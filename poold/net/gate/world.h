@@ -4,24 +4,15 @@
 #ifndef VOLT_POOLD_GATE_WORLD_H
 #define VOLT_POOLD_GATE_WORLD_H
 
-#include <string.h>
-
 #include "base/util.h"
 #include "net/gate/gate.h"
 #include "net/net_judge.h"
 
-#define WORLD_SETS 256u
-#define WORLD_WAYS 4u
 #define WORLD_TURNS_MAX 1000u
-
-struct world_flow {
-    struct net_flow_key key;
-    struct net_flow flow; /* seen_ns 0: unused */
-};
 
 struct world {
     const volatile struct gate_host *host;
-    struct world_flow flows[WORLD_SETS][WORLD_WAYS];
+    struct net_flow_set flows[NET_FLOW_SETS];
 };
 
 /* By bisection. An answer that poold has written over is not taken: -1. */
@@ -56,42 +47,21 @@ NET_INLINE bool net_world_is_host(void *context, uint32_t address)
     return found != 0;
 }
 
-static inline struct world_flow *world_set(struct world *world, const struct net_flow_key *key)
+/* One VM, one thread. */
+NET_INLINE struct net_flow_set *net_world_lock(void *context, const struct net_vm *vm,
+                                               uint32_t number, bool make)
 {
-    uint32_t hash = key->remote * 0x9e3779b1u ^ key->remote_port * 0x85ebca6bu ^
-                    key->own_port * 0xc2b2ae35u ^ key->protocol;
+    struct world *world = context;
 
-    return world->flows[(hash ^ hash >> 16) % WORLD_SETS];
+    (void)vm;
+    (void)make;
+    return &world->flows[number];
 }
 
-NET_INLINE struct net_flow *net_world_flow(void *context, const struct net_flow_key *key)
+NET_INLINE void net_world_unlock(void *context, struct net_flow_set *set)
 {
-    struct world_flow *set = world_set(context, key);
-
-    for (unsigned i = 0; i < WORLD_WAYS; i++) {
-        if (set[i].flow.seen_ns && memcmp(&set[i].key, key, sizeof *key) == 0)
-            return &set[i].flow;
-    }
-    return NULL;
-}
-
-/* In place of the same, of an unused one, or of the oldest of its set. */
-NET_INLINE void net_world_remember(void *context, const struct net_flow_key *key,
-                                   const struct net_flow *flow)
-{
-    struct world_flow *set = world_set(context, key), *at = set;
-    struct net_flow *same = net_world_flow(context, key);
-
-    if (same) {
-        *same = *flow;
-        return;
-    }
-    for (unsigned i = 1; i < WORLD_WAYS; i++) {
-        if (set[i].flow.seen_ns < at->flow.seen_ns)
-            at = &set[i];
-    }
-    at->key = *key;
-    at->flow = *flow;
+    (void)context;
+    (void)set;
 }
 
 NET_INLINE uint64_t net_world_now(void *context)

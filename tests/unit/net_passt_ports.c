@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: passt gets no port of the host's but those that are published for its VM, whatever it, or its
+ * guest through it, asks for. Method: that of net_passt_wall.c.
+ */
+#include "passt_lab.h"
+
+struct binding {
+    int domain, kind;
+    const char *address; /* NULL: IPv6, all */
+    uint16_t port;
+};
+
+/* The port that it gets; 0: none. */
+static uint16_t port_got(const struct binding *binding)
+{
+    struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(binding->port) };
+    int fd = socket(binding->domain, binding->kind, 0), one = 1;
+    socklen_t bytes = sizeof in6;
+    int rc;
+
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (binding->domain == AF_INET) {
+        struct sockaddr_in in = at(binding->address, binding->port);
+
+        rc = bind(fd, (struct sockaddr *)&in, sizeof in);
+    } else {
+        rc = bind(fd, (struct sockaddr *)&in6, sizeof in6);
+    }
+    if (rc == 0 && getsockname(fd, (struct sockaddr *)&in6, &bytes) == 0)
+        rc = 1;
+    close(fd);
+    return rc == 1 ? ntohs(in6.sin6_port) : 0; /* at one place in both */
+}
+
+static bool gets_it(void *data)
+{
+    const struct binding *binding = data;
+
+    return port_got(binding) == binding->port;
+}
+
+static bool gets_none(void *data)
+{
+    return port_got(data) == 0;
+}
+
+/* Of two UDP sockets with one port the last one gets what comes: so passt, which asks for the port
+ * that its guest sends from, gets those alone that are its VM's. */
+START_TEST(it_has_no_port_but_the_published)
+{
+    struct {
+        struct binding binding;
+        bool gets;
+    } rows[] = {
+        { { AF_INET, SOCK_DGRAM, "0.0.0.0", PORT }, true },
+        { { AF_INET, SOCK_STREAM, "0.0.0.0", PORT }, true },
+        { { AF_INET, SOCK_DGRAM, HOST, PORT + 1 }, true },
+        { { AF_INET, SOCK_DGRAM, "0.0.0.0", PORT + 1 }, false },
+        { { AF_INET, SOCK_DGRAM, WORLD, PORT + 1 }, false },
+        { { AF_INET, SOCK_STREAM, HOST, PORT + 1 }, false },
+        { { AF_INET, SOCK_DGRAM, "0.0.0.0", PORT + 2 }, false },
+        { { AF_INET, SOCK_STREAM, "0.0.0.0", PORT + 2 }, false },
+    };
+    struct binding both = { AF_INET6, SOCK_DGRAM, NULL, PORT };
+
+    if (!open_lab())
+        return;
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        ck_assert_msg(as(UID, true, gets_it, &rows[i].binding) == rows[i].gets, "row %u", i);
+        ck_assert_msg(!as(UID, true, gets_none, &rows[i].binding), "row %u: no port at all", i);
+        ck_assert_msg(as(UID, false, gets_it, &rows[i].binding), "row %u, not held", i);
+        ck_assert_msg(as(STRANGER, true, gets_none, &rows[i].binding), "row %u, unknown", i);
+    }
+    ck_assert(as(UID, true, gets_none, &both));
+    close_lab();
+}
+END_TEST
+
+/* It listens without asking for a port, and tells a fellow which one it has. */
+static bool serve_secretly(void *data)
+{
+    struct sockaddr_in in;
+    socklen_t bytes = sizeof in;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    return listen(fd, 4) == 0 && getsockname(fd, (struct sockaddr *)&in, &bytes) == 0 &&
+           write(*(int *)data, &in.sin_port, sizeof in.sin_port) == sizeof in.sin_port &&
+           ready(fd, POLLIN, QUIET_MS);
+}
+
+START_TEST(nobody_connects_to_another_port)
+{
+    for (int held = 0; held < 2; held++) {
+        int pipe[2], status;
+        uint16_t port;
+
+        if (!open_lab())
+            return;
+        ck_assert_int_eq(pipe2(pipe, O_CLOEXEC), 0);
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(as(UID, held, serve_secretly, &pipe[1]) ? 1 : 0);
+        ck_assert_int_eq(read(pipe[0], &port, sizeof port), sizeof port);
+        const struct attempt attempt = { BY_TCP, WORLD, ntohs(port), QUIET_MS };
+        ck_assert_int_eq(by_tcp(&attempt), !held);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_int_eq(WEXITSTATUS(status), !held);
+        close(pipe[0]);
+        close(pipe[1]);
+        close_lab();
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("net_passt_ports");
+    TCase *tests = tap_case(suite, "ports");
+
+    tcase_add_test(tests, it_has_no_port_but_the_published);
+    tcase_add_test(tests, nobody_connects_to_another_port);
+    return tap_main(suite);
+}
