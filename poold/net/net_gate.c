@@ -2,6 +2,7 @@
 /* Owns gates and passt processes; see net_gate.h. */
 #include "net/net_gate.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -383,7 +384,7 @@ static struct gate_shared *shared_of(const struct net_gate_start *start)
     };
     for (unsigned i = 0; i < start->publish->count; i++) {
         if (start->publish->port[i].udp)
-            shared->published[i] = start->publish->port[i].guest;
+            shared->datagrams.published[i] = start->publish->port[i].guest;
     }
     return shared;
 }

@@ -158,7 +158,7 @@ int net_macvtap_check(struct net_walls *walls, const char *parent, struct err *e
     uint8_t mac[6];
 
     random_bytes(mac, sizeof mac);
-    mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
+    mac[0] = (uint8_t)((mac[0] & ~3u) | 6u); /* no VM's, which begins with 02 */
     int rc = net_macvtap_make(walls, parent, mac, &item, err);
     if (rc == 0)
         stock_item_close(&item);

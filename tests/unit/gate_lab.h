@@ -112,9 +112,11 @@ static inline void lab_open(struct lab *lab)
     lab->shared->uid = geteuid() == 0 ? UID : GATE_KEEP_UID;
     lab->shared->vm = frames_vm();
     lab->shared->vm.passt = 1;
-    lab->shared->published[3] = 1234; /* of every frame that says nothing else */
-    ck_assert_int_eq(
-        net_policy_parse("", "", address_of(FRAMES_GATEWAY), true, &lab->shared->rules, &err), 0);
+    lab->shared->datagrams.gateway = address_of(FRAMES_GATEWAY);
+    lab->shared->datagrams.published[3] = 1234; /* of every frame that says nothing else */
+    ck_assert_int_eq(net_policy_parse("127.0.0.1:8080", "", address_of(FRAMES_GATEWAY), true,
+                                      &lab->shared->rules, &err),
+                     0);
     /* As poold does; in the order of enum gate_fd. */
     ck_assert_msg(spawn_process(argv, ends, ARRAY_LEN(ends), &spawned, &err) == 0, "%s", err.msg);
     lab->pid = spawned.pid;

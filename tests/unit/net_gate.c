@@ -73,13 +73,22 @@ START_TEST(datagrams_come_from_whom_they_are_wanted)
                        .protocol = NET_TCP,
                        .flags = NET_TCP_SYN,
                        .peer = "8.8.4.4",
-                       .own_port = 1235 };
+                       .own_port = 1235 },
+        to_loopback = { .protocol = NET_UDP, .peer = "127.0.0.1", .port = 8080, .own_port = 1236 },
+        answer = {
+            .way = IN, .protocol = NET_UDP, .peer = FRAMES_GATEWAY, .port = 8080, .own_port = 1236
+        };
     struct lab lab;
 
     lab_open(&lab);
     put(lab.passt_fd, &stranger);
+    put(lab.passt_fd, &answer);
     put(lab.passt_fd, &from_host); /* to a published port */
     expect(lab.vm_fd, &from_host);
+    put(lab.vm_fd, &to_loopback);
+    expect(lab.passt_fd, &to_loopback);
+    put(lab.passt_fd, &answer); /* as passt has it */
+    expect(lab.vm_fd, &answer);
     put(lab.vm_fd, &question);
     expect(lab.passt_fd, &question);
     put(lab.passt_fd, &other_port);

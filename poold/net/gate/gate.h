@@ -36,14 +36,20 @@ enum gate_fd {
 #define GATE_SHARED_VERSION 2u
 #define GATE_KEEP_UID UINT32_MAX
 
+/* Of those that come to the VM. */
+struct gate_datagrams {
+    uint32_t gateway;                   /* as which the host's loopback answers */
+    uint16_t published[NET_OPENED_MAX]; /* the VM's ports; 0: none */
+};
+
 struct gate_shared {
     uint32_t
         version;  /* written by poold before the gate starts, and read once, as is what follows */
     uint32_t uid; /* and gid that it switches to, GATE_KEEP_UID: none */
     struct net_vm vm;
     struct net_rules rules;
-    uint16_t published[NET_OPENED_MAX]; /* UDP ports of the VM's; 0: none */
-    struct net_drops drops;             /* written by the gate */
+    struct gate_datagrams datagrams;
+    struct net_drops drops; /* written by the gate */
 };
 
 /* The host's own addresses, as ranges in order. `turn` is odd while poold writes. */

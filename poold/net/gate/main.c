@@ -29,7 +29,7 @@ struct gate {
     int passt_fd; /* -1: there is none now */
     struct net_vm vm;
     struct net_rules rules;
-    uint16_t published[NET_OPENED_MAX]; /* its UDP ports */
+    struct gate_datagrams datagrams;
     struct net_drops *drops;
     struct world world;
     struct lane out, in; /* of what the VM sends, and gets */
@@ -59,7 +59,7 @@ static bool keep_out(void *context, const uint8_t *frame, uint32_t bytes)
     net_count(gate->drops, verdict, &packet);
     if (verdict != NET_PASSED)
         return false;
-    datagrams_note(&gate->world, &gate->vm, &packet);
+    datagrams_note(&gate->world, &gate->vm, &gate->datagrams, &packet);
     return true;
 }
 
@@ -69,7 +69,7 @@ static bool keep_in(void *context, const uint8_t *frame, uint32_t bytes)
     struct net_head head;
 
     head_fill(frame, bytes, &head);
-    if (!datagrams_enter(&gate->world, &gate->vm, gate->published, &head))
+    if (!datagrams_enter(&gate->world, &gate->vm, &gate->datagrams, &head))
         return false;
     net_note(&gate->world, &gate->vm, &gate->rules, &head, false);
     return true;
@@ -245,7 +245,7 @@ static int map_files(struct gate *gate, uint32_t *ret_uid, struct err *err)
     *ret_uid = shared->uid;
     gate->vm = shared->vm;
     gate->rules = shared->rules;
-    memcpy(gate->published, shared->published, sizeof gate->published);
+    gate->datagrams = shared->datagrams;
     gate->drops = &shared->drops;
     gate->world.host = host;
     return 0;
