@@ -323,7 +323,23 @@ void net_kernel_remove_host(const struct net_kernel *kernel, uint32_t network, u
     bpf_map_delete_elem(kernel->maps[MAP_HOST], &prefix);
 }
 
+/* Those of passt processes that are there may be among them; they ask for others then. */
+static void forget_resolvers(int map)
+{
+    uint32_t address;
+
+    while (bpf_map_get_next_key(map, NULL, &address) == 0 &&
+           bpf_map_delete_elem(map, &address) == 0)
+        ;
+}
+
 int net_kernel_put_resolver(const struct net_kernel *kernel, uint32_t address)
 {
-    return bpf_map_update_elem(kernel->maps[MAP_RESOLVERS], &address, &(uint8_t){ 1 }, BPF_ANY);
+    int map = kernel->maps[MAP_RESOLVERS];
+    int rc = bpf_map_update_elem(map, &address, &(uint8_t){ 1 }, BPF_ANY);
+
+    if (rc != -E2BIG)
+        return rc;
+    forget_resolvers(map);
+    return bpf_map_update_elem(map, &address, &(uint8_t){ 1 }, BPF_ANY);
 }
