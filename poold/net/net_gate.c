@@ -181,6 +181,9 @@ static void try_free(struct net_gate *gate)
         gate->timer_open)
         return;
     net_publish_release(&gate->publish);
+    /* Not before: the ends of its connections are to come to where they lead. */
+    if (gate->spec.uid != VM_UIDS_NONE && gate->walls->kernel)
+        net_kernel_remove_passt(gate->walls->kernel, gate->spec.uid);
     if (gate->walls->uids)
         vm_uids_drop(gate->walls->uids, gate->spec.uid);
     close_fd(&gate->control_fd);
@@ -205,8 +208,6 @@ void net_gate_end(struct net_gate *gate)
     if (!gate)
         return;
     gate->ended = true;
-    if (gate->spec.uid != VM_UIDS_NONE && gate->walls->kernel)
-        net_kernel_remove_passt(gate->walls->kernel, gate->spec.uid);
     link_kill(&gate->filter.link);
     link_kill(&gate->passt.link);
     uv_close((uv_handle_t *)&gate->pause, on_pause_closed);

@@ -17,8 +17,8 @@
  *   3. A VM opens no TCP connection to a denied address by what is remembered: a SYN without ACK
  *      never passes, one with it only until the connection it answers is open.
  *   4. What is remembered of who is denied was sent by who can have sent it: nothing comes from
- *      loopback or multicast addresses, and from the host's own on a link with others only what the
- *      host has sent itself.
+ *      loopback or multicast addresses, and from the host's own on a bridge only what the host has
+ *      sent or routed itself.
  *
  * Whoever includes this defines net_world_is_host and what net_flows.h asks for; `world` is passed
  * through. */
@@ -255,26 +255,27 @@ NET_INLINE bool net_is_no_source(uint32_t address)
     return address >> 24 == 0 || address >> 24 == 127 || address >> 29 == 7;
 }
 
-/* Whether a packet to the VM may be what its source says. `forwarded`: the host has not sent it
- * itself. Without an address it is passt's, whose own kernel tells. */
+/* Whether a packet to the VM may be what its source says. `bridged`: it comes from somebody on the VM's
+ * bridge, neither from the host nor by way of its routes. Without an address it is passt's, whose own
+ * kernel tells. */
 NET_INLINE bool net_is_believed(void *world, const struct net_vm *vm,
-                                const struct net_packet *packet, bool forwarded)
+                                const struct net_packet *packet, bool bridged)
 {
     if (!vm->address)
         return true;
     return packet->destination == vm->address && !net_is_no_source(packet->source) &&
-           !(forwarded && vm->shared_link && net_world_is_host(world, packet->source));
+           !(bridged && net_world_is_host(world, packet->source));
 }
 
 /* Remembers what a denied address begins with the VM. */
 NET_INLINE void net_note(void *world, const struct net_vm *vm, const struct net_rules *rules,
-                         const struct net_head *head, bool forwarded)
+                         const struct net_head *head, bool bridged)
 {
     struct net_packet packet = { 0 };
     bool begins;
 
     if (net_read16(head->byte + 12) != NET_TYPE_IPV4 || net_parse(head, &packet) != NET_PASSED ||
-        packet.later || !net_is_believed(world, vm, &packet, forwarded))
+        packet.later || !net_is_believed(world, vm, &packet, bridged))
         return;
     if (packet.protocol == NET_TCP)
         begins = (packet.tcp_flags & (NET_TCP_SYN | NET_TCP_ACK)) == NET_TCP_SYN;

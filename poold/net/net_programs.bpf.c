@@ -38,6 +38,7 @@
 #define CHECKSUM_PARTIAL 3 /* enum of linux/skbuff.h, as old as virtio */
 #define DNS_PORT 53
 #define ETH_P_IP 0x0800
+#define PACKET_HOST 0 /* linux/if_packet.h */
 
 #define MAP(name, kind, entries, flags, key_type, value_type)                                      \
     struct {                                                                                       \
@@ -175,6 +176,13 @@ SEC("tc") int volt_tap_out(struct __sk_buff *skb)
     return verdict == NET_PASSED ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
+/* Whether it comes from another port of the VM's bridge: the host's kernel has received it, and not to
+ * route it, for what it routes was sent to its own MAC. */
+NET_INLINE bool is_bridged(const struct __sk_buff *skb, const struct net_vm *vm)
+{
+    return vm->on_bridge && skb->ingress_ifindex && skb->pkt_type != PACKET_HOST;
+}
+
 SEC("tc") int volt_tap_in(struct __sk_buff *skb)
 {
     uint32_t index = skb->ifindex;
@@ -185,7 +193,7 @@ SEC("tc") int volt_tap_in(struct __sk_buff *skb)
     if (!vm || !rules)
         return TC_ACT_SHOT;
     read_head(skb, 0, &head);
-    net_note(&vm->remembers, &vm->vm, rules, &head, skb->ingress_ifindex != 0);
+    net_note(&vm->remembers, &vm->vm, rules, &head, is_bridged(skb, &vm->vm));
     return TC_ACT_UNSPEC;
 }
 

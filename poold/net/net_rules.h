@@ -54,7 +54,7 @@ struct net_vm {
     uint8_t mac[6];
     uint8_t source_check; /* it may send with its own MAC and address only */
     uint8_t passt;        /* what it sends goes to passt */
-    uint8_t shared_link;  /* others than the host send on its link, too */
+    uint8_t on_bridge;    /* others send on its link, and so does the host */
     uint8_t zero[3];
     uint32_t key; /* tells its flows from those of others */
 };

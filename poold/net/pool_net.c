@@ -214,7 +214,7 @@ static struct net_vm sender_of(const struct vm_net *net, const struct pool_net *
                          .address = ntohl(net->address),
                          .source_check = net->source_check,
                          .passt = net->user,
-                         .shared_link = net->shared_link,
+                         .on_bridge = net->on_bridge,
                          .key = net_walls_flow_key(walls) };
 
     memcpy(vm.mac, net->mac, sizeof vm.mac);
@@ -265,7 +265,7 @@ int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net
     net->on = true;
     net->user = pool_net_is_user(spec);
     net->source_check = !spec->any_source;
-    net->shared_link = pool_net_bridge(spec) || pool_net_macvtap_parent(spec);
+    net->on_bridge = pool_net_bridge(spec) != NULL;
     net->prefix_bits = (uint8_t)network.bits;
     net->gateway = htonl(net_network_gateway(&network));
     net->address = htonl(net_network_address(&network, net->number));

@@ -47,15 +47,15 @@ struct vm_net {
     uint32_t number;           /* of its address */
     uint32_t address, gateway; /* network byte order */
     bool user;
-    bool source_check, shared_link; /* as struct net_vm has them */
-    int vm_fd;                      /* what the VM gets; -1 once it has it */
-    int peer_fd;                    /* user: the other end, until a gate has it */
-    int vhost_fd;                   /* of a tap: /dev/vhost-net, until the VM has it; -1 */
-    bool vhost;                     /* it has */
-    int netns_fd;                   /* tap */
-    uint32_t index;                 /* of the tap's link, in the kernel's map; 0: it is not there */
-    char link[IFNAMSIZ];            /* bridge: the tap's name; else "" */
-    struct net_gate *gate;          /* user, once leased */
+    bool source_check, on_bridge; /* as struct net_vm has them */
+    int vm_fd;                    /* what the VM gets; -1 once it has it */
+    int peer_fd;                  /* user: the other end, until a gate has it */
+    int vhost_fd;                 /* of a tap: /dev/vhost-net, until the VM has it; -1 */
+    bool vhost;                   /* it has */
+    int netns_fd;                 /* tap */
+    uint32_t index;               /* of the tap's link, in the kernel's map; 0: it is not there */
+    char link[IFNAMSIZ];          /* bridge: the tap's name; else "" */
+    struct net_gate *gate;        /* user, once leased */
 };
 
 /* Whether a pool can have this network here and now, by making one: the walls are loaded for it. 0

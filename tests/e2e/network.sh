@@ -306,6 +306,12 @@ told = [l for l in json.load(sys.stdin)["leases"] if l["lease"].startswith(sys.a
 sys.exit(told != {"running": True, "restarts": 1})' "$three"
     }
     check "user: a passt that dies is started again, and the lease says so" until_true 20 restarted
+    metrics_count_it()
+    {
+        curl -sS --unix-socket "$VOLT_RUN_DIR/poold.sock" http://poold/metrics |
+            grep -x 'volt_passt_restarts_total 1'
+    }
+    check "user: so do metrics" metrics_count_it
     check "user: what is published is served again" guest_serves "$three"
     check "user: and reached" prints from-the-guest python3 -c "$fetch" 127.0.0.1 8091
     check "user: the guest reaches a server of the host again" guest_reaches "$three" $host

@@ -15,6 +15,8 @@
 #include "fuzz.h"
 #include "net/gate/lane.h"
 #include "net/gate/world.h"
+
+#include "net/gate/datagrams.h"
 #include "net/net_policy.h"
 
 #define LIST_BYTES 200u
@@ -24,7 +26,8 @@ struct gate {
     struct net_rules rules;
     struct net_drops drops;
     struct world world;
-    bool forwarded;
+    struct gate_datagrams datagrams;
+    bool bridged;
     bool closed;         /* nothing is allowed that every pool denies */
     bool quiet;          /* nobody has begun anything with it */
     struct lane lane[2]; /* out, in */
@@ -77,9 +80,11 @@ static bool keep_out(void *context, const uint8_t *frame, uint32_t bytes)
     (void)context;
     require(verdict < NET_VERDICT_COUNT);
     net_count(&gate.drops, verdict, &packet);
-    if (verdict == NET_PASSED)
-        look_again(frame, bytes);
-    return verdict == NET_PASSED;
+    if (verdict != NET_PASSED)
+        return false;
+    look_again(frame, bytes);
+    datagrams_note(&gate.world, &gate.vm, &gate.datagrams, &packet);
+    return true;
 }
 
 static bool keep_in(void *context, const uint8_t *frame, uint32_t bytes)
@@ -88,8 +93,8 @@ static bool keep_in(void *context, const uint8_t *frame, uint32_t bytes)
 
     (void)context;
     gate.quiet = false; /* whoever that was may be answered */
-    net_note(&gate.world, &gate.vm, &gate.rules, &head, gate.forwarded);
-    return true;
+    net_note(&gate.world, &gate.vm, &gate.rules, &head, gate.bridged);
+    return datagrams_enter(&gate.world, &gate.vm, &gate.datagrams, &head);
 }
 
 /* Whatever is about to go is whole frames. */
@@ -161,9 +166,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     gate.vm = (struct net_vm){ .address = 0x0a000002,
                                .mac = { 2, 'V', 10, 0, 0, 2 },
                                .source_check = checks & 1,
-                               .passt = traits & 1,
-                               .shared_link = traits >> 1 & 1 };
-    gate.forwarded = traits >> 2 & 1;
+                               .passt = traits & 1 };
+    gate.bridged = traits >> 1 & 1;
     take_list(&input, allow);
     take_list(&input, deny);
     if (net_policy_parse(allow, deny, 0x0a000001, gate.vm.passt, &gate.rules, &err) < 0) {

@@ -145,7 +145,7 @@ static inline uint32_t frames_build(const struct frame_spec *spec, uint8_t ret[F
 
 static inline struct net_vm frames_vm(void)
 {
-    struct net_vm vm = { .source_check = 1, .shared_link = 1, .key = 1 };
+    struct net_vm vm = { .source_check = 1, .on_bridge = 1, .key = 1 };
     struct in_addr address;
 
     inet_pton(AF_INET, FRAMES_VM, &address);

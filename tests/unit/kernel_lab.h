@@ -153,6 +153,7 @@ static inline void know(struct lab *lab, uint32_t index)
     struct err err;
 
     vm.policy = 5;
+    vm.on_bridge = lab->netns_fd < 0;
     vm.key = net_walls_flow_key(&lab->walls);
     ck_assert_int_eq(net_policy_parse(FRAMES_ALLOW, FRAMES_DENY, address_of(FRAMES_GATEWAY), false,
                                       &rules, &err),

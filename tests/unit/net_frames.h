@@ -308,9 +308,7 @@ static const struct frame_spec frames[] = {
     PING_OUT("a ping of the VM's", NET_DENIED, FRAMES_DENIED, .own_port = 77),
 
     /* ---- What is no word of who it says ---- */
-    UDP_IN("a neighbour says that it is the host", FRAMES_HOST, .port = 40010),
-    UDP_OUT("which opens nothing", NET_DENIED, FRAMES_HOST, .port = 40010),
-    UDP_IN("that it is loopback", "127.0.0.1", .port = 40011),
+    UDP_IN("a neighbour says that it is loopback", "127.0.0.1", .port = 40011),
     UDP_OUT("which opens nothing", NET_DENIED, "127.0.0.1", .port = 40011),
     UDP_IN("that it is 0.1.2.3", "0.1.2.3", .port = 40012),
     UDP_OUT("which opens nothing", NET_DENIED, "0.1.2.3", .port = 40012),
@@ -321,7 +319,7 @@ static const struct frame_spec frames[] = {
     PING_OUT("the last one", NET_DENIED, FRAMES_HOST),
 };
 
-/* Of the host itself, where it is on the VM's link. */
+/* Of the host itself, where it is on the VM's bridge. */
 static const struct frame_spec host_frames[] = {
     UDP_IN("the host sends a datagram", FRAMES_HOST, .port = 40003, .own_port = 53, .local = true),
     UDP_OUT("it is answered", NET_PASSED, FRAMES_HOST, .port = 40003, .own_port = 53),
@@ -342,6 +340,8 @@ static const struct frame_spec host_frames[] = {
       .port = 40000,
       .own_port = 22 },
     TCP_OUT("a connection of the VM's", NET_DENIED, FRAMES_HOST, .port = 40000, .own_port = 22),
+    UDP_IN("a neighbour says that it is the host", FRAMES_HOST, .port = 40010),
+    UDP_OUT("which opens nothing", NET_DENIED, FRAMES_HOST, .port = 40010),
 };
 
 #undef TCP_OUT

@@ -4,6 +4,8 @@
  * what is written to the VM's is looked for at another port of its bridge, or at the other end of the
  * macvtap's link, and the other way round, for each row of net_frames.h.
  */
+#include <stdlib.h>
+
 #include "kernel_lab.h"
 
 /* Whether it comes before another one that passes and was sent behind it. */
@@ -69,6 +71,47 @@ START_TEST(a_tap_on_a_bridge)
     check_counts(&lab);
     for (unsigned i = 0; i < ARRAY_LEN(host_frames); i++)
         step(&lab, &host_frames[i]);
+    lab_close(&lab);
+}
+END_TEST
+
+static void run(const char *command)
+{
+    ck_assert_msg(system(command) == 0, "%s", command);
+}
+
+/* A host that routes, and gives what it routes an address of its own, is answered as if it were it. */
+START_TEST(what_the_host_routes_is_answered)
+{
+    struct ifreq request = { .ifr_name = "other" };
+    uint8_t frame[FRAMES_BYTES];
+    struct lab lab;
+
+    if (!lab_open(&lab))
+        return;
+    on_bridge(&lab);
+    know(&lab, lab.index);
+    _cleanup_close_ int other = plain_tap("other");
+    ck_assert_int_eq(ioctl(lab.host_fd, SIOCGIFHWADDR, &request), 0);
+    run("ip addr add " FRAMES_GATEWAY "/24 dev br0");
+    run("ip neigh add " FRAMES_VM " lladdr 02:56:0a:00:00:02 dev br0");
+    run("echo 1 >/proc/sys/net/ipv4/ip_forward");
+    run("for f in all other; do echo 0 >/proc/sys/net/ipv4/conf/$f/rp_filter; done");
+    run("ip route add " FRAMES_HOST
+        "/32 dev other"); /* it is not the kernel's own, for the martians */
+    uint32_t bytes = frames_build(&host_frames[0], frame);
+    memcpy(frame, request.ifr_hwaddr.sa_data, 6);
+    ck_assert_int_eq(write(other, frame, bytes), bytes);
+    frames_build(&host_frames[0], frame);
+    for (bool came = false; !came;) { /* with another TTL and MAC */
+        struct pollfd polled = { .fd = lab.vm_fd, .events = POLLIN };
+        uint8_t got[2048];
+
+        ck_assert_int_eq(poll(&polled, 1, LOUD_MS), 1);
+        came = read(lab.vm_fd, got, sizeof got) > 52 &&
+               memcmp(got + HEADER_BYTES + 26, frame + 26, 12) == 0;
+    }
+    step(&lab, &host_frames[1]);
     lab_close(&lab);
 }
 END_TEST
@@ -164,6 +207,7 @@ int main(void)
     TCase *tests = tap_case(suite, "kernel");
 
     tcase_add_test(tests, a_tap_on_a_bridge);
+    tcase_add_test(tests, what_the_host_routes_is_answered);
     tcase_add_test(tests, nobody_makes_another_forget);
     tcase_add_test(tests, a_macvtap);
     tcase_add_test(tests, who_is_not_known_is_cut_off);

@@ -76,16 +76,24 @@ START_TEST(it_has_no_port_but_the_published)
 }
 END_TEST
 
+struct secret {
+    int told_fd;
+    int limit_ms; /* for somebody to come */
+};
+
 /* It listens without asking for a port, and tells a fellow which one it has. */
 static bool serve_secretly(void *data)
 {
+    const struct secret *secret = data;
     struct sockaddr_in in;
     socklen_t bytes = sizeof in;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
     return listen(fd, 4) == 0 && getsockname(fd, (struct sockaddr *)&in, &bytes) == 0 &&
-           write(*(int *)data, &in.sin_port, sizeof in.sin_port) == sizeof in.sin_port &&
-           ready(fd, POLLIN, QUIET_MS);
+           write(secret->told_fd, &in.sin_port, sizeof in.sin_port) == sizeof in.sin_port &&
+           ready(fd, POLLIN, secret->limit_ms) &&
+           ready(accept(fd, NULL, NULL), POLLIN,
+                 secret->limit_ms); /* until the other has seen it */
 }
 
 START_TEST(nobody_connects_to_another_port)
@@ -97,11 +105,12 @@ START_TEST(nobody_connects_to_another_port)
         if (!open_lab())
             return;
         ck_assert_int_eq(pipe2(pipe, O_CLOEXEC), 0);
+        struct secret secret = { pipe[1], held ? QUIET_MS : LOUD_MS };
         pid_t pid = fork();
         if (pid == 0)
-            _exit(as(UID, held, serve_secretly, &pipe[1]) ? 1 : 0);
+            _exit(as(UID, held, serve_secretly, &secret) ? 1 : 0);
         ck_assert_int_eq(read(pipe[0], &port, sizeof port), sizeof port);
-        const struct attempt attempt = { BY_TCP, WORLD, ntohs(port), QUIET_MS };
+        const struct attempt attempt = { BY_TCP, WORLD, ntohs(port), secret.limit_ms };
         ck_assert_int_eq(by_tcp(&attempt), !held);
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
         ck_assert_int_eq(WEXITSTATUS(status), !held);
