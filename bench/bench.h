@@ -22,8 +22,9 @@ struct bench_options {
     bool quick; /* few samples: for checking the plumbing */
     const char *kernel, *initrd;
     const char *volt_vmm, *poold, *volt_init, *busybox;
-    const char *qemu, *firecracker; /* NULL: not there */
-    const char *work_dir;           /* ours; removed by who made it */
+    const char *qemu, *firecracker, *cloud_hypervisor; /* NULL: not there */
+    const char *answering_initrd;                      /* for those */
+    const char *work_dir;                              /* ours; removed by who made it */
     const char *json_path, *commit;
 };
 
@@ -75,6 +76,6 @@ int suite_boot(struct bench *bench, struct err *err);
 int suite_memory(struct bench *bench, struct err *err);
 int suite_size(struct bench *bench, struct err *err);
 int suite_security(struct bench *bench, struct err *err);
-int suite_firecracker(struct bench *bench, struct err *err);
+int suite_peers(struct bench *bench, struct err *err);
 
 #endif

@@ -25,8 +25,11 @@ static const struct option_row {
     { "--busybox", "FILE", "what is in the initramfs, to subtract",
       offsetof(struct bench_options, busybox) },
     { "--qemu", "PATH", "qemu-system-x86_64, for comparing", offsetof(struct bench_options, qemu) },
-    { "--firecracker", "PATH", "another VMM, for comparing",
+    { "--firecracker", "PATH", "other monitors, for comparing",
       offsetof(struct bench_options, firecracker) },
+    { "--cloud-hypervisor", "PATH", NULL, offsetof(struct bench_options, cloud_hypervisor) },
+    { "--answering-initrd", "FILE", "the guest of those",
+      offsetof(struct bench_options, answering_initrd) },
     { "--commit", "ID", "of what is measured", offsetof(struct bench_options, commit) },
 };
 
@@ -34,9 +37,9 @@ static void print_help(void)
 {
     puts("usage: volt-bench --work-dir DIR [OPTION...] [SUITE...]\n"
          "Measures Volt. bench/run starts it with all it needs.\n\noptions:\n"
-         "  --quick               few samples, to check the plumbing");
+         "  --quick                   few samples, to check the plumbing");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        printf("  %-14s %-6s %s\n", rows[i].name, rows[i].argument,
+        printf("  %-18s %-6s %s\n", rows[i].name, rows[i].argument,
                rows[i].help ? rows[i].help : "");
     puts("\nsuites (all of them when none is named):");
     for (unsigned i = 0; i < suite_count; i++)

@@ -22,7 +22,7 @@ const struct suite suites[] = {
     { "churn", "acquire and release without pause, 4 clients", suite_churn },
     { "density", "hundreds of parked VMs: memory and latency", suite_density },
     { "boot", "cold boot, with QEMU's microvm machine in alternation", suite_boot },
-    { "firecracker", "another VMM, with --firecracker PATH", suite_firecracker },
+    { "peers", "other monitors, with --firecracker, --cloud-hypervisor, --qemu PATH", suite_peers },
 };
 const unsigned suite_count = ARRAY_LEN(suites);
 

@@ -5,9 +5,8 @@
 
 #include "base/util.h"
 #include "bench.h"
-#include "default_cmdline.h"
 #include "image.h"
-#include "snapshot/host.h"
+#include "peers/peer.h"
 #include "speaker.h"
 
 #define QEMU_TIMEOUT_NS (300 * NS_PER_S)
@@ -49,18 +48,16 @@ static int set_up_volt(struct bench *bench, struct figures *figures, struct err 
 static int boot_qemu(struct bench *bench, struct figures *figures, struct err *err)
 {
     const struct bench_options *options = &bench->options;
-    struct manifest_cpu cpu = { 0 };
     struct speaker vmm;
     uint64_t at_ns;
 
-    host_cpu_detect(&cpu);
     const char *const argv[] = {
         options->qemu,
         "-M",
         "microvm",
         "-enable-kvm",
         "-cpu",
-        cpu.software_only_kvm ? "host,-cx16,-popcnt" : "host",
+        peer_qemu_cpu(),
         "-m",
         "128",
         "-smp",
@@ -79,7 +76,7 @@ static int boot_qemu(struct bench *bench, struct figures *figures, struct err *e
         "-kernel",
         options->kernel,
         "-append",
-        cpu.software_only_kvm ? DEFAULT_CMDLINE " " SOFTWARE_ONLY_CMDLINE : DEFAULT_CMDLINE,
+        peer_cmdline(),
         options->initrd ? "-initrd" : NULL,
         options->initrd,
         NULL,
