@@ -47,26 +47,55 @@ static bool take_heard(struct speaker *speaker, const char *text)
     return at != NULL;
 }
 
+/* Reads more of what it says. */
+static int listen_to(struct speaker *speaker, uint64_t deadline_ns, const char *text,
+                     uint64_t *ret_at_ns, struct err *err)
+{
+    struct pollfd polled = { .fd = speaker->output, .events = POLLIN };
+    uint64_t now = now_ns();
+
+    if (now >= deadline_ns)
+        return err_set(err, ETIMEDOUT, "it did not say '%s' in time", text);
+    if (poll(&polled, 1, (int)((deadline_ns - now) / NS_PER_MS + 1)) <= 0)
+        return 0;
+    ssize_t n = read(speaker->output, speaker->heard + speaker->heard_bytes,
+                     sizeof speaker->heard - speaker->heard_bytes);
+    if (n <= 0)
+        return err_set(err, ECHILD, "it ended before it said '%s'", text);
+    speaker->heard_bytes += (size_t)n;
+    *ret_at_ns = now_ns();
+    return 0;
+}
+
 int speaker_wait(struct speaker *speaker, const char *text, uint64_t timeout_ns,
                  uint64_t *ret_at_ns, struct err *err)
 {
     uint64_t deadline_ns = now_ns() + timeout_ns;
 
     while (!take_heard(speaker, text)) {
-        struct pollfd polled = { .fd = speaker->output, .events = POLLIN };
-        uint64_t now = now_ns();
+        int rc = listen_to(speaker, deadline_ns, text, ret_at_ns, err);
 
-        if (now >= deadline_ns)
-            return err_set(err, ETIMEDOUT, "it did not say '%s' in time", text);
-        if (poll(&polled, 1, (int)((deadline_ns - now) / NS_PER_MS + 1)) <= 0)
-            continue;
-        ssize_t n = read(speaker->output, speaker->heard + speaker->heard_bytes,
-                         sizeof speaker->heard - speaker->heard_bytes);
-        if (n <= 0)
-            return err_set(err, ECHILD, "it ended before it said '%s'", text);
-        speaker->heard_bytes += (size_t)n;
-        *ret_at_ns = now_ns();
+        if (rc < 0)
+            return rc;
     }
+    return 0;
+}
+
+int speaker_rest_of_line(struct speaker *speaker, uint64_t timeout_ns, char *ret, size_t bytes,
+                         struct err *err)
+{
+    uint64_t deadline_ns = now_ns() + timeout_ns, at_ns;
+    const char *end;
+
+    while (!(end = memchr(speaker->heard, '\n', speaker->heard_bytes))) {
+        if (speaker->heard_bytes == sizeof speaker->heard)
+            return err_set(err, EMSGSIZE, "its line does not end");
+        int rc = listen_to(speaker, deadline_ns, "the end of a line", &at_ns, err);
+        if (rc < 0)
+            return rc;
+    }
+    snprintf(ret, bytes, "%.*s", (int)(end - speaker->heard), speaker->heard);
+    take_heard(speaker, "\n");
     return 0;
 }
 

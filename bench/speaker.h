@@ -28,6 +28,10 @@ int speaker_start(struct speaker *speaker, const struct bench *bench, const char
 int speaker_wait(struct speaker *speaker, const char *text, uint64_t timeout_ns,
                  uint64_t *ret_at_ns, struct err *err);
 
+/* What follows up to the end of the line, cut to `bytes` with its NUL. */
+int speaker_rest_of_line(struct speaker *speaker, uint64_t timeout_ns, char *ret, size_t bytes,
+                         struct err *err);
+
 void speaker_end(struct speaker *speaker);
 
 #endif

@@ -14,6 +14,7 @@
 #include "bench.h"
 #include "image.h"
 #include "peers/peer.h"
+#include "snapshot/memory_mark.h"
 #include "tiers.h"
 
 #define AT_ONCE 20u
@@ -197,8 +198,13 @@ static int place_for(struct peer *peer, const struct entry *entry, struct err *e
 
     if (entry->ops == &peer_volt) {
         int rc = image_get(peer->bench, peer->ram_bytes, &image, err);
-        if (rc == 0)
-            snprintf(peer->dir, sizeof peer->dir, "%s", image->path);
+        if (rc != 0)
+            return rc;
+        snprintf(peer->dir, sizeof peer->dir, "%s", image->path);
+        usleep(MEMORY_MARK_REST_NS / NS_PER_US); /* or each would compare its memory again */
+        struct figures ignored = { 0 };
+        rc = load_one(peer, &ignored, err);
+        samples_fini(&ignored.one);
         return rc;
     }
     snprintf(peer->dir, sizeof peer->dir, "%s/peer-%s-%llu", peer->bench->options.work_dir,

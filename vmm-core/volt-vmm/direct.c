@@ -98,6 +98,20 @@ static void print_progress(const struct direct *d, const char *what, const struc
             (double)(msg->u.progress.at_ns - d->start_ns) / 1e6);
 }
 
+/* With the parts that add up to it. */
+static void print_awake(const struct direct *d, const struct control_msg *msg)
+{
+    uint64_t forked_ns = msg->u.progress.at_ns - msg->u.progress.run_ns - msg->u.progress.setup_ns;
+
+    fprintf(stderr,
+            "volt-vmm: awake after %.2f ms (%.2f before its process, %.2f to make it, %.2f to load "
+            "it, %.2f to its answer)\r\n",
+            (double)(msg->u.progress.at_ns - d->start_ns) / 1e6,
+            (double)(forked_ns - d->start_ns) / 1e6,
+            (double)(msg->u.progress.setup_ns - msg->u.progress.load_ns) / 1e6,
+            (double)msg->u.progress.load_ns / 1e6, (double)msg->u.progress.run_ns / 1e6);
+}
+
 static int on_bell(struct direct *d, const struct control_msg *msg, struct err *err)
 {
     switch (msg->type) {
@@ -108,7 +122,10 @@ static int on_bell(struct direct *d, const struct control_msg *msg, struct err *
         fprintf(stderr, "volt-vmm: the guest says: %s\r\n", msg->u.trouble.text);
         return 0;
     case CONTROL_AWAKE:
-        print_progress(d, "awake", msg);
+        if (d->options->restore && !d->ready)
+            print_awake(d, msg);
+        else
+            print_progress(d, "awake", msg);
         prompt_end(&d->prompt, d->child);
         direct_source_worked(d);
         return 0;
