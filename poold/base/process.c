@@ -48,6 +48,9 @@ static int actions_fill(posix_spawn_file_actions_t *actions, const int *high, un
         rc = posix_spawn_file_actions_adddup2(actions, text_fd, STDERR_FILENO);
     for (unsigned i = 0; i < fd_count && rc == 0; i++)
         rc = posix_spawn_file_actions_adddup2(actions, high[i], SPAWN_FIRST_FD + (int)i);
+    /* Whatever poold was started with: not all that it starts (passt) closes what it does not know. */
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addclosefrom_np(actions, SPAWN_FIRST_FD + (int)fd_count);
     return rc;
 }
 

@@ -22,7 +22,7 @@ struct spawned {
 
 /* Runs argv[0] argv[1] with fds[i] (fewer than SPAWN_FDS_MAX) as fd SPAWN_FIRST_FD + i, the other
  * arguments by way of a file (base/arguments.h), stdin from /dev/null, stdout and stderr a pipe of
- * its own, default signals, and process_environment. 0 or -errno; then nothing runs. */
+ * its own, no other fd, default signals, and process_environment. 0 or -errno; then nothing runs. */
 int spawn_process(char *const argv[], const int *fds, unsigned fd_count, struct spawned *ret,
                   struct err *err);
 

@@ -15,6 +15,7 @@
  *                                        cgroup.procs is open as fd PROCS; "-": as it is. BINDS "-":
  *                                        it gets no port that it asks for. What passt is started by
  *                                        (run.h)
+ *   poold gives what is behind the first word by way of a file (base/arguments.h).
  */
 #ifndef VOLT_POOLD_GATE_GATE_H
 #define VOLT_POOLD_GATE_GATE_H

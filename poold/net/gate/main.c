@@ -299,7 +299,7 @@ int main(int argc, char **argv)
         status = gate_run(argv + 2, &err);
     } else {
         fputs(help, asked ? stdout : stderr);
-        return asked ? EX_OK : EX_USAGE;
+        status = asked ? EX_OK : EX_USAGE;
     }
     if (err.code)
         fprintf(stderr, "volt-gate: %s\n", err.msg);
