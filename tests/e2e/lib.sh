@@ -8,7 +8,7 @@
 #   Nothing is waited for by a pause: until_true awaits it, with a limit that only what never comes
 #   reaches. E2E_PATIENCE multiplies all limits; it is 5 for machines that are busy, and more on slow
 #   ones (tests/hwkvm), where E2E_POOLD_OPTIONS and E2E_POOL_OPTIONS are added to poold's command line
-#   and to the pool's.
+#   and to the pool's. E2E_POOLD_WRAPPER is a program that becomes poold (its arguments).
 #   By hand: VOLT_BUILD=build bash tests/e2e/exec.sh
 # shellcheck shell=bash
 set -uo pipefail
@@ -123,7 +123,7 @@ poold_answers()
 poold_start()
 {
     # shellcheck disable=SC2086 # several options
-    "$VOLT_BUILD/poold/poold" --ready-timeout-ms 120000 --awake-timeout-ms 60000 \
+    ${E2E_POOLD_WRAPPER:-} "$VOLT_BUILD/poold/poold" --ready-timeout-ms 120000 --awake-timeout-ms 60000 \
         --setup-timeout-ms 60000 --boot-timeout-ms 600000 ${E2E_POOLD_OPTIONS:-} "$@" </dev/null >>"$log" 2>&1 &
     poold_pid=$!
     until_true 10 poold_answers || { tail -n 20 "$log" | sed 's/^/# /'; return 1; }

@@ -174,3 +174,23 @@ check 'voltctl shutdown' "$voltctl" shutdown
 check 'ends poold' until_true 10 process_gone "$poold_pid"
 check 'and its VMs' until_true 10 bash -c '! kill -0 "$@" 2>/dev/null' bash "${vms[@]}"
 check 'no socket is left' bash -c "! find '$VOLT_RUN_DIR' -type s 2>/dev/null | grep -q ."
+
+# ---- Where users may make no namespaces. ----
+
+has_layers_but_namespaces()
+{
+    local layers
+    layers=$("$voltctl" ps --json | json leases.0.layers)
+    [[ $layers == *seccomp* && $layers == *landlock* && $layers == *capabilities* &&
+        $layers != *namespaces* ]] || { echo "$layers"; return 1; }
+}
+export E2E_POOLD_WRAPPER=$here/without_namespaces
+if $E2E_POOLD_WRAPPER true; then
+    check 'poold starts where no namespace can be made' poold_start
+    check 'its pool is ready' until_true 20 pool_is ready
+    id=$(acquire)
+    check 'a VM of it runs a command' prints alive guest "$id" -- echo alive
+    check 'and its lease tells which layer it lacks' has_layers_but_namespaces
+else
+    skip 'poold starts where no namespace can be made' 'here that can not be arranged'
+fi

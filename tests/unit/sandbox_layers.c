@@ -118,6 +118,7 @@ START_TEST(all_layers_as_root)
     ck_assert_int_eq(jail.report->pid, 1);
     ck_assert_int_eq(jail.report->ppid, 0);
     ck_assert_int_eq(jail.report->worker_pid, 1);
+    ck_assert(jail.report->status.rooted);
     reach_expect_none(jail.report);
     landlock_expect(jail.report);
     if (jail.report->status.landlock_abi >= 1)
@@ -177,6 +178,8 @@ START_TEST(all_layers_as_user)
     status_expect(pid, "CapEff", "0000000000000000");
     status_expect(pid, "CapPrm", "0000000000000000");
     status_expect(pid, "NoNewPrivs", "1");
+    ck_assert(jail.report->status.rooted ==
+              !!(jail.report->status.layers & CONTROL_LAYER_NAMESPACES));
     if (jail.report->status.layers & CONTROL_LAYER_NAMESPACES) {
         capabilities_expect_none(pid);
         ck_assert_int_eq(jail.report->pid, 1);
@@ -184,6 +187,27 @@ START_TEST(all_layers_as_user)
         /* Users may be denied namespaces; then it is said. */
         ck_assert_ptr_nonnull(strstr(jail.report->status.lacking, "namespaces"));
     }
+    jail_end(&jail);
+}
+END_TEST
+
+/* Where users may make no namespaces, they may not change roots either: a VM runs all the same, and
+ * knows that names lead out of it. */
+START_TEST(user_without_namespaces)
+{
+    struct jail_config config = { .layers = SANDBOX_CONFIG_ALL,
+                                  .as_nobody = geteuid() == 0,
+                                  .as_vm = true,
+                                  .uid = SANDBOX_KEEP_ID };
+    struct jail jail;
+
+    config.layers.namespaces = false;
+    jail_start(&jail, &config);
+    ck_assert(!jail.report->status.rooted);
+    ck_assert_uint_eq(jail.report->status.layers & CONTROL_LAYER_NAMESPACES, 0);
+    landlock_expect(jail.report);
+    ck_assert_int_eq(jail.report->dumpable, 0);
+    status_expect(jail.outer, "CapPrm", "0000000000000000");
     jail_end(&jail);
 }
 END_TEST
@@ -274,6 +298,7 @@ int main(void)
     tcase_add_test(tests, all_layers_as_root);
     tcase_add_test(tests, template_as_root);
     tcase_add_test(tests, all_layers_as_user);
+    tcase_add_test(tests, user_without_namespaces);
     tcase_add_test(tests, landlock_alone);
     tcase_add_test(tests, no_layers);
     tcase_add_loop_test(tests, death_of_the_outer_process, 0, ARRAY_LEN(outers));

@@ -26,6 +26,7 @@ static const struct {
 } tables[] = {
     [SANDBOX_THREAD_TEMPLATE] = { seccomp_template, ARRAY_LEN(seccomp_template) },
     [SANDBOX_THREAD_DEVICE] = { seccomp_device, ARRAY_LEN(seccomp_device) },
+    [SANDBOX_THREAD_ROOTLESS] = { seccomp_device, ARRAY_LEN(seccomp_device) - SECCOMP_DIAL_ROWS },
     [SANDBOX_THREAD_VCPU] = { seccomp_vcpu, ARRAY_LEN(seccomp_vcpu) },
     [SANDBOX_THREAD_OUTSIDE] = { seccomp_outside, ARRAY_LEN(seccomp_outside) },
     [SANDBOX_THREAD_GATE] = { seccomp_gate, ARRAY_LEN(seccomp_gate) },

@@ -182,10 +182,15 @@ static int cgroups_join(const struct sandbox_vm *vm, struct sandbox_status *stat
     return 0;
 }
 
-static int root_enter(int dir_fd, struct err *err)
+/* Where users may make no namespaces they may not change roots either: then the VM does without, and
+ * its device thread is not to connect to anything. */
+static int root_enter(int dir_fd, struct sandbox_status *status, struct err *err)
 {
-    if (fchdir(dir_fd) < 0 || chroot(".") < 0)
+    if (fchdir(dir_fd) < 0)
         return err_set_errno(err, errno, "entering the VM's socket directory");
+    status->rooted = chroot(".") == 0;
+    if (!status->rooted && (errno != EPERM || status->layers & CONTROL_LAYER_NAMESPACES))
+        return err_set_errno(err, errno, "making the VM's socket directory its root");
     return 0;
 }
 
@@ -213,7 +218,7 @@ int sandbox_enter_vm(const struct sandbox_config *config, const struct sandbox_v
     if (r == 0 && setrlimit(RLIMIT_FSIZE, &file_limit) < 0)
         r = err_set_errno(err, errno, "setting RLIMIT_FSIZE");
     if (r == 0 && vm->socket_dir_fd >= 0)
-        r = root_enter(vm->socket_dir_fd, err);
+        r = root_enter(vm->socket_dir_fd, status, err);
     if (r == 0 && config->landlock)
         r = landlock_enter(status, err); /* a domain of its own keeps it from its siblings */
     if (r == 0)

@@ -60,6 +60,7 @@ pid_t sandbox_fork(struct sandbox_config *config);
 struct sandbox_status {
     uint32_t layers;       /* CONTROL_LAYER_* (control.h) */
     uint32_t landlock_abi; /* 0: not in force */
+    bool rooted;           /* the VM's socket directory is its root */
     char lacking[256];     /* sentences on what is not in force and why; "" when all is */
 };
 
@@ -99,7 +100,9 @@ struct sandbox_vm {
     unsigned cgroup_count;
     int socket_dir_fd;   /* directory (O_PATH will do) that becomes the VM's root directory, in
                             which it may connect to sockets, and no more;
-                            borrowed, and may be kept: nothing is above a root. -1: none */
+                            borrowed, and may be kept once status->rooted: nothing is above a
+                            root. It is not where namespaces are missing and the user may not
+                            change roots. -1: none */
     uint64_t file_bytes; /* RLIMIT_FSIZE: largest offset it may write in a file; 0: none at all */
 };
 
@@ -112,6 +115,7 @@ enum sandbox_thread_kind {
     SANDBOX_THREAD_TEMPLATE, /* the template: clones inherit it below their own filters, so it
                                 allows all they do until theirs are installed */
     SANDBOX_THREAD_DEVICE,   /* a VM's device thread: after its vCPU threads were created */
+    SANDBOX_THREAD_ROOTLESS, /* a device thread without status->rooted: it connects to nothing */
     SANDBOX_THREAD_VCPU,     /* a vCPU thread: after its vCPU was made, before its first KVM_RUN
                                 and before state is loaded */
     SANDBOX_THREAD_OUTSIDE,  /* what waits outside of the pid namespace */

@@ -24,6 +24,8 @@ static const struct {
     [SANDBOX_THREAD_TEMPLATE] = { "template", seccomp_filter_template,
                                   ARRAY_LEN(seccomp_filter_template) },
     [SANDBOX_THREAD_DEVICE] = { "device", seccomp_filter_device, ARRAY_LEN(seccomp_filter_device) },
+    [SANDBOX_THREAD_ROOTLESS] = { "device (rootless)", seccomp_filter_device_rootless,
+                                  ARRAY_LEN(seccomp_filter_device_rootless) },
     [SANDBOX_THREAD_VCPU] = { "vcpu", seccomp_filter_vcpu, ARRAY_LEN(seccomp_filter_vcpu) },
     [SANDBOX_THREAD_OUTSIDE] = { "outside", seccomp_filter_outside,
                                  ARRAY_LEN(seccomp_filter_outside) },
@@ -33,6 +35,8 @@ static const struct {
 static_assert(ARRAY_LEN(filters) == SANDBOX_THREAD_COUNT, "one filter a kind");
 static_assert(sizeof(seccomp_filter_template) <= FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
                   sizeof(seccomp_filter_device) <= FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
+                  sizeof(seccomp_filter_device_rootless) <=
+                      FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
                   sizeof(seccomp_filter_vcpu) <= FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
                   sizeof(seccomp_filter_outside) <= FILTER_INSNS_MAX * sizeof(struct sock_filter) &&
                   sizeof(seccomp_filter_gate) <= FILTER_INSNS_MAX * sizeof(struct sock_filter),
@@ -72,7 +76,7 @@ int sandbox_install_filter(const struct sandbox_config *config, enum sandbox_thr
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
         return err_set_errno(err, errno, "installing the seccomp filter of a %s thread",
                              filters[kind].name);
-    if (status && kind == SANDBOX_THREAD_DEVICE)
+    if (status && (kind == SANDBOX_THREAD_DEVICE || kind == SANDBOX_THREAD_ROOTLESS))
         status->layers |= CONTROL_LAYER_SECCOMP;
     return 0;
 }

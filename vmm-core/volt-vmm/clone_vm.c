@@ -80,7 +80,10 @@ static int configure(struct making *making, struct err *err)
     disk_source_configure(&source->disk, &fds->disk, config);
     config->vm.vcpu_count = source->image.vm.vcpu_count;
     config->vm.pit = source->image.vm.has_pit;
-    config->vsock_dir_fd = take_fd(&fds->vsock_dir);
+    /* Without a root of its own it has no use for the directory, nor any business with one. */
+    if (source->process.status.rooted)
+        config->vsock_dir_fd = take_fd(&fds->vsock_dir);
+    close_fd(&fds->vsock_dir);
     config->vsock_listen_fd = take_fd(&fds->vsock_listen);
     config->has_balloon = source->has_balloon;
     if (!source->has_net)

@@ -49,6 +49,13 @@ static void introduce(void *context, struct vm *vm)
 
 /* ---- The device thread ---- */
 
+static int enter_device_thread(struct vm_process *self, struct err *err)
+{
+    return sandbox_install_filter(
+        &self->config.sandbox,
+        self->status.rooted ? SANDBOX_THREAD_DEVICE : SANDBOX_THREAD_ROOTLESS, &self->status, err);
+}
+
 /* Ends the process: vCPU threads may be inside KVM_RUN and are not waited for. */
 static void *device_thread_main(void *arg)
 {
@@ -59,7 +66,7 @@ static void *device_thread_main(void *arg)
 
     int rc = config->furnish ? config->furnish(config->context, &self->machine, &err) : 0;
     if (rc == 0)
-        rc = sandbox_install_filter(&config->sandbox, SANDBOX_THREAD_DEVICE, &self->status, &err);
+        rc = enter_device_thread(self, &err);
     if (rc < 0)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "%s", err.msg);
     pthread_barrier_wait(&self->met);

@@ -20,6 +20,8 @@ struct table {
 
 static const struct table vcpu_table = { "vcpu", seccomp_vcpu, ARRAY_LEN(seccomp_vcpu) };
 static const struct table device_table = { "device", seccomp_device, ARRAY_LEN(seccomp_device) };
+static const struct table rootless_table = { "device_rootless", seccomp_device,
+                                             ARRAY_LEN(seccomp_device) - SECCOMP_DIAL_ROWS };
 static const struct table outside_table = { "outside", seccomp_outside,
                                             ARRAY_LEN(seccomp_outside) };
 static const struct table template_table = { "template", seccomp_template,
@@ -151,8 +153,8 @@ int main(void)
 
     printf("/* Written by filter_gen from seccomp_table.h. */\n#include <linux/filter.h>\n");
     if (filter_compile(&vcpu_table, none) < 0 || filter_compile(&device_table, none) < 0 ||
-        filter_compile(&outside_table, none) < 0 || filter_compile(&template_table, both) < 0 ||
-        filter_compile(&gate_table, none) < 0) {
+        filter_compile(&rootless_table, none) < 0 || filter_compile(&outside_table, none) < 0 ||
+        filter_compile(&template_table, both) < 0 || filter_compile(&gate_table, none) < 0) {
         fprintf(stderr, "filter_gen: the tables could not be compiled\n");
         return 1;
     }
