@@ -171,13 +171,17 @@ void access_policy_replace(struct access *access, struct access_policy *policy)
 {
     policy_retire(access->policy);
     access->policy = policy;
+    access->generation++;
 }
 
-static void rule_leave(const struct access_rule *rule)
+/* Leaves it without rights. */
+static void peer_unjudge(struct peer *peer)
 {
-    struct access_policy *policy = rule->policy;
+    struct access_policy *policy = peer->rule ? peer->rule->policy : NULL;
 
-    if (--policy->peers == 0 && policy->replaced)
+    peer->rule = NULL;
+    peer->rights = 0;
+    if (policy && --policy->peers == 0 && policy->replaced)
         access_policy_free(policy);
 }
 
@@ -250,12 +254,14 @@ static const struct access_rule *rule_find(const struct access *access, int fd,
     return NULL;
 }
 
+/* Gives it its rights; a rule that it had has been left. */
 static void peer_judge(const struct access *access, int fd, const struct ucred *cred,
                        struct peer *peer)
 {
     peer->pid = cred->pid;
     peer->uid = cred->uid;
     peer->trusted = cred->uid == 0 || cred->uid == geteuid();
+    peer->rule = NULL;
     if (peer->trusted) {
         peer->rights = RIGHT_ACQUIRE | RIGHT_ADMIN | RIGHT_METRICS;
     } else if (access->policy) {
@@ -264,6 +270,9 @@ static void peer_judge(const struct access *access, int fd, const struct ucred *
     } else {
         peer->rights = RIGHT_ACQUIRE | RIGHT_METRICS;
     }
+    if (peer->rule)
+        peer->rule->policy->peers++;
+    peer->generation = access->generation;
 }
 
 static struct client *client_find(struct access *access, uid_t uid)
@@ -305,18 +314,34 @@ int access_peer_open(struct access *access, int fd, struct peer *ret_peer)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) < 0)
         return -errno;
     peer_judge(access, fd, &cred, &peer);
+    /* An administrator's list of all leases may be long. */
+    peer.unlimited = peer.trusted || peer.rights & RIGHT_ADMIN;
     peer.client = client_find(access, peer.rights ? cred.uid : UINT32_MAX);
-    if (!peer.client)
+    if (!peer.client) {
+        peer_unjudge(&peer);
         return -ENOMEM;
+    }
     if (!share_take(&access->connections, peer.trusted, &peer.client->connections, 1)) {
         used = peer.client->connections;
         client_free_if_unused(peer.client);
+        peer_unjudge(&peer);
         return used ? -EDQUOT : -EUSERS;
     }
-    if (peer.rule)
-        peer.rule->policy->peers++;
     *ret_peer = peer;
     return 0;
+}
+
+void access_peer_renew(const struct access *access, int fd, struct peer *peer)
+{
+    struct ucred cred;
+    socklen_t bytes = sizeof cred;
+
+    if (peer->generation == access->generation)
+        return;
+    peer_unjudge(peer);
+    /* What the kernel noted when it connected: it told us then, and does again. */
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) == 0)
+        peer_judge(access, fd, &cred, peer);
 }
 
 void access_peer_close(struct access *access, struct peer *peer)
@@ -324,21 +349,16 @@ void access_peer_close(struct access *access, struct peer *peer)
     struct client *client = peer->client;
 
     peer->client = NULL;
-    if (peer->rule)
-        rule_leave(peer->rule);
-    peer->rule = NULL;
+    peer_unjudge(peer);
     share_give(&access->connections, peer->trusted, &client->connections, 1);
     client_free_if_unused(client);
 }
 
 bool access_bytes_take(struct access *access, const struct peer *peer, uint64_t bytes)
 {
-    /* An administrator's list of all leases may be long. */
-    bool trusted = peer->trusted || peer->rights & RIGHT_ADMIN;
-
-    if (share_take(&access->bytes, trusted, &peer->client->bytes, bytes))
+    if (share_take(&access->bytes, peer->unlimited, &peer->client->bytes, bytes))
         return true;
-    if (!trusted)
+    if (!peer->unlimited)
         return false;
     access->bytes.used_trusted += bytes;
     peer->client->bytes += bytes;
@@ -347,8 +367,7 @@ bool access_bytes_take(struct access *access, const struct peer *peer, uint64_t 
 
 void access_bytes_give(struct access *access, const struct peer *peer, uint64_t bytes)
 {
-    share_give(&access->bytes, peer->trusted || peer->rights & RIGHT_ADMIN, &peer->client->bytes,
-               bytes);
+    share_give(&access->bytes, peer->unlimited, &peer->client->bytes, bytes);
 }
 
 /* ---- Rights ---- */

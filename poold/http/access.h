@@ -48,8 +48,8 @@ struct access_share {
     uint64_t used, used_trusted;
 };
 
-/* What a policy file says. Another may take its place while peers have rights by its rules, which
- * they keep until they close their connections. */
+/* What a policy file says. Another may take its place while peers have rights by its rules: they are
+ * judged anew when they ask for something (access_peer_renew), and what is under way goes on. */
 struct access_policy {
     uint32_t peers; /* that have a rule of it */
     bool replaced;  /* freed with its last peer */
@@ -59,6 +59,7 @@ struct access_policy {
 
 struct access {
     struct access_policy *policy;        /* NULL: the built-in one */
+    uint32_t generation;                 /* of the policy: how often it was replaced */
     struct list clients[ACCESS_BUCKETS]; /* by uid */
     struct access_share connections, bytes;
 };
@@ -78,6 +79,8 @@ struct peer {
     pid_t pid;
     uid_t uid;
     bool trusted;
+    bool unlimited;      /* access_bytes_take, from its first request to its last */
+    uint32_t generation; /* of the policy that it was judged by */
     uint32_t rights;
     const struct access_rule *rule; /* NULL: not limited to pools */
     struct client *client;
@@ -96,6 +99,8 @@ void access_fini(struct access *access);
  * as it may have; -EUSERS: all do; or another -errno. */
 int access_peer_open(struct access *access, int fd, struct peer *ret_peer);
 void access_peer_close(struct access *access, struct peer *peer);
+/* Before each of its requests: judges it anew if the policy is another one by now. Cheap if not. */
+void access_peer_renew(const struct access *access, int fd, struct peer *peer);
 
 /* Whether it has one of the rights in `needed` (0: none is needed). */
 bool access_has_right(const struct peer *peer, uint32_t needed);

@@ -86,6 +86,7 @@ static void request_route(struct http_request *request, const char *method, cons
     }
     if (request->refusal == API_METHOD_NOT_ALLOWED)
         http_allowed_methods(request->http, path, request->param);
+    access_peer_renew(config->access, request->connection->fd, &request->connection->peer);
     if (request->route && !access_has_right(&request->connection->peer, request->route->rights))
         request->refusal = API_FORBIDDEN;
 }

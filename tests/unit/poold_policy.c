@@ -66,15 +66,20 @@ static void make_pool(const char *name, const char *more)
     client_await(path, "state", "ready");
 }
 
+static void policy_write(const char *text, char path[256])
+{
+    daemon_path("policy", path);
+    FILE *out = fopen(path, "we");
+
+    fputs(text, out);
+    fclose(out);
+}
+
 static void begin(void)
 {
     char path[256], options[300];
-    FILE *out;
 
-    daemon_path("policy", path);
-    out = fopen(path, "we");
-    fputs(POLICY, out);
-    fclose(out);
+    policy_write(POLICY, path);
     snprintf(options, sizeof options, "--policy %s", path);
     daemon_restart(options);
     daemon_open_to_all();
@@ -264,6 +269,43 @@ START_TEST(links_of_the_host_are_the_policys_to_give)
 }
 END_TEST
 
+static void status_on(int fd, const char *method, const char *path, unsigned status)
+{
+    struct client_reply reply;
+
+    client_send_on(fd, method, path, NULL);
+    client_receive(fd, &reply);
+    ck_assert_msg(reply.status == status, "%s: %u %s", path, reply.status, reply.body);
+}
+
+/* A connection that stays open is no way to keep a right. */
+START_TEST(rights_end_with_the_policy_that_gave_them)
+{
+    int admin, shown;
+    char path[256];
+
+    begin();
+    admin = client_connect_as(ADMIN, 65534);
+    shown = client_connect_as(SHOWN, 65534);
+    status_on(admin, "GET", "/v1/images", 200);
+    status_on(shown, "GET", "/v1/pools/shown", 200);
+    status_on(shown, "GET", "/v1/pools/hiddenpool", 403);
+    policy_write("{\"rules\": [{\"uid\": 54321, \"rights\": [\"acquire\"],"
+                 "\"pools\": [\"hiddenpool\"]}]}",
+                 path);
+    client_expect(200, "POST", "/v1/reload", NULL);
+    status_on(admin, "GET", "/v1/images", 403);
+    status_on(admin, "DELETE", "/v1/pools/shown", 403);
+    status_on(shown, "GET", "/v1/pools/shown", 403);
+    status_on(shown, "GET", "/v1/pools/hiddenpool", 200);
+    policy_write(POLICY, path);
+    client_expect(200, "POST", "/v1/reload", NULL);
+    status_on(admin, "GET", "/v1/images", 200);
+    close(admin);
+    close(shown);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const TTest *const tests[] = {
@@ -273,6 +315,7 @@ int main(int argc, char **argv)
         whether_there_is_a_pool_is_not_told,
         errors_of_a_pool_are_for_administrators,
         links_of_the_host_are_the_policys_to_give,
+        rights_end_with_the_policy_that_gave_them,
     };
     Suite *suite = suite_create("poold-policy");
     TCase *tcase = daemon_case(suite, argc, argv);
