@@ -106,7 +106,10 @@ static int filter_spawn(struct spawn_work *work)
     control_end = pair[1];
     /* In the order of enum gate_fd. */
     const int fds[] = { control_end, work->vm_fd, work->shared_fd, host_fd };
-    return spawn_process(argv, fds, ARRAY_LEN(fds), &work->filter, &work->err);
+    rc = spawn_process(argv, fds, ARRAY_LEN(fds), &work->filter, &work->err);
+    if (rc == 0)
+        rights_oom_adjust(work->filter.pid, work->filter.pidfd, RIGHTS_OOM_VM);
+    return rc;
 }
 
 /* Hands passt's end of a new stream to the gate. */

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists every file descriptor of the processes of a poold's VMs, and accepts only what is named here.
+"""Lists every file descriptor of all processes of a poold's, and accepts only what is named here.
 
-usage: descriptors.py POOLD_PID RUN_DIR STATE_DIR [DISK]
+usage: descriptors.py POOLD_PID RUN_DIR STATE_DIR DISK [KIND...]
 
-Prints a line for each process; ends with 1 if a descriptor is none of those that its kind of process
-may have, if one shares its open file description with one of poold's, or if a writable one shares it
-with another process of a VM.
+Prints a line for each process; ends with 1 if a process is of no kind that is named here, if a
+descriptor is none of those that its kind may have, if one shares its open file description with one of
+poold's, or if a writable one shares it with another process; and if there is no process of a KIND that
+the caller knows to be there.
 """
 import ctypes
 import os
@@ -15,6 +16,7 @@ import sys
 KCMP, KCMP_FILE = 312, 0
 READ, WRITE, BOTH, PATH = "r", "w", "rw", "path"
 STDIO = (0, 1, 2)
+STDIO_TARGETS = {"passt": r"/dev/null|pipe:\[\d+\]"}  # of which poold has the other end
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -28,8 +30,7 @@ def tables(run, state, disk):
         (r"anon_inode:kvm-vcpu:\d+", BOTH, 32),
         (r"socket:\[\d+\]", BOTH, 9),  # poold's two, the vsock listener, clients' streams, passt's
         (r"/dev/net/tun", BOTH, 1), (r"/dev/vhost-net", BOTH, 1)]
-    disks = [(re.escape(disk), READ, 1)] if disk else []
-    disks += [(re.escape(f"{state}/images/packs/") + ".*", READ, 4)]
+    disks = [(re.escape(disk), READ, 1), (re.escape(f"{state}/images/packs/") + ".*", READ, 4)]
     return {
         "outside": [],
         "template": [(r"socket:\[\d+\]", BOTH, 1), (r"anon_inode:\[signalfd\]", BOTH, 1),
@@ -41,7 +42,21 @@ def tables(run, state, disk):
         "clone": own + disks + [(re.escape(run) + r"/vms/[0-9a-f]{16}", PATH, 1),
                                 (store + r"#\d+ \(deleted\)", BOTH, 1),
                                 (store + r"[^/]+/disk", READ, 1)],
+        "gate": [(r"socket:\[\d+\]", BOTH, 3)],  # poold's, the VM's, passt's
+        # Somebody else's program: its sockets are its work.
+        "passt": [(r"socket:\[\d+\]", BOTH, 4096), (r"anon_inode:\[(eventpoll|timerfd)\]", BOTH, 99),
+                  (r"/dev/null", READ, 1)],
     }
+
+
+def kind_of(command):
+    """Of what poold itself has started; None: none that it starts."""
+    program = os.path.basename(command[0])
+    if program == "volt-vmm" and command[1:2] in (["run"], ["template"]):
+        return command[1]
+    if program == "volt-gate":
+        return "gate" if command[1] == "pass" else "passt"  # which it is about to become
+    return "passt" if program.startswith("passt") else None
 
 
 def descriptors(pid):
@@ -55,20 +70,25 @@ def descriptors(pid):
 
 
 def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
+    """Of all its threads: each has its own."""
+    found = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+            found += map(int, file.read().split())
+    return found
 
 
 def processes(poold):
     """(kind, pid) of everything that poold has started, and of what that has."""
     for outside in children(poold):
         with open(f"/proc/{outside}/cmdline", encoding="ascii") as file:
-            command = file.read().split("\0")
-        if len(command) < 2 or command[1] not in ("run", "template"):
+            kind = kind_of(file.read().split("\0"))
+        if kind not in ("run", "template"):
+            yield kind, outside
             continue
         yield "outside", outside
         for inside in children(outside):
-            yield ("boot" if command[1] == "run" else "template"), inside
+            yield ("boot" if kind == "run" else "template"), inside
             for clone in children(inside):
                 yield "clone", clone
 
@@ -77,7 +97,7 @@ def faults_of(kind, pid, table):
     counts = {}
     for fd, (target, mode) in descriptors(pid).items():
         if fd in STDIO and kind != "outside":
-            if target != "/dev/null":
+            if not re.fullmatch(STDIO_TARGETS.get(kind, "/dev/null"), target):
                 yield f"{kind} {pid}: {fd} is {target}"
             continue
         row = next((row for row in table if re.fullmatch(row[0], target) and row[1] == mode), None)
@@ -104,13 +124,14 @@ def shared(of, others, named):
 
 
 def main():
-    poold, run, state = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    table = tables(run, state, sys.argv[4] if len(sys.argv) > 4 else None)
-    faults, found = [], list(processes(poold))
+    poold, run, state, disk, *wanted = int(sys.argv[1]), *sys.argv[2:]
+    table = tables(run, state, disk)
+    found = list(processes(poold))
+    faults = [f"there is no {kind}" for kind in set(wanted) - {kind for kind, _ in found}]
     for kind, pid in found:
         listed = sorted(descriptors(pid).items())
         print(f"{kind} {pid}: " + " ".join(f"{fd}={target}" for fd, (target, _) in listed))
-        faults += faults_of(kind, pid, table[kind])
+        faults += faults_of(kind, pid, table[kind]) if kind else [f"{pid} is of no known kind"]
     pids = [pid for _, pid in found]
     faults += shared(poold, pids, lambda target, mode: True)
     for pid in pids:
@@ -118,7 +139,7 @@ def main():
                          lambda target, mode: mode in (WRITE, BOTH) and
                          target not in ("/dev/null", "/dev/kvm"))
     print("\n".join(faults))
-    return 1 if faults or not found else 0
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

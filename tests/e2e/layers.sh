@@ -3,7 +3,10 @@
 # promises. Method: look at their processes in /proc from outside.
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
+# What poold is started with is nobody's further down.
+exec 251>"$work/inherited"
 poold_with_pool
+exec 251>&-
 
 api()
 {
@@ -108,16 +111,26 @@ nothing_is_mapped_executable_and_writable()
 # description elsewhere could be changed there.
 fds_are_expected()
 {
-    python3 "$here/descriptors.py" "$poold_pid" "$VOLT_RUN_DIR" "$VOLT_STATE_DIR" "$work/disk"
+    python3 "$here/descriptors.py" "$poold_pid" "$VOLT_RUN_DIR" "$VOLT_STATE_DIR" "$work/disk" "$@"
+}
+# What stands between a VM and the host's network has the VM's uid, and can't be traced by it.
+gate_is_confined()
+{
+    local gate uid
+    uid=$(sed -n 's/^Uid:[ \t]*\([0-9]*\).*/\1/p' "/proc/$(lease_pid "$guarded")/status")
+    gate=$(pgrep -P "$poold_pid" -u "$uid" volt-gate) || { echo "no gate of uid $uid"; return 1; }
+    [ "$(grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0{16}|NoNewPrivs:.1|Seccomp:.2|Groups:.)$' \
+        "/proc/$gate/status")" = 8 ] || { cat "/proc/$gate/status"; return 1; }
+    prints 600 cat "/proc/$gate/oom_score_adj" && prints 0 stat -c %u "/proc/$gate/environ"
 }
 environment_is_ours()
 {
     ! tr '\0' '\n' <"/proc/$pid/environ" |
         grep -vE '^(LD_|GLIBC_|MALLOC_|[ALTU]B?SAN_|LC_|VOLT_|$)'
 }
-rich_is()
+is_ready()
 {
-    [ "$("$voltctl" pool show rich --json | json state)" = "$1" ]
+    [ "$("$voltctl" pool show "$1" --json | json state)" = ready ]
 }
 killed_vm_dies_alone()
 {
@@ -179,6 +192,13 @@ rich_options="--disk $work/disk --min 1"
 # shellcheck disable=SC2086 # several options
 check 'a pool with a disk and a network begins to boot' "$voltctl" pool create rich --memory 64M \
     ${E2E_POOL_OPTIONS:-} $rich_options --no-wait
+guarded_wanted=
+if [ "$(id -u)" = 0 ] && [ -x "$(command -v passt)" ]; then
+    guarded_wanted=1
+    # shellcheck disable=SC2086 # several options
+    check 'a pool with passt begins to boot' "$voltctl" pool create guarded --memory 64M \
+        ${E2E_POOL_OPTIONS:-} --net user --min 1 --no-wait
+fi
 if grep -q 'control groups of VMs: .*no memory controller' "$log"; then
     skip 'the VM that boots has a control group of its own' 'cgroups are not writable here'
 else
@@ -195,7 +215,7 @@ if [ "$(id -u)" = 0 ]; then
     check 'poold keeps the capabilities that it needs, and no others' poold_has_few_rights
     check 'out of memory, the kernel kills VMs first, then templates, poold last' until_true 5 oom_order
     check 'a VM that boots goes before templates, too' until_true 5 oom_of_boot
-    check 'no descriptor but the expected ones, while VMs boot' fds_are_expected
+    check 'no descriptor but the expected ones, while VMs boot' fds_are_expected outside template clone boot
 else
     skip 'no descriptor but the expected ones, while VMs boot' 'needs root: they are not dumpable'
 fi
@@ -208,11 +228,21 @@ check 'seccomp: filters on every thread' filters_are_two
 check 'namespaces of its own' namespaces_are_own
 check 'no group but its own' prints '' threads_status Groups
 if [ "$(id -u)" = 0 ]; then
-    check 'the pool with a disk and a network is ready' until_true 60 rich_is ready
+    check 'the pool with a disk and a network is ready' until_true 60 is_ready rich
     "$voltctl" exec "$two" sleep 600 >/dev/null 2>&1 &
     running=$!
     rich=$(acquire rich) && check 'its disk is there' guest "$rich" test -e /dev/vda
-    check 'no descriptor but the expected ones' fds_are_expected
+    kinds='outside template clone'
+    if [ -n "$guarded_wanted" ]; then
+        check 'the pool with passt is ready' until_true 60 is_ready guarded
+        guarded=$(acquire guarded) && check 'its gate is confined' until_true 10 gate_is_confined
+        check 'and passt runs' until_true 10 pgrep -P "$poold_pid" '^passt'
+        kinds="$kinds gate passt"
+    else
+        skip 'its gate is confined' 'the package passt is not installed'
+    fi
+    # shellcheck disable=SC2086 # several words
+    check 'no descriptor but the expected ones' fds_are_expected $kinds
     kill "$running"
     check 'no environment but what Volt and the C library read' environment_is_ours
 else
