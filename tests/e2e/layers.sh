@@ -119,7 +119,7 @@ gate_is_confined()
     local gate uid
     uid=$(sed -n 's/^Uid:[ \t]*\([0-9]*\).*/\1/p' "/proc/$(lease_pid "$guarded")/status")
     gate=$(pgrep -P "$poold_pid" -u "$uid" volt-gate) || { echo "no gate of uid $uid"; return 1; }
-    [ "$(grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0{16}|NoNewPrivs:.1|Seccomp:.2|Groups:.)$' \
+    [ "$(grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0{16}|NoNewPrivs:.1|Seccomp:.2|Groups:[[:space:]]*)$' \
         "/proc/$gate/status")" = 8 ] || { cat "/proc/$gate/status"; return 1; }
     prints 600 cat "/proc/$gate/oom_score_adj" && prints 0 stat -c %u "/proc/$gate/environ"
 }

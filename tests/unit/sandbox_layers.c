@@ -129,6 +129,8 @@ START_TEST(all_layers_as_root)
     status_expect(pid, "Uid", "100007\t100007\t100007\t100007");
     status_expect(pid, "Gid", "100007\t100007\t100007\t100007");
     status_expect(pid, "Groups", "");
+    outside_expect_stripped(jail.outer);
+    status_expect(jail.outer, "Uid", "100007\t100007\t100007\t100007");
     status_await(pid, "Threads", "1"); /* joined, it may be there for a moment more */
     jail_end(&jail);
 }

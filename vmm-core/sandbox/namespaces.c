@@ -82,11 +82,13 @@ static int outside_strip(const struct sandbox_config *config, uint32_t uid)
 {
     if (syscall(SYS_close_range, 0u, ~0u, 0u) < 0)
         return -errno;
-    if (uid != SANDBOX_KEEP_ID && (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
-        return -errno;
     int r = sandbox_limits_set(NULL);
-    if (r == 0 && config->capabilities)
+    if (r == 0 && config->capabilities) /* of root yet, or the bounding set would stay as it is */
         r = sandbox_capabilities_reduce(NULL);
+    if (r == 0 && uid != SANDBOX_KEEP_ID &&
+        (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
+         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0))
+        r = -errno;
     if (r == 0 && config->capabilities)
         r = sandbox_capabilities_drop(NULL);
     if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) /* which a change of uids clears */
