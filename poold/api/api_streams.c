@@ -128,12 +128,12 @@ static void on_backlog_closed(uv_handle_t *handle)
 }
 
 /* error NULL: the text is whole. */
-static void backlog_finish(struct backlog *backlog, const char *error)
+static void backlog_finish(struct backlog *backlog, enum api_error code, const char *error)
 {
     struct http_request *request = backlog->request;
 
     if (error)
-        http_reply_error(request, API_INTERNAL, "%s", error);
+        http_reply_error(request, code, "%s", error);
     else
         http_reply_text(request, MHD_HTTP_OK, "text/plain; charset=utf-8", backlog->text,
                         backlog->bytes);
@@ -144,19 +144,29 @@ static void backlog_finish(struct backlog *backlog, const char *error)
 
 static void on_backlog_timeout(uv_timer_t *timer)
 {
-    backlog_finish(timer->data, "the VM did not send its console's backlog in time");
+    backlog_finish(timer->data, API_INTERNAL, "the VM did not send its console's backlog in time");
 }
 
+/* Whether there is room for more: what a VM sends counts as its lessee's, who might ask for it on all
+ * of its connections at once. False: it has replied. */
 static bool backlog_grow(struct backlog *backlog)
 {
     size_t room = MAX_OF(backlog->room * 2, 16384);
-    char *text;
+    char *text = NULL;
 
     if (backlog->bytes < backlog->room)
         return true;
-    text = room <= BACKLOG_BYTES_MAX ? realloc(backlog->text, room) : NULL;
-    if (!text)
+    if (room > BACKLOG_BYTES_MAX) {
+        backlog_finish(backlog, API_INTERNAL, "the console's backlog is too long");
         return false;
+    }
+    if (http_request_charge(backlog->request, room - backlog->room))
+        text = realloc(backlog->text, room);
+    if (!text) {
+        backlog_finish(backlog, API_TOO_MANY,
+                       "what is held for you takes too much memory; read your replies first");
+        return false;
+    }
     backlog->text = text;
     backlog->room = room;
     return true;
@@ -169,17 +179,15 @@ static void on_backlog_readable(uv_poll_t *poll, int status, int events)
 
     (void)status;
     (void)events;
-    if (!backlog_grow(backlog)) {
-        backlog_finish(backlog, "the console's backlog is too long");
+    if (!backlog_grow(backlog))
         return;
-    }
     n = read(backlog->fd, backlog->text + backlog->bytes, backlog->room - backlog->bytes);
     if (n > 0)
         backlog->bytes += (size_t)n;
     else if (n == 0)
-        backlog_finish(backlog, NULL);
+        backlog_finish(backlog, API_ERROR_COUNT, NULL);
     else if (errno != EAGAIN && errno != EINTR)
-        backlog_finish(backlog, "the VM ended");
+        backlog_finish(backlog, API_INTERNAL, "the VM ended");
 }
 
 static int backlog_start(struct backlog *backlog, struct api *api, struct slot *slot)

@@ -215,6 +215,10 @@ void http_body_resume(struct http_request *request);
 /* Tells when the client of an open request hangs up, once. */
 int http_watch(struct http_request *request, void (*gone)(struct http_request *request));
 
+/* Counts memory that is held for the request until it is over, whatever for. False: its user has
+ * too much, for API_TOO_MANY. */
+bool http_request_charge(struct http_request *request, uint64_t bytes);
+
 /* Parses the body as a JSON object by the route's table into ret; an empty body is an empty object.
  * False: it has replied. */
 bool http_read_body(struct http_request *request, void *ret);

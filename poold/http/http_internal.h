@@ -66,8 +66,6 @@ void http_on_completed(void *lane, struct MHD_Connection *mhd, void **context,
 void http_request_dispatch(struct http_request *request);
 /* It counts as open, or no longer does. */
 void http_request_count(struct http_request *request, bool open);
-/* Counts memory that is held for it until it is over. False: its user has too much. */
-bool http_request_charge(struct http_request *request, uint64_t bytes);
 
 /* ---- http_accept.c ---- */
 

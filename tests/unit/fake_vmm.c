@@ -210,6 +210,12 @@ static void on_stream(struct fake *fake, const struct control_msg *msg, int fd)
         say_exited(fake->control_fd, EXIT_REASON_TRIPLE_FAULT, "the guest fell over");
         _exit(0);
     }
+    if (msg->type == CONTROL_CONSOLE && fault("long_console")) { /* and it never ends */
+        static const char much[160 * 1024] = "fake";
+
+        (void)!send(fd, much, sizeof much, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return;
+    }
     if (msg->type == CONTROL_CONSOLE)
         snprintf(text, sizeof text, BACKLOG);
     else

@@ -334,6 +334,45 @@ START_TEST(a_second_signal_ends_it_at_once)
 }
 END_TEST
 
+/* What a VM sends for a reply counts, too, while it is collected: on all of a user's connections at
+ * once that would be as much memory as the user likes. */
+START_TEST(backlogs_of_one_user_take_so_much_memory)
+{
+    enum { ASKED = 200, EACH_KIB = 128, USERS_KIB = 16 << 10 };
+    struct client_reply reply;
+    unsigned refused = 0;
+    int fds[ASKED], first;
+    char path[128];
+
+    daemon_open_to_all();
+    daemon_pool_create("{\"name\":\"default\",\"min\":1}");
+    first = client_connect_as(USER, USER);
+    client_send_on(first, "POST", "/v1/leases", NULL);
+    client_receive(first, &reply);
+    ck_assert_uint_eq(reply.status, 201);
+    json_t *lease = json_loads(reply.body, 0, NULL);
+    snprintf(path, sizeof path, "/v1/leases/%s/console",
+             json_string_value(json_object_get(lease, "lease")));
+    json_decref(lease);
+    daemon_faults_set("long_console");
+    for (unsigned i = 0; i < ASKED; i++) {
+        fds[i] = client_connect_as(USER, USER);
+        client_send_on(fds[i], "GET", path, NULL);
+    }
+    for (unsigned i = 0; i < ASKED; i++) {
+        client_receive(fds[i], &reply);
+        close(fds[i]);
+        refused += reply.status == 429;
+    }
+    ck_assert_uint_ge(refused, ASKED - USERS_KIB / EACH_KIB);
+    daemon_faults_set(""); /* and all of it was given back */
+    client_send_on(first, "GET", path, NULL);
+    client_receive(first, &reply);
+    ck_assert_msg(reply.status == 200, "%u: %s", reply.status, reply.body);
+    close(first);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const TTest *const anybodys[] = {
@@ -345,6 +384,7 @@ int main(int argc, char **argv)
         who_has_too_many_connections_is_told_and_closed,
         more_requests_than_a_turn_has_are_all_answered,
         bodies_of_one_user_take_so_much_memory,
+        backlogs_of_one_user_take_so_much_memory,
     };
     Suite *suite = suite_create("poold-clients");
     TCase *tcase = daemon_case(suite, argc, argv);
