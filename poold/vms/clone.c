@@ -62,6 +62,15 @@ static void on_hello(struct clone *clone, const struct control_msg *msg)
     clone->introduced = true;
 }
 
+/* The READY that it is said of ends the VM. */
+static void on_trouble(struct clone *clone, const struct control_msg *msg)
+{
+    if (clone->trouble)
+        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
+    else
+        clone->trouble = strndup(msg->u.trouble.text, sizeof msg->u.trouble.text - 1);
+}
+
 static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
                        int *fds, unsigned fd_count)
 {
@@ -77,8 +86,7 @@ static void on_message(struct link *link, enum link_channel channel, const struc
         pool_vm_awake(slot, msg->u.progress.run_ns);
         break;
     case CONTROL_TROUBLE:
-        free(clone->trouble);
-        clone->trouble = strndup(msg->u.trouble.text, sizeof msg->u.trouble.text - 1);
+        on_trouble(clone, msg);
         break;
     case CONTROL_READY:
         pool_vm_ready(slot, msg->u.progress.ready_status, clone->trouble);

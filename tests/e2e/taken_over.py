@@ -16,6 +16,12 @@ O_APPEND, O_NONBLOCK, O_DIRECT, O_ASYNC = 0o2000, 0o4000, 0o40000, 0o20000
 F_SETFL, FALLOC_KEEP_SIZE = 4, 1
 
 
+# control.h: number and length of what a VM may say, and of what only others may.
+MESSAGES = {"hello": (1, 48), "banner": (2, 56), "parked": (3, 56), "awake": (4, 56), "ready": (5, 56),
+            "snapshot_done": (6, 304), "stats": (7, 72), "cloned": (9, 24), "child_exited": (10, 24),
+            "trouble": (11, 272)}
+
+
 def say(what, result):
     print(f"{what}: {inject.failed(result)}")
 
@@ -73,12 +79,13 @@ def lie(thread):
                         "\u202e\u200b".encode() + b"\x9b" * 200))
 
 
-def flood(thread):
-    """The one message that asks for nothing, again and again; it would change its lease's layers, too."""
-    hello = struct.pack("IIQIIQQII", 1, 48, 0, 1, 1, 1 << 27, 0, 99, 0xffffffff) # CONTROL_HELLO
+def flood(thread, kind):
+    """A message that asks for nothing, again and again; a HELLO would change its lease's layers, too."""
+    number, length = MESSAGES[kind]
+    said = struct.pack("IIQ", number, length, 0) + bytes(length - 16)
     for _ in range(200):
         for fd in sockets(thread.pid)[:2]:
-            thread.call("sendmsg", fd, inject.message(hello), 0x4040)
+            thread.call("sendmsg", fd, inject.message(said), 0x4040)
     print("200 messages were taken")
 
 

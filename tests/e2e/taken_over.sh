@@ -61,12 +61,16 @@ text_is_cleaned()
         { api pools/default; return 1; }
     ! "$voltctl" pool show default | LC_ALL=C grep -n '[^[:print:]]'
 }
+last_failure_is()
+{
+    [[ $(api pools/default | json last_failure) == "$1: "* ]]
+}
 floods_are_ended()
 {
     local said
-    said=$(deed flood) || { echo "$said"; return 1; }
+    said=$(deed flood "$1") || { echo "$said"; return 1; }
     [[ $said == *SIGKILL* ]] || { echo "it lives: $said"; return 1; }
-    until_true 10 grep -qE 'VM [0-9a-f]+ .*protocol_error: it sent a message out of place' "$log"
+    until_true 10 last_failure_is protocol_error
 }
 poolds_machines()
 {
@@ -94,8 +98,10 @@ victim || exit 1
 check "the host's disk can't be filled" deed_is_deadly space
 victim || exit 1
 check 'what it says is one line of clean text in the log, in JSON and on the terminal' text_is_cleaned
-victim || exit 1
-check 'a flood of messages ends the VM' floods_are_ended
+for kind in hello banner parked awake ready snapshot_done stats cloned child_exited trouble; do
+    victim || exit 1
+    check "a flood of messages ends the VM: $kind" floods_are_ended $kind
+done
 victim || exit 1
 check 'poold ends up with no fd of its' fds_are_refused
 victim || exit 1
