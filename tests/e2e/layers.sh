@@ -54,6 +54,12 @@ outsides_are_stripped()
     done
     [ -n "$found" ]
 }
+passt_is_limited()
+{
+    local passt
+    passt=$(pgrep -P "$poold_pid" '^passt') && [ "$(wc -w <<<"$passt")" = 1 ] || { echo "passts: $passt"; return 1; }
+    grep -q 'Max open files  *8192  *8192 ' "/proc/$passt/limits" && grep -q 'Max core file size  *0  *0 ' "/proc/$passt/limits"
+}
 # The capabilities that this shell may have, and with it the poold that it starts.
 capabilities=$((16#$(awk '/^CapPrm/ { print $2 }' /proc/$$/status)))
 # Whom the kernel kills when memory runs out: VMs first, poold last, which takes CAP_SYS_RESOURCE.
@@ -236,7 +242,7 @@ if [ "$(id -u)" = 0 ]; then
     if [ -n "$guarded_wanted" ]; then
         check 'the pool with passt is ready' until_true 60 is_ready guarded
         guarded=$(acquire guarded) && check 'its gate is confined' until_true 10 gate_is_confined
-        check 'and passt runs' until_true 10 pgrep -P "$poold_pid" '^passt'
+        check 'passt is limited' until_true 10 passt_is_limited
         kinds="$kinds gate passt"
     else
         skip 'its gate is confined' 'the package passt is not installed'

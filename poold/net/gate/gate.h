@@ -13,8 +13,8 @@
  *     volt-gate run UID PROCS BINDS COMMAND...
  *                                        COMMAND with that uid and gid, in the control group whose
  *                                        cgroup.procs is open as fd PROCS; "-": as it is. BINDS "-":
- *                                        it gets no port that it asks for. What passt is started by
- *                                        (run.h)
+ *                                        it gets no port that it asks for. It may have GATE_RUN_FDS
+ *                                        descriptors. What passt is started by (run.h)
  *   poold gives what is behind the first word by way of a file (base/arguments.h).
  */
 #ifndef VOLT_POOLD_GATE_GATE_H
@@ -33,6 +33,8 @@ enum gate_fd {
     GATE_FD_HOST,   /* one with struct gate_host, which can't be written to */
     GATE_FD_END,
 };
+
+#define GATE_RUN_FDS 8192u
 
 #define GATE_SHARED_VERSION 2u
 #define GATE_KEEP_UID UINT32_MAX

@@ -19,12 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/util.h"
+#include "net/gate/gate.h"
 
 #define X32_BIT 0x40000000u
 
@@ -37,6 +39,20 @@ static int join(const char *procs, struct err *err)
     if (write(fd, "0", 1) != 1)
         return err_set_errno(err, errno, "joining the control group");
     close(fd);
+    return 0;
+}
+
+/* A socket of the host's for each connection of its guest's: as many as it may. */
+static int limit(struct err *err)
+{
+    const struct rlimit core = { 0, 0 };
+    struct rlimit fds;
+
+    if (getrlimit(RLIMIT_NOFILE, &fds) < 0)
+        return err_set_errno(err, errno, "reading limits");
+    fds.rlim_cur = fds.rlim_max = MIN_OF(fds.rlim_max, GATE_RUN_FDS);
+    if (setrlimit(RLIMIT_NOFILE, &fds) < 0 || setrlimit(RLIMIT_CORE, &core) < 0)
+        return err_set_errno(err, errno, "setting limits");
     return 0;
 }
 
@@ -90,6 +106,8 @@ int gate_run(char **argv, struct err *err)
     bool binds = strcmp(argv[2], "-") != 0;
     int rc = join(argv[1], err);
 
+    if (rc == 0)
+        rc = limit(err);
     if (rc == 0)
         rc = become(argv[0], err);
     if (rc == 0)
