@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "api.h"
@@ -332,6 +335,68 @@ START_TEST(the_socket_is_looked_for_in_the_documented_order)
 }
 END_TEST
 
+#define USER 54321u
+#define STRANGER 54322u
+
+/* Listens as `owner` where a poold of USER's would, in a folder of that user's or of USER's own. */
+static int fallback_listen(uid_t owner, uid_t folders)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX,
+                                   .sun_path = "/tmp/volt-54321/poold.sock" };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_eq(mkdir("/tmp/volt-54321", 0755), 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(chmod(address.sun_path, 0777), 0);
+    ck_assert_int_eq(chown("/tmp/volt-54321", folders, folders), 0);
+    ck_assert_int_eq(seteuid(owner), 0);
+    ck_assert_int_eq(listen(fd, 1), 0); /* the kernel notes who it is that listens */
+    ck_assert_int_eq(seteuid(0), 0);
+    return fd;
+}
+
+/* In /tmp everybody may wait for voltctl. */
+START_TEST(a_strangers_poold_is_not_talked_to)
+{
+    static const struct {
+        uid_t listener, folder;
+        int found, connected;
+    } rows[] = {
+        { USER, USER, true, 0 },
+        { 0, USER, true, 0 },
+        { STRANGER, USER, true, -EPERM },
+        { STRANGER, STRANGER, false, -EPERM },
+    };
+    char path[108];
+
+    if (geteuid() != 0) {
+        printf("# skipped: needs root\n");
+        return;
+    }
+    unsetenv("VOLT_RUN_DIR");
+    unsetenv("VOLT_SOCKET");
+    unsetenv("XDG_RUNTIME_DIR");
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err err = { 0 };
+        struct client client;
+        int fd = fallback_listen(rows[i].listener, rows[i].folder);
+
+        ck_assert_int_eq(seteuid(USER), 0);
+        ck_assert_int_eq(client_socket_path(NULL, path, &err), 0);
+        if (rows[i].found || access("/run/volt/poold.sock", F_OK) < 0)
+            ck_assert_str_eq(path, "/tmp/volt-54321/poold.sock");
+        ck_assert_int_eq(client_init(&client, "/tmp/volt-54321/poold.sock", &err),
+                         rows[i].connected);
+        client_fini(&client);
+        ck_assert(rows[i].connected == 0 || strstr(err.msg, "uid 54322"));
+        ck_assert_int_eq(seteuid(0), 0);
+        close(fd);
+        unlink("/tmp/volt-54321/poold.sock");
+        rmdir("/tmp/volt-54321");
+    }
+}
+END_TEST
+
 START_TEST(names_are_encoded_in_paths)
 {
     char path[API_PATH_BYTES];
@@ -358,6 +423,7 @@ int main(void)
     tcase_add_test(tests, an_answer_cut_or_altered_anywhere_does_no_harm);
     tcase_add_test(tests, a_missing_poold_is_told_with_its_socket);
     tcase_add_test(tests, the_socket_is_looked_for_in_the_documented_order);
+    tcase_add_test(tests, a_strangers_poold_is_not_talked_to);
     tcase_add_test(tests, names_are_encoded_in_paths);
     return tap_main(suite);
 }
