@@ -5,11 +5,17 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +24,8 @@
 #include "interrupt.h"
 
 #define ARGUMENTS_MAX 32
+#define X32_BIT 0x40000000u
+#define HEAD 6u /* instructions before the list */
 
 /* ---- In the child ---- */
 
@@ -40,6 +48,37 @@ static bool capabilities_reduce(void)
     return ok;
 }
 
+/* What no maker of file systems needs. Landlock sees TCP alone, and a Unix socket's name leads to
+ * whatever does what this user asks for. */
+static int calls_deny(struct err *err)
+{
+    static const unsigned denied[] = {
+        SYS_socket,      SYS_io_uring_setup, /* which makes sockets, too */
+        SYS_keyctl,      SYS_unshare,        /* a user's keys; the kernel's wider doors */
+        SYS_setns,       SYS_bpf,
+        SYS_userfaultfd, SYS_perf_event_open,
+    };
+    struct sock_filter code[HEAD + 2 * ARRAY_LEN(denied) + 1] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    const struct sock_fprog filter = { .len = ARRAY_LEN(code), .filter = code };
+    unsigned count = HEAD;
+
+    for (size_t i = 0; i < ARRAY_LEN(denied); i++) {
+        code[count++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, denied[i], 0, 1);
+        code[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    }
+    code[count] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) < 0)
+        return err_set_errno(err, errno, "denying system calls");
+    return 0;
+}
+
 static int program_confine(const char *folder, struct err *err)
 {
     _cleanup_close_ int root_fd = open("/", O_PATH | O_CLOEXEC);
@@ -59,7 +98,8 @@ static int program_confine(const char *folder, struct err *err)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !capabilities_reduce())
         return err_set_errno(err, errno, "giving up rights");
     setenv("TMPDIR", folder, 1);
-    return landlock_restrict(rules, ARRAY_LEN(rules), &abi, err);
+    int rc = landlock_restrict(rules, ARRAY_LEN(rules), &abi, err);
+    return rc < 0 ? rc : calls_deny(err);
 }
 
 /* Why the program did not even start. */
@@ -75,6 +115,8 @@ static void program_become(const struct program *program, char *const *argv, int
 
     dup2(null_fd, STDIN_FILENO);
     dup2(STDERR_FILENO, STDOUT_FILENO);
+    /* Whatever voltctl was started with. */
+    syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
     if (program_confine(program->folder, &failure.err) == 0) {
         execvp(argv[0], argv);
         failure.is_exec = true;

@@ -2,8 +2,8 @@
 /* Running programs of the host on what is not trusted: a root filesystem that somebody else packed.
  *
  * The program keeps the user's rights to read, but writes beneath one folder only (Landlock, where
- * the kernel has it), has no network, gains nothing by exec, and of root's capabilities keeps those
- * to read everything.
+ * the kernel has it), makes no socket (seccomp: neither a network nor what serves the user on this
+ * host), gains nothing by exec, and of root's capabilities keeps those to read everything.
  */
 #ifndef VOLT_CLI_PROGRAM_H
 #define VOLT_CLI_PROGRAM_H

@@ -433,6 +433,8 @@ void net_gate_drops(const struct net_gate *gate, struct net_drops *ret_drops)
     if (gate->shared_fd >= 0)
         pread_all(gate->shared_fd, ret_drops, sizeof *ret_drops,
                   offsetof(struct gate_shared, drops));
+    for (unsigned i = 0; i < NET_VERDICT_COUNT; i++) /* it may say anything: JSON has no more */
+        ret_drops->count[i] = MIN_OF(ret_drops->count[i], (uint64_t)INT64_MAX);
 }
 
 struct net_gate_state net_gate_state(const struct net_gate *gate)
