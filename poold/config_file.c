@@ -3,12 +3,11 @@
  * what each section and key in them is. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/trusted_file.h"
 #include "base/util.h"
 #include "config.h"
 #include "declare.h"
@@ -103,24 +102,6 @@ static int on_item(void *data, const struct ini_item *item, struct err *err)
 
 /* ---- Files ---- */
 
-/* Who can write it can have poold run a program. */
-static int may_be_trusted(int fd, struct err *err)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) < 0)
-        return err_set_errno(err, errno, "can't look at it");
-    if (S_ISCHR(st.st_mode))
-        return 0; /* /dev/null */
-    if (!S_ISREG(st.st_mode))
-        return err_set(err, EINVAL, "it is not a regular file");
-    if (st.st_uid != 0 && st.st_uid != geteuid())
-        return err_set(err, EPERM, "it belongs to another user (%u)", (unsigned)st.st_uid);
-    if (st.st_mode & S_IWOTH)
-        return err_set(err, EPERM, "everybody can write it; chmod o-w it");
-    return 0;
-}
-
 /* *ret_text is the caller's. */
 static int read_whole(int fd, char **ret_text, size_t *ret_bytes, struct err *err)
 {
@@ -147,16 +128,11 @@ static int file_read(struct config *config, struct declarations *declarations, c
                      struct err *err)
 {
     struct reading reading = { .config = config, .declarations = declarations, .file = path };
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    _cleanup_close_ int fd = trusted_file_open(path, err);
     _cleanup_free_ char *text = NULL;
     size_t bytes = 0;
-    int rc;
+    int rc = fd < 0 ? fd : read_whole(fd, &text, &bytes, err);
 
-    if (fd < 0)
-        return err_set_errno(err, errno, "%s", path);
-    rc = may_be_trusted(fd, err);
-    if (rc == 0)
-        rc = read_whole(fd, &text, &bytes, err);
     if (rc < 0)
         return err_wrap(err, "%s", path);
     rc = ini_parse(text, bytes, path, on_item, &reading, err);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/trusted_file.h"
 #include "base/util.h"
 #include "http/json_keys.h"
 
@@ -134,17 +135,18 @@ static int policy_parse(const json_t *root, struct access_policy **ret_policy, s
 int access_policy_read(const char *path, struct access_policy **ret_policy, struct err *err)
 {
     json_error_t error;
-    json_t *root;
-    int rc;
 
     *ret_policy = NULL;
     if (!*path)
         return 0;
-    root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    _cleanup_close_ int fd = trusted_file_open(path, err);
+    if (fd < 0)
+        return err_wrap(err, "the policy file %s", path);
+    json_t *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
     if (!root)
         return err_set(err, EINVAL, "the policy file %s: line %d: %s", path, error.line,
                        error.text);
-    rc = policy_parse(root, ret_policy, err);
+    int rc = policy_parse(root, ret_policy, err);
     json_decref(root);
     return rc < 0 ? err_wrap(err, "the policy file %s", path) : 0;
 }

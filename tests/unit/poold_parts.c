@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/backoff.h"
@@ -222,6 +223,38 @@ START_TEST(policies_are_checked)
 }
 END_TEST
 
+/* Whoever can write it gives himself what it gives. */
+START_TEST(a_policy_of_others_is_none)
+{
+    static const struct {
+        uid_t owner;
+        mode_t mode;
+        const char *says; /* NULL: it is taken */
+    } rows[] = {
+        { 0, 0640, NULL },
+        { 0, 0664, NULL },
+        { 0, 0646, "everybody can write it" },
+        { 54321, 0600, "it belongs to another user (54321)" },
+    };
+    char path[] = "/tmp/poold-policy-XXXXXX";
+    int fd = mkstemp(path);
+
+    ck_assert_int_eq(write(fd, "{\"rules\":[]}", 12), 12);
+    for (unsigned i = 0; i < ARRAY_LEN(rows) && geteuid() == 0; i++) {
+        struct access_policy *policy;
+        struct err err = { 0 };
+
+        ck_assert_int_eq(fchown(fd, rows[i].owner, 0), 0);
+        ck_assert_int_eq(fchmod(fd, rows[i].mode), 0);
+        ck_assert_int_eq(access_policy_read(path, &policy, &err) == 0, !rows[i].says);
+        ck_assert(!rows[i].says || strstr(err.msg, rows[i].says));
+        access_policy_free(policy);
+    }
+    close(fd);
+    unlink(path);
+}
+END_TEST
+
 START_TEST(rules_limit_pools)
 {
     char pools[1][64] = { "mine" };
@@ -257,6 +290,7 @@ int main(void)
         back_off_doubles_up_to_its_end,
         options_are_checked_by_their_table,
         policies_are_checked,
+        a_policy_of_others_is_none,
         rules_limit_pools,
         histograms_count_every_value_once,
     };
