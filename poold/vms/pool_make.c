@@ -42,6 +42,20 @@ static int check_addresses(const struct vms *vms, const struct pool_net_spec *ne
     return 0;
 }
 
+/* A limit that would not be kept is refused. */
+static int check_limits(const struct vms *vms, const struct pool_spec *spec, struct err *err)
+{
+    const struct cgroup_host *host = &vms->vm_groups.host;
+
+    if ((!spec->cpu_percent && !spec->cpu_weight) || host->controllers & 1u << CGROUP_CPU)
+        return 0;
+    return err_set(
+        err, EINVAL,
+        "'%s' needs control groups with a cpu controller, which poold can't use here: %s",
+        spec->cpu_percent ? "cpu_percent" : "cpu_weight",
+        host->lacking[0] ? host->lacking : "there is none");
+}
+
 /* Of a body that may be made now; later, too. */
 static int may_be_made(const struct vms *vms, const struct pool_body *body, struct err *err)
 {
@@ -108,6 +122,8 @@ void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids 
     rc = pool_body_choose(&make->body, vms->settings, &err);
     if (rc == 0)
         rc = pool_body_check(&make->body, &err);
+    if (rc == 0)
+        rc = check_limits(vms, &make->body.spec, &err);
     if (rc == 0)
         rc = may_be_made(vms, &make->body, &err);
     if (rc == 0 && make->body.spec.net.kind[0])

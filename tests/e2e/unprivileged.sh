@@ -167,6 +167,12 @@ check 'and whole' "$voltctl" image verify small
 
 # ---- The end. ----
 
+if grep -q 'control groups of VMs: .*no cpu controller' "$log"; then
+    check 'a limit that would not be kept is refused' fails_saying 125 "'cpu_percent' needs control groups" \
+        "$voltctl" pool create limited --memory 64M --cpu-percent 50
+else
+    skip 'a limit that would not be kept is refused' 'control groups can be written here'
+fi
 check 'leases go' "$voltctl" release --all
 mapfile -t vms < <(pgrep -P "$poold_pid")
 check 'there are VMs to stop' test ${#vms[@]} -ge 1
