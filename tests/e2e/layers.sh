@@ -216,13 +216,6 @@ rich_options="--disk $work/disk --min 1"
 # shellcheck disable=SC2086 # several options
 check 'a pool with a disk and a network begins to boot' "$voltctl" pool create rich --memory 64M \
     ${E2E_POOL_OPTIONS:-} $rich_options --no-wait
-guarded_wanted=
-if [ "$(id -u)" = 0 ] && [ -x "$(command -v passt)" ]; then
-    guarded_wanted=1
-    # shellcheck disable=SC2086 # several options
-    check 'a pool with passt begins to boot' "$voltctl" pool create guarded --memory 64M \
-        ${E2E_POOL_OPTIONS:-} --net user --min 1 --no-wait
-fi
 if grep -q 'control groups of VMs: .*no memory controller' "$log"; then
     skip 'the VM that boots has a control group of its own' 'cgroups are not writable here'
 else
@@ -246,6 +239,13 @@ fi
 check 'what waits outside of a template and of a VM that boots holds no right' until_true 5 \
     outsides_are_stripped
 check 'the pool is deleted while it boots' "$voltctl" pool delete boots
+guarded_wanted=
+if [ "$(id -u)" = 0 ] && [ -x "$(command -v passt)" ]; then
+    guarded_wanted=1
+    # shellcheck disable=SC2086 # several options
+    check 'a pool with passt begins to boot' "$voltctl" pool create guarded --memory 64M \
+        ${E2E_POOL_OPTIONS:-} --net user --min 1 --no-wait
+fi
 check 'capabilities: none in any set' capabilities_are_empty
 check 'no_new_privs on every thread' prints 1 threads_status NoNewPrivs
 check 'seccomp: filters on every thread' filters_are_two
