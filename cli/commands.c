@@ -30,10 +30,14 @@ const struct cli_command commands[] = {
       EXEC_DETAILS "\n75 no VM was free within --wait. The VM ends with voltctl, however that "
                    "ends.",
       "voltctl run -- uname -a", cmd_run_run, COMPLETE_POOL },
-    { "cp", "LEASE:PATH PATH | PATH LEASE:PATH", "Copy files and folders to or from a VM",
+    { "cp", "[-aLq] LEASE:PATH PATH | PATH LEASE:PATH", "Copy files and folders to or from a VM",
       "Names work as in 'docker cp': into PATH if that is a folder, else to a file or folder of\n"
       "that name; SOURCE/. copies what is in the folder. A PATH of our own with a ':' in it is\n"
-      "written as ./PATH.",
+      "written as ./PATH. '-' is a tar stream: 'cp - LEASE:DIR' unpacks standard input in DIR,\n"
+      "'cp LEASE:PATH -' writes one to standard output.\n"
+      "Hard links, holes, times and user attributes are kept; owners become those of who copies,\n"
+      "but for --archive. Sockets, FIFOs and devices are left out, with a note, and never "
+      "replaced.",
       "voltctl cp ./src $id:/root && voltctl cp $id:/var/log ./logs", cmd_cp_run, COMPLETE_LEASE },
     { "console", "LEASE [--backlog]", "Attach to a VM's serial console; Ctrl-] leaves",
       "When standard input is not a terminal, it leaves 2 s after the console has fallen silent.",

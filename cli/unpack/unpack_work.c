@@ -14,12 +14,13 @@ static struct place_rules place_rules_of(const struct unpack_spec *spec, unsigne
     mode_t mask = umask(0);
 
     umask(mask);
+    bool root = geteuid() == 0;
     if (spec->what == UNPACK_COPY)
-        return (struct place_rules){ .mode_mask = 0777 & ~mask,
+        return (struct place_rules){ .mode_mask = spec->owners ? 0777 : 0777 & ~mask,
+                                     .owners = spec->owners && root,
                                      .foreign = true,
                                      .keeps_top = spec->keeps_top,
                                      .mark_links = true };
-    bool root = geteuid() == 0;
     return (struct place_rules){ .mode_mask = 07777,
                                  .in_root = true,
                                  .owners = root,
@@ -57,7 +58,7 @@ static int all_unpack(const struct unpack_spec *spec, int input_fd, struct place
         .names = copy ? spec->names : (struct name_rules){ 0 },
         .compressed = !copy,
         .layer = spec->what == UNPACK_LAYERS,
-        .xattrs = !copy,
+        .capabilities = !copy && place->rules.owners,
         .bytes_max = copy ? UINT64_MAX : UNPACK_IMAGE_BYTES_MAX,
     };
 

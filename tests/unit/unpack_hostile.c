@@ -103,11 +103,12 @@ static void guests_own(const struct unpacker *unpacker, int stream_fd, int targe
 
     (void)unpacker;
     (void)stream_fd;
-    extract_init(&extract, target_fd);
+    extract_init(&extract, target_fd, &(struct extract_rules){ .owners = true });
     struct tar_sink sink = extract_sink(&extract);
     tar_reader_init(&reader, &sink);
     if (tar_reader_feed(&reader, stream, stream_bytes, &fail) == 0)
         tar_reader_finish(&reader, &fail);
+    tar_reader_fini(&reader);
     extract_fini(&extract);
 }
 
