@@ -382,12 +382,17 @@ void model_start(const struct plan *plan)
     guest_start();
 }
 
-void model_stop(void)
+void model_rest(void)
 {
-    wire_cut();
     while (world_step() || world_wait(UINT64_MAX))
         ;
     guest_check_idle();
+}
+
+void model_stop(void)
+{
+    wire_cut();
+    model_rest();
 }
 
 void model_run(const struct plan *plan, struct outcome *ret_outcome)

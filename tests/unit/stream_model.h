@@ -105,6 +105,8 @@ struct outcome {
 /* A world with this plan's capacities and a guest with a connection to its agent, with nobody at
  * the host's end of the wire. */
 void model_start(const struct plan *plan);
+/* Everything comes to rest though the host's end stays open, and nothing may be left. */
+void model_rest(void);
 /* The host's end closes; everything comes to rest, and nothing may be left. */
 void model_stop(void);
 

@@ -123,6 +123,15 @@ static struct plan plan_of(uint64_t seed)
     return plan;
 }
 
+/* Who leaves closes; who has got all may forget to, and is left after a while. */
+static void finish(bool leaves)
+{
+    if (leaves)
+        model_stop();
+    else
+        model_rest();
+}
+
 static void get(uint64_t seed, const char *path, bool leaves, struct bytes *ret_data)
 {
     static struct bytes request, answer;
@@ -132,7 +141,7 @@ static void get(uint64_t seed, const char *path, bool leaves, struct bytes *ret_
     add_frame(&request, AGENT_GET, path, strlen(path));
     model_start(&plan);
     talk(&request, leaves, &answer);
-    model_stop();
+    finish(leaves);
     if (!leaves)
         take_data(&answer, ret_data);
 }
@@ -152,7 +161,7 @@ static void put(uint64_t seed, const char *path, bool leaves, const struct bytes
     add_frame(&request, AGENT_EOF, NULL, 0);
     model_start(&plan);
     talk(&request, leaves, &answer);
-    model_stop();
+    finish(leaves);
     if (!leaves)
         take_data(&answer, &none);
 }
@@ -196,6 +205,27 @@ START_TEST(files_arrive_whole_at_any_pace)
 }
 END_TEST
 
+START_TEST(a_client_that_does_not_close_is_left)
+{
+    static const char strings[] = "\0true";
+    struct agent_exec exec = { .argc = 1, .timeout_ms = 1000 };
+    static struct bytes request, answer;
+    uint8_t payload[sizeof exec + sizeof strings];
+    struct plan plan = plan_of((uint64_t)_i);
+
+    plan.any_request = true;
+    plan.output_bytes[0] = 5000;
+    plan.hangs = plan.reads_to_end = plan.leaves_writer = false;
+    memcpy(payload, &exec, sizeof exec);
+    memcpy(payload + sizeof exec, strings, sizeof strings);
+    request.count = 0;
+    add_frame(&request, AGENT_EXEC, payload, sizeof payload);
+    model_start(&plan);
+    talk(&request, false, &answer);
+    model_rest();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("streams");
@@ -203,5 +233,6 @@ int main(void)
 
     tcase_add_loop_test(tcase, every_schedule_ends_well, 0, PARTS);
     tcase_add_test(tcase, files_arrive_whole_at_any_pace);
+    tcase_add_loop_test(tcase, a_client_that_does_not_close_is_left, 0, 20);
     return tap_main(suite);
 }
