@@ -132,7 +132,10 @@ static int ready_wait(struct api *api, const char *path, json_t **ret_pool, stru
     }
 }
 
-/* What the command line gives; -1 and NULL: not given. */
+#define SIZE_NOT_GIVEN UINT64_MAX
+
+/* What the command line gives; -1, SIZE_NOT_GIVEN and NULL: not given. What is given goes to poold
+ * whatever it is: the ranges are poold's. */
 struct create_options {
     const char *kernel, *initrd, *cmdline, *warmup, *image, *disk, *net, *net_address, *net_vhost;
     const char *net_allow, *net_deny;
@@ -176,6 +179,12 @@ static int set_disk(json_t *body, const char *disk, struct err *err)
     snprintf(path, sizeof path, "%.*s", (int)(read_only ? len - 3 : len), disk);
     json_object_set_new(body, "disk_read_only", json_boolean(read_only));
     return set_path(body, "disk", path, err);
+}
+
+static void set_size(json_t *body, const char *key, uint64_t bytes)
+{
+    if (bytes != SIZE_NOT_GIVEN)
+        json_object_set_new(body, key, json_integer((json_int_t)MIN_OF(bytes, INT64_MAX)));
 }
 
 static void set_number(json_t *body, const char *key, int64_t number)
@@ -224,13 +233,9 @@ static int create_body(const char *name, const struct create_options *create, js
         rc = set_disk(body, create->disk, err);
     if (rc < 0)
         return rc;
-    if (create->memory_bytes > 0)
-        json_object_set_new(body, "memory_bytes", json_integer((json_int_t)create->memory_bytes));
-    if (create->disk_bandwidth > 0)
-        json_object_set_new(body, "disk_bandwidth",
-                            json_integer((json_int_t)create->disk_bandwidth));
-    if (create->net_bandwidth > 0)
-        json_object_set_new(body, "net_bandwidth", json_integer((json_int_t)create->net_bandwidth));
+    set_size(body, "memory_bytes", create->memory_bytes);
+    set_size(body, "disk_bandwidth", create->disk_bandwidth);
+    set_size(body, "net_bandwidth", create->net_bandwidth);
     set_number(body, "net_pps", create->net_pps);
     if (create->net_any_source)
         json_object_set_new(body, "net_any_source", json_true());
@@ -284,9 +289,15 @@ static int create_and_print(const char *name, const struct create_options *creat
 
 int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct create_options create = {
-        .vcpus = -1, .min = -1, .max = -1, .shells = -1, .disk_iops = -1, .net_pps = -1
-    };
+    struct create_options create = { .memory_bytes = SIZE_NOT_GIVEN,
+                                     .disk_bandwidth = SIZE_NOT_GIVEN,
+                                     .net_bandwidth = SIZE_NOT_GIVEN,
+                                     .vcpus = -1,
+                                     .min = -1,
+                                     .max = -1,
+                                     .shells = -1,
+                                     .disk_iops = -1,
+                                     .net_pps = -1 };
     const struct option_spec specs[] = {
         { "memory", 'm', OPTION_SIZE, &create.memory_bytes, "SIZE", "RAM of each VM (128M)" },
         { "vcpus", 0, OPTION_NUMBER, &create.vcpus, "N", "virtual CPUs of each VM (1)" },

@@ -12,8 +12,6 @@
 #include "base/nearest.h"
 #include "base/util.h"
 
-#define NUMBER_MAX 1000000
-
 void (*options_describe)(const struct options *options, const struct cli_command *command);
 
 int option_left(const struct option_spec *spec, char *ret_left, size_t bytes)
@@ -76,7 +74,7 @@ static bool number_parse(const char *text, int64_t *ret_number)
         return false;
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
-    if (errno || *end || number > NUMBER_MAX)
+    if (errno || *end || number > UINT32_MAX)
         return false;
     *ret_number = (int64_t)number;
     return true;
@@ -105,7 +103,7 @@ static const char *const kind_wants[] = {
     [OPTION_STRING] = "a text",
     [OPTION_SIZE] = "a size such as 512K, 128M or 2G",
     [OPTION_DURATION] = "a time such as 250ms, 5s, 10m or 1h, at most 1193h",
-    [OPTION_NUMBER] = "a number from 0 to 1000000",
+    [OPTION_NUMBER] = "a number from 0 to 4294967295",
     [OPTION_LIST] = "less of it: out of memory",
 };
 

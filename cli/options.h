@@ -17,7 +17,7 @@ enum option_kind {
     OPTION_STRING,   /* const char * */
     OPTION_SIZE,     /* uint64_t, bytes: 512, 64K, 128M, 2G */
     OPTION_DURATION, /* uint64_t, milliseconds: 250ms, 5s, 10m, 1h; a bare number is seconds */
-    OPTION_NUMBER,   /* int64_t, 0 to 1,000,000 */
+    OPTION_NUMBER,   /* int64_t, 0 to 2^32 - 1 */
     OPTION_LIST,     /* struct option_list: may be given several times */
 };
 

@@ -114,8 +114,9 @@ json_t *pool_body_value(const struct json_key *key, const char *text, struct err
     case JSON_KEY_LONG:
         errno = 0;
         long long number = strtoll(text, &end, 10);
-        if (!*text || *end || errno)
-            err_set(err, EINVAL, "'%s' must be a number, not '%s'", key->name, text);
+        if (strspn(text, "-0123456789") == 0 || *end || errno)
+            err_set(err, EINVAL, "'%s' must be a number from %llu to %llu, not '%.100s'", key->name,
+                    (unsigned long long)key->min, (unsigned long long)key->max, text);
         else
             value = json_integer(number);
         return value;

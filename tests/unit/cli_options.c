@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "commands.h"
 #include "exec_env.h"
 #include "options.h"
 #include "tap_main.h"
@@ -59,7 +60,8 @@ static const struct {
     { "x --size 12Q", false, 0, 125, NULL },
     { "x --size -1", false, 0, 125, NULL },
     { "x --time 5x", false, 0, 125, NULL },
-    { "x --number 1000001", false, 0, 125, NULL },
+    { "x --number 4294967295", false, 0, -1, "0|-|0|0|4294967295" },
+    { "x --number 4294967296", false, 0, 125, NULL },
     { "x --number -1", false, 0, 125, NULL },
 };
 
@@ -162,6 +164,71 @@ START_TEST(durations)
 }
 END_TEST
 
+/* ---- Every number that voltctl takes ---- */
+
+static const char *const wrong_numbers[] = {
+    "", "-1", "+1", " 1", "1 ", "1x", "0x10", "1e3", "1.5", "nan", "18446744073709551616",
+};
+
+/* The specs of the command that was described last: only their names and kinds are looked at. */
+static struct option_spec described[OPTIONS_MAX];
+static size_t described_count;
+
+static void describe(const struct options *options, const struct cli_command *command)
+{
+    (void)command;
+    described_count = options->spec_count;
+    memcpy(described, options->specs, options->spec_count * sizeof *described);
+}
+
+/* Whether `command --option=value` ends with wrong usage and a sentence on what the option wants. */
+static bool refused(const struct cli_command *command, const char *option, const char *value)
+{
+    char given[96], name[16] = "x", says[512] = "", wants[96], *argv[] = { name, given, NULL };
+    FILE *messages = tmpfile();
+    int saved = dup(STDERR_FILENO), exit_code;
+
+    snprintf(given, sizeof given, "--%s=%s", option, value);
+    snprintf(wants, sizeof wants, "--%s wants ", option);
+    fflush(stderr);
+    dup2(fileno(messages), STDERR_FILENO);
+    exit_code = command->run(command, 2, argv);
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    rewind(messages);
+    says[fread(says, 1, sizeof says - 1, messages)] = '\0';
+    fclose(messages);
+    return exit_code == CLI_EXIT_FAILURE && strstr(says, wants);
+}
+
+START_TEST(no_command_takes_a_number_for_another)
+{
+    unsigned tried = 0;
+
+    for (size_t c = 0; c < command_count; c++) {
+        char name[16] = "x", *argv[] = { name, NULL };
+
+        described_count = 0;
+        options_describe = describe;
+        commands[c].run(&commands[c], 1, argv);
+        options_describe = NULL;
+        for (size_t i = 0; i < described_count; i++) {
+            const struct option_spec *spec = &described[i];
+
+            if (spec->kind != OPTION_NUMBER && spec->kind != OPTION_SIZE &&
+                spec->kind != OPTION_DURATION)
+                continue;
+            for (size_t k = 0; k < ARRAY_LEN(wrong_numbers); k++)
+                ck_assert_msg(refused(&commands[c], spec->name, wrong_numbers[k]), "%s --%s '%s'",
+                              commands[c].name, spec->name, wrong_numbers[k]);
+            tried++;
+        }
+    }
+    ck_assert_uint_ge(tried, 15);
+}
+END_TEST
+
 static const struct {
     const char *text; /* of a file */
     const char *made; /* what becomes of it, or what the failure says */
@@ -218,6 +285,7 @@ int main(void)
     tcase_add_loop_test(tests, command_lines, 0, ARRAY_LEN(lines));
     tcase_add_test(tests, a_missing_argument_is_refused);
     tcase_add_test(tests, durations);
+    tcase_add_test(tests, no_command_takes_a_number_for_another);
     tcase_add_loop_test(tests, variables_of_a_file, 0, ARRAY_LEN(env_files));
     tcase_add_test(tests, variables_that_are_not);
     return tap_main(suite);

@@ -73,7 +73,8 @@ static bool set_mtu(struct net_source *net, const char *value)
 
 static bool set_bandwidth(struct net_source *net, const char *value)
 {
-    return parse_size(value, &net->limit.bytes.per_s) && net->limit.bytes.per_s > 0;
+    return parse_size(value, &net->limit.bytes.per_s) && net->limit.bytes.per_s > 0 &&
+           net->limit.bytes.per_s <= INT64_MAX;
 }
 
 static bool set_pps(struct net_source *net, const char *value)
@@ -113,8 +114,8 @@ static const struct {
     { "vhost-fd", set_vhost_fd, "the number of an open file descriptor" },
     { "mac", set_mac, "a unicast address like 02:00:00:00:00:01" },
     { "mtu", set_mtu, "68 to 65535" },
-    { "bandwidth", set_bandwidth, "bytes a second, like 10M" },
-    { "pps", set_pps, "frames a second" },
+    { "bandwidth", set_bandwidth, "bytes a second, like 10M, from 1 to 9223372036854775807" },
+    { "pps", set_pps, "frames a second, from 1 to 4294967295" },
     { "address", set_address, "an IPv4 address with its prefix, like 10.0.0.2/24" },
     { "gateway", set_gateway, "an IPv4 address" },
     { "dns", set_dns, "an IPv4 address" },

@@ -17,13 +17,15 @@ static const struct option_row {
     enum option_kind kind;
     size_t offset;
     const char *argument, *help; /* for people; argument NULL: a flag */
+    uint64_t least, most;        /* of a number or size; most 0: what its type can hold */
 } rows[] = {
     { "--kernel", OPTION_TEXT, offsetof(struct options, kernel), "FILE",
       "vmlinux or bzImage to boot" },
     { "--initrd", OPTION_TEXT, offsetof(struct options, initrd), "FILE", "its initramfs" },
     { "--memory", OPTION_SIZE, offsetof(struct options, memory_bytes), "SIZE",
-      "RAM, a multiple of 2M (128M)" },
-    { "--vcpus", OPTION_U32, offsetof(struct options, vcpu_count), "N", "virtual CPUs (1)" },
+      "RAM, a multiple of 2M (128M)", GUEST_RAM_BYTES_MIN, GUEST_RAM_BYTES_MAX },
+    { "--vcpus", OPTION_U32, offsetof(struct options, vcpu_count), "N", "virtual CPUs (1)", 1,
+      VM_VCPUS_MAX },
     { "--cmdline", OPTION_TEXT, offsetof(struct options, cmdline), "TEXT",
       "added to the kernel command line" },
     { "--cpu-template", OPTION_TEXT, offsetof(struct options, cpu_template), "FILE",
@@ -74,13 +76,14 @@ static const struct option_row {
     { "--uid", OPTION_U32, offsetof(struct options, uid), "UID", "run: uid and gid to run as" },
     { "--cgroup-fd", OPTION_FD, offsetof(struct options, cgroup_fd), "N",
       "run: cgroup.procs files to join by" },
-    { "--cgroup-fds", OPTION_U32, offsetof(struct options, cgroup_fds), "N", "how many of them" },
+    { "--cgroup-fds", OPTION_U32, offsetof(struct options, cgroup_fds), "N", "how many of them", 0,
+      SANDBOX_CGROUPS_MAX },
     { "--oom-score-adj", OPTION_U32, offsetof(struct options, oom_score_adj), "N",
-      "of the process and its clones" },
+      "of the process and its clones", 0, 1000 },
     { "--disk-bandwidth", OPTION_SIZE, offsetof(struct options, disk_bandwidth), "SIZE",
-      "bytes a second to and from the disk" },
+      "bytes a second to and from the disk", 512, INT64_MAX },
     { "--disk-iops", OPTION_U32, offsetof(struct options, disk_iops), "N",
-      "operations a second of the disk" },
+      "operations a second of the disk", 1, UINT32_MAX },
 };
 
 const char *const options_usage[] = {
@@ -118,10 +121,20 @@ static bool parse_u32(const char *text, uint32_t *ret_value)
     return true;
 }
 
+static int range_fail(const struct option_row *row, const char *value, struct err *err)
+{
+    const uint64_t most = row->most ? row->most : UINT32_MAX;
+
+    return err_set(err, EINVAL, "%s '%s': expected a %s from %llu to %llu", row->name, value,
+                   row->kind == OPTION_SIZE ? "size like 128M," : "number",
+                   (unsigned long long)row->least, (unsigned long long)most);
+}
+
 static int set_value(struct options *options, const struct option_row *row, const char *value,
                      struct err *err)
 {
     void *at = (char *)options + row->offset;
+    uint64_t bytes;
     uint32_t number;
 
     switch (row->kind) {
@@ -132,15 +145,16 @@ static int set_value(struct options *options, const struct option_row *row, cons
         *(bool *)at = true;
         return 0;
     case OPTION_SIZE:
-        if (!parse_size(value, at))
-            return err_set(err, EINVAL, "%s '%s': expected a size like 128M", row->name, value);
+        if (!parse_size(value, &bytes) || bytes < row->least || bytes > row->most)
+            return range_fail(row, value, err);
+        memcpy(at, &bytes, sizeof bytes);
         return 0;
     case OPTION_NET:
         return net_source_parse(value, at, err);
     case OPTION_U32:
     case OPTION_FD:
-        if (!parse_u32(value, &number))
-            return err_set(err, EINVAL, "%s '%s': expected a number", row->name, value);
+        if (!parse_u32(value, &number) || number < row->least || (row->most && number > row->most))
+            return range_fail(row, value, err);
         if (row->kind == OPTION_FD && fcntl((int)number, F_GETFD) < 0)
             return err_set(err, EINVAL, "%s %s: no such file descriptor", row->name, value);
         memcpy(at, &number, sizeof number);
@@ -198,12 +212,8 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
         if (rc < 0)
             return rc;
     }
-    if (options.vcpu_count < 1 || options.vcpu_count > VM_VCPUS_MAX)
-        return err_set(err, EINVAL, "--vcpus %u: must be 1 to %u", options.vcpu_count,
-                       VM_VCPUS_MAX);
-    if (options.cgroup_fds > SANDBOX_CGROUPS_MAX || (options.cgroup_fds && options.cgroup_fd < 0))
-        return err_set(err, EINVAL, "--cgroup-fds %u: at most %u, with --cgroup-fd",
-                       options.cgroup_fds, SANDBOX_CGROUPS_MAX);
+    if (options.cgroup_fds && options.cgroup_fd < 0)
+        return err_set(err, EINVAL, "--cgroup-fds goes with --cgroup-fd");
     *ret_options = options;
     return 0;
 }
