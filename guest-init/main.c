@@ -244,11 +244,11 @@ int main(void)
     system_limits();
     console_open();
     modules_load();
+    doorbell = doorbell_open(); /* before /dev goes anywhere: what fails then can be told */
     root_enter();
     boot();
     print_banner();
     system_stay_on_cpu0(true);
-    doorbell = doorbell_open();
     doorbell_banner(system_failure());
     system_stay_on_cpu0(false);
     shell_pid = shell_start();

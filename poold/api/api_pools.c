@@ -24,6 +24,7 @@ static json_t *progress_json(const struct hosted_pool *hosted)
         [POOL_BOOTING] = "boot",
         [POOL_SNAPSHOTTING] = "snapshot",
         [POOL_LOADING] = "load",
+        [POOL_PROVING] = "first VM",
     };
     const char *phase = phases[hosted->pool.state];
 

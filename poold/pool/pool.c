@@ -11,9 +11,10 @@
 #define TRIAL_ATTEMPTS 2
 
 static const char *const pool_state_names[] = {
-    [POOL_BOOTING] = "booting", [POOL_SNAPSHOTTING] = "snapshotting",
-    [POOL_LOADING] = "loading", [POOL_READY] = "ready",
-    [POOL_FAILED] = "failed",   [POOL_DRAINING] = "draining",
+    [POOL_BOOTING] = "booting",   [POOL_SNAPSHOTTING] = "snapshotting",
+    [POOL_LOADING] = "loading",   [POOL_PROVING] = "proving",
+    [POOL_READY] = "ready",       [POOL_FAILED] = "failed",
+    [POOL_DRAINING] = "draining",
 };
 static_assert(ARRAY_LEN(pool_state_names) == POOL_STATE_COUNT, "every state has a name");
 

@@ -19,7 +19,9 @@
  *      tried again with another, ACQUIRE_ATTEMPTS times in all, at the head of the queue.
  *   5. Closing a KVM VM is slow: at most dying_max VMs die at a time, the others wait in the kill
  *      queue and still count towards `max`.
- *   6. A trial VM may be wanted once, to record the snapshot's working set: started when there is
+ *   6. Before it is READY a pool is PROVING: one clone is made, whatever `min` is, and gets all the way
+ *      to PARKED, the first of the stock if `min` wants one. PROOF_ATTEMPTS that fail are the end of the pool.
+ *   7. A trial VM may be wanted once, to record the snapshot's working set: started when there is
  *      nothing to refill, given to nobody, counted neither in `max` nor in any metric.
  */
 #ifndef VOLT_POOLD_POOL_H
@@ -32,6 +34,7 @@
 #include "pool/slot.h"
 
 #define ACQUIRE_ATTEMPTS 3
+#define PROOF_ATTEMPTS 3
 #define POOL_NAME_BYTES 64
 #define POOL_ERROR_BYTES 512
 
@@ -39,6 +42,7 @@ enum pool_state {
     POOL_BOOTING,      /* cold boot to the banner */
     POOL_SNAPSHOTTING, /* the snapshot is being written */
     POOL_LOADING,      /* the template process verifies and loads it */
+    POOL_PROVING,      /* its first clone is on the way */
     POOL_READY,
     POOL_FAILED,   /* pool->error says why */
     POOL_DRAINING, /* no new leases; those out may finish */
@@ -67,6 +71,8 @@ struct vm_ops {
     void (*kill)(void *context, struct slot *slot);
     /* A trial VM is READY: do with it what it was made for, then call pool_trial_over. */
     void (*trial)(void *context, struct slot *slot);
+    /* The pool's proof has come (trouble is NULL), or won't: a sentence. From pool_pump. */
+    void (*proved)(void *context, struct pool *pool, const char *trouble);
     /* Frees slot->vm; its process is gone. */
     void (*forget)(void *context, struct slot *slot);
     uint64_t (*now)(void *context);
@@ -118,8 +124,11 @@ struct pool {
     uint32_t dying;    /* of counts[SLOT_STOPPING]: kill sent, or frozen */
     struct list waiters;
     uint32_t waiting;
-    uint32_t trials_left; /* attempts; 0: no trial is wanted */
-    struct slot *trial;   /* until it is STOPPING; NULL: none */
+    uint32_t trials_left;    /* attempts; 0: no trial is wanted */
+    struct slot *trial;      /* until it is STOPPING; NULL: none */
+    struct slot *proof;      /* PREPARING, the clone that is to prove the pool; NULL: none */
+    uint32_t proof_failures; /* attempts */
+    bool proven;             /* by a clone that got to PARKED */
     struct backoff backoff;
     uint64_t surplus_since_ns; /* 0: no VM is beyond min or shells */
     char last_failure[POOL_ERROR_BYTES];
@@ -157,7 +166,8 @@ struct acquire {
 
 void pool_init(struct pool *pool, struct pool_env *env, const char *name);
 
-/* Moves the pool on; error (may be NULL) is kept. READY starts refilling; FAILED and DRAINING send
+/* Moves the pool on; error (may be NULL) is kept. PROVING ends in vm_ops.proved, at once if the pool
+ * is proven already; READY starts refilling; FAILED and DRAINING send
  * the waiters away and stop all VMs that no one has leased. */
 void pool_set_state(struct pool *pool, enum pool_state state, const char *error);
 void pool_set_limits(struct pool *pool, uint32_t min, uint32_t max, uint32_t shells);

@@ -149,6 +149,8 @@ void pool_slot_stop(struct slot *slot)
     bool leased = slot->state == SLOT_LEASED;
 
     assert(!slot->acquire);
+    if (slot->proof)
+        pool_proof_end(slot, false);
     demand_end(slot);
     readying_end(slot);
     slot->phase = SLOT_PHASE_NONE;
@@ -217,6 +219,10 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
         if (acquire)
             pool_acquire_retry(acquire);
         return false;
+    }
+    if (use == CLONE_PROOF) {
+        slot->proof = true;
+        pool->proof = slot;
     }
     slot->tier = TIER_COLD;
     slot->begun_ns = pool_now(pool);
@@ -375,6 +381,8 @@ void pool_vm_parked(struct slot *slot)
     if (!slot_expects(slot, SLOT_PHASE_PARKING, "PARKED"))
         return;
     backoff_success(&slot->pool->backoff);
+    if (slot->proof)
+        pool_proof_end(slot, true);
     slot->phase = SLOT_PHASE_NONE;
     slot->timings = (struct timings){ 0 };
     pool_slot_move(slot, SLOT_PARKED);

@@ -34,11 +34,17 @@ enum clone_use {
     CLONE_PARKED,
     CLONE_SHELL,
     CLONE_TRIAL,
+    CLONE_PROOF, /* to be parked */
 };
 
 /* Starts a clone in a new slot: for acquire (use is CLONE_PARKED then), or (NULL) for the pool.
  * False when it failed. */
 bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use use);
+/* Moves a PROVING pool on: starts its proof, or tells how it ended. */
+void pool_prove(struct pool *pool);
+/* The pool's proof has got there, or (false) is no more. */
+void pool_proof_end(struct slot *slot, bool parked);
+
 /* Restores a SHELL: for acquire, or (NULL) to be parked. */
 void pool_shell_restore(struct slot *slot, struct acquire *acquire);
 

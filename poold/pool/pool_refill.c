@@ -105,6 +105,7 @@ void pool_pump(struct pool *pool)
     pool_serve(pool);
     if (pool->state == POOL_FAILED || pool->state == POOL_DRAINING || pool->env->stopping)
         return;
+    pool_prove(pool);
     excess_stop(pool);
     pool_refill(pool);
     trial_start(pool);

@@ -89,6 +89,7 @@ struct slot {
     enum tier tier; /* WAKING, LEASED: what it was served from */
     bool demanded;  /* WAKING, not yet AWAKE, not from PARKED: counts in pool_env.demanded */
     bool trial;     /* made to record the working set; nobody gets it */
+    bool proof;     /* PREPARING: made to prove that the pool can make VMs */
     struct list ready_node; /* SLOT_PHASE_HELD: in pool_env.held; _READY: in pool_env.readying */
     bool going;            /* was HELD and told to go on, not READY yet: counts in pool_env.going */
     bool paused;           /* SLOT_PHASE_READY: stopped while acquires wait for answers */

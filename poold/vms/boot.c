@@ -112,12 +112,14 @@ static void on_timeout(uv_timer_t *timer)
 {
     struct boot *boot = timer->data;
 
-    boot_fail(boot, ETIMEDOUT,
-              boot->parked ? "the VM did not write its snapshot in time"
-              : boot->warming
-                  ? "the warm-up command did not end in time"
-                  : "the guest did not boot in time; what it printed is in the folder consoles of "
-                    "the run directory");
+    if (boot->parked)
+        boot_fail(boot, ETIMEDOUT, "the VM did not write its snapshot in time");
+    else if (boot->warming)
+        boot_fail(boot, ETIMEDOUT, "the warm-up command did not end in time");
+    else
+        boot_fail_console(boot, ETIMEDOUT,
+                          "the guest did not boot in time (poold's --boot-timeout-ms); what it "
+                          "printed is in the folder consoles of the run directory");
 }
 
 void boot_timer_start(struct boot *boot, uint64_t timeout_ms)

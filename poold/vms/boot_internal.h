@@ -52,6 +52,9 @@ void boot_commit(struct boot *boot);
 
 /* ---- Its process: boot_link.c ---- */
 
+/* boot_fail, with the last lines of the guest's console, if it has printed any. */
+void boot_fail_console(struct boot *boot, int code, const char *what);
+
 extern const struct link_ops boot_link_ops;
 
 /* Starts it and watches it. 0 or -errno; then nothing runs. */

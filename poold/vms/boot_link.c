@@ -9,11 +9,32 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "vms/boot_internal.h"
 #include "vms/boot_process.h"
 #include "vms/warmup.h"
 
 #define CONSOLE_BYTES_MAX (1u << 20)
+
+#define TAIL_BYTES 256u
+
+void boot_fail_console(struct boot *boot, int code, const char *what)
+{
+    char tail[TAIL_BYTES], clean[TAIL_BYTES + 16], text[ERR_MSG_BYTES];
+    uint32_t kept = MIN_OF(boot->console_bytes, TAIL_BYTES);
+    ssize_t count =
+        boot->console_fd < 0 ? -1 : pread(boot->console_fd, tail, kept, boot->console_bytes - kept);
+
+    while (count > 0 && strchr(" \r\n", tail[count - 1]))
+        count--;
+    if (count <= 0) {
+        boot_fail(boot, code, what);
+        return;
+    }
+    text_clean(clean, sizeof clean, tail, (size_t)count);
+    snprintf(text, sizeof text, "%.200s; its console ends with \"%s\"", what, clean);
+    boot_fail(boot, code, text);
+}
 
 /* ---- Warm-up ---- */
 
@@ -120,7 +141,7 @@ static void on_exited_message(struct boot *boot, const struct control_msg *msg)
     snprintf(what, sizeof what, "the boot VM ended (%s): %.*s",
              control_exit_reason_name((enum control_exit_reason)reason),
              (int)sizeof msg->u.exited.detail - 1, msg->u.exited.detail);
-    boot_fail(boot, EIO, what);
+    boot_fail_console(boot, EIO, what);
 }
 
 /* Each of these is said once. */
@@ -222,7 +243,7 @@ static void on_exited(struct link *link)
         snprintf(what, sizeof what, "the boot VM's process ended without a word (%s %d)",
                  WIFSIGNALED(status) ? "signal" : "status",
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-        boot_fail(boot, EIO, what);
+        boot_fail_console(boot, EIO, what);
     }
     link_close(link);
 }
@@ -249,7 +270,7 @@ static int console_open(const struct hosted_pool *hosted)
 {
     char name[HOSTED_CONSOLE_BYTES];
     int fd = openat(hosted->vms->consoles_fd, hosted_console_name(hosted, name),
-                    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+                    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (fd < 0)
         log_warn("pool '%s': no file for the console of its VM that boots: %s", hosted->pool.name,
@@ -285,5 +306,3 @@ int boot_spawn(struct boot *boot, struct err *err)
     }
     return 0;
 }
-
-/* How long this kernel took to boot the last time, as far as the pools there are tell. */

@@ -386,6 +386,14 @@ static void ops_trial(void *context, struct slot *slot)
     trial_begin(clone);
 }
 
+static void ops_proved(void *context, struct pool *pool, const char *trouble)
+{
+    struct hosted_pool *hosted = pool->owner;
+
+    (void)context;
+    hosted->vms->hosted_ops->proved(hosted, trouble);
+}
+
 static uint64_t ops_now(void *context)
 {
     (void)context;
@@ -411,6 +419,7 @@ const struct vm_ops clone_ops = {
     .freeze = ops_freeze,
     .kill = ops_kill,
     .trial = ops_trial,
+    .proved = ops_proved,
     .forget = ops_forget,
     .now = ops_now,
     .schedule = ops_schedule,

@@ -108,9 +108,28 @@ static void on_boot_failed(struct hosted_pool *hosted, const char *detail)
 static void on_template_ready(struct hosted_pool *hosted, bool has_working_set)
 {
     backoff_success(&hosted->template_backoff);
-    hosted_set_state(hosted, POOL_READY, NULL);
     if (!has_working_set)
         pool_trial_want(&hosted->pool);
+    /* Its first clone shows whether it is of use; a template that is started again needs none. */
+    hosted_set_state(hosted, hosted->pool.proven ? POOL_READY : POOL_PROVING, NULL);
+}
+
+static void on_proved(struct hosted_pool *hosted, const char *trouble)
+{
+    char error[POOL_ERROR_BYTES];
+
+    if (!trouble) {
+        hosted_set_state(hosted, POOL_READY, NULL);
+        return;
+    }
+    snprintf(
+        error, sizeof error,
+        "no VM of its snapshot gets ready, %u were tried: %.400s; when that is mended, delete the "
+        "pool and create it again",
+        PROOF_ATTEMPTS, trouble);
+    hosted_set_state(hosted, POOL_FAILED, error);
+    if (hosted->template)
+        template_kill(hosted->template);
 }
 
 static void on_template_ended(struct hosted_pool *hosted, bool was_ready, bool final,
@@ -119,7 +138,8 @@ static void on_template_ended(struct hosted_pool *hosted, bool was_ready, bool f
     struct vms *vms = hosted->vms;
 
     turn_schedule(vms->turn);
-    if (hosted->deleting || vms->env.stopping || hosted->pool.state == POOL_DRAINING)
+    if (hosted->deleting || vms->env.stopping || hosted->pool.state == POOL_DRAINING ||
+        hosted->pool.state == POOL_FAILED)
         return;
     backoff_failure(&hosted->template_backoff, now_ns());
     hosted->template_restarts++;
@@ -142,7 +162,7 @@ static void on_snapshotting(struct hosted_pool *hosted)
 /* Acquires wait for the next one from now on, not only from when this one's end is seen. */
 static void on_template_dying(struct hosted_pool *hosted)
 {
-    if (hosted->pool.state == POOL_READY)
+    if (hosted->pool.state == POOL_READY || hosted->pool.state == POOL_PROVING)
         hosted_set_state(hosted, POOL_LOADING, NULL);
 }
 
@@ -151,6 +171,7 @@ const struct hosted_ops hosted_ops = {
     .snapshotted = on_snapshotted,
     .boot_failed = on_boot_failed,
     .template_ready = on_template_ready,
+    .proved = on_proved,
     .template_dying = on_template_dying,
     .template_ended = on_template_ended,
 };

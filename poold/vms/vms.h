@@ -36,6 +36,8 @@ struct hosted_ops {
     void (*snapshotted)(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint64_t snapshot_ms);
     void (*boot_failed)(struct hosted_pool *hosted, const char *detail);
     void (*template_ready)(struct hosted_pool *hosted, bool has_working_set);
+    /* A clone has got READY (trouble is NULL), or the pool can't make one: why. */
+    void (*proved)(struct hosted_pool *hosted, const char *trouble);
     /* It was killed: its end follows. */
     void (*template_dying)(struct hosted_pool *hosted);
     /* hosted->template is NULL again. final: a new one would end the same way. */

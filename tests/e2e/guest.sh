@@ -70,7 +70,7 @@ check 'localhost is known' bash -c "'$voltctl' exec $id -- sh -c 'cat /etc/hosts
 own_name()
 {
     local name
-    name=$(in_guest hostname)
+    name=$(in_guest sh -c hostname)
     [ -n "$name" ] && in_guest sh -c 'cat /etc/hosts' | grep -qE "^127.0.1.1 +$name *\$"
 }
 check 'and the own name' own_name
@@ -153,3 +153,30 @@ fi
 check 'a pool of a root that is none fails' created useless 125
 check "in the guest's own words" grep -q "can't move a mount to '.*/proc'" useless.created
 check 'and is not ready' bash -c "'$voltctl' pool show useless --json | grep -q '\"failed\"'"
+
+# ---- A guest that ends before its banner ----
+
+check 'a pool of a kernel that panics fails' bash -c \
+    "! '$voltctl' pool create panics --cmdline rdinit=/nothing ${E2E_POOL_OPTIONS:-} >panics.created 2>&1"
+check 'with the end of its console' grep -q 'its console ends with ".*panic' panics.created
+
+# ---- Numbers that are none of a pool's ----
+
+while read -r option value range; do
+    check "--$option $value is refused with the range" bash -c "! '$voltctl' pool create none --$option $value 2>range &&
+        grep -q 'from $range\$' range && ! '$voltctl' pool show none"
+done <<'NUMBERS'
+memory 0 33554432 to 68719476736
+memory 65G 33554432 to 68719476736
+memory 16000000T 33554432 to 68719476736
+vcpus 0 1 to 8
+vcpus 9 1 to 8
+min 100001 0 to 100000
+max 0 1 to 100000
+max 100001 1 to 100000
+shells 100001 0 to 100000
+disk-bandwidth 0 512 to 9223372036854775807
+disk-iops 0 1 to 4294967295
+net-bandwidth 0 1024 to 9223372036854775807
+net-pps 0 1 to 4294967295
+NUMBERS

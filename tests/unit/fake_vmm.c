@@ -191,7 +191,7 @@ static void on_wake(struct fake *fake, const struct control_msg *msg)
     say(fake->bell_fd, CONTROL_AWAKE);
     if (msg->u.wake.op != DOORBELL_OP_RESTORE)
         return;
-    if (fault("no_ready"))
+    if (fault("no_ready") || (fault("no_trial") && msg->u.wake.flags == 0))
         return;
     if (fault("slow_ready"))
         usleep(300000);

@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,6 +84,15 @@ static void op_trial(void *context, struct slot *slot)
     vm->on_trial = true;
 }
 
+static void op_proved(void *context, struct pool *pool, const char *trouble)
+{
+    struct fake_host *host = context;
+
+    host->proofs++;
+    snprintf(host->trouble, sizeof host->trouble, "%s", trouble ? trouble : "");
+    pool_set_state(pool, trouble ? POOL_FAILED : POOL_READY, trouble);
+}
+
 static void op_forget(void *context, struct slot *slot)
 {
     struct fake_vm *vm = slot->vm;
@@ -124,6 +134,7 @@ static const struct vm_ops fake_ops = {
     .freeze = op_freeze,
     .kill = op_kill,
     .trial = op_trial,
+    .proved = op_proved,
     .forget = op_forget,
     .now = op_now,
     .schedule = op_schedule,

@@ -25,6 +25,8 @@ struct fake_host {
     uint64_t now_ns;
     uint64_t armed_ns; /* UINT64_MAX: no deadline */
     bool scheduled;
+    unsigned proofs;                /* how often the pool's proof came, or was given up */
+    char trouble[POOL_ERROR_BYTES]; /* why it was given up */
     bool clone_fails, wake_fails, freeze_fails;
     struct fake_vm vms[FAKE_VMS_MAX];
     unsigned vm_count;

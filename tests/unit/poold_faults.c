@@ -140,12 +140,57 @@ START_TEST(a_trial_that_fails_harms_nobody)
     daemon_pool_create("{\"name\":\"default\",\"min\":0,\"max\":2}");
     daemon_await_log("working set is recorded", 1);
     client_expect(204, "DELETE", "/v1/pools/default", NULL);
-    daemon_faults_set("no_ready");
+    daemon_faults_set("no_trial");
     daemon_pool_create("{\"name\":\"default\",\"min\":0,\"max\":2}");
     daemon_vm_processes_await(2, 2); /* the template, and the trial, which says nothing */
     client_expect(204, "DELETE", "/v1/pools/default", NULL);
     ck_assert_uint_eq(daemon_entries("state/snapshots"), 0);
     ck_assert_uint_eq(daemon_vm_processes(), 0);
+}
+END_TEST
+
+/* Its snapshot is fine, but no VM of it gets ready: it must not say that it is. */
+START_TEST(a_pool_without_a_vm_is_not_ready)
+{
+    struct client_reply reply;
+    json_t *pool;
+    const char *error;
+    int waiting;
+
+    daemon_faults_set("bad_ready");
+    client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\",\"min\":0}");
+    waiting = client_send("POST", "/v1/leases", "{\"wait_ms\":60000}");
+    client_await("/v1/pools/default", "state", "failed");
+    client_receive(waiting, &reply);
+    ck_assert_uint_eq(reply.status, 409);
+    ck_assert_msg(strstr(reply.body, "could not make itself unique"), "%s", reply.body);
+    close(waiting);
+    pool = client_json("GET", "/v1/pools/default", NULL);
+    error = json_string_value(json_object_get(pool, "error"));
+    ck_assert_msg(strstr(error, "3 were tried") && strstr(error, "could not make itself unique") &&
+                      strstr(error, "delete the pool"),
+                  "%s", error);
+    json_decref(pool);
+    daemon_vm_processes_await(0, 0); /* nor does its template stay */
+    /* It is tried again by the next poold, which finds all well. */
+    client_expect(202, "POST", "/v1/shutdown", NULL);
+    daemon_wait_exit(0);
+    daemon_faults_set("");
+    daemon_start("--log-level info");
+    client_await("/v1/pools/default", "state", "ready");
+    client_expect(201, "POST", "/v1/leases", NULL);
+}
+END_TEST
+
+START_TEST(a_pool_is_deleted_before_its_first_vm)
+{
+    daemon_faults_set("no_ready");
+    client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\",\"min\":1}");
+    client_await("/v1/pools/default", "state", "proving");
+    client_expect(409, "POST", "/v1/leases", NULL);
+    client_expect(204, "DELETE", "/v1/pools/default", NULL);
+    daemon_vm_processes_await(0, 0);
+    ck_assert_uint_eq(daemon_entries("state/snapshots"), 0);
 }
 END_TEST
 
@@ -248,6 +293,8 @@ int main(int argc, char **argv)
         hung_template_is_started_again,
         a_trial_records_the_working_set,
         a_trial_that_fails_harms_nobody,
+        a_pool_without_a_vm_is_not_ready,
+        a_pool_is_deleted_before_its_first_vm,
         a_template_that_dies_is_started_again,
         a_restart_keeps_pools_and_clears_leftovers,
         one_poold_a_directory,
