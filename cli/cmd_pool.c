@@ -144,6 +144,13 @@ struct create_options {
     bool as_json, no_wait, balloon, net_any_source;
 };
 
+#define NONE_GIVEN                                                                                 \
+    {                                                                                              \
+        .memory_bytes = SIZE_NOT_GIVEN, .disk_bandwidth = SIZE_NOT_GIVEN,                          \
+        .net_bandwidth = SIZE_NOT_GIVEN, .vcpus = -1, .min = -1, .max = -1, .shells = -1,          \
+        .disk_iops = -1, .net_pps = -1,                                                            \
+    }
+
 static int set_text(json_t *body, const char *key, const char *text, struct err *err)
 {
     if (text && json_object_set_new(body, key, json_string(text)) < 0)
@@ -289,15 +296,7 @@ static int create_and_print(const char *name, const struct create_options *creat
 
 int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct create_options create = { .memory_bytes = SIZE_NOT_GIVEN,
-                                     .disk_bandwidth = SIZE_NOT_GIVEN,
-                                     .net_bandwidth = SIZE_NOT_GIVEN,
-                                     .vcpus = -1,
-                                     .min = -1,
-                                     .max = -1,
-                                     .shells = -1,
-                                     .disk_iops = -1,
-                                     .net_pps = -1 };
+    struct create_options create = NONE_GIVEN;
     const struct option_spec specs[] = {
         { "memory", 'm', OPTION_SIZE, &create.memory_bytes, "SIZE", "RAM of each VM (128M)" },
         { "vcpus", 0, OPTION_NUMBER, &create.vcpus, "N", "virtual CPUs of each VM (1)" },
