@@ -68,6 +68,10 @@ int cmd_image_list_run(const struct cli_command *command, int argc, char **argv)
 int cmd_image_inspect_run(const struct cli_command *command, int argc, char **argv);
 int cmd_image_verify_run(const struct cli_command *command, int argc, char **argv);
 int cmd_image_delete_run(const struct cli_command *command, int argc, char **argv);
+int cmd_gitlab_config_run(const struct cli_command *command, int argc, char **argv);
+int cmd_gitlab_prepare_run(const struct cli_command *command, int argc, char **argv);
+int cmd_gitlab_run_run(const struct cli_command *command, int argc, char **argv);
+int cmd_gitlab_cleanup_run(const struct cli_command *command, int argc, char **argv);
 int cmd_snapshot_verify_run(const struct cli_command *command, int argc, char **argv);
 
 #endif

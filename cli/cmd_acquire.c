@@ -54,6 +54,14 @@ int lease_release(struct api *api, const char *lease, struct err *err)
     return rc < 0 ? rc : api_call(api, "DELETE", path, NULL, API_TIMEOUT_MS, NULL, err);
 }
 
+int lease_renew(const char *lease, uint64_t ttl_ms, struct err *err)
+{
+    _cleanup_json_ json_t *body = json_pack("{s:I}", "ttl_ms", (json_int_t)ttl_ms);
+    const struct named_request request = { "POST", "/v1/leases/", "/renew", .body = body };
+
+    return named_call(&request, lease, NULL, err);
+}
+
 int lease_fail(const struct err *err)
 {
     cli_fail(err);
@@ -169,16 +177,12 @@ int cmd_renew_run(const struct cli_command *command, int argc, char **argv)
           "from now on (default 10m; 0: never ends by itself)" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
-    _cleanup_json_ json_t *body = NULL;
     struct err err;
     int exit_code;
 
     if (!options_parse(&options, command, argc, argv, &exit_code))
         return exit_code;
-    body = json_pack("{s:I}", "ttl_ms", (json_int_t)ttl_ms);
-    const struct named_request request = { "POST", "/v1/leases/", "/renew", .body = body };
-    return named_call(&request, options.positionals[0], NULL, &err) < 0 ? cli_fail(&err)
-                                                                        : CLI_EXIT_OK;
+    return lease_renew(options.positionals[0], ttl_ms, &err) < 0 ? cli_fail(&err) : CLI_EXIT_OK;
 }
 
 static const struct table_column ps_columns[] = {

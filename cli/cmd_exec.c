@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the commands exec and run: a command in a VM that is leased, or in one of its own. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/util.h"
 #include "cli.h"
 #include "exec_env.h"
-#include "exec_session.h"
+#include "exec_lease.h"
 #include "lease.h"
 #include "options.h"
 
 /* The options that both have. */
 struct exec_options {
-    bool interactive, tty;
+    bool interactive, tty, stdin_env;
     const char *cwd, *user;
     uint64_t timeout_ms, kill_after_ms;
     struct option_list env, env_files;
@@ -30,6 +32,7 @@ static void exec_options_fini(struct exec_options *exec)
         { "env", 'e', OPTION_LIST, &(o)->env, "K=V", "set a variable; K alone: our value of it" },    \
         { "env-file",      0,      OPTION_LIST,                                                       \
           &(o)->env_files, "FILE", "set those of a file, one a line; -e goes before it" },            \
+        { "stdin-env", 0, OPTION_FLAG, &(o)->stdin_env, NULL, "set those of our standard input" },    \
         { "user",         'u',                                                                        \
           OPTION_STRING,  &(o)->user,                                                                 \
           "USER[:GROUP]", "run CMD as this user of the guest, by name or number (root)" },            \
@@ -41,14 +44,20 @@ static void exec_options_fini(struct exec_options *exec)
     }
 
 #define KILL_AFTER_MS 10000
+#define HOLD_SECONDS 3600u
 
-/* The environment: our terminal's kind, the files, then -e. */
+/* The environment: our terminal's kind, the files, standard input, then -e. */
 static int exec_env_make(const struct exec_options *exec, struct exec_env *env, struct err *err)
 {
     int rc = exec->tty ? exec_env_add(env, "TERM", err) : 0;
 
+    if (exec->stdin_env && exec->interactive)
+        return err_set(err, EINVAL, "--stdin-env and --interactive both want standard input");
+
     for (size_t i = 0; rc == 0 && i < exec->env_files.count; i++)
         rc = exec_env_add_file(env, exec->env_files.items[i], err);
+    if (rc == 0 && exec->stdin_env)
+        rc = exec_env_add_stream(env, stdin, "standard input", err);
     for (size_t i = 0; rc == 0 && i < exec->env.count; i++)
         rc = exec_env_add(env, exec->env.items[i], err);
     return rc;
@@ -68,19 +77,11 @@ static int exec_in(struct api *api, const char *lease, const struct exec_options
         .interactive = exec->interactive,
         .tty = exec->tty,
     };
-    _cleanup_agent_ struct agent *agent = NULL;
     struct err err;
     int exit_code;
 
-    int rc = agent_open(&agent, api, lease, &err);
-    if (rc == 0)
-        rc = exec_session_run(agent, &request, &exit_code, &err);
-    if (rc == -ENOTCONN)
-        lease_explain(lease, &err);
-    if (rc < 0) {
-        err_wrap(&err, "lease %.12s", lease);
+    if (exec_lease_run(api, lease, &request, &exit_code, &err) < 0)
         return cli_fail(&err);
-    }
     return exit_code;
 }
 
@@ -103,6 +104,26 @@ int cmd_exec_run(const struct cli_command *command, int argc, char **argv)
     return exec_in(&api, options.positionals[0], &exec, &env, &options);
 }
 
+/* Until SIGINT, SIGTERM or SIGHUP; at most an hour, as nobody may be there. The signals of the
+ * command's session are blocked no more, but were handed to it, so that none is pending. */
+static void vm_hold(const char *lease)
+{
+    const struct timespec most = { .tv_sec = HOLD_SECONDS };
+    sigset_t ends, before;
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ends, &before);
+    fprintf(stderr,
+            "voltctl: the VM is held for %u minutes: 'voltctl exec -it %.12s -- sh' looks into it, "
+            "Ctrl-C throws it away\n",
+            HOLD_SECONDS / 60, lease);
+    sigtimedwait(&ends, NULL, &most);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 /* The lease is bound to lease_api's connection, which stays open and unused until CMD is done: if
  * we are killed at any moment, poold sees it end and takes the VM back. */
 int cmd_run_run(const struct cli_command *command, int argc, char **argv)
@@ -111,12 +132,15 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
                                                                                  KILL_AFTER_MS };
     _cleanup_exec_env_ struct exec_env env = { 0 };
     struct lease_request request = { .wait_ms = 5000, .ttl_set = true, .bind = true };
+    bool hold = false;
     const struct option_spec specs[] = {
         EXEC_SPECS(&exec),
         { "wait", 0, OPTION_DURATION, &request.wait_ms, "TIME",
           "queue for a VM that long (default 5s; then exit 75)" },
         { "publish", 'p', OPTION_STRING, &request.publish, "[ADDR:]HOST:GUEST[/udp][,...]",
           "forward ports of the host to the VM's, in a pool with --net user" },
+        { "hold", 0, OPTION_FLAG, &hold, NULL,
+          "when CMD fails, keep the VM for a look into it, until Ctrl-C" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1,
                                .takes_command = true };
@@ -137,6 +161,8 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
         return cli_fail(&err);
     const char *id = api_text_of(lease, "lease");
     exit_code = exec_in(&exec_api, id, &exec, &env, &options);
+    if (hold && exit_code != CLI_EXIT_OK)
+        vm_hold(id);
     if (lease_release(&lease_api, id, &err) < 0 && err.code != API_ERROR_MISSING) {
         err_wrap(&err, "releasing the VM");
         return exit_code ? (cli_fail(&err), exit_code) : cli_fail(&err);

@@ -30,14 +30,10 @@ const struct cli_command commands[] = {
       EXEC_DETAILS "\n75 no VM was free within --wait. The VM ends with voltctl, however that "
                    "ends.",
       "voltctl run -- uname -a", cmd_run_run, COMPLETE_POOL },
-    { "cp", "[-aLq] LEASE:PATH PATH | PATH LEASE:PATH", "Copy files and folders to or from a VM",
+    { "cp", "LEASE:PATH PATH | PATH LEASE:PATH", "Copy files and folders to or from a VM",
       "Names work as in 'docker cp': into PATH if that is a folder, else to a file or folder of\n"
       "that name; SOURCE/. copies what is in the folder. A PATH of our own with a ':' in it is\n"
-      "written as ./PATH. '-' is a tar stream: 'cp - LEASE:DIR' unpacks standard input in DIR,\n"
-      "'cp LEASE:PATH -' writes one to standard output.\n"
-      "Hard links, holes, times and user attributes are kept; owners become those of who copies,\n"
-      "but for --archive. Sockets, FIFOs and devices are left out, with a note, and never "
-      "replaced.",
+      "written as ./PATH.",
       "voltctl cp ./src $id:/root && voltctl cp $id:/var/log ./logs", cmd_cp_run, COMPLETE_LEASE },
     { "console", "LEASE [--backlog]", "Attach to a VM's serial console; Ctrl-] leaves",
       "When standard input is not a terminal, it leaves 2 s after the console has fallen silent.",
@@ -91,6 +87,19 @@ const struct cli_command commands[] = {
       COMPLETE_IMAGE },
     { "image delete", "NAME", "Delete an image that no pool uses", NULL, "voltctl image delete deb",
       cmd_image_delete_run, COMPLETE_IMAGE },
+    { "gitlab config", "[--image PATTERN=POOL]... [--pool POOL] [--wait TIME] [--ttl TIME]",
+      "GitLab's runner, custom executor: give a job its VM",
+      "The runner calls it and the three that follow (config_exec, prepare_exec, run_exec and\n"
+      "cleanup_exec of config.toml): docs/jobs.md.",
+      "voltctl gitlab config --image 'node:*=node' --image '*=deb'", cmd_gitlab_config_run },
+    { "gitlab prepare", "[--ttl TIME]", "GitLab's runner: start a job's services", NULL,
+      "voltctl gitlab prepare", cmd_gitlab_prepare_run },
+    { "gitlab run", "SCRIPT STAGE [--ttl TIME]", "GitLab's runner: run a script of a job in its VM",
+      "Exit codes: $BUILD_FAILURE_EXIT_CODE when the script fails, whose own code is written to\n"
+      "$BUILD_EXIT_CODE_FILE; $SYSTEM_FAILURE_EXIT_CODE for everything else.",
+      "voltctl gitlab run /tmp/script step_script", cmd_gitlab_run_run, COMPLETE_FILE },
+    { "gitlab cleanup", "", "GitLab's runner: throw a job's VMs away", NULL,
+      "voltctl gitlab cleanup", cmd_gitlab_cleanup_run },
     { "names", "pools | leases | images | snapshots", "List names, one a line, for scripts", NULL,
       "voltctl names pools", cmd_names_run },
     { "reload", "[--json]", "Have poold read its configuration again",

@@ -69,24 +69,32 @@ static int add_line(struct exec_env *env, char *line, struct err *err)
     return exec_env_add(env, item, err);
 }
 
-int exec_env_add_file(struct exec_env *env, const char *path, struct err *err)
+int exec_env_add_stream(struct exec_env *env, FILE *file, const char *name, struct err *err)
 {
-    FILE *file = fopen(path, "re");
     _cleanup_free_ char *line = NULL;
     size_t room = 0;
     unsigned number = 0;
     int rc = 0;
 
-    if (!file)
-        return err_set_errno(err, errno, "--env-file %s", path);
     while (rc == 0 && (errno = 0, getline(&line, &room, file)) >= 0) {
         number++;
         rc = add_line(env, line, err);
     }
     if (rc < 0)
-        err_wrap(err, "--env-file %s, line %u", path, number);
-    else if (!feof(file))
-        rc = err_set_errno(err, errno, "--env-file %s", path);
+        return err_wrap(err, "%s, line %u", name, number);
+    return feof(file) ? 0 : err_set_errno(err, errno, "%s", name);
+}
+
+int exec_env_add_file(struct exec_env *env, const char *path, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+    char name[ERR_MSG_BYTES];
+    int rc;
+
+    snprintf(name, sizeof name, "--env-file %s", path);
+    if (!file)
+        return err_set_errno(err, errno, "%s", name);
+    rc = exec_env_add_stream(env, file, name, err);
     fclose(file);
     return rc;
 }

@@ -4,6 +4,7 @@
 #define VOLT_CLI_EXEC_ENV_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/err.h"
 
@@ -20,6 +21,9 @@ int exec_env_add(struct exec_env *env, const char *item, struct err *err);
 /* Adds the lines of a file, but for empty ones and those that begin with '#'. Blanks before an item
  * do not count, everything behind '=' does, quotes too. Failures name the line. */
 int exec_env_add_file(struct exec_env *env, const char *path, struct err *err);
+
+/* The same of a stream (borrowed), which failures call `name`. */
+int exec_env_add_stream(struct exec_env *env, FILE *file, const char *name, struct err *err);
 
 void exec_env_fini(struct exec_env *env);
 #define _cleanup_exec_env_ __attribute__((cleanup(exec_env_fini)))

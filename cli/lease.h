@@ -17,6 +17,8 @@ struct lease_request {
 /* 0 and the lease's object (owned); err.code API_ERROR_NO_VM when none was free within wait_ms. */
 int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
                   struct err *err);
+/* Has it end ttl_ms from now (0: never by itself), on a connection of its own. */
+int lease_renew(const char *lease, uint64_t ttl_ms, struct err *err);
 int lease_release(struct api *api, const char *lease, struct err *err);
 
 /* A stream into that lease's VM broke off. Has the lease ended, then *err becomes what poold says of

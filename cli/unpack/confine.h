@@ -47,8 +47,7 @@ struct confine {
     int target_fd; /* the folder; O_PATH will do. All three are borrowed */
     int input_fd;
     int report_fd;
-    bool owner;     /* as root: keep what gives files to their owners */
-    bool nodes;     /* with that: what makes device nodes, sets set-id bits and capabilities */
+    bool owner;     /* as root: keep what gives files to their owners and makes device nodes */
     unsigned walls; /* CONFINE_ALL; tests leave some out, to see what each holds alone */
 };
 

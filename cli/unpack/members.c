@@ -118,27 +118,26 @@ static int link_take(struct archive_entry *entry, const struct members_rules *ru
 }
 
 /* Others mean something to the host, or to the overlay that VMs put over an image. */
-static void xattrs_take(struct archive_entry *entry, const struct members_rules *rules,
-                        struct place_tally *tally, struct member *member)
+static bool xattr_is_wanted(const char *name, bool owners)
+{
+    return strncmp(name, "user.", 5) == 0 || (owners && strcmp(name, "security.capability") == 0);
+}
+
+static void xattrs_take(struct archive_entry *entry, bool owners, struct member *member)
 {
     struct member_xattr xattr;
 
     archive_entry_xattr_reset(entry);
     while (member->xattr_count < PLACE_XATTRS_MAX &&
            archive_entry_xattr_next(entry, &xattr.name, &xattr.value, &xattr.bytes) == ARCHIVE_OK) {
-        bool capability = xattr.name && strcmp(xattr.name, "security.capability") == 0;
-
-        if (capability && !rules->capabilities)
-            tally->xattrs++;
-        else if (capability || (xattr.name && strncmp(xattr.name, "user.", 5) == 0))
+        if (xattr.name && xattr_is_wanted(xattr.name, owners))
             member->xattrs[member->xattr_count++] = xattr;
     }
 }
 
 /* Fills in reader->member. */
 static int member_take(struct reader *reader, struct archive_entry *entry,
-                       const struct members_rules *rules, struct place_tally *tally,
-                       struct err *err)
+                       const struct members_rules *rules, bool owners, struct err *err)
 {
     struct member *member = &reader->member;
     const char *name = archive_entry_pathname(entry);
@@ -164,7 +163,8 @@ static int member_take(struct reader *reader, struct archive_entry *entry,
     member->mtime.tv_sec = archive_entry_mtime(entry);
     member->mtime.tv_nsec = archive_entry_mtime_nsec(entry) % (long)NS_PER_S;
     member->xattr_count = 0;
-    xattrs_take(entry, rules, tally, member);
+    if (rules->xattrs)
+        xattrs_take(entry, owners, member);
     return 0;
 }
 
@@ -198,7 +198,7 @@ static int member_unpack(struct reader *reader, struct archive_entry *entry,
                          const struct members_rules *rules, struct place *place, struct err *err)
 {
     const struct member *member = &reader->member;
-    int rc = member_take(reader, entry, rules, &place->tally, err);
+    int rc = member_take(reader, entry, rules, place->rules.owners, err);
 
     if (rc < 0)
         return rc;

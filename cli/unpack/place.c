@@ -273,8 +273,7 @@ void place_xattrs_set(struct place *place, int fd, const struct member *member)
     }
 }
 
-/* In this order: a new owner takes set-id bits and capabilities away, and a mode without the right to
- * write that to set attributes. */
+/* In this order: a new owner takes set-id bits and capabilities away. */
 static int file_finish(struct place *place, const struct member *member)
 {
     const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, member->mtime };
@@ -283,11 +282,10 @@ static int file_finish(struct place *place, const struct member *member)
 
     if (fstat(fd, &st) < 0 ||
         ((uint64_t)st.st_size < member->bytes && ftruncate(fd, (off_t)member->bytes) < 0) ||
-        (place->rules.owners && fchown(fd, member->uid, member->gid) < 0))
+        (place->rules.owners && fchown(fd, member->uid, member->gid) < 0) ||
+        fchmod(fd, member->mode & place->rules.mode_mask) < 0)
         return -errno;
     place_xattrs_set(place, fd, member);
-    if (fchmod(fd, member->mode & place->rules.mode_mask) < 0)
-        return -errno;
     (void)futimens(fd, times);
     place->file_fd = -1;
     if (close(fd) < 0)

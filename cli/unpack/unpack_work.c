@@ -14,13 +14,12 @@ static struct place_rules place_rules_of(const struct unpack_spec *spec, unsigne
     mode_t mask = umask(0);
 
     umask(mask);
-    bool root = geteuid() == 0;
     if (spec->what == UNPACK_COPY)
-        return (struct place_rules){ .mode_mask = spec->owners ? 0777 : 0777 & ~mask,
-                                     .owners = spec->owners && root,
+        return (struct place_rules){ .mode_mask = 0777 & ~mask,
                                      .foreign = true,
                                      .keeps_top = spec->keeps_top,
                                      .mark_links = true };
+    bool root = geteuid() == 0;
     return (struct place_rules){ .mode_mask = 07777,
                                  .in_root = true,
                                  .owners = root,
@@ -58,7 +57,7 @@ static int all_unpack(const struct unpack_spec *spec, int input_fd, struct place
         .names = copy ? spec->names : (struct name_rules){ 0 },
         .compressed = !copy,
         .layer = spec->what == UNPACK_LAYERS,
-        .capabilities = !copy && place->rules.owners,
+        .xattrs = !copy,
         .bytes_max = copy ? UINT64_MAX : UNPACK_IMAGE_BYTES_MAX,
     };
 

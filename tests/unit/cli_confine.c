@@ -213,7 +213,7 @@ static int attempt_work(void *context, unsigned walls)
 
 static const unsigned wall_sets[] = { CONFINE_ALL, CONFINE_LANDLOCK | CONFINE_FILTER };
 
-static void attempt_in_child(size_t index, bool owner, bool nodes, unsigned walls, bool nobody)
+static void attempt_in_child(size_t index, bool owner, unsigned walls, bool nobody)
 {
     struct err err = { 0 };
     int status = 0;
@@ -222,12 +222,7 @@ static void attempt_in_child(size_t index, bool owner, bool nodes, unsigned wall
         become_nobody();
     int target_fd = open("out", O_PATH | O_DIRECTORY | O_CLOEXEC),
         null_fd = open("/dev/null", O_RDWR);
-    const struct confine confine = { .target_fd = target_fd,
-                                     .input_fd = null_fd,
-                                     .report_fd = null_fd,
-                                     .owner = owner,
-                                     .nodes = nodes,
-                                     .walls = walls };
+    const struct confine confine = { target_fd, null_fd, null_fd, owner, walls };
     int (*attempt)(void) = attempts[index];
     pid_t pid;
 
@@ -242,9 +237,9 @@ START_TEST(the_process_can_do_nothing_else)
 {
     bool root = geteuid() == 0;
 
-    for (unsigned i = 0; i < 16; i++) {
-        bool nobody = i & 1, owner = i & 2, nodes = i & 8;
-        unsigned walls = wall_sets[i / 4 % 2];
+    for (unsigned i = 0; i < 8; i++) {
+        bool nobody = i & 1, owner = i & 2;
+        unsigned walls = wall_sets[i / 4];
         int status;
 
         if (nobody && !root)
@@ -252,7 +247,7 @@ START_TEST(the_process_can_do_nothing_else)
         run("rm -rf out/* && echo mine >other && chmod 777 out");
         pid_t pid = fork();
         if (pid == 0)
-            attempt_in_child((size_t)_i, owner, nodes, walls, nobody);
+            attempt_in_child((size_t)_i, owner, walls, nobody);
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
         run("test ! -e evil && test ! -e /tmp/volt-evil");
         ck_assert_msg(status == 0, "attempt %d, walls %x, owner %d, nobody %d: %#x", _i, walls,
