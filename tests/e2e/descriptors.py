@@ -9,6 +9,7 @@ poold's, or if a writable one shares it with another process; and if there is no
 the caller knows to be there.
 """
 import ctypes
+import errno
 import os
 import re
 import sys
@@ -59,30 +60,53 @@ def kind_of(command):
     return "passt" if program.startswith("passt") else None
 
 
+GONE = (FileNotFoundError, ProcessLookupError)  # it ended, or closed that, meanwhile
+
+
+def names(directory):
+    try:
+        return os.listdir(directory)
+    except GONE:
+        return []
+
+
 def descriptors(pid):
     found = {}
-    for fd in map(int, os.listdir(f"/proc/{pid}/fd")):
-        with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as info:
-            flags = int(re.search(r"flags:\s*(\d+)", info.read())[1], 8)
+    for fd in map(int, names(f"/proc/{pid}/fd")):
+        try:
+            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as info:
+                flags = int(re.search(r"flags:\s*(\d+)", info.read())[1], 8)
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except GONE:
+            continue
         mode = PATH if flags & os.O_PATH else (READ, WRITE, BOTH)[flags & os.O_ACCMODE]
-        found[fd] = (os.readlink(f"/proc/{pid}/fd/{fd}"), mode)
+        found[fd] = (target, mode)
     return found
+
+
+def text_of(path):
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except GONE:
+        return ""
 
 
 def children(pid):
     """Of all its threads: each has its own."""
     found = []
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
-            found += map(int, file.read().split())
+    for thread in names(f"/proc/{pid}/task"):
+        found += map(int, text_of(f"/proc/{pid}/task/{thread}/children").split())
     return found
 
 
 def processes(poold):
     """(kind, pid) of everything that poold has started, and of what that has."""
     for outside in children(poold):
-        with open(f"/proc/{outside}/cmdline", encoding="ascii") as file:
-            kind = kind_of(file.read().split("\0"))
+        command = text_of(f"/proc/{outside}/cmdline")
+        if not command:  # it has ended
+            continue
+        kind = kind_of(command.split("\0"))
         if kind not in ("run", "template"):
             yield kind, outside
             continue
@@ -108,7 +132,7 @@ def faults_of(kind, pid, table):
 
 def same_description(pid, fd, other, other_fd):
     result = libc.syscall(KCMP, pid, other, KCMP_FILE, fd, other_fd)
-    if result < 0:
+    if result < 0 and ctypes.get_errno() not in (errno.EBADF, errno.ESRCH):
         raise OSError(ctypes.get_errno(), "kcmp")
     return result == 0
 
