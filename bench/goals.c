@@ -34,7 +34,7 @@ const struct goal goals[] = {
     { "snapshot", "guest stopped", GOAL_P50, MS(150) },
     { "snapshot", "disk", GOAL_AT_MOST, 20.0 * 1048576 },
     { "boot", "volt-vmm/qemu microvm", GOAL_AT_MOST, 1 },
-    { "boot", "volt-vmm set-up", GOAL_P50, MS(3) },
+    { "boot", "volt-vmm set-up", GOAL_P50, MS(2) },
     { "memory", "VMM private, parked", GOAL_AT_MOST, 1048576 },
     { "size", "volt-vmm", GOAL_AT_MOST, 256 * 1024 },
     { "size", "volt-init", GOAL_AT_MOST, 64 * 1024 },

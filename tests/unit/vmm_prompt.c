@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -26,11 +27,12 @@ static void *__attribute__((noreturn)) wait_for_end(void *arg)
         pause();
 }
 
-/* A process with threads, which all there are when this returns. */
-static pid_t start_vm(const struct prompt *prompt)
+/* A process with threads, which are all there when this returns; in_child: those of a child of that
+ * process, *ret_child. */
+static pid_t start_vm_in(const struct prompt *prompt, bool in_child, pid_t *ret_child)
 {
     int ready[2];
-    char byte;
+    pid_t child;
 
     ck_assert_int_eq(pipe(ready), 0);
     pid_t pid = fork();
@@ -39,15 +41,29 @@ static pid_t start_vm(const struct prompt *prompt)
         pthread_t thread;
 
         prompt_follow(prompt);
+        child = in_child ? fork() : 0;
+        if (child > 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            wait_for_end(NULL);
+        }
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (unsigned i = 1; i < THREADS; i++)
             pthread_create(&thread, NULL, wait_for_end, NULL);
-        (void)!write(ready[1], "x", 1);
+        child = getpid();
+        (void)!write(ready[1], &child, sizeof child);
         wait_for_end(NULL);
     }
     close(ready[1]);
-    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    ck_assert_int_eq(read(ready[0], ret_child, sizeof *ret_child), sizeof *ret_child);
     close(ready[0]);
     return pid;
+}
+
+static pid_t start_vm(const struct prompt *prompt)
+{
+    pid_t self;
+
+    return start_vm_in(prompt, false, &self);
 }
 
 static void end_vm(pid_t pid)
@@ -97,6 +113,23 @@ START_TEST(all_threads_are_ahead_until_the_end)
     ck_assert_int_eq(prompt_timeout_ms(&prompt), -1);
     prompt_end(&prompt, vm); /* once is enough */
     end_vm(vm);
+}
+END_TEST
+
+/* As without root: a process outside of the VM's namespace has forked it. */
+START_TEST(vm_that_is_a_child_is_found)
+{
+    struct prompt prompt = { 0 };
+    pid_t vm;
+
+    prompt_begin(&prompt);
+    pid_t outer = start_vm_in(&prompt, true, &vm);
+    ck_assert_int_ne(outer, vm);
+    ck_assert_uint_eq(threads_with(vm, SCHED_RR), THREADS);
+    prompt_end(&prompt, outer);
+    ck_assert_uint_eq(threads_with(vm, SCHED_OTHER), THREADS);
+    ck_assert_uint_eq(threads_with(outer, SCHED_OTHER), 1);
+    end_vm(outer);
 }
 END_TEST
 
@@ -162,6 +195,7 @@ int main(void)
         return 0;
     }
     tcase_add_test(tests, all_threads_are_ahead_until_the_end);
+    tcase_add_test(tests, vm_that_is_a_child_is_found);
     tcase_add_test(tests, timeout_comes_and_a_dead_vm_is_fine);
     tcase_add_test(tests, who_is_behind_others_stays_there);
     tcase_add_test(tests, idle_stays_idle);

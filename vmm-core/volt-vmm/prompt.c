@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/util.h"
 
@@ -20,9 +21,18 @@ static bool set_rank(pid_t thread, enum rank rank)
     return sched_setscheduler(thread, rank == RANK_EVERYBODY ? SCHED_OTHER : SCHED_RR, &param) == 0;
 }
 
+/* What ends it is found in /proc: without that it does not begin. */
+static bool can_be_ended(void)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", getpid(), getpid());
+    return access(path, R_OK) == 0;
+}
+
 void prompt_begin(struct prompt *prompt)
 {
-    if (sched_getscheduler(0) != SCHED_OTHER || getpriority(PRIO_PROCESS, 0) > 0)
+    if (sched_getscheduler(0) != SCHED_OTHER || getpriority(PRIO_PROCESS, 0) > 0 || !can_be_ended())
         return;
     if (set_rank(0, RANK_PARENT))
         prompt->end_ns = now_ns() + PROMPT_NS;
@@ -43,12 +53,12 @@ int prompt_timeout_ms(const struct prompt *prompt)
     return now >= prompt->end_ns ? 0 : (int)((prompt->end_ns - now) / NS_PER_MS + 1);
 }
 
-/* Its threads start no others as promptly: they are all there before the guest's first instruction. */
-static void relax_threads(pid_t vm)
+/* They start no others meanwhile: all are there before the guest's first instruction. */
+static void relax_threads(pid_t process)
 {
     char path[32];
 
-    snprintf(path, sizeof path, "/proc/%d/task", vm);
+    snprintf(path, sizeof path, "/proc/%d/task", process);
     DIR *threads = opendir(path);
     if (!threads)
         return; /* it is gone */
@@ -61,12 +71,27 @@ static void relax_threads(pid_t vm)
     closedir(threads);
 }
 
+/* Without the right to a pid namespace, the VM is a child of the process that was forked for it. */
+static void relax_vm(pid_t vm)
+{
+    char path[64];
+    pid_t child;
+
+    relax_threads(vm);
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", vm, vm);
+    FILE *children = fopen(path, "re");
+    while (children && fscanf(children, "%d", &child) == 1)
+        relax_threads(child);
+    if (children)
+        fclose(children);
+}
+
 void prompt_end(struct prompt *prompt, pid_t vm)
 {
     if (!prompt->end_ns)
         return;
     if (vm > 0)
-        relax_threads(vm);
+        relax_vm(vm);
     set_rank(0, RANK_EVERYBODY);
     prompt->end_ns = 0;
 }
