@@ -61,7 +61,7 @@ uint32_t pool_vm_count(const struct pool *pool)
 
 uint32_t pool_live_count(const struct pool *pool)
 {
-    return pool_vm_count(pool) - pool->dying - (pool->trial != NULL);
+    return pool_vm_count(pool) - pool->vacated - (pool->trial != NULL);
 }
 
 void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot)
@@ -106,9 +106,8 @@ static bool parked_wake(struct slot *slot, struct acquire *acquire)
     acquire->slot = slot;
     slot->acquire = acquire;
     slot->tier = TIER_PARKED;
-    slot->phase = SLOT_PHASE_AWAKE;
     slot->begun_ns = pool_now(pool);
-    pool_slot_move(slot, SLOT_WAKING);
+    pool_slot_enter(slot, SLOT_PHASE_LEASING);
     pool_slot_deadline(slot, slot->begun_ns + pool->env->timeouts.awake_ns);
     return true;
 }
@@ -171,7 +170,7 @@ static enum acquire_result acquire_refusal(const struct pool *pool, const struct
 static bool place_is_free(const struct pool *pool)
 {
     uint32_t taken = pool->counts[SLOT_WAKING] + pool->counts[SLOT_LEASED] +
-                     (pool->counts[SLOT_STOPPING] - pool->dying);
+                     (pool->counts[SLOT_STOPPING] - pool->vacated);
 
     return taken + pool->waiting < pool->max;
 }

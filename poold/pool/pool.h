@@ -121,7 +121,7 @@ struct pool {
     struct list slots[SLOT_STATE_COUNT];
     uint32_t counts[SLOT_STATE_COUNT];
     uint64_t vm_bytes; /* guest memory of one VM */
-    uint32_t dying;    /* of counts[SLOT_STOPPING]: kill sent, or frozen */
+    uint32_t vacated;  /* of counts[SLOT_STOPPING]: kill sent, or frozen: their places are free */
     struct list waiters;
     uint32_t waiting;
     uint32_t trials_left;    /* attempts; 0: no trial is wanted */

@@ -7,61 +7,6 @@
 
 #include "pool/pool_internal.h"
 
-struct slot *pool_slot_create(struct pool *pool, bool trial)
-{
-    struct slot *slot = calloc(1, sizeof *slot);
-
-    if (!slot)
-        return NULL;
-    list_init(&slot->kill_node);
-    list_init(&slot->ready_node);
-    slot->pool = pool;
-    slot->state = SLOT_PREPARING;
-    slot->trial = trial;
-    list_append(&pool->slots[SLOT_PREPARING], &slot->node);
-    pool->counts[SLOT_PREPARING]++;
-    if (trial)
-        pool->trial = slot;
-    else
-        pool->env->refilling++;
-    return slot;
-}
-
-void pool_slot_move(struct slot *slot, enum slot_state to)
-{
-    struct pool *pool = slot->pool;
-    struct pool_env *env = pool->env;
-
-    assert(slot_may_move(slot->state, to));
-    list_remove(&slot->node);
-    pool->counts[slot->state]--;
-    env->refilling -= slot->state == SLOT_PREPARING && !slot->trial;
-    env->waking -= slot->state == SLOT_WAKING;
-    slot->state = to;
-    slot->deadline_ns = 0;
-    if (to == SLOT_DEAD)
-        return;
-    list_append(&pool->slots[to], &slot->node);
-    pool->counts[to]++;
-    env->refilling += to == SLOT_PREPARING;
-    env->waking += to == SLOT_WAKING;
-}
-
-void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns)
-{
-    slot->deadline_ns = deadline_ns;
-    if (deadline_ns)
-        slot->pool->env->ops->arm(slot->pool->env->context, deadline_ns);
-}
-
-static void demand_end(struct slot *slot)
-{
-    if (slot->demanded) {
-        slot->demanded = false;
-        slot->pool->env->demanded--;
-    }
-}
-
 /* ---- Between answer and READY ---- */
 
 /* Whether others' answers still come before what this VM's guest has left to do. */
@@ -70,14 +15,10 @@ static bool must_wait(const struct slot *slot, uint64_t now)
     return slot->pool->env->demanded > 0 && now - slot->awake_ns < POOL_HELD_NS_MAX;
 }
 
-static void ready_expect(struct slot *slot, uint64_t now)
+static void ready_expect(struct slot *slot, enum slot_phase phase, uint64_t now)
 {
-    struct pool_env *env = slot->pool->env;
-
-    list_remove(&slot->ready_node);
-    list_append(&env->readying, &slot->ready_node);
-    slot->phase = SLOT_PHASE_READY;
-    pool_slot_deadline(slot, now + env->timeouts.ready_ns);
+    pool_slot_enter(slot, phase);
+    pool_slot_deadline(slot, now + slot->pool->env->timeouts.ready_ns);
 }
 
 /* An acquire waits for an answer: whoever is past its own makes room. */
@@ -125,22 +66,9 @@ void pool_held_release(struct pool_env *env)
             env->ops->arm(env->context, slot->awake_ns + POOL_HELD_NS_MAX);
             return;
         }
-        slot->going = true;
-        env->going++;
-        ready_expect(slot, now);
+        ready_expect(slot, SLOT_PHASE_GOING, now);
         if (env->ops->go(env->context, slot) < 0)
             pool_slot_fail(slot, FAILURE_CRASHED, "its bell does not take a message");
-    }
-}
-
-/* It is READY, or never will be. */
-static void readying_end(struct slot *slot)
-{
-    list_remove(&slot->ready_node);
-    slot->paused = false;
-    if (slot->going) {
-        slot->going = false;
-        slot->pool->env->going--;
     }
 }
 
@@ -151,13 +79,9 @@ void pool_slot_stop(struct slot *slot)
     assert(!slot->acquire);
     if (slot->proof)
         pool_proof_end(slot, false);
-    demand_end(slot);
-    readying_end(slot);
-    slot->phase = SLOT_PHASE_NONE;
-    pool_slot_move(slot, SLOT_STOPPING);
-    if (slot->trial)
-        slot->pool->trial = NULL; /* it counts as dying from here on: not by way of the queue */
     pool_slot_kill(slot, leased);
+    if (slot->trial)
+        slot->pool->trial = NULL; /* its place is free from here on: not by way of the queue */
     pool_held_release(slot->pool->env);
     pool_schedule(slot->pool);
 }
@@ -195,16 +119,11 @@ static void restore_begin(struct slot *slot, struct acquire *acquire, uint64_t p
 {
     struct pool_env *env = slot->pool->env;
 
-    slot->phase = SLOT_PHASE_AWAKE;
     slot->acquire = acquire;
+    pool_slot_enter(slot, acquire ? SLOT_PHASE_DEMANDED : SLOT_PHASE_RESTORING);
     if (acquire) {
         acquire->slot = slot;
-        slot->demanded = true;
-        env->demanded++;
-        pool_slot_move(slot, SLOT_WAKING);
         readying_pause(env);
-    } else if (slot->state != SLOT_PREPARING) {
-        pool_slot_move(slot, SLOT_PREPARING);
     }
     pool_slot_deadline(slot, slot->begun_ns + patience_ns);
 }
@@ -233,15 +152,12 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
     if (rc < 0) {
         /* No process, so no event will come: it is dead on the spot. */
         slot->acquire = acquire;
-        slot->kill_sent = true;
-        pool->dying++;
-        pool->env->dying++;
         pool_slot_fail(slot, FAILURE_CLONE, "the template did not take a clone request");
         pool_vm_gone(slot);
         return false;
     }
     if (use == CLONE_SHELL) {
-        slot->phase = SLOT_PHASE_CLONING;
+        pool_slot_enter(slot, SLOT_PHASE_CLONING);
         pool_slot_deadline(slot, slot->begun_ns + t->setup_ns);
     } else {
         restore_begin(slot, acquire, t->setup_ns + t->awake_ns);
@@ -268,8 +184,7 @@ static void lease_begin(struct slot *slot, uint64_t now)
     const struct timings *t = &slot->timings;
 
     slot->acquire = NULL;
-    slot->phase = SLOT_PHASE_NONE;
-    pool_slot_move(slot, SLOT_LEASED);
+    pool_slot_enter(slot, SLOT_PHASE_LEASED);
     slot->leased_ns = now;
     slot->ttl_ms = acquire->ttl_ms;
     if (slot->ttl_ms)
@@ -283,21 +198,20 @@ void pool_vm_hello(struct slot *slot, uint32_t layers, uint32_t landlock_abi)
 {
     slot->layers = layers;
     slot->landlock_abi = landlock_abi;
-    if (slot->state != SLOT_PREPARING || slot->phase != SLOT_PHASE_CLONING)
+    if (!(slot_rule(slot->phase)->expects & SLOT_SAYS_HELLO))
         return;
     backoff_success(&slot->pool->backoff);
-    slot->phase = SLOT_PHASE_NONE;
-    pool_slot_move(slot, SLOT_SHELL);
+    pool_slot_enter(slot, SLOT_PHASE_SHELL);
     pool_schedule(slot->pool);
 }
 
-static bool slot_expects(struct slot *slot, enum slot_phase phase, const char *what)
+static bool slot_expects(struct slot *slot, enum slot_word word, const char *what)
 {
     char detail[96];
 
     if (slot->state == SLOT_STOPPING)
         return false;
-    if (slot->phase == phase)
+    if (slot_rule(slot->phase)->expects & word)
         return true;
     snprintf(detail, sizeof detail, "the VM said %s while its slot was %s", what,
              slot_state_name(slot->state));
@@ -310,14 +224,14 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
     struct pool_counters *counters = &slot->pool->counters;
     struct timings *t = &slot->timings;
 
-    if (!slot_expects(slot, SLOT_PHASE_AWAKE, "AWAKE"))
+    if (!slot_expects(slot, SLOT_SAYS_AWAKE, "AWAKE"))
         return;
     uint64_t now = pool_now(slot->pool);
     uint64_t took_ns = now - slot->begun_ns;
     slot->awake_ns = now;
     if (slot->acquire)
         t->queue_ns = slot->begun_ns - MIN_OF(slot->acquire->asked_ns, slot->begun_ns);
-    if (slot->acquire && slot->tier == TIER_PARKED) {
+    if (slot->phase == SLOT_PHASE_LEASING) {
         t->awake_ns = took_ns;
         histogram_add(&counters->awake, took_ns);
         lease_begin(slot, now);
@@ -329,14 +243,12 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
         histogram_add(&counters->load, t->load_ns);
         histogram_add(&counters->awake, t->awake_ns);
     }
-    if (!slot->demanded) {
-        ready_expect(slot, now);
+    if (slot->phase == SLOT_PHASE_RESTORING) {
+        ready_expect(slot, SLOT_PHASE_SETTLING, now);
         return;
     }
-    demand_end(slot);
-    slot->phase = SLOT_PHASE_HELD;
+    pool_slot_enter(slot, SLOT_PHASE_HELD);
     pool_slot_deadline(slot, 0);
-    list_append(&slot->pool->env->held, &slot->ready_node);
     pool_serve(slot->pool); /* the next ones first: their answers are what this one waits for */
     pool_held_release(slot->pool->env);
     pool_schedule(slot->pool);
@@ -347,12 +259,9 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble
     struct pool *pool = slot->pool;
     char detail[96 + CONTROL_DETAIL_BYTES];
 
-    if (slot->phase == SLOT_PHASE_HELD)
-        slot->phase = SLOT_PHASE_READY;
-    if (!slot_expects(slot, SLOT_PHASE_READY, "READY"))
+    if (!slot_expects(slot, SLOT_SAYS_READY, "READY"))
         return;
     slot_resume(slot); /* its word was on the way when it was paused */
-    readying_end(slot);
     if (ready_status) {
         snprintf(detail, sizeof detail, "the guest could not make itself unique: %s (status 0x%x)",
                  trouble && *trouble ? trouble : "it does not say why", ready_status);
@@ -361,7 +270,7 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble
     }
     uint64_t now = pool_now(pool);
     if (slot->trial) {
-        slot->phase = SLOT_PHASE_NONE;
+        pool_slot_enter(slot, SLOT_PHASE_TRIAL);
         pool_slot_deadline(slot, now + pool->env->timeouts.trial_ns);
         pool->env->ops->trial(pool->env->context, slot);
         return;
@@ -372,20 +281,19 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble
     if (slot->acquire)
         lease_begin(slot, now);
     else
-        slot->phase = SLOT_PHASE_PARKING;
+        pool_slot_enter(slot, SLOT_PHASE_PARKING);
     pool_held_release(pool->env);
 }
 
 void pool_vm_parked(struct slot *slot)
 {
-    if (!slot_expects(slot, SLOT_PHASE_PARKING, "PARKED"))
+    if (!slot_expects(slot, SLOT_SAYS_PARKED, "PARKED"))
         return;
     backoff_success(&slot->pool->backoff);
     if (slot->proof)
         pool_proof_end(slot, true);
-    slot->phase = SLOT_PHASE_NONE;
     slot->timings = (struct timings){ 0 };
-    pool_slot_move(slot, SLOT_PARKED);
+    pool_slot_enter(slot, SLOT_PHASE_PARKED);
     if (slot->pool->waiting)
         pool_serve(slot->pool);
     pool_schedule(slot->pool);
@@ -410,8 +318,8 @@ void pool_vm_gone(struct slot *slot)
 
     if (slot->state != SLOT_STOPPING)
         pool_slot_fail(slot, FAILURE_CRASHED, "its process ended without a word");
-    pool_slot_killed(slot);
-    pool_slot_move(slot, SLOT_DEAD);
+    list_remove(&slot->kill_node);
+    pool_slot_enter(slot, SLOT_PHASE_DEAD);
     env->ops->forget(env->context, slot);
     free(slot);
     pool_kill_queue(env);

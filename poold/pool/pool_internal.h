@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What pool.c (queue and serving), pool_events.c (what VMs say), pool_kill.c (their
- * ends) and pool_refill.c (refill, shrink, deadlines) share; nobody else includes it. */
+/* What pool.c (queue and serving), slots.c (the phases of slots), pool_events.c (what VMs say),
+ * pool_kill.c (their ends) and pool_refill.c (refill, shrink, deadlines) share; nobody else includes it. */
 #ifndef VOLT_POOLD_POOL_INTERNAL_H
 #define VOLT_POOLD_POOL_INTERNAL_H
 
@@ -16,17 +16,16 @@ static inline void pool_schedule(const struct pool *pool)
     pool->env->ops->schedule(pool->env->context);
 }
 
-/* A new PREPARING slot, or a trial's, which does not count as refilling; NULL without memory. */
+/* A NEW slot, or a trial's, which does not count as refilling; NULL without memory. */
 struct slot *pool_slot_create(struct pool *pool, bool trial);
-void pool_slot_move(struct slot *slot, enum slot_state to);
+/* Moves it, and all that follows from its phase. A state that is entered has no deadline yet. */
+void pool_slot_enter(struct slot *slot, enum slot_phase phase);
 void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns);
 
 /* Kills the VM or puts it into the kill queue. Its acquire must have been taken from it. */
 void pool_slot_stop(struct slot *slot);
 /* The part of it that is about the kill: at once, or later if may_wait. */
 void pool_slot_kill(struct slot *slot, bool may_wait);
-/* Its process is gone: it no longer counts as dying or frozen. */
-void pool_slot_killed(struct slot *slot);
 /* Discards a VM that failed and counts it; its acquire is tried again or told. */
 void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail);
 /* What a clone that no acquire waits for is made for. */

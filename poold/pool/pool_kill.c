@@ -24,16 +24,6 @@ static bool kill_can_wait(const struct slot *slot, uint64_t *ret_until_ns)
            pool->waiting == 0 && pool_vm_count(pool) <= pool->max;
 }
 
-static void thaw(struct slot *slot)
-{
-    struct pool *pool = slot->pool;
-
-    slot->frozen = false;
-    pool->dying--;
-    pool->env->frozen--;
-    pool->env->frozen_bytes -= pool->vm_bytes;
-}
-
 static void freeze(struct slot *slot)
 {
     struct pool *pool = slot->pool;
@@ -44,19 +34,12 @@ static void freeze(struct slot *slot)
         env->frozen_bytes + pool->vm_bytes > env->frozen_bytes_max ||
         env->ops->freeze(env->context, slot) < 0)
         return;
-    slot->frozen = true;
-    pool->dying++;
-    env->frozen++;
-    env->frozen_bytes += pool->vm_bytes;
+    pool_slot_enter(slot, SLOT_PHASE_FROZEN);
 }
 
 static void kill_now(struct slot *slot)
 {
-    if (slot->frozen)
-        thaw(slot);
-    slot->kill_sent = true;
-    slot->pool->dying++;
-    slot->pool->env->dying++;
+    pool_slot_enter(slot, SLOT_PHASE_KILLED);
     slot->pool->env->ops->kill(slot->pool->env->context, slot);
 }
 
@@ -71,7 +54,7 @@ void pool_kill_queue(struct pool_env *env)
         next = at->next;
         if (env->dying >= env->dying_max)
             return;
-        if (slot->frozen && kill_can_wait(slot, &until_ns)) {
+        if (slot->phase == SLOT_PHASE_FROZEN && kill_can_wait(slot, &until_ns)) {
             env->ops->arm(env->context, until_ns);
             continue;
         }
@@ -83,25 +66,17 @@ void pool_kill_queue(struct pool_env *env)
 void pool_slot_kill(struct slot *slot, bool may_wait)
 {
     slot->stopped_ns = pool_now(slot->pool);
-    if (slot->kill_sent)
+    if (slot->phase == SLOT_PHASE_NEW) { /* nothing to kill */
+        pool_slot_enter(slot, SLOT_PHASE_KILLED);
         return;
+    }
     if (slot->trial) {
         kill_now(slot);
         return;
     }
+    pool_slot_enter(slot, SLOT_PHASE_QUEUED);
     list_append(&slot->pool->env->kill_queue, &slot->kill_node);
     if (may_wait)
         freeze(slot);
     pool_kill_queue(slot->pool->env);
-}
-
-void pool_slot_killed(struct slot *slot)
-{
-    list_remove(&slot->kill_node);
-    if (slot->frozen)
-        thaw(slot);
-    if (slot->kill_sent) {
-        slot->pool->dying--;
-        slot->pool->env->dying--;
-    }
 }

@@ -91,7 +91,7 @@ static void excess_stop(struct pool *pool)
     static const enum slot_state order[] = { SLOT_SHELL, SLOT_PARKED };
 
     for (unsigned i = 0; i < ARRAY_LEN(order); i++) {
-        uint32_t live = pool_live_count(pool) - (pool->counts[SLOT_STOPPING] - pool->dying);
+        uint32_t live = pool_live_count(pool) - (pool->counts[SLOT_STOPPING] - pool->vacated);
         uint32_t count = pool->counts[order[i]];
 
         if (live > pool->max)
@@ -114,22 +114,16 @@ void pool_pump(struct pool *pool)
 
 static void slot_expired(struct slot *slot)
 {
-    switch (slot->phase) {
-    case SLOT_PHASE_CLONING:
+    const uint32_t expects = slot_rule(slot->phase)->expects;
+
+    if (expects & SLOT_SAYS_HELLO)
         pool_slot_fail(slot, FAILURE_SETUP_TIMEOUT, "the VM was not set up in time");
-        break;
-    case SLOT_PHASE_AWAKE:
+    else if (expects & SLOT_SAYS_AWAKE)
         pool_slot_fail(slot, FAILURE_AWAKE_TIMEOUT, "the guest did not answer in time");
-        break;
-    case SLOT_PHASE_READY:
-    case SLOT_PHASE_PARKING:
+    else if (expects & (SLOT_SAYS_READY | SLOT_SAYS_PARKED))
         pool_slot_fail(slot, FAILURE_READY_TIMEOUT, "the guest did not get ready in time");
-        break;
-    case SLOT_PHASE_HELD: /* has no deadline */
-    case SLOT_PHASE_NONE:
-        pool_slot_stop(slot); /* a lease's TTL */
-        break;
-    }
+    else
+        pool_slot_stop(slot); /* a lease's TTL, a trial's patience */
 }
 
 static uint64_t slots_tick(struct pool *pool, uint64_t now)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the table of moves of a slot's life, and the names of states and tiers; see slot.h. */
+/* Owns the table of the phases of a slot's life, and the names of states and tiers; see slot.h. */
 #include "pool/slot.h"
 
 #include <assert.h>
@@ -20,18 +20,42 @@ static const char *const tier_names[] = {
 };
 static_assert(ARRAY_LEN(tier_names) == TIER_COUNT, "every tier has a name");
 
-#define TO(state) (1u << (state))
+#define P(phase) (1u << SLOT_PHASE_##phase)
+/* How any phase before the end may end: a lease frozen later, all others on the spot. */
+#define ENDS (P(QUEUED) | P(KILLED))
+#define RULE(phase, state_, to_, is_, expects_)                                                    \
+    [SLOT_PHASE_##                                                                                 \
+        phase] = { .state = SLOT_##state_, .to = (to_), .is = (is_), .expects = (expects_) }
+#define DEMANDED (SLOT_COUNTS_WAKING | SLOT_COUNTS_DEMANDED)
+#define HELD (SLOT_COUNTS_WAKING | SLOT_IS_HELD)
+#define GOING (SLOT_COUNTS_WAKING | SLOT_COUNTS_GOING | SLOT_IS_READYING)
+#define SETTLING (SLOT_COUNTS_REFILLING | SLOT_IS_READYING)
 
-static const uint8_t moves[SLOT_STATE_COUNT] = {
-    /* A cold clone made for an acquire is WAKING from the start: PREPARING is left at once. */
-    [SLOT_PREPARING] = TO(SLOT_SHELL) | TO(SLOT_PARKED) | TO(SLOT_WAKING) | TO(SLOT_STOPPING),
-    [SLOT_SHELL] = TO(SLOT_PREPARING) | TO(SLOT_WAKING) | TO(SLOT_STOPPING),
-    [SLOT_PARKED] = TO(SLOT_WAKING) | TO(SLOT_STOPPING),
-    [SLOT_WAKING] = TO(SLOT_LEASED) | TO(SLOT_STOPPING),
-    [SLOT_LEASED] = TO(SLOT_STOPPING),
-    [SLOT_STOPPING] = TO(SLOT_DEAD),
-    [SLOT_DEAD] = 0,
+static const struct slot_rule rules[] = {
+    RULE(NEW, PREPARING, P(CLONING) | P(RESTORING) | P(DEMANDED) | ENDS, SLOT_COUNTS_REFILLING, 0),
+    RULE(CLONING, PREPARING, P(SHELL) | ENDS, SLOT_COUNTS_REFILLING, SLOT_SAYS_HELLO),
+    RULE(RESTORING, PREPARING, P(SETTLING) | ENDS, SLOT_COUNTS_REFILLING, SLOT_SAYS_AWAKE),
+    RULE(SETTLING, PREPARING, P(PARKING) | P(TRIAL) | ENDS, SETTLING, SLOT_SAYS_READY),
+    RULE(PARKING, PREPARING, P(PARKED) | ENDS, SLOT_COUNTS_REFILLING, SLOT_SAYS_PARKED),
+    RULE(TRIAL, PREPARING, ENDS, SLOT_COUNTS_REFILLING, 0),
+    RULE(SHELL, SHELL, P(RESTORING) | P(DEMANDED) | ENDS, 0, 0),
+    RULE(PARKED, PARKED, P(LEASING) | ENDS, 0, 0),
+    RULE(DEMANDED, WAKING, P(HELD) | ENDS, DEMANDED, SLOT_SAYS_AWAKE),
+    RULE(HELD, WAKING, P(GOING) | P(LEASED) | ENDS, HELD, SLOT_SAYS_READY),
+    RULE(GOING, WAKING, P(LEASED) | ENDS, GOING, SLOT_SAYS_READY),
+    RULE(LEASING, WAKING, P(LEASED) | ENDS, SLOT_COUNTS_WAKING, SLOT_SAYS_AWAKE),
+    RULE(LEASED, LEASED, ENDS, 0, 0),
+    RULE(QUEUED, STOPPING, P(FROZEN) | P(KILLED) | P(DEAD), 0, 0),
+    RULE(FROZEN, STOPPING, P(KILLED) | P(DEAD), SLOT_COUNTS_FROZEN | SLOT_COUNTS_VACATED, 0),
+    RULE(KILLED, STOPPING, P(DEAD), SLOT_COUNTS_DYING | SLOT_COUNTS_VACATED, 0),
+    RULE(DEAD, DEAD, 0, 0, 0),
 };
+static_assert(ARRAY_LEN(rules) == SLOT_PHASE_COUNT, "every phase has its rule");
+
+const struct slot_rule *slot_rule(enum slot_phase phase)
+{
+    return &rules[phase];
+}
 
 const char *slot_state_name(enum slot_state state)
 {
@@ -45,5 +69,13 @@ const char *tier_name(enum tier tier)
 
 bool slot_may_move(enum slot_state from, enum slot_state to)
 {
-    return moves[from] & TO(to);
+    for (unsigned phase = 0; phase < SLOT_PHASE_COUNT && from != to; phase++) {
+        if (rules[phase].state != from)
+            continue;
+        for (unsigned next = 0; next < SLOT_PHASE_COUNT; next++) {
+            if (rules[phase].to & 1u << next && rules[next].state == to)
+                return true;
+        }
+    }
+    return false;
 }

@@ -28,12 +28,14 @@
  *              cancellation, a failure or the deadline stop the VM: it is never given to another.
  *   LEASED     belongs to a client. Only release, TTL, the death of the VM and shutdown end it. It
  *              is never reused.
- *   STOPPING   the VM is killed, or waits in the kill queue (kill_sent tells which), frozen if it
- *              was leased. Nothing but pool_vm_gone may follow; all other VM events are ignored.
+ *   STOPPING   the VM is killed, or waits in the kill queue, frozen if it was leased (the phase
+ *              tells which). Nothing but pool_vm_gone may follow; other VM events are ignored.
  *   DEAD       its process is gone; the slot is in no list and freed by whoever set it.
  *
- * A move that is not in the table is a programmer's error and ends the daemon: what VMs and clients
- * do is checked before a move is tried.
+ * Each state has phases, which say what the VM is at: state and all counters follow from the phase
+ * by one table (slot.c), and one function moves a slot (pool_slot_enter, slots.c). A move that is
+ * not in the table is a programmer's error and ends the daemon: what VMs and clients do is checked
+ * before a move is tried.
  */
 #ifndef VOLT_POOLD_SLOT_H
 #define VOLT_POOLD_SLOT_H
@@ -58,14 +60,63 @@ enum slot_state {
     SLOT_STATE_COUNT,
 };
 
-/* What the VM of a PREPARING or WAKING slot is expected to say next. */
+/* What a slot's VM is at, and what it is expected to say next (a HELLO may come at any time). */
 enum slot_phase {
-    SLOT_PHASE_NONE,
-    SLOT_PHASE_CLONING, /* HELLO; no WAKE has been sent: it becomes a shell */
-    SLOT_PHASE_AWAKE,   /* AWAKE (a HELLO may come before) */
+    /* PREPARING */
+    SLOT_PHASE_NEW,       /* nothing has been asked for: there is no process */
+    SLOT_PHASE_CLONING,   /* HELLO; no WAKE has been sent: it becomes a shell */
+    SLOT_PHASE_RESTORING, /* AWAKE */
+    SLOT_PHASE_SETTLING,  /* READY: its guest does what comes after its answer */
+    SLOT_PHASE_PARKING,   /* PARKED */
+    SLOT_PHASE_TRIAL,     /* nothing: vm_ops.trial has it */
+
+    SLOT_PHASE_SHELL,
+    SLOT_PHASE_PARKED,
+
+    /* WAKING */
+    SLOT_PHASE_DEMANDED, /* AWAKE of a restore: others' kernels make room for this answer */
     SLOT_PHASE_HELD,    /* answered; nothing, until it is told to go on (or READY, if it is rude) */
-    SLOT_PHASE_READY,   /* READY */
-    SLOT_PHASE_PARKING, /* PARKED */
+    SLOT_PHASE_GOING,   /* READY, as SETTLING */
+    SLOT_PHASE_LEASING, /* AWAKE of a parked VM, which makes it a lease */
+
+    SLOT_PHASE_LEASED,
+
+    /* STOPPING */
+    SLOT_PHASE_QUEUED, /* it runs, in the kill queue */
+    SLOT_PHASE_FROZEN, /* in the kill queue too, but it runs no more: its kill can wait */
+    SLOT_PHASE_KILLED, /* SIGKILL is on its way, or there never was a process */
+
+    SLOT_PHASE_DEAD,
+    SLOT_PHASE_COUNT,
+};
+
+/* What a slot in a phase is counted as (struct pool_env and struct pool). */
+enum slot_count {
+    SLOT_COUNTS_WAKING = 1 << 0,
+    SLOT_COUNTS_DEMANDED = 1 << 1,
+    SLOT_COUNTS_GOING = 1 << 2,
+    SLOT_COUNTS_FROZEN = 1 << 3,
+    SLOT_COUNTS_DYING = 1 << 4,
+    SLOT_COUNTS_VACATED = 1 << 5,   /* its place under `max` is free */
+    SLOT_COUNTS_REFILLING = 1 << 6, /* but for a trial's */
+    /* Not counted but listed: in pool_env.held, in pool_env.readying. */
+    SLOT_IS_HELD = 1 << 7,
+    SLOT_IS_READYING = 1 << 8,
+};
+
+/* What a VM may say in a phase. */
+enum slot_word {
+    SLOT_SAYS_HELLO = 1 << 0,
+    SLOT_SAYS_AWAKE = 1 << 1,
+    SLOT_SAYS_READY = 1 << 2,
+    SLOT_SAYS_PARKED = 1 << 3,
+};
+
+struct slot_rule {
+    enum slot_state state;
+    uint32_t to;      /* bits 1 << phase: where it may go */
+    uint32_t is;      /* enum slot_count */
+    uint32_t expects; /* enum slot_word */
 };
 
 enum tier {
@@ -84,22 +135,18 @@ struct timings {
 struct slot {
     struct list node; /* in pool->slots[state] */
     struct pool *pool;
-    enum slot_state state;
+    enum slot_state state; /* the phase's; both are set by pool_slot_enter alone */
     enum slot_phase phase;
-    enum tier tier; /* WAKING, LEASED: what it was served from */
-    bool demanded;  /* WAKING, not yet AWAKE, not from PARKED: counts in pool_env.demanded */
-    bool trial;     /* made to record the working set; nobody gets it */
-    bool proof;     /* PREPARING: made to prove that the pool can make VMs */
-    struct list ready_node; /* SLOT_PHASE_HELD: in pool_env.held; _READY: in pool_env.readying */
-    bool going;            /* was HELD and told to go on, not READY yet: counts in pool_env.going */
-    bool paused;           /* SLOT_PHASE_READY: stopped while acquires wait for answers */
-    bool kill_sent;        /* STOPPING: SIGKILL is on its way, the VM counts as dying */
-    bool frozen;           /* STOPPING, no kill sent: it runs no more, its kill can wait */
-    uint64_t stopped_ns;   /* STOPPING since */
-    struct list kill_node; /* STOPPING: in the kill queue */
-    uint64_t deadline_ns;  /* when the state's patience or lease ends; 0: never */
-    uint64_t begun_ns;     /* clone or WAKE sent */
-    uint64_t awake_ns;     /* AWAKE received */
+    enum tier tier;          /* WAKING, LEASED: what it was served from */
+    bool trial;              /* made to record the working set; nobody gets it */
+    bool proof;              /* PREPARING: made to prove that the pool can make VMs */
+    struct list ready_node;  /* in pool_env.held or pool_env.readying, by the phase */
+    bool paused;             /* in pool_env.readying: stopped while acquires wait for answers */
+    uint64_t stopped_ns;     /* STOPPING since */
+    struct list kill_node;   /* STOPPING: in the kill queue */
+    uint64_t deadline_ns;    /* when the state's patience or lease ends; 0: never */
+    uint64_t begun_ns;       /* clone or WAKE sent */
+    uint64_t awake_ns;       /* AWAKE received */
     struct acquire *acquire; /* WAKING */
     struct timings timings;  /* of its acquire */
 
@@ -122,7 +169,8 @@ struct slot {
 const char *slot_state_name(enum slot_state state);
 const char *tier_name(enum tier tier);
 
-/* Whether the table above has this move. */
+const struct slot_rule *slot_rule(enum slot_phase phase);
+/* Whether the table above has this move between states. */
 bool slot_may_move(enum slot_state from, enum slot_state to);
 
 #endif

@@ -169,12 +169,52 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
     fake_host_settle(host);
 }
 
+static uint32_t length(const struct list *head)
+{
+    uint32_t count = 0;
+
+    for (const struct list *at = head->next; at != head; at = at->next)
+        count++;
+    return count;
+}
+
+/* What is counted is what is there. */
+static void counts_check(const struct fake_host *host)
+{
+    const struct pool *pool = &host->pool;
+    uint32_t phases[SLOT_PHASE_COUNT] = { 0 };
+
+    for (unsigned state = 0; state < SLOT_DEAD; state++) {
+        ck_assert_uint_eq(pool->counts[state], length(&pool->slots[state]));
+        LIST_FOR_EACH(at, &pool->slots[state])
+        {
+            ck_assert_int_eq(list_entry(at, struct slot, node)->state, state);
+            phases[list_entry(at, struct slot, node)->phase]++;
+        }
+    }
+    ck_assert_uint_eq(host->env.refilling, pool->counts[SLOT_PREPARING] - (pool->trial != NULL));
+    ck_assert_uint_eq(host->env.waking, pool->counts[SLOT_WAKING]);
+    ck_assert_uint_eq(host->env.demanded, phases[SLOT_PHASE_DEMANDED]);
+    ck_assert_uint_eq(host->env.going, phases[SLOT_PHASE_GOING]);
+    ck_assert_uint_eq(host->env.frozen, phases[SLOT_PHASE_FROZEN]);
+    ck_assert_uint_eq(host->env.frozen_bytes, host->env.frozen * pool->vm_bytes);
+    ck_assert_uint_eq(host->env.dying, phases[SLOT_PHASE_KILLED]);
+    ck_assert_uint_eq(pool->vacated, host->env.dying + host->env.frozen);
+    ck_assert_uint_eq(length(&host->env.held), phases[SLOT_PHASE_HELD]);
+    ck_assert_uint_eq(length(&host->env.readying),
+                      phases[SLOT_PHASE_SETTLING] + phases[SLOT_PHASE_GOING]);
+    ck_assert_uint_eq(length(&host->env.kill_queue),
+                      phases[SLOT_PHASE_QUEUED] + phases[SLOT_PHASE_FROZEN]);
+}
+
 void fake_host_settle(struct fake_host *host)
 {
+    counts_check(host);
     for (unsigned i = 0; host->scheduled; i++) {
         ck_assert_msg(i < 1000, "the pool asks to be pumped for ever");
         host->scheduled = false;
         pool_pump(&host->pool);
+        counts_check(host);
     }
 }
 
@@ -248,7 +288,7 @@ void fake_host_fini(struct fake_host *host)
     ck_assert_uint_eq(host->env.dying, 0);
     ck_assert_uint_eq(host->env.frozen, 0);
     ck_assert_uint_eq(host->env.frozen_bytes, 0);
-    ck_assert_uint_eq(host->pool.dying, 0);
+    ck_assert_uint_eq(host->pool.vacated, 0);
     ck_assert_uint_eq(host->pool.waiting, 0);
     ck_assert(list_empty(&host->env.kill_queue));
 }

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the slots of a pool: which lists they are in and what they are counted as, both by the table of
+ * phases (slot.h). */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "pool/pool_internal.h"
+
+static void count(const struct slot *slot, uint32_t by)
+{
+    const uint32_t is = slot_rule(slot->phase)->is;
+    struct pool *pool = slot->pool;
+    struct pool_env *env = pool->env;
+    const struct {
+        uint32_t bit;
+        uint32_t *counter;
+    } rows[] = {
+        { SLOT_COUNTS_WAKING, &env->waking },       { SLOT_COUNTS_DEMANDED, &env->demanded },
+        { SLOT_COUNTS_GOING, &env->going },         { SLOT_COUNTS_FROZEN, &env->frozen },
+        { SLOT_COUNTS_DYING, &env->dying },         { SLOT_COUNTS_VACATED, &pool->vacated },
+        { SLOT_COUNTS_REFILLING, &env->refilling }, /* the last, which a trial's is not counted as */
+    };
+
+    pool->counts[slot->state] += by;
+    for (unsigned i = 0; i < ARRAY_LEN(rows) - slot->trial; i++) {
+        if (is & rows[i].bit)
+            *rows[i].counter += by;
+    }
+    if (is & SLOT_COUNTS_FROZEN)
+        env->frozen_bytes += by == 1 ? pool->vm_bytes : -pool->vm_bytes;
+}
+
+static void enter(struct slot *slot, enum slot_phase phase)
+{
+    const struct slot_rule *rule = slot_rule(phase);
+    struct pool_env *env = slot->pool->env;
+
+    slot->state = rule->state;
+    slot->phase = phase;
+    if (rule->state == SLOT_DEAD)
+        return;
+    count(slot, 1);
+    if (rule->is & SLOT_IS_HELD)
+        list_append(&env->held, &slot->ready_node);
+    if (rule->is & SLOT_IS_READYING)
+        list_append(&env->readying, &slot->ready_node);
+}
+
+struct slot *pool_slot_create(struct pool *pool, bool trial)
+{
+    struct slot *slot = calloc(1, sizeof *slot);
+
+    if (!slot)
+        return NULL;
+    list_init(&slot->kill_node);
+    list_init(&slot->ready_node);
+    slot->pool = pool;
+    slot->trial = trial;
+    if (trial)
+        pool->trial = slot;
+    enter(slot, SLOT_PHASE_NEW);
+    list_append(&pool->slots[slot->state], &slot->node);
+    return slot;
+}
+
+void pool_slot_enter(struct slot *slot, enum slot_phase phase)
+{
+    const enum slot_state from = slot->state;
+
+    assert(slot_rule(slot->phase)->to & 1u << phase);
+    count(slot, (uint32_t)-1);
+    list_remove(&slot->ready_node);
+    slot->paused = false;
+    enter(slot, phase);
+    if (slot->state == from)
+        return;
+    slot->deadline_ns = 0;
+    list_remove(&slot->node);
+    if (slot->state != SLOT_DEAD)
+        list_append(&slot->pool->slots[slot->state], &slot->node);
+}
+
+void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns)
+{
+    slot->deadline_ns = deadline_ns;
+    if (deadline_ns)
+        slot->pool->env->ops->arm(slot->pool->env->context, deadline_ns);
+}
