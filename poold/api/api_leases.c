@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "api/lease_text.h"
+#include "api/leases.h"
 #include "base/log.h"
 #include "http/json_keys.h"
 #include "vms/template.h"
@@ -130,27 +131,6 @@ static void acquire_abandoned(struct http_request *request)
     http_reply_error(request, API_NO_VM_FREE, "the client is gone");
 }
 
-static bool lease_visible(const struct http_request *request, const struct slot *slot)
-{
-    const struct peer *peer = &request->connection->peer;
-
-    return peer->rights & RIGHT_ADMIN || slot->owner_uid == peer->uid;
-}
-
-static uint32_t leases_of(struct api *api, uid_t uid)
-{
-    uint32_t count = 0;
-
-    LIST_FOR_EACH(pool_at, &api->vms->pools)
-    {
-        struct pool *pool = list_entry(pool_at, struct pool, node);
-
-        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
-        count += list_entry(at, struct slot, node)->owner_uid == uid;
-    }
-    return count;
-}
-
 /* True: within its limits. Administrators have none but those of the pools. */
 static bool limits_allow(struct http_request *request)
 {
@@ -164,7 +144,7 @@ static bool limits_allow(struct http_request *request)
                          peer->client->acquires);
         return false;
     }
-    if (leases_of(api_of(request), peer->uid) + peer->client->acquires >=
+    if (leases_of_user(api_of(request)->vms, peer->uid) + peer->client->acquires >=
         settings->leases_per_client) {
         http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some",
                          settings->leases_per_client);
@@ -234,60 +214,25 @@ void api_leases_acquire(struct http_request *request)
 
 bool api_connection_keeps(void *context, const struct http_connection *connection)
 {
-    struct api *api = context;
+    const struct api *api = context;
 
-    LIST_FOR_EACH(pool_at, &api->vms->pools)
-    {
-        struct pool *pool = list_entry(pool_at, struct pool, node);
-
-        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
-        {
-            if (list_entry(at, struct slot, node)->owner_connection == connection)
-                return true;
-        }
-    }
-    return false;
+    return leases_bound(api->vms, connection);
 }
 
 void api_connection_closed(void *context, const struct http_connection *connection)
 {
-    struct api *api = context;
+    const struct api *api = context;
 
-    LIST_FOR_EACH(pool_at, &api->vms->pools)
-    {
-        struct pool *pool = list_entry(pool_at, struct pool, node);
-
-        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
-        {
-            struct slot *slot = list_entry(at, struct slot, node);
-
-            if (slot->owner_connection == connection)
-                pool_release(slot);
-        }
-    }
+    leases_release_bound(api->vms, connection);
 }
 
 struct slot *api_lease_find(struct http_request *request)
 {
-    size_t prefix_bytes = strlen(request->param);
+    const size_t prefix_bytes = strlen(request->param);
     struct slot *found = NULL;
-    unsigned matches = 0;
+    const unsigned matches =
+        leases_match(api_of(request)->vms, &request->connection->peer, request->param, &found);
 
-    LIST_FOR_EACH(pool_at, &api_of(request)->vms->pools)
-    {
-        struct pool *pool = list_entry(pool_at, struct pool, node);
-
-        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
-        {
-            struct slot *slot = list_entry(at, struct slot, node);
-
-            if (strncmp(slot->id, request->param, prefix_bytes) == 0 &&
-                lease_visible(request, slot)) {
-                found = slot;
-                matches++;
-            }
-        }
-    }
     if (matches == 1 && prefix_bytes >= PREFIX_MIN)
         return found;
     if (matches > 1 && prefix_bytes >= PREFIX_MIN)
@@ -311,21 +256,15 @@ static void leases_print(struct http_request *request, FILE *out)
     const char *comma = "";
 
     fputs("{\"leases\":[", out);
-    LIST_FOR_EACH(pool_at, &api_of(request)->vms->pools)
+    LEASE_FOR_EACH(slot, api_of(request)->vms)
     {
-        struct pool *pool = list_entry(pool_at, struct pool, node);
+        char text[LEASE_TEXT_BYTES];
 
-        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
-        {
-            struct slot *slot = list_entry(at, struct slot, node);
-            char text[LEASE_TEXT_BYTES];
-
-            if (!lease_visible(request, slot))
-                continue;
-            lease_text(api_of(request), slot, now, text);
-            fprintf(out, "%s\n%s", comma, text);
-            comma = ",";
-        }
+        if (!lease_visible(slot, &request->connection->peer))
+            continue;
+        lease_text(api_of(request), slot, now, text);
+        fprintf(out, "%s\n%s", comma, text);
+        comma = ",";
     }
     fputs("]}\n", out);
 }
@@ -390,22 +329,7 @@ void api_lease_release(struct http_request *request)
 
 void api_leases_release_all(struct http_request *request)
 {
-    uid_t uid = request->connection->peer.uid;
-    unsigned count = 0;
+    const uint32_t count = leases_release_user(api_of(request)->vms, request->connection->peer.uid);
 
-    LIST_FOR_EACH(pool_at, &api_of(request)->vms->pools)
-    {
-        struct pool *pool = list_entry(pool_at, struct pool, node);
-
-        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
-        {
-            struct slot *slot = list_entry(at, struct slot, node);
-
-            if (slot->owner_uid != uid)
-                continue;
-            pool_release(slot);
-            count++;
-        }
-    }
     http_reply_json(request, MHD_HTTP_OK, json_pack("{s:i}", "released", (int)count));
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/leases.h"
 #include "base/log.h"
 #include "vms/template.h"
 
@@ -23,27 +24,10 @@ struct handover {
     struct control_msg msg;
 };
 
-static struct slot *slot_of_lease(struct api *api, const char *id)
-{
-    LIST_FOR_EACH(pool_at, &api->vms->pools)
-    {
-        struct pool *pool = list_entry(pool_at, struct pool, node);
-
-        LIST_FOR_EACH(at, &pool->slots[SLOT_LEASED])
-        {
-            struct slot *slot = list_entry(at, struct slot, node);
-
-            if (strcmp(slot->id, id) == 0)
-                return slot;
-        }
-    }
-    return NULL;
-}
-
 static void on_upgraded(void *data, int fd)
 {
     struct handover *handover = data;
-    struct slot *slot = slot_of_lease(handover->api, handover->lease);
+    struct slot *slot = lease_find(handover->api->vms, handover->lease);
 
     if (fd >= 0 && slot) {
         int rc = clone_connect(slot, &handover->msg, fd);
