@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the steps from a kernel to a committed snapshot; see boot.h.
  *
- * How it works: two things run side by side, the boot VM towards its PARK and the work that digests
- * the images and opens the snapshot transaction. When both are done the VM is sent SNAPSHOT; after
- * SNAPSHOT_DONE it is killed and the transaction committed by another work. With a warm-up the VM
- * is woken at its first PARK, goes live, runs the command and parks again. boot_end is called once,
- * and the struct is freed when neither the process nor a work refers to it. */
+ * How it works: two things run side by side, the boot VM towards its PARK (enum boot_step) and the
+ * work that digests the images and opens the snapshot transaction (enum boot_files). When both are
+ * done the VM is sent SNAPSHOT; after SNAPSHOT_DONE it is killed and the transaction committed by
+ * another work. With a warm-up the VM is woken at its first PARK, goes live, runs the command and
+ * parks again. boot_end acts once, and the struct is freed when neither the process, the timer nor a
+ * work refers to it. */
 #include "vms/boot_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,12 +25,48 @@
 /* For the progress display, where no boot of this kernel is known. */
 #define BOOT_MS_EXPECTED 12000
 
-void boot_maybe_free(struct boot *boot)
+#define TO(step) (1u << BOOT_##step)
+
+static const struct {
+    uint32_t to;      /* bits 1 << step */
+    uint32_t expects; /* a word of the VM: CONTROL_*; 0: none */
+    const char *late; /* what its time limit means */
+} rules[] = {
+    [BOOT_WAITING] = { TO(BOOTING) | TO(ENDED), 0, "the pool's disk was not opened in time" },
+    [BOOT_BOOTING] = { TO(WAKING) | TO(PARKED) | TO(ENDED), CONTROL_PARKED,
+                       "the guest did not boot in time (poold's --boot-timeout-ms); what it "
+                       "printed "
+                       "is in the folder consoles of the run directory" },
+    [BOOT_WAKING] = { TO(WARMING) | TO(ENDED), CONTROL_AWAKE,
+                      "the warm-up command did not end in time" },
+    [BOOT_WARMING] = { TO(PARKED) | TO(ENDED), CONTROL_PARKED,
+                       "the warm-up command did not end in time" },
+    [BOOT_PARKED] = { TO(SAVING) | TO(ENDED), 0, "the snapshot's files were not made in time" },
+    [BOOT_SAVING] = { TO(COMMITTING) | TO(ENDED), CONTROL_SNAPSHOT_DONE,
+                      "the VM did not write its snapshot in time" },
+    [BOOT_COMMITTING] = { TO(ENDED), 0, "" },
+    [BOOT_ENDED] = { 0, 0, "" },
+};
+static_assert(ARRAY_LEN(rules) == BOOT_STEP_COUNT, "every step has its rule");
+
+void boot_step_to(struct boot *boot, enum boot_step step)
+{
+    assert(rules[boot->step].to & 1u << step);
+    boot->step = step;
+}
+
+bool boot_expects(const struct boot *boot, uint32_t type)
+{
+    return type != 0 && rules[boot->step].expects == type;
+}
+
+/* ---- The end ---- */
+
+static void boot_free(struct boot *boot)
 {
     struct hosted_pool *hosted = boot->hosted;
+    const struct hosted_ops *ops = hosted->vms->hosted_ops;
 
-    if (!boot->ended || boot->work_out || boot->timer_open || boot->link_open)
-        return;
     hosted->boot = NULL;
     close_fd(&boot->console_fd);
     if (boot->dir_taken) { /* with it go the uid and the control group */
@@ -37,21 +75,24 @@ void boot_maybe_free(struct boot *boot)
     }
     if (!boot->cancelled) {
         if (boot->err.code)
-            hosted->vms->hosted_ops->boot_failed(hosted, boot->err.msg);
+            ops->boot_failed(hosted, boot->err.msg);
         else
-            hosted->vms->hosted_ops->snapshotted(hosted, boot->cold_boot_ms,
-                                                 (now_ns() - boot->snapshot_began_ns) / NS_PER_MS);
+            ops->snapshotted(hosted, boot->cold_boot_ms,
+                             (now_ns() - boot->snapshot_began_ns) / NS_PER_MS);
     }
     free(boot);
     turn_schedule(hosted->vms->turn);
 }
 
+void boot_unref(struct boot *boot)
+{
+    if (--boot->refs == 0 && boot->step == BOOT_ENDED)
+        boot_free(boot);
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct boot *boot = handle->data;
-
-    boot->timer_open = false;
-    boot_maybe_free(boot);
+    boot_unref(handle->data);
 }
 
 static void abort_run(void *data)
@@ -61,13 +102,16 @@ static void abort_run(void *data)
     snapshot_create_abort(&boot->job.txn);
 }
 
+static void work_over(struct boot *boot, enum boot_files files)
+{
+    boot->files = files;
+    boot->hosted->works--;
+    boot_unref(boot);
+}
+
 static void abort_done(void *data)
 {
-    struct boot *boot = data;
-
-    boot->work_out = false;
-    boot->hosted->works--;
-    boot_maybe_free(boot);
+    work_over(data, BOOT_FILES_NONE);
 }
 
 static int boot_work(struct boot *boot, void (*run)(void *), void (*done)(void *))
@@ -75,18 +119,27 @@ static int boot_work(struct boot *boot, void (*run)(void *), void (*done)(void *
     int rc = work_start(boot->hosted->vms->loop, run, done, boot);
 
     if (rc == 0) {
-        boot->work_out = true;
+        boot->files = BOOT_FILES_WORK;
         boot->hosted->works++;
+        boot->refs++;
     }
     return rc;
+}
+
+static void files_abort(struct boot *boot)
+{
+    if (boot->files != BOOT_FILES_OPEN || boot_work(boot, abort_run, abort_done) == 0)
+        return;
+    abort_run(boot);
+    boot->files = BOOT_FILES_NONE;
 }
 
 /* The end, good or bad (boot->err): everything is let go. */
 void boot_end(struct boot *boot)
 {
-    if (boot->ended)
+    if (boot->step == BOOT_ENDED)
         return;
-    boot->ended = true;
+    boot_step_to(boot, BOOT_ENDED);
     warmup_cancel(boot->warmup);
     boot->warmup = NULL;
     uv_close((uv_handle_t *)&boot->timer, on_timer_closed);
@@ -94,15 +147,12 @@ void boot_end(struct boot *boot)
         link_kill(&boot->link);
     else
         link_close(&boot->link);
-    if (boot->begun && !boot->work_out) {
-        boot->begun = false;
-        boot_work(boot, abort_run, abort_done);
-    }
+    files_abort(boot);
 }
 
 void boot_fail(struct boot *boot, int code, const char *what)
 {
-    if (!boot->ended) {
+    if (boot->step != BOOT_ENDED) {
         err_set(&boot->err, code, "%s", what);
         boot_end(boot);
     }
@@ -112,14 +162,10 @@ static void on_timeout(uv_timer_t *timer)
 {
     struct boot *boot = timer->data;
 
-    if (boot->parked)
-        boot_fail(boot, ETIMEDOUT, "the VM did not write its snapshot in time");
-    else if (boot->warming)
-        boot_fail(boot, ETIMEDOUT, "the warm-up command did not end in time");
+    if (boot->step == BOOT_BOOTING)
+        boot_fail_console(boot, ETIMEDOUT, rules[boot->step].late);
     else
-        boot_fail_console(boot, ETIMEDOUT,
-                          "the guest did not boot in time (poold's --boot-timeout-ms); what it "
-                          "printed is in the folder consoles of the run directory");
+        boot_fail(boot, ETIMEDOUT, rules[boot->step].late);
 }
 
 void boot_timer_start(struct boot *boot, uint64_t timeout_ms)
@@ -131,9 +177,9 @@ void boot_snapshot(struct boot *boot)
 {
     int rc;
 
-    /* Not before `begun`: until then the files are the work's. */
-    if (!boot->begun || !boot->parked || boot->ended)
+    if (boot->files != BOOT_FILES_OPEN || boot->step != BOOT_PARKED)
         return;
+    boot_step_to(boot, BOOT_SAVING);
     boot_timer_start(boot, SNAPSHOT_TIMEOUT_MS);
     boot->hosted->vms->hosted_ops->snapshotting(boot->hosted);
     boot->snapshot_began_ns = now_ns();
@@ -172,25 +218,18 @@ static void begin_done(void *data)
 {
     struct boot *boot = data;
     struct err err = { 0 };
+    const bool open = boot->work_rc == 0;
 
-    boot->work_out = false;
-    boot->hosted->works--;
-    boot->begun = boot->work_rc == 0;
-    if (boot->ended) {
-        pool_disk_close(&boot->disk);
-        if (boot->begun)
-            boot_work(boot, abort_run, abort_done);
-        boot->begun = false;
-        boot_maybe_free(boot);
-        return;
-    }
-    if (!boot->begun)
+    boot->files = open ? BOOT_FILES_OPEN : BOOT_FILES_NONE;
+    if (boot->step == BOOT_ENDED)
+        files_abort(boot);
+    else if (!open)
         boot_fail(boot, boot->job_err.code, boot->job_err.msg);
-    else if (boot->pid)
-        boot_snapshot(boot);
-    else if (boot_spawn(boot, &err) < 0) /* it has waited for its disk */
+    else if (boot->step == BOOT_WAITING && boot_spawn(boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);
+    boot_snapshot(boot);
     pool_disk_close(&boot->disk);
+    work_over(boot, boot->files);
 }
 
 static void commit_run(void *data)
@@ -205,18 +244,16 @@ static void commit_done(void *data)
 {
     struct boot *boot = data;
 
-    boot->work_out = false;
-    boot->begun = false; /* the transaction is over either way */
-    boot->hosted->works--;
+    boot->files = BOOT_FILES_NONE; /* the transaction is over either way */
     if (boot->work_rc < 0)
         boot_fail(boot, boot->job_err.code, boot->job_err.msg);
     boot_end(boot);
-    boot_maybe_free(boot);
+    work_over(boot, BOOT_FILES_NONE);
 }
 
 void boot_commit(struct boot *boot)
 {
-    boot->committing = true;
+    boot_step_to(boot, BOOT_COMMITTING);
     uv_timer_stop(&boot->timer);
     if (boot_work(boot, commit_run, commit_done) < 0)
         boot_fail(boot, ENOMEM, "out of memory");
@@ -257,10 +294,9 @@ void boot_start(struct hosted_pool *hosted)
     boot->disk = POOL_DISK_INIT;
     boot->console_fd = -1;
     link_init(&boot->link, vms->loop, &boot_link_ops);
-    boot->link_open = true;
     uv_timer_init(vms->loop, &boot->timer);
     boot->timer.data = boot;
-    boot->timer_open = true;
+    boot->refs = 2;
     boot_timer_start(boot, vms->settings->boot_timeout_ms);
     /* A VM with a disk waits until that is open; others boot meanwhile. */
     if (!pool_disk_wanted(&hosted->spec) && boot_spawn(boot, &err) < 0)
@@ -280,7 +316,7 @@ unsigned boot_percent(const struct boot *boot)
     uint64_t elapsed_ms = (now_ns() - boot->began_ns) / NS_PER_MS;
     uint64_t expected_ms = boot->expected_ms;
 
-    if (boot->parked)
+    if (boot->step >= BOOT_PARKED)
         return 99;
     if (elapsed_ms <= expected_ms)
         return (unsigned)(elapsed_ms * 90 / expected_ms);
@@ -290,5 +326,5 @@ unsigned boot_percent(const struct boot *boot)
 
 bool boot_overdue(const struct boot *boot)
 {
-    return !boot->parked && (now_ns() - boot->began_ns) / NS_PER_MS > boot->expected_ms;
+    return boot->step < BOOT_PARKED && (now_ns() - boot->began_ns) / NS_PER_MS > boot->expected_ms;
 }

@@ -70,7 +70,7 @@ static void warmup_wake(struct boot *boot)
     int rc;
 
     control_wake_make(&msg, &wake, random_stock_draw, &vms->random);
-    boot->warming = true;
+    boot_step_to(boot, BOOT_WAKING);
     boot_timer_start(boot, vms->settings->boot_timeout_ms);
     rc = control_send(boot->link.fds[LINK_BELL], &msg, NULL, 0);
     if (rc < 0)
@@ -81,23 +81,20 @@ static void on_awake(struct boot *boot)
 {
     struct err err = { 0 };
 
-    if (!boot->warming || boot->warmup)
-        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
-    else if (warmup_start(&boot->warmup, boot->hosted->vms->loop, boot->hosted->spec.warmup, true,
-                          &boot_warmup_ops, boot, &err) < 0)
+    boot_step_to(boot, BOOT_WARMING);
+    if (warmup_start(&boot->warmup, boot->hosted->vms->loop, boot->hosted->spec.warmup, true,
+                     &boot_warmup_ops, boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);
 }
 
 static void on_parked(struct boot *boot)
 {
-    if (boot->parked) {
-        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
-    } else if (boot->hosted->spec.warmup[0] && !boot->warming) {
+    if (boot->step == BOOT_BOOTING && boot->hosted->spec.warmup[0]) {
         warmup_wake(boot);
-    } else {
-        boot->parked = true;
-        boot_snapshot(boot);
+        return;
     }
+    boot_step_to(boot, BOOT_PARKED);
+    boot_snapshot(boot);
 }
 
 /* ---- What the VM says ---- */
@@ -106,10 +103,6 @@ static void on_snapshot_done(struct boot *boot, const struct control_msg *msg)
 {
     char what[ERR_MSG_BYTES];
 
-    if (boot->committing || !boot->snapshot_began_ns) {
-        boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
-        return;
-    }
     if (msg->u.snapshot_done.error) {
         snprintf(what, sizeof what, "the VM could not write its snapshot: %.*s",
                  (int)sizeof msg->u.snapshot_done.detail - 1, msg->u.snapshot_done.detail);
@@ -136,7 +129,7 @@ static void on_exited_message(struct boot *boot, const struct control_msg *msg)
     uint32_t reason = msg->u.exited.reason;
     char what[ERR_MSG_BYTES];
 
-    if (boot->committing)
+    if (boot->step == BOOT_COMMITTING)
         return;
     snprintf(what, sizeof what, "the boot VM ended (%s): %.*s",
              control_exit_reason_name((enum control_exit_reason)reason),
@@ -144,16 +137,23 @@ static void on_exited_message(struct boot *boot, const struct control_msg *msg)
     boot_fail_console(boot, EIO, what);
 }
 
-/* Each of these is said once. */
-static bool said_again(struct boot *boot, uint32_t type)
+/* Some words have their step; two come over either socket, so at any time, but once. */
+static bool in_place(struct boot *boot, uint32_t type)
 {
-    const uint32_t once = 1u << CONTROL_HELLO | 1u << CONTROL_BANNER | 1u << CONTROL_AWAKE;
-    const uint32_t bit = type < 32 ? 1u << type & once : 0;
-
-    if (boot->said & bit)
+    switch (type) {
+    case CONTROL_PARKED:
+    case CONTROL_AWAKE:
+    case CONTROL_SNAPSHOT_DONE:
+        return boot_expects(boot, type);
+    case CONTROL_HELLO:
+    case CONTROL_BANNER:
+        if (boot->said & 1u << type)
+            return false;
+        boot->said |= 1u << type;
         return true;
-    boot->said |= bit;
-    return false;
+    default:
+        return true;
+    }
 }
 
 static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
@@ -164,9 +164,9 @@ static void on_message(struct link *link, enum link_channel channel, const struc
     (void)channel;
     for (unsigned i = 0; i < fd_count; i++)
         close_fd(&fds[i]);
-    if (boot->ended)
+    if (boot->step == BOOT_ENDED)
         return;
-    if (said_again(boot, msg->type)) {
+    if (!in_place(boot, msg->type)) {
         boot_fail(boot, EPROTO, "the boot VM sent a message out of place");
         return;
     }
@@ -237,7 +237,7 @@ static void on_exited(struct link *link)
 
     waitpid(boot->pid, &status, WNOHANG);
     boot->pid = 0;
-    if (!boot->committing && !boot->ended) {
+    if (boot->step < BOOT_COMMITTING) {
         char what[96];
 
         snprintf(what, sizeof what, "the boot VM's process ended without a word (%s %d)",
@@ -250,10 +250,7 @@ static void on_exited(struct link *link)
 
 static void on_released(struct link *link)
 {
-    struct boot *boot = list_entry(link, struct boot, link);
-
-    boot->link_open = false;
-    boot_maybe_free(boot);
+    boot_unref(list_entry(link, struct boot, link));
 }
 
 const struct link_ops boot_link_ops = {
@@ -304,5 +301,6 @@ int boot_spawn(struct boot *boot, struct err *err)
         boot->pid = 0;
         return err_set(err, ENOMEM, "can't watch the boot VM");
     }
+    boot_step_to(boot, BOOT_BOOTING);
     return 0;
 }
