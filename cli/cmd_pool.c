@@ -140,7 +140,7 @@ struct create_options {
     const char *kernel, *initrd, *cmdline, *warmup, *image, *disk, *net, *net_address, *net_vhost;
     const char *net_allow, *net_deny;
     uint64_t memory_bytes, disk_bandwidth, net_bandwidth;
-    int64_t vcpus, min, max, shells, disk_iops, net_pps;
+    int64_t vcpus, min, max, shells, disk_iops, net_pps, cpu_weight, cpu_percent;
     bool as_json, no_wait, balloon, net_any_source;
 };
 
@@ -148,7 +148,7 @@ struct create_options {
     {                                                                                              \
         .memory_bytes = SIZE_NOT_GIVEN, .disk_bandwidth = SIZE_NOT_GIVEN,                          \
         .net_bandwidth = SIZE_NOT_GIVEN, .vcpus = -1, .min = -1, .max = -1, .shells = -1,          \
-        .disk_iops = -1, .net_pps = -1,                                                            \
+        .disk_iops = -1, .net_pps = -1, .cpu_weight = -1, .cpu_percent = -1,                       \
     }
 
 static int set_text(json_t *body, const char *key, const char *text, struct err *err)
@@ -250,6 +250,8 @@ static int create_body(const char *name, const struct create_options *create, js
         json_object_set_new(body, "balloon", json_true());
     set_number(body, "disk_iops", create->disk_iops);
     set_number(body, "vcpus", create->vcpus);
+    set_number(body, "cpu_weight", create->cpu_weight);
+    set_number(body, "cpu_percent", create->cpu_percent);
     set_number(body, "min", create->min);
     set_number(body, "max", create->max);
     set_number(body, "shells", create->shells);
@@ -300,6 +302,10 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
     const struct option_spec specs[] = {
         { "memory", 'm', OPTION_SIZE, &create.memory_bytes, "SIZE", "RAM of each VM (128M)" },
         { "vcpus", 0, OPTION_NUMBER, &create.vcpus, "N", "virtual CPUs of each VM (1)" },
+        { "cpu-weight", 0, OPTION_NUMBER, &create.cpu_weight, "N",
+          "share of the CPUs of each VM, where everyone's is 100" },
+        { "cpu-percent", 0, OPTION_NUMBER, &create.cpu_percent, "N",
+          "CPU time of each VM, in percent of one CPU (no limit)" },
         { "kernel", 0, OPTION_STRING, &create.kernel, "FILE|auto",
           "vmlinux or bzImage (auto: stock on hardware KVM, else the built one)", COMPLETE_FILE },
         { "initrd", 0, OPTION_STRING, &create.initrd, "FILE", "initramfs (the one for the kernel)",

@@ -20,7 +20,7 @@
 #include "listen.h"
 #include "reload.h"
 #include "snapshot/host.h"
-#include "vms/hosted.h"
+#include "vms/hosted_load.h"
 #include "vms/vms_life.h"
 
 /* Of clients; and of those for root and poold's user alone. */

@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "config.h"
 #include "vms/pool_body.h"
+#include "vms/pool_keys.h"
 
 void declarations_fini(struct declarations *declarations)
 {
@@ -56,9 +57,9 @@ static int add(struct declarations *declarations, const char *file, const struct
 
 static const struct json_key *key_find(const char *name)
 {
-    for (size_t i = 0; i < pool_body_table.key_count; i++) {
-        if (strcmp(pool_body_table.keys[i].name, name) == 0 && strcmp(name, "name") != 0)
-            return &pool_body_table.keys[i];
+    for (size_t i = 0; i < pool_key_count; i++) {
+        if (strcmp(pool_keys[i].key.name, name) == 0)
+            return &pool_keys[i].key;
     }
     return NULL;
 }
@@ -67,8 +68,8 @@ static int unknown_key(const char *name, struct err *err)
 {
     struct nearest nearest = { .given = name };
 
-    for (size_t i = 0; i < pool_key_text_count; i++)
-        nearest_try(&nearest, pool_key_texts[i].name);
+    for (size_t i = 0; i < pool_key_count; i++)
+        nearest_try(&nearest, pool_keys[i].key.name);
     return nearest.best ? err_set(err, EINVAL, "a pool has no key '%s'; did you mean '%s'?", name,
                                   nearest.best)
                         : err_set(err, EINVAL, "a pool has no key '%s'; see poold.conf(5)", name);

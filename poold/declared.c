@@ -9,6 +9,8 @@
 #include "daemon.h"
 #include "declare.h"
 #include "vms/hosted.h"
+#include "vms/pool_body.h"
+#include "vms/pool_keys.h"
 #include "vms/pool_make.h"
 
 static const struct declaration *find(const struct declarations *declarations, const char *name)
@@ -25,39 +27,6 @@ static void on_made(void *data, struct hosted_pool *hosted, const struct err *er
     (void)data;
     if (!hosted)
         log_error("a declared pool can't be made: %s", err->msg);
-}
-
-/* What the pool is, as if it had been asked for. */
-static void body_of(const struct hosted_pool *hosted, struct pool_body *ret_body)
-{
-    memset(ret_body, 0, sizeof *ret_body);
-    snprintf(ret_body->name, sizeof ret_body->name, "%s", hosted->pool.name);
-    ret_body->spec = hosted->spec;
-    ret_body->min = hosted->pool.min;
-    ret_body->max = hosted->pool.max;
-    ret_body->shells = hosted->pool.shells;
-}
-
-static bool same_value(const struct json_key *key, const struct pool_body *a,
-                       const struct pool_body *b)
-{
-    const char *left = (const char *)a + key->offset, *right = (const char *)b + key->offset;
-
-    switch (key->kind) {
-    case JSON_KEY_TEXT:
-    case JSON_KEY_PATH:
-    case JSON_KEY_AUTO_PATH:
-    case JSON_KEY_NAME:
-        return strcmp(left, right) == 0;
-    case JSON_KEY_COUNT:
-        return memcmp(left, right, sizeof(uint32_t)) == 0;
-    case JSON_KEY_LONG:
-    case JSON_KEY_SIZE:
-        return memcmp(left, right, sizeof(uint64_t)) == 0;
-    case JSON_KEY_BOOL:
-        return *left == *right;
-    }
-    return true;
 }
 
 static bool is_limit(const struct json_key *key)
@@ -79,7 +48,8 @@ static void differences_tell(const struct hosted_pool *hosted, const json_t *dec
         const struct json_key *key = &pool_body_table.keys[i];
         size_t used = strlen(keys);
 
-        if (!is_limit(key) && json_object_get(declared, key->name) && !same_value(key, wanted, is))
+        if (!is_limit(key) && json_object_get(declared, key->name) &&
+            !json_key_same(key, wanted, is))
             snprintf(keys + used, sizeof keys - used, "%s%s", used ? ", " : "", key->name);
     }
     if (keys[0])
@@ -134,7 +104,7 @@ static void apply_one(struct daemon *daemon, const struct declaration *declarati
         pool_make(&daemon->vms, &bodies[0], NULL, on_made, daemon);
     } else if (!hosted->deleting) {
         pool_body_choose(&bodies[0], &daemon->config.vms, &err);
-        body_of(hosted, &bodies[1]);
+        hosted_body(hosted, &bodies[1]);
         differences_tell(hosted, declaration->body, &bodies[0], &bodies[1]);
         limits_apply(hosted, declaration->body, &bodies[0]);
     }

@@ -3,7 +3,7 @@
 #include "api/api.h"
 
 #include "base/util.h"
-#include "vms/pool_body.h"
+#include "vms/pool_keys.h"
 
 const struct route api_routes[] = {
     /* The path that is asked for most comes first. */

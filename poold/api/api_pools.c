@@ -8,15 +8,11 @@
 #include "base/json_text.h"
 #include "vms/boot.h"
 #include "vms/hosted.h"
-#include "vms/pool_disk.h"
+#include "vms/pool_body.h"
+#include "vms/pool_keys.h"
 #include "vms/pool_make.h"
 
 /* ---- POOL as JSON ---- */
-
-static json_t *count_or_null(uint32_t count)
-{
-    return count ? json_integer(count) : json_null();
-}
 
 static json_t *progress_json(const struct hosted_pool *hosted)
 {
@@ -72,38 +68,6 @@ static json_t *use_json(const struct hosted_pool *hosted)
         slots_json(pool), "waiting", (int)pool->waiting, "created", json_text(hosted->created));
 }
 
-/* What it was asked to be, beside that. */
-static json_t *spec_json(const struct hosted_pool *hosted)
-{
-    const struct pool_spec *spec = &hosted->spec;
-    json_t *object =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:i}", "cpu_weight",
-                  count_or_null(spec->cpu_weight), "cpu_percent", count_or_null(spec->cpu_percent),
-                  "kernel", json_text(spec->kernel), "initrd", json_text_or_null(spec->initrd),
-                  "cmdline", json_text(spec->cmdline), "warmup", json_text_or_null(spec->warmup),
-                  "image", json_text_or_null(spec->image), "disk", json_text_or_null(spec->disk),
-                  "net", json_text_or_null(spec->net.kind), "balloon", (int)spec->balloon, "shells",
-                  (int)hosted->pool.shells);
-
-    if (spec->net.kind[0]) {
-        json_object_set_new(object, "net_address", json_text(spec->net.address));
-        json_object_set_new(object, "net_bandwidth", json_integer((json_int_t)spec->net.bandwidth));
-        json_object_set_new(object, "net_pps", json_integer(spec->net.pps));
-        json_object_set_new(object, "net_vhost",
-                            json_text(spec->net.vhost[0] ? spec->net.vhost : "auto"));
-        json_object_set_new(object, "net_allow", json_text(spec->net.allow));
-        json_object_set_new(object, "net_deny", json_text(spec->net.deny));
-        json_object_set_new(object, "net_any_source", json_boolean(spec->net.any_source));
-    }
-    if (pool_disk_wanted(spec)) {
-        json_object_set_new(object, "disk_read_only", json_boolean(spec->disk_read_only));
-        json_object_set_new(object, "disk_bandwidth",
-                            json_integer((json_int_t)spec->disk_bandwidth));
-        json_object_set_new(object, "disk_iops", json_integer(spec->disk_iops));
-    }
-    return object;
-}
-
 /* How it went. */
 static json_t *figures_json(const struct hosted_pool *hosted)
 {
@@ -126,9 +90,11 @@ static json_t *figures_json(const struct hosted_pool *hosted)
 static json_t *pool_json(const struct http_request *request, const struct hosted_pool *hosted)
 {
     json_t *object = use_json(hosted);
+    struct pool_body body;
 
     if (request->connection->peer.rights & RIGHT_ADMIN) {
-        json_object_update_new(object, spec_json(hosted));
+        hosted_body(hosted, &body);
+        json_object_update_new(object, pool_keys_show(&body));
         json_object_update_new(object, figures_json(hosted));
     }
     return object;
@@ -249,10 +215,7 @@ void api_pool_patch(struct http_request *request)
 
     if (!hosted)
         return;
-    pool_body_default(&body);
-    body.min = hosted->pool.min;
-    body.max = hosted->pool.max;
-    body.shells = hosted->pool.shells;
+    hosted_body(hosted, &body);
     if (!http_read_body(request, &body))
         return;
     if (pool_body_check(&body, &err) < 0) {

@@ -9,7 +9,7 @@
 #include "base/util.h"
 #include "config.h"
 #include "settings.h"
-#include "vms/pool_body.h"
+#include "vms/pool_keys.h"
 
 /* What a setting is when nobody says anything. */
 static const char *fallback_of(const struct setting *setting, char text[64])
@@ -113,13 +113,13 @@ static void man_conf(void)
         "none of that name. min, max and shells of one that is there are set to what is "
         "declared; all else stays as it was made. A pool that is not declared any more stays "
         "until 'voltctl pool delete'.");
-    for (size_t i = 0; i < pool_key_text_count; i++) {
-        char text[256];
+    for (size_t i = 0; i < pool_key_count; i++) {
+        const struct pool_key *row = &pool_keys[i];
+        char text[256], values[POOL_KEY_VALUES_BYTES];
 
-        snprintf(text, sizeof text, "%s.%s%s%s", pool_key_texts[i].help,
-                 *pool_key_texts[i].fallback ? " Default: " : "", pool_key_texts[i].fallback,
-                 *pool_key_texts[i].fallback ? "." : "");
-        roff_item(stdout, pool_key_texts[i].name, text);
+        snprintf(text, sizeof text, "%s (%s).%s%s%s", row->help, pool_key_values(&row->key, values),
+                 *row->fallback ? " Default: " : "", row->fallback, *row->fallback ? "." : "");
+        roff_item(stdout, row->key.name, text);
     }
     roff_section(stdout, "EXAMPLE");
     roff_lines(stdout, "[poold]\nlog-level = info\nclient-leases = 256\n\n[pool default]\n"
@@ -184,10 +184,14 @@ static void settings_markdown(void)
 
 static void pool_keys_markdown(void)
 {
-    puts("| key | default | what |\n|---|---|---|");
-    for (size_t i = 0; i < pool_key_text_count; i++)
-        printf("| `%s` | %s | %s |\n", pool_key_texts[i].name, pool_key_texts[i].fallback,
-               pool_key_texts[i].help);
+    puts("| key | default | values | what |\n|---|---|---|---|");
+    for (size_t i = 0; i < pool_key_count; i++) {
+        const struct pool_key *row = &pool_keys[i];
+        char values[POOL_KEY_VALUES_BYTES];
+
+        printf("| `%s` | %s | %s | %s |\n", row->key.name, row->fallback,
+               pool_key_values(&row->key, values), row->help);
+    }
 }
 
 static void metrics_markdown(void)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/json_text.h"
 #include "base/util.h"
 
 #define POOL_NAME_MAX 63
@@ -144,4 +145,65 @@ int json_keys_read(const json_t *object, const struct json_key *keys, size_t key
             return err_set(err, EINVAL, "'%s' is missing", keys[i].name);
     }
     return 0;
+}
+
+/* ---- The other way ---- */
+
+static uint64_t number_of(const struct json_key *key, const void *from)
+{
+    const char *field = (const char *)from + key->offset;
+    uint64_t number = 0;
+
+    if (key->kind == JSON_KEY_COUNT)
+        memcpy(&number, field, sizeof(uint32_t)); /* little-endian, as all of x86-64 */
+    else if (key->kind == JSON_KEY_BOOL)
+        number = *(const bool *)field;
+    else
+        memcpy(&number, field, sizeof number);
+    return number;
+}
+
+static bool is_text(const struct json_key *key)
+{
+    return key->kind == JSON_KEY_TEXT || key->kind == JSON_KEY_PATH ||
+           key->kind == JSON_KEY_AUTO_PATH || key->kind == JSON_KEY_NAME;
+}
+
+bool json_key_empty(const struct json_key *key, const void *from)
+{
+    return is_text(key) ? *((const char *)from + key->offset) == '\0' : number_of(key, from) == 0;
+}
+
+bool json_key_same(const struct json_key *key, const void *a, const void *b)
+{
+    return is_text(key) ? strcmp((const char *)a + key->offset, (const char *)b + key->offset) == 0
+                        : number_of(key, a) == number_of(key, b);
+}
+
+json_t *json_key_value(const struct json_key *key, const void *from)
+{
+    if (is_text(key)) {
+        const char *text = (const char *)from + key->offset;
+        json_t *value = json_string(text); /* as it is, if it is UTF-8 */
+
+        return value ? value : json_text(text);
+    }
+    return key->kind == JSON_KEY_BOOL ? json_boolean(number_of(key, from))
+                                      : json_integer((json_int_t)number_of(key, from));
+}
+
+json_t *json_keys_write(const struct json_table *table, const void *from)
+{
+    json_t *object = json_object();
+
+    for (size_t i = 0; object && i < table->key_count; i++) {
+        const struct json_key *key = &table->keys[i];
+
+        if ((key->required || !json_key_empty(key, from)) &&
+            json_object_set_new(object, key->name, json_key_value(key, from)) < 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
 }

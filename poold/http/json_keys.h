@@ -55,6 +55,16 @@ struct json_table {
 int json_keys_read(const json_t *object, const struct json_key *keys, size_t key_count, void *ret,
                    struct err *err);
 
+/* Whether a key's field is "", 0 or false. */
+bool json_key_empty(const struct json_key *key, const void *from);
+/* A key's field as JSON; the caller's. */
+json_t *json_key_value(const struct json_key *key, const void *from);
+/* The object that json_keys_read makes the same struct of, without what is empty and not required;
+ * the caller's. NULL without memory. */
+json_t *json_keys_write(const struct json_table *table, const void *from);
+/* Whether a key's fields of two structs are the same. */
+bool json_key_same(const struct json_key *key, const void *a, const void *b);
+
 /* 1 to 63 of a-z 0-9 - _ ., beginning with a letter or digit. */
 bool pool_name_valid(const char *name);
 

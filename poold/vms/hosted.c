@@ -21,7 +21,7 @@
 #define TEMPLATE_ATTEMPTS_TOLD 3
 #define READ_BYTES_PER_MS 50000u /* of a slow disk */
 
-struct hosted_pool *hosted_add(struct vms *vms, const char *name)
+static struct hosted_pool *hosted_add(struct vms *vms, const char *name)
 {
     struct hosted_pool *hosted = calloc(1, sizeof *hosted);
 
@@ -84,6 +84,27 @@ struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
     pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
     hosted_set_state(hosted, POOL_BOOTING, NULL);
     boot_start(hosted);
+    return hosted;
+}
+
+struct hosted_pool *hosted_restore(struct vms *vms, const char *name,
+                                   const struct pool_record *record, struct client_ids *maker)
+{
+    const struct pool_body *body = &record->body;
+    struct hosted_pool *hosted = hosted_add(vms, name);
+
+    if (!hosted)
+        return NULL;
+    hosted->spec = body->spec;
+    hosted->maker = maker;
+    memcpy(hosted->created, record->created, sizeof hosted->created);
+    hosted->cold_boot_ms = record->cold_boot_ms;
+    hosted->snapshot_ms = record->snapshot_ms;
+    hosted->pool.vm_bytes = hosted->spec.memory_bytes;
+    pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
+    hosted_set_state(hosted, record->draining ? POOL_DRAINING : POOL_LOADING, NULL);
+    if (!record->draining)
+        template_start(hosted);
     return hosted;
 }
 
@@ -200,6 +221,16 @@ uint64_t hosted_tick(struct hosted_pool *hosted, uint64_t now)
     return hosted->template ? loading_tick(hosted, now) : UINT64_MAX;
 }
 
+void hosted_body(const struct hosted_pool *hosted, struct pool_body *ret_body)
+{
+    const struct pool *pool = &hosted->pool;
+
+    *ret_body = (struct pool_body){
+        .spec = hosted->spec, .min = pool->min, .max = pool->max, .shells = pool->shells
+    };
+    snprintf(ret_body->name, sizeof ret_body->name, "%s", pool->name);
+}
+
 struct save_job {
     struct hosted_pool *hosted;
     char name[POOL_NAME_BYTES];
@@ -232,6 +263,20 @@ static void save_done(void *data)
     turn_schedule(hosted->vms->turn);
 }
 
+static char *text_of(const struct hosted_pool *hosted)
+{
+    _cleanup_free_ struct pool_record *record = malloc(sizeof *record);
+
+    if (!record)
+        return NULL;
+    hosted_body(hosted, &record->body);
+    memcpy(record->created, hosted->created, sizeof record->created);
+    record->cold_boot_ms = hosted->cold_boot_ms;
+    record->snapshot_ms = hosted->snapshot_ms;
+    record->draining = hosted->pool.state == POOL_DRAINING;
+    return hosted_file_format(record, hosted->maker);
+}
+
 void hosted_save(struct hosted_pool *hosted)
 {
     struct save_job *job;
@@ -242,7 +287,7 @@ void hosted_save(struct hosted_pool *hosted)
         return;
     job = calloc(1, sizeof *job);
     if (job)
-        job->text = hosted_file_format(hosted);
+        job->text = text_of(hosted);
     if (!job || !job->text) {
         free(job);
         log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' was not saved: out of memory",

@@ -6,24 +6,27 @@
 
 #include <jansson.h>
 
-#include "vms/pool_body.h"
+#include "vms/pool_keys.h"
 #include "vms/vms.h"
 
 /* Adds a pool in state BOOTING and starts its cold boot. Takes maker and files; NULL without memory,
  * then they stay the caller's. */
 struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
                                   struct client_ids *maker, const struct pool_files *files);
+/* Adds a pool of an earlier run, whose snapshot is loaded again. Takes maker; NULL without memory,
+ * then it stays the caller's. */
+struct hosted_pool *hosted_restore(struct vms *vms, const char *name,
+                                   const struct pool_record *record, struct client_ids *maker);
 /* Takes it out of vms->pools; nothing runs for it any more. */
 void hosted_free(struct hosted_pool *hosted);
-
-/* Adds the pools of an earlier run, whose snapshots are loaded again, and deletes snapshots that
- * are no pool's. Blocks: start-up only. */
-void hosted_load_all(struct vms *vms);
 
 /* For struct vms. */
 extern const struct hosted_ops hosted_ops;
 
 void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error);
+
+/* What it is, as it would be asked for. */
+void hosted_body(const struct hosted_pool *hosted, struct pool_body *ret_body);
 
 /* Writes pools/NAME.json, off the loop. */
 void hosted_save(struct hosted_pool *hosted);

@@ -1,32 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a pool is asked to be: the keys of POST /v1/pools, which are those of a section [pool NAME]
- * of a configuration file too. Any thread. */
+/* What a pool that is asked for becomes, and whether it can be: beyond the table of its keys
+ * (pool_keys.h). Any thread. */
 #ifndef VOLT_POOLD_POOL_BODY_H
 #define VOLT_POOLD_POOL_BODY_H
 
 #include <jansson.h>
 
 #include "http/json_keys.h"
-#include "pool/pool.h"
 #include "vms/pool_spec.h"
 #include "vms/vms_settings.h"
-
-struct pool_body {
-    char name[POOL_NAME_BYTES];
-    struct pool_spec spec;
-    uint32_t min, max, shells;
-};
-
-/* All of them, and those that a running pool may be given (PATCH). */
-extern const struct json_table pool_body_table, pool_limit_table;
-
-/* What a key of pool_body_table but "name" means, without a full stop, and what it is when it is not
- * given ("": nothing). */
-struct pool_key_text {
-    const char *name, *help, *fallback;
-};
-extern const struct pool_key_text pool_key_texts[];
-extern const size_t pool_key_text_count;
 
 /* A pool of 128 MiB, of which 2 VMs are kept parked and 64 are the most. */
 void pool_body_default(struct pool_body *body);

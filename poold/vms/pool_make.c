@@ -7,6 +7,7 @@
 
 #include "base/work.h"
 #include "vms/hosted.h"
+#include "vms/pool_body.h"
 #include "vms/pool_disk.h"
 
 struct make {

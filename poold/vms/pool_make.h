@@ -3,7 +3,7 @@
 #ifndef VOLT_POOLD_POOL_MAKE_H
 #define VOLT_POOLD_POOL_MAKE_H
 
-#include "vms/pool_body.h"
+#include "vms/pool_spec.h"
 #include "vms/vms.h"
 
 /* With hosted NULL, err says why there is no pool: EEXIST there is one of that name, ESHUTDOWN poold

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a pool's VMs are: asked for by a client or a declaration, kept in pools/NAME.json. */
+/* What a pool and its VMs are: asked for by a client or a declaration, kept in pools/NAME.json. */
 #ifndef VOLT_POOLD_POOL_SPEC_H
 #define VOLT_POOLD_POOL_SPEC_H
 
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "net/net_spec.h"
+#include "pool/pool.h"
 #include "snapshot/image/image_store.h"
 
 #define CMDLINE_BYTES 1024
@@ -28,6 +29,13 @@ struct pool_spec {
     uint32_t disk_iops;
     struct pool_net_spec net;
     bool balloon;
+};
+
+/* A pool as it is asked for: with its name and how many VMs it has. */
+struct pool_body {
+    char name[POOL_NAME_BYTES];
+    struct pool_spec spec;
+    uint32_t min, max, shells;
 };
 
 #endif
