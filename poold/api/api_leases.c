@@ -10,7 +10,7 @@
 #include "api/leases.h"
 #include "base/log.h"
 #include "http/json_keys.h"
-#include "vms/template.h"
+#include "vms/clone.h"
 
 #define WAIT_MS_MAX (24 * 3600 * 1000ull)
 #define TTL_MS_MAX (365 * 24 * 3600 * 1000ull)

@@ -12,7 +12,7 @@
 #include "api/api.h"
 #include "api/leases.h"
 #include "base/log.h"
-#include "vms/template.h"
+#include "vms/clone.h"
 
 #define BACKLOG_BYTES_MAX (1u << 20)
 #define BACKLOG_TIMEOUT_MS 5000

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "control/control.h"
-#include "vms/template.h"
+#include "vms/clone.h"
 
 /* In the order of docs/api.md. */
 static const struct layer_row {

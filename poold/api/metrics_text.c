@@ -7,8 +7,8 @@
 
 #include "api/api.h"
 #include "base/version.h"
+#include "vms/clone.h"
 #include "vms/hosted.h"
-#include "vms/template.h"
 
 /* ---- Of poold ---- */
 

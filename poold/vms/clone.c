@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns clones: how pool.h's vm_ops become messages, and how messages become pool events. */
-#include "vms/clone.h"
+/* Owns clones: how pool.h's vm_ops become messages and kills; see clone.h. */
+#include "vms/clone_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,139 +9,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
-#include "vms/template.h"
 #include "vms/trial.h"
-
-static const enum failure exit_failures[EXIT_REASON_COUNT] = {
-    [EXIT_REASON_NONE] = FAILURE_PROTOCOL,
-    [EXIT_REASON_STOPPED] = FAILURE_PROTOCOL,
-    [EXIT_REASON_GUEST_POWEROFF] = FAILURE_POWEROFF,
-    [EXIT_REASON_TRIPLE_FAULT] = FAILURE_TRIPLE_FAULT,
-    [EXIT_REASON_INTERNAL_ERROR] = FAILURE_INTERNAL_ERROR,
-    [EXIT_REASON_ENTRY_FAILED] = FAILURE_ENTRY_FAILED,
-    [EXIT_REASON_BAD_ANSWER] = FAILURE_BAD_ANSWER,
-    [EXIT_REASON_GUEST_MISBEHAVED] = FAILURE_GUEST_MISBEHAVED,
-    [EXIT_REASON_HOST_ERROR] = FAILURE_HOST_ERROR,
-    [EXIT_REASON_POOLD_GONE] = FAILURE_PROTOCOL,
-};
-
-void clone_fail(struct clone *clone, enum failure failure, const char *detail)
-{
-    if (!clone->slot || clone->slot->state == SLOT_STOPPING)
-        return;
-    log_warn("VM %s of pool '%s' (%s) failed: %s: %s", clone->slot->id, clone->slot->pool->name,
-             slot_state_name(clone->slot->state), failure_name(failure), detail);
-    pool_vm_failed(clone->slot, failure, detail);
-}
-
-static void on_exited_message(struct clone *clone, const struct control_msg *msg)
-{
-    uint32_t reason = msg->u.exited.reason;
-    char detail[CONTROL_DETAIL_BYTES];
-
-    snprintf(detail, sizeof detail, "%.*s", (int)sizeof detail - 1, msg->u.exited.detail);
-    if (reason == EXIT_REASON_GUEST_POWEROFF && clone->slot && clone->slot->state == SLOT_LEASED)
-        pool_vm_failed(clone->slot, FAILURE_POWEROFF, detail);
-    else
-        clone_fail(clone, reason < EXIT_REASON_COUNT ? exit_failures[reason] : FAILURE_PROTOCOL,
-                   detail);
-}
-
-/* Each thing is said once, when it is time: what comes again, a VM's process that was taken over would
- * keep the loop busy with, or take back what it has said of its layers. */
-static void on_hello(struct clone *clone, const struct control_msg *msg)
-{
-    if (clone->introduced)
-        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
-    else if (msg->u.hello.version != CONTROL_VERSION)
-        clone_fail(clone, FAILURE_PROTOCOL, "its control protocol is of another version");
-    else
-        pool_vm_hello(clone->slot,
-                      msg->u.hello.layers | (clone->in_group ? CONTROL_LAYER_CGROUP : 0),
-                      msg->u.hello.landlock_abi);
-    clone->introduced = true;
-}
-
-/* The READY that it is said of ends the VM. */
-static void on_trouble(struct clone *clone, const struct control_msg *msg)
-{
-    if (clone->trouble)
-        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
-    else
-        clone->trouble = strndup(msg->u.trouble.text, sizeof msg->u.trouble.text - 1);
-}
-
-static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
-                       int *fds, unsigned fd_count)
-{
-    struct clone *clone = list_entry(link, struct clone, link);
-    struct slot *slot = clone->slot;
-
-    for (unsigned i = 0; i < fd_count; i++)
-        close_fd(&fds[i]);
-    if (!slot)
-        return;
-    switch (msg->type) {
-    case CONTROL_AWAKE:
-        pool_vm_awake(slot, msg->u.progress.run_ns);
-        break;
-    case CONTROL_TROUBLE:
-        on_trouble(clone, msg);
-        break;
-    case CONTROL_READY:
-        pool_vm_ready(slot, msg->u.progress.ready_status, clone->trouble);
-        break;
-    case CONTROL_PARKED:
-        pool_vm_parked(slot);
-        break;
-    case CONTROL_HELLO:
-        on_hello(clone, msg);
-        break;
-    case CONTROL_EXITED:
-        on_exited_message(clone, msg);
-        break;
-    default:
-        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
-        break;
-    }
-    /* A client may wait for what this changed: its reply goes out before anything else is done. */
-    if (channel == LINK_BELL)
-        clone->vms->told(clone->vms->told_data);
-}
-
-static void on_closed(struct link *link, enum link_channel channel, int error)
-{
-    struct clone *clone = list_entry(link, struct clone, link);
-
-    (void)channel;
-    clone_fail(clone, error == -ENOTCONN ? FAILURE_CRASHED : FAILURE_PROTOCOL,
-               error == -ENOTCONN ? "it closed its socket without a word"
-                                  : "it sent a malformed message");
-}
-
-static void on_exited(struct link *link)
-{
-    struct clone *clone = list_entry(link, struct clone, link);
-
-    if (clone->slot)
-        pool_vm_gone(clone->slot);
-}
-
-static void on_released(struct link *link)
-{
-    struct clone *clone = list_entry(link, struct clone, link);
-
-    vm_groups_abandon(clone->group_job);
-    free(clone->trouble);
-    free(clone);
-}
-
-static const struct link_ops clone_link_ops = {
-    .message = on_message,
-    .closed = on_closed,
-    .exited = on_exited,
-    .released = on_released,
-};
 
 static void on_group(void *data, bool joined)
 {
@@ -168,17 +36,59 @@ static void group_join(struct clone *clone, int pidfd)
     turn_schedule(clone->vms->turn);
 }
 
+static int trial_connect(void *owner, int fd)
+{
+    struct clone *clone = owner;
+    struct control_msg msg = { .type = CONTROL_VSOCK_CONNECT };
+
+    msg.u.vsock_connect.port = AGENT_VSOCK_PORT;
+    return clone_connect(clone->slot, &msg, fd);
+}
+
+static int trial_pid(void *owner)
+{
+    return clone_pid(((struct clone *)owner)->slot);
+}
+
+static void trial_over(void *owner, const struct err *err)
+{
+    struct clone *clone = owner;
+    const char *pool = clone->slot->pool->name;
+
+    clone->trial = NULL;
+    if (err && clone->slot->state != SLOT_STOPPING)
+        log_pool(LOG_LEVEL_WARN, pool, "pool '%s': its clones' working set was not recorded: %s",
+                 pool, err->msg);
+    pool_trial_over(clone->slot, !err);
+}
+
+static const struct trial_ops clone_trial_ops = {
+    .connect = trial_connect,
+    .pid = trial_pid,
+    .over = trial_over,
+};
+
 /* Its READY and its pidfd come over two sockets, in any order. */
 static void trial_begin(struct clone *clone)
 {
     if (!clone->trial_due || clone->link.fds[LINK_PIDFD] < 0)
         return;
     clone->trial_due = false;
-    clone->trial = trial_start(clone->slot);
+    clone->trial = trial_start(clone->slot->pool->owner, &clone_trial_ops, clone);
 }
 
-void clone_born(struct clone *clone, int pidfd)
+/* It has no process, and never will. */
+static void clone_unborn(struct clone *clone, const char *detail)
 {
+    clone_fail(clone, FAILURE_CLONE, detail);
+    if (clone->slot)
+        pool_vm_gone(clone->slot);
+}
+
+static void on_born(struct template_child *child, int pidfd)
+{
+    struct clone *clone = list_entry(child, struct clone, child);
+
     if (link_attach(&clone->link, LINK_PIDFD, pidfd) < 0) {
         /* Its sockets' closing ends it. */
         clone_unborn(clone, "can't watch its process");
@@ -192,13 +102,15 @@ void clone_born(struct clone *clone, int pidfd)
         trial_begin(clone);
 }
 
-void clone_unborn(struct clone *clone, const char *detail)
+static void on_unborn(struct template_child *child, const char *detail)
 {
-    list_remove(&clone->unborn);
-    clone_fail(clone, FAILURE_CLONE, detail);
-    if (clone->slot)
-        pool_vm_gone(clone->slot);
+    clone_unborn(list_entry(child, struct clone, child), detail);
 }
+
+static const struct template_child_ops clone_child_ops = {
+    .born = on_born,
+    .unborn = on_unborn,
+};
 
 static void wake_make(struct vms *vms, const struct slot *slot, enum doorbell_op op, uint32_t flags,
                       struct control_msg *ret_msg)
@@ -285,8 +197,11 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     /* The WAKE is in the bell before the clone exists: it needs no second round trip. */
     if (rc == 0 && wake)
         rc = ops_wake(clone->vms, slot, DOORBELL_OP_RESTORE, wake_flags);
+    const struct template_gifts gifts = {
+        .control_fd = ends[0], .bell_fd = ends[1], .dir = &clone->dir, .net = &clone->net
+    };
     if (rc == 0)
-        rc = hosted->template ? template_clone(hosted->template, clone, ends) : -ENOTCONN;
+        rc = hosted->template ? template_clone(hosted->template, &clone->child, &gifts) : -ENOTCONN;
     /* libuv takes several calls for each: they run while the template forks. */
     if (rc == 0)
         rc = clone_watch(clone);
@@ -312,7 +227,8 @@ static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_
         return rc;
     }
     link_init(&clone->link, vms->loop, &clone_link_ops);
-    list_init(&clone->unborn);
+    list_init(&clone->child.node);
+    clone->child.ops = &clone_child_ops;
     clone->vms = vms;
     clone->slot = slot;
     slot->vm = clone;
@@ -354,7 +270,7 @@ static void ops_kill(void *context, struct slot *slot)
     link_kill(&clone->link);
     /* A template that has not forked it in all this time hangs: its end is the end of its unborn.
      */
-    if (!list_empty(&clone->unborn) && hosted->template &&
+    if (!list_empty(&clone->child.node) && hosted->template &&
         now_ns() - slot->begun_ns >= vms->env.timeouts.setup_ns) {
         log_error("pool '%s': the template does not answer; it is started again", slot->pool->name);
         template_kill(hosted->template);
@@ -368,7 +284,7 @@ static void ops_forget(void *context, struct slot *slot)
 
     if (!clone)
         return;
-    list_remove(&clone->unborn);
+    list_remove(&clone->child.node);
     trial_abandon(clone->trial);
     vm_dirs_give_back(&vms->vm_dirs, &clone->dir);
     vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net, &vms->walls);

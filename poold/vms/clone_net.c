@@ -2,8 +2,7 @@
 /* Owns a clone's network while it is leased; see clone.h. */
 #include <stdio.h>
 
-#include "vms/clone.h"
-#include "vms/template.h"
+#include "vms/clone_internal.h"
 
 const struct vm_net *clone_net(const struct slot *slot)
 {

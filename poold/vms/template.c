@@ -15,7 +15,6 @@
 #include "base/work.h"
 #include "host/link.h"
 #include "host/rights.h"
-#include "vms/clone.h"
 #include "vms/pool_disk.h"
 #include "vms/snapstore.h"
 
@@ -29,7 +28,7 @@ struct template
     bool ready, killed;
     bool has_working_set; /* its snapshot */
     bool said_why;        /* it told in EXITED why it ends: trying again is of no use */
-    struct list unborn;   /* clones whose CLONED has not come */
+    struct list unborn;   /* children whose CLONED has not come */
     uint64_t next_cookie;
     char detail[ERR_MSG_BYTES];
     int snapshot_fd;
@@ -53,9 +52,13 @@ static void template_end(struct template *template)
     char detail[ERR_MSG_BYTES];
     bool was_ready = template->ready, said_why = template->said_why;
 
-    while (!list_empty(&template->unborn))
-        clone_unborn(list_entry(template->unborn.next, struct clone, unborn),
-                     "the template process ended");
+    while (!list_empty(&template->unborn)) {
+        struct template_child *child =
+            list_entry(template->unborn.next, struct template_child, node);
+
+        list_remove(&child->node);
+        child->ops->unborn(child, "the template process ended");
+    }
     snprintf(detail, sizeof detail, "%s", template->detail);
     hosted->template = NULL;
     close_fd(&template->snapshot_fd);
@@ -83,19 +86,19 @@ static void on_cloned(struct template *template, const struct control_msg *msg, 
 {
     LIST_FOR_EACH(at, &template->unborn)
     {
-        struct clone *clone = list_entry(at, struct clone, unborn);
+        struct template_child *child = list_entry(at, struct template_child, node);
         char detail[128];
 
-        if (clone->cookie != msg->cookie)
+        if (child->cookie != msg->cookie)
             continue;
-        list_remove(&clone->unborn);
+        list_remove(&child->node);
         if (*pidfd >= 0) {
-            clone_born(clone, take_fd(pidfd));
+            child->ops->born(child, take_fd(pidfd));
             return;
         }
         snprintf(detail, sizeof detail, "the template could not fork: %s",
                  strerror(msg->u.cloned.error));
-        clone_unborn(clone, detail);
+        child->ops->unborn(child, detail);
         return;
     }
 }
@@ -315,7 +318,8 @@ void template_kill(struct template *template)
     hosted->vms->hosted_ops->template_dying(hosted);
 }
 
-int template_clone(struct template *template, struct clone *clone, const int ends[2])
+int template_clone(struct template *template, struct template_child *child,
+                   const struct template_gifts *gifts)
 {
     struct control_msg msg = { .cookie = ++template->next_cookie };
     struct control_clone_fds fds = CONTROL_CLONE_FDS_NONE;
@@ -324,11 +328,11 @@ int template_clone(struct template *template, struct clone *clone, const int end
 
     if (!template->ready || template->killed)
         return -ENOTCONN;
-    msg.u.clone.uid = msg.u.clone.gid = clone->dir.uid;
-    fds.control = ends[0];
-    fds.bell = ends[1];
-    fds.vsock_dir = clone->dir.fd;
-    fds.vsock_listen = clone->dir.listen_fd;
+    msg.u.clone.uid = msg.u.clone.gid = gifts->dir->uid;
+    fds.control = gifts->control_fd;
+    fds.bell = gifts->bell_fd;
+    fds.vsock_dir = gifts->dir->fd;
+    fds.vsock_listen = gifts->dir->listen_fd;
     if (template->disk_writable) {
         struct stock_item delta;
 
@@ -337,10 +341,10 @@ int template_clone(struct template *template, struct clone *clone, const int end
             return rc;
         fds.disk = delta_fd = delta.fds[0];
     }
-    if (clone->net.on) {
-        memcpy(msg.u.clone.mac, clone->net.mac, sizeof msg.u.clone.mac);
-        fds.tap = clone->net.vm_fd;
-        fds.vhost = clone->net.vhost ? clone->net.vhost_fd : -1;
+    if (gifts->net->on) {
+        memcpy(msg.u.clone.mac, gifts->net->mac, sizeof msg.u.clone.mac);
+        fds.tap = gifts->net->vm_fd;
+        fds.vhost = gifts->net->vhost ? gifts->net->vhost_fd : -1;
     }
     rc = control_clone_send(template->link.fds[LINK_CONTROL], &msg, &fds);
     if (rc < 0) {
@@ -348,8 +352,8 @@ int template_clone(struct template *template, struct clone *clone, const int end
             template_kill(template);
         return rc;
     }
-    clone->cookie = msg.cookie;
-    list_append(&template->unborn, &clone->unborn);
+    child->cookie = msg.cookie;
+    list_append(&template->unborn, &child->node);
     return 0;
 }
 

@@ -8,14 +8,14 @@
 
 #include "base/log.h"
 #include "base/work.h"
-#include "vms/clone.h"
 #include "vms/snapstore.h"
 #include "vms/template.h"
 #include "vms/warmup.h"
 
 struct trial {
     struct hosted_pool *hosted;
-    struct slot *slot; /* NULL: abandoned */
+    const struct trial_ops *ops;
+    void *owner; /* of ops; NULL: abandoned */
     struct warmup *warmup;
     bool recording; /* on the thread pool */
     pid_t pid;
@@ -28,18 +28,13 @@ struct trial {
 static void trial_end(struct trial *trial)
 {
     const char *name = trial->hosted->pool.name;
-    struct slot *slot = trial->slot;
+    const bool recorded = trial->set_fd >= 0;
 
-    if (trial->set_fd >= 0)
+    if (recorded)
         log_pool(LOG_LEVEL_INFO, name, "pool '%s': its clones' working set is recorded: %llu KiB",
                  name, (unsigned long long)(trial->set_bytes >> 10));
-    else if (slot && slot->state != SLOT_STOPPING)
-        log_pool(LOG_LEVEL_WARN, name, "pool '%s': its clones' working set was not recorded: %s",
-                 name, trial->err.msg);
-    if (slot) {
-        ((struct clone *)slot->vm)->trial = NULL;
-        pool_trial_over(slot, trial->set_fd >= 0);
-    }
+    if (trial->owner)
+        trial->ops->over(trial->owner, recorded ? NULL : &trial->err);
     close_fd(&trial->set_fd);
     free(trial);
 }
@@ -68,7 +63,7 @@ static int record_start(struct trial *trial)
 {
     int rc;
 
-    trial->pid = clone_pid(trial->slot);
+    trial->pid = trial->ops->pid(trial->owner);
     rc = trial->pid ? work_start(trial->hosted->vms->loop, record_run, record_done, trial) : -ESRCH;
     if (rc < 0)
         return err_set_errno(&trial->err, -rc, "the recording can't start");
@@ -80,10 +75,8 @@ static int record_start(struct trial *trial)
 static int warmup_connect(void *owner, int fd)
 {
     struct trial *trial = owner;
-    struct control_msg msg = { .type = CONTROL_VSOCK_CONNECT };
 
-    msg.u.vsock_connect.port = AGENT_VSOCK_PORT;
-    return clone_connect(trial->slot, &msg, fd);
+    return trial->ops->connect(trial->owner, fd);
 }
 
 static void warmup_done(void *owner, const struct err *err)
@@ -102,17 +95,18 @@ static const struct warmup_ops trial_warmup_ops = {
     .done = warmup_done,
 };
 
-struct trial *trial_start(struct slot *slot)
+struct trial *trial_start(struct hosted_pool *hosted, const struct trial_ops *ops, void *owner)
 {
-    struct hosted_pool *hosted = slot->pool->owner;
     struct trial *trial = calloc(1, sizeof *trial);
     int rc;
 
     if (!trial) {
-        pool_trial_over(slot, false);
+        const struct err err = { ENOMEM, "out of memory" };
+
+        ops->over(owner, &err);
         return NULL;
     }
-    *trial = (struct trial){ .hosted = hosted, .slot = slot, .set_fd = -1 };
+    *trial = (struct trial){ .hosted = hosted, .ops = ops, .owner = owner, .set_fd = -1 };
     if (hosted->spec.warmup[0])
         rc = warmup_start(&trial->warmup, hosted->vms->loop, hosted->spec.warmup, false,
                           &trial_warmup_ops, trial, &trial->err);
@@ -128,7 +122,7 @@ void trial_abandon(struct trial *trial)
 {
     if (!trial)
         return;
-    trial->slot = NULL;
+    trial->owner = NULL;
     warmup_cancel(trial->warmup);
     if (!trial->recording)
         free(trial);

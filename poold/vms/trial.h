@@ -6,13 +6,23 @@
 #ifndef VOLT_POOLD_TRIAL_H
 #define VOLT_POOLD_TRIAL_H
 
-struct slot;
+#include "base/err.h"
+
+struct hosted_pool;
 struct trial;
 
-/* slot's trial VM is READY. Ends in pool_trial_over(slot), later, unless it is abandoned before;
- * NULL when it ended at once. */
-struct trial *trial_start(struct slot *slot);
-/* The VM is gone. NULL is fine. */
+struct trial_ops {
+    /* Connects fd (borrowed) to the agent of the trial's VM. 0 or -errno. */
+    int (*connect)(void *owner, int fd);
+    /* The VM's pid; 0: not known. */
+    int (*pid)(void *owner);
+    /* The end, with err NULL if the working set was recorded. The trial is gone after it. */
+    void (*over)(void *owner, const struct err *err);
+};
+
+/* A trial VM is READY. NULL when it ended at once, by `over` too. */
+struct trial *trial_start(struct hosted_pool *hosted, const struct trial_ops *ops, void *owner);
+/* The VM is gone, and `over` will not be called. NULL is fine. */
 void trial_abandon(struct trial *trial);
 
 #endif

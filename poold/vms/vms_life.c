@@ -13,9 +13,9 @@
 #include "net/net_tap.h"
 #include "snapshot/store.h"
 #include "snapshot/upgrade/store_upgrade.h"
+#include "vms/clone.h"
 #include "vms/hosted.h"
 #include "vms/pool_disk.h"
-#include "vms/template.h"
 #include "vms/upgrade.h"
 
 /* Wide enough that dying VMs, which mostly wait, don't hold up a wave of releases; narrow enough
