@@ -2,6 +2,7 @@
 /* Owns the parsing of command lines and the text of --help; see options.h. */
 #include "options.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -140,6 +141,7 @@ static void tables_make(const struct options *options, struct getopt_tables *tab
 {
     size_t at = 0;
 
+    assert(options->spec_count <= OPTIONS_MAX);
     /* '+': stop at the first positional, as what follows may be a command with its own options.
      * ':': tell a missing value from an unknown option. */
     tables->shorts[at++] = '+';

@@ -9,7 +9,7 @@
 
 #include "cli.h"
 
-#define OPTIONS_MAX 24
+#define OPTIONS_MAX 32
 #define OPTION_POSITIONALS_MAX 4
 
 enum option_kind {

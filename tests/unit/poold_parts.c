@@ -17,6 +17,7 @@
 #include "http/json_keys.h"
 #include "pool/metrics.h"
 #include "tap_main.h"
+#include "vms/pool_keys.h"
 
 struct sample {
     char text[8], path[8], name[8];
@@ -282,6 +283,62 @@ START_TEST(histograms_count_every_value_once)
 }
 END_TEST
 
+/* What poold wrote before its files left out what is not set, and what is the least of one. */
+static const char *const records[] = {
+    "{\"memory_bytes\":134217728,\"vcpus\":1,\"cpu_weight\":0,\"cpu_percent\":0,\"kernel\":\"/k\","
+    "\"initrd\":\"\",\"cmdline\":\"\",\"warmup\":\"\",\"created\":\"2026-11-29T00:00:00Z\","
+    "\"cold_boot_ms\":9000,\"snapshot_ms\":400,\"min\":2,\"max\":64,\"shells\":0,\"image\":\"\","
+    "\"disk\":\"\",\"disk_read_only\":false,\"disk_bandwidth\":0,\"disk_iops\":0}",
+    "{\"memory_bytes\":134217728,\"vcpus\":8,\"kernel\":\"/k\",\"initrd\":\"/i\",\"cmdline\":\"x\","
+    "\"warmup\":\"true\",\"created\":\"\",\"cold_boot_ms\":0,\"snapshot_ms\":0,\"min\":0,\"max\":1,"
+    "\"shells\":1,\"net\":\"tap\",\"net_vhost\":\"\",\"net_address\":\"10.86.0.0/16\","
+    "\"net_bandwidth\":0,\"net_pps\":7,\"net_allow\":\"\",\"net_deny\":\"\","
+    "\"net_any_source\":true,\"balloon\":true,\"draining\":true}",
+};
+
+START_TEST(what_is_kept_of_a_pool_is_read_again)
+{
+    struct pool_record *read = calloc(2, sizeof *read);
+    json_t *old = json_loads(records[_i], 0, NULL), *written;
+    struct err err = { 0 };
+
+    ck_assert_msg(
+        json_keys_read(old, pool_record_table.keys, pool_record_table.key_count, read, &err) == 0,
+        "%s", err.msg);
+    ck_assert_str_eq(read->body.spec.kernel, "/k");
+    written = json_keys_write(&pool_record_table, read);
+    ck_assert_msg(json_keys_read(written, pool_record_table.keys, pool_record_table.key_count,
+                                 read + 1, &err) == 0,
+                  "%s", err.msg);
+    for (size_t i = 0; i < pool_record_table.key_count; i++) {
+        const struct json_key *key = &pool_record_table.keys[i];
+        const json_t *was = json_object_get(old, key->name);
+
+        ck_assert_msg(json_key_same(key, read, read + 1), "%s", key->name);
+        if (was && !json_key_empty(key, read))
+            ck_assert_msg(json_equal(was, json_object_get(written, key->name)), "%s", key->name);
+    }
+    json_decref(old);
+    json_decref(written);
+    free(read);
+}
+END_TEST
+
+/* Each key that can be asked for is kept, as memory is by its number of bytes. */
+START_TEST(every_key_of_a_pool_is_kept)
+{
+    for (size_t i = 0; i < pool_key_count; i++) {
+        const struct json_key *key = &pool_keys[i].key;
+        bool kept = false;
+
+        for (size_t k = 0; k < pool_record_table.key_count; k++)
+            kept |= pool_record_table.keys[k].offset == key->offset;
+        ck_assert_msg(kept, "%s", key->name);
+        ck_assert_ptr_nonnull(pool_keys[i].help);
+    }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -293,11 +350,13 @@ int main(void)
         a_policy_of_others_is_none,
         rules_limit_pools,
         histograms_count_every_value_once,
+        every_key_of_a_pool_is_kept,
     };
     Suite *suite = suite_create("poold-parts");
     TCase *tcase = tap_case(suite, "parts");
 
     for (unsigned i = 0; i < ARRAY_LEN(tests); i++)
         tcase_add_test(tcase, tests[i]);
+    tcase_add_loop_test(tcase, what_is_kept_of_a_pool_is_read_again, 0, ARRAY_LEN(records));
     return tap_main(suite);
 }
