@@ -23,10 +23,6 @@
 #include "vms/hosted_load.h"
 #include "vms/vms_life.h"
 
-/* Of clients; and of those for root and poold's user alone. */
-#define CONNECTIONS_MAX 8192
-#define CONNECTIONS_KEPT 64
-
 /* ---- The turn ---- */
 
 static uint64_t on_tick(void *data, uint64_t now)
@@ -128,34 +124,6 @@ static const char *kvm_kind(void)
     return cpu.software_only_kvm ? "pvm" : "hardware";
 }
 
-/* What of the settings is HTTP's. */
-static struct http_limits http_limits(const struct config *config)
-{
-    return (struct http_limits){ .connections = config->connections_per_client,
-                                 .connections_all = CONNECTIONS_MAX,
-                                 .connections_kept = CONNECTIONS_KEPT,
-                                 .request_ms = config->request_timeout_ms,
-                                 .transfer_ms = config->transfer_timeout_ms,
-                                 .idle_ms = config->idle_timeout_ms };
-}
-
-void daemon_settings_changed(struct daemon *daemon)
-{
-    const struct config *config = &daemon->config;
-    const struct http_limits limits = http_limits(config);
-
-    log_set_level(config->log_level);
-    daemon->vms.env.timeouts = (struct pool_timeouts){
-        .setup_ns = config->setup_timeout_ms * NS_PER_MS,
-        .awake_ns = config->awake_timeout_ms * NS_PER_MS,
-        .ready_ns = config->ready_timeout_ms * NS_PER_MS,
-        .surplus_ns = config->surplus_ms * NS_PER_MS,
-        .trial_ns = config->vms.boot_timeout_ms * NS_PER_MS,
-    };
-    if (daemon->http) /* not yet, at the start */
-        http_set_limits(daemon->http, &limits);
-}
-
 static void loop_init(struct daemon *daemon)
 {
     static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
@@ -239,7 +207,7 @@ static int http_start(struct daemon *daemon, struct err *err)
         .access = &daemon->access,
         .routes = api_routes,
         .route_count = api_route_count,
-        .limits = http_limits(&daemon->config),
+        .limits = daemon_http_limits(&daemon->config),
         .context = &daemon->api,
         .schedule = on_http_schedule,
         .keeps = api_connection_keeps,
@@ -274,7 +242,7 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     daemon->vms.told = on_told;
     daemon->vms.told_data = daemon;
     api_init(daemon);
-    daemon_settings_changed(daemon);
+    daemon_settings_hold(daemon);
     if (access_init(&daemon->access, config->policy, err) < 0 || dirs_open(daemon, err) < 0 ||
         vms_start(daemon, err) < 0 || http_start(daemon, err) < 0)
         return -err->code;

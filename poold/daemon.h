@@ -46,7 +46,5 @@ void daemon_fini(struct daemon *daemon);
 
 /* No new leases, all VMs stopped, then the loop ends. */
 void daemon_shutdown(struct daemon *daemon);
-/* Settings that may change while it runs (settings.h) have: has them hold. */
-void daemon_settings_changed(struct daemon *daemon);
 
 #endif

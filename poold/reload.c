@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the second reading of the configuration; see reload.h. */
+/* Owns the second reading of the configuration, and where its settings go; see reload.h. */
 #include "reload.h"
 
 #include <errno.h>
@@ -14,6 +14,10 @@
 #include "settings.h"
 
 #define NOTES_BYTES 2048
+
+/* Of clients; and of those for root and poold's user alone. */
+#define CONNECTIONS_MAX 8192
+#define CONNECTIONS_KEPT 64
 
 /* Who waits for a reload. */
 struct reload_wish {
@@ -55,6 +59,33 @@ static void reload_run(void *data)
         access_policy_read(reload->config.policy, &reload->policy, &reload->err);
 }
 
+struct http_limits daemon_http_limits(const struct config *config)
+{
+    return (struct http_limits){ .connections = config->connections_per_client,
+                                 .connections_all = CONNECTIONS_MAX,
+                                 .connections_kept = CONNECTIONS_KEPT,
+                                 .request_ms = config->request_timeout_ms,
+                                 .transfer_ms = config->transfer_timeout_ms,
+                                 .idle_ms = config->idle_timeout_ms };
+}
+
+void daemon_settings_hold(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    const struct http_limits limits = daemon_http_limits(config);
+
+    log_set_level(config->log_level);
+    daemon->vms.env.timeouts = (struct pool_timeouts){
+        .setup_ns = config->setup_timeout_ms * NS_PER_MS,
+        .awake_ns = config->awake_timeout_ms * NS_PER_MS,
+        .ready_ns = config->ready_timeout_ms * NS_PER_MS,
+        .surplus_ns = config->surplus_ms * NS_PER_MS,
+        .trial_ns = config->vms.boot_timeout_ms * NS_PER_MS,
+    };
+    if (daemon->http) /* not yet, at the start */
+        http_set_limits(daemon->http, &limits);
+}
+
 static void settings_apply(struct daemon *daemon, const struct config *config,
                            char notes[NOTES_BYTES])
 {
@@ -79,7 +110,7 @@ static void settings_apply(struct daemon *daemon, const struct config *config,
     }
     memcpy(daemon->config.vms.plain_initrd, config->vms.plain_initrd,
            sizeof config->vms.plain_initrd);
-    daemon_settings_changed(daemon);
+    daemon_settings_hold(daemon);
 }
 
 static void reload_done(void *data)

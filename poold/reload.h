@@ -10,6 +10,11 @@
 #define VOLT_POOLD_RELOAD_H
 
 #include "daemon.h"
+#include "http/http.h"
+
+/* Gives daemon->config's settings to what they are for: at the start, and when they have changed. */
+void daemon_settings_hold(struct daemon *daemon);
+struct http_limits daemon_http_limits(const struct config *config);
 
 /* done(data, ...) is called once, later or from within; done may be NULL. */
 void daemon_reload(struct daemon *daemon, reloaded_fn done, void *data);

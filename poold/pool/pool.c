@@ -50,20 +50,6 @@ void pool_init(struct pool *pool, struct pool_env *env, const char *name)
     snprintf(pool->name, sizeof pool->name, "%s", name);
 }
 
-uint32_t pool_vm_count(const struct pool *pool)
-{
-    uint32_t count = 0;
-
-    for (unsigned i = 0; i < SLOT_DEAD; i++)
-        count += pool->counts[i];
-    return count;
-}
-
-uint32_t pool_live_count(const struct pool *pool)
-{
-    return pool_vm_count(pool) - pool->vacated - (pool->trial != NULL);
-}
-
 void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot)
 {
     struct pool *pool = acquire->pool;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the slots of a pool: which lists they are in and what they are counted as, both by the table of
- * phases (slot.h). */
+/* Owns the slots of a pool: which lists they are in and what they are counted as, both by the table
+ * of phases (slot.h). */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -85,4 +85,18 @@ void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns)
     slot->deadline_ns = deadline_ns;
     if (deadline_ns)
         slot->pool->env->ops->arm(slot->pool->env->context, deadline_ns);
+}
+
+uint32_t pool_vm_count(const struct pool *pool)
+{
+    uint32_t count = 0;
+
+    for (unsigned i = 0; i < SLOT_DEAD; i++)
+        count += pool->counts[i];
+    return count;
+}
+
+uint32_t pool_live_count(const struct pool *pool)
+{
+    return pool_vm_count(pool) - pool->vacated - (pool->trial != NULL);
 }
