@@ -1,7 +1,7 @@
 #!/usr/bin/env -S python3 -B
 # SPDX-License-Identifier: Apache-2.0
-"""The checks of the tree's shape, in TAP. Goal: the tree has rooms with one way down, and nothing in
-it is too large; and a tree that has not is found out. Method: the checks on this tree; then faults
+"""The checks of the tree's shape, in TAP. Goal: the tree has rooms with one way down, nothing in it
+is too large, and what is named is there; and a tree that has not is found out. Method: the checks on this tree; then faults
 planted one at a time, in a copy of its sources or in a small tree of its own.
 """
 import os
@@ -111,12 +111,19 @@ def test_planted_in_a_copy(directory):
     for path, header in (("vmm-core/base/util.c", "machine/vm.h"),
                          ("vmm-core/memory/guest_mem.c", "devices/device.h"),
                          ("snapshot/store.c", "volt-vmm/machine.h"),
-                         ("cli/main.c", "control/control.h")):
+                         ("cli/main.c", "control/control.h"),
+                         ("poold/pool/pool.c", "poold/vms/vms.h"),
+                         ("poold/http/http.c", "poold/api/api.h"),
+                         ("poold/host/stock.c", "poold/config.h"),
+                         ("poold/vms/clone.c", "poold/http/http.h"),
+                         ("poold/api/api.c", "poold/daemon.h")):
         with open(os.path.join(root, path), "a", encoding="utf-8") as file:
             file.write(f'#include "{header}"\n')
-        room = os.path.dirname(path)
+        room, target = os.path.dirname(path), header
+        if not target.startswith("poold/"):
+            target = f"vmm-core/{header}"
         expect(f"{header} in {path} is found", run("rooms.py", root), 1,
-               f"{room} may not include vmm-core/{header} of")
+               f"{room} may not include {target} of")
         shutil.copy(os.path.join(ROOT, path), os.path.join(root, path))
 
 
@@ -148,13 +155,32 @@ def test_sizes(directory):
     planted("a table that is none is refused", 2, ["large:1: expected"], {}, "poold/a.c\n")
 
 
+def test_names(directory):
+    def planted(name, status, words, files, foreign=""):
+        root, _ = small_tree(directory, files)
+        write(root, "foreign", foreign)
+        expect(name, run("names.py", root, os.path.join(root, "foreign")), status, *words)
+
+    planted("names of what is there pass", 0, [],
+            {"docs/a.md": "poold/pool/slot.h, util.c and version.h\n",
+             "cli/a.c": "/* See slot.h. */\nint a; // none.c is code\n"})
+    planted("a path that is gone is found, with its place", 1,
+            ["docs/a.md:2: poold/none.c is not there"], {"docs/a.md": "\npoold/none.c\n"})
+    planted("a name in a comment, too", 1, ["cli/a.c:3: none.h is not there"],
+            {"cli/a.c": "int a;\n/* See\n * none.h. */\n"})
+    planted("others' sources pass", 0, [], {"cli/a.c": "/* skbuff.h */\n"}, "skbuff.h\n")
+    planted("as long as they are named", 1, ["skbuff.h is named by nobody"], {}, "skbuff.h\n")
+
+
 def main():
     expect("rooms: every include goes down", run("rooms.py"), 0)
+    expect("names: what documents and comments name is there", run("names.py"), 0)
     expect("sizes: functions of at most 60 lines, files of at most 450", run("sizes.py"), 0)
     with tempfile.TemporaryDirectory() as directory:
         test_rooms(directory)
         test_planted_in_a_copy(directory)
         test_sizes(directory)
+        test_names(directory)
     print(f"1..{count}")
     return 1 if failed else 0
 

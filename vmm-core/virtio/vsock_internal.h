@@ -4,9 +4,9 @@
  *
  * A connection's life
  *
- *   GREETING     accepted from the CONNECT socket, its line is not complete (host.c)
+ *   GREETING     accepted from the CONNECT socket, its line is not complete (vsock_host.c)
  *   CONNECTING   known by its ports; REQUEST sent, or about to be, to the guest
- *   OPEN         both sides have agreed; data flows both ways (conn.c)
+ *   OPEN         both sides have agreed; data flows both ways (vsock_conn.c)
  *   DRAINING     the guest is done with it: its ports are free again, what it sent before is still
  *                being written to the host's client
  *
