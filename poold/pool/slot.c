@@ -21,11 +21,10 @@ static const char *const tier_names[] = {
 static_assert(ARRAY_LEN(tier_names) == TIER_COUNT, "every tier has a name");
 
 #define P(phase) (1u << SLOT_PHASE_##phase)
-/* How any phase before the end may end: a lease frozen later, all others on the spot. */
+/* How any phase before those of STOPPING may end: by way of the kill queue, or (a trial, and what has
+ * no process) on the spot. */
 #define ENDS (P(QUEUED) | P(KILLED))
-#define RULE(phase, state_, to_, is_, expects_)                                                    \
-    [SLOT_PHASE_##                                                                                 \
-        phase] = { .state = SLOT_##state_, .to = (to_), .is = (is_), .expects = (expects_) }
+#define RULE(phase, state, to, is, expects) [SLOT_PHASE_##phase] = { SLOT_##state, to, is, expects }
 #define DEMANDED (SLOT_COUNTS_WAKING | SLOT_COUNTS_DEMANDED)
 #define HELD (SLOT_COUNTS_WAKING | SLOT_IS_HELD)
 #define GOING (SLOT_COUNTS_WAKING | SLOT_COUNTS_GOING | SLOT_IS_READYING)
