@@ -15,6 +15,7 @@
 #include "settings.h"
 #include "tap_main.h"
 #include "vms/pool_body.h"
+#include "vms/pool_keys.h"
 
 #define ROOM 65536 /* for the struct that a table fills in */
 
