@@ -185,7 +185,7 @@ static unsigned open_fds(void)
 START_TEST(no_fd_of_a_clone_stays)
 {
     struct cloned clone = ask(1);
-    unsigned before = open_fds();
+    unsigned before = open_fds(); /* some of that clone may be on their way out */
 
     for (unsigned i = 0; i < 5; i++) {
         struct cloned one = ask(2 + i);
@@ -193,7 +193,7 @@ START_TEST(no_fd_of_a_clone_stays)
         ck_assert_int_eq(write(one.bell, "0", 1), 1);
         wait_status_of(&one, 2 + i);
     }
-    ck_assert_uint_eq(open_fds(), before);
+    ck_assert_uint_le(open_fds(), before);
     ck_assert_int_eq(write(clone.bell, "0", 1), 1);
     wait_status_of(&clone, 1);
 }
