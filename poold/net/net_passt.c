@@ -17,6 +17,15 @@ static void put_port(const struct net_port *port, char *text, size_t bytes)
              port->host, port->guest);
 }
 
+static bool publishes_tcp(const struct net_publish *publish)
+{
+    bool found = false;
+
+    for (unsigned i = 0; i < publish->count; i++)
+        found |= !publish->port[i].udp;
+    return found;
+}
+
 void net_passt_args(const struct net_passt *passt, struct net_passt_args *ret_args)
 {
     const char *const fixed[] = {
@@ -24,7 +33,7 @@ void net_passt_args(const struct net_passt *passt, struct net_passt_args *ret_ar
         "run",
         ret_args->uid,
         passt->grouped ? "4" : "-",
-        passt->grouped || passt->publish->count ? "ports" : "-",
+        passt->grouped || publishes_tcp(passt->publish) ? "shares" : "-",
         NET_PASST,
         "-f",
         "-q",

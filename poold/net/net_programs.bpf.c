@@ -10,10 +10,12 @@
  *                 operator may have put there.
  *   volt_passt_out, volt_passt_in   packets of passt processes, at their control group's hooks: the
  *                 second wall of a network `user`, behind volt-gate. The VM is known by its uid.
- *   volt_passt_bind, volt_passt_bind6   which of the host's ports they get: those that are published
- *                 for the VM, else any that is free. passt asks for the port that its guest sends a
- *                 datagram from; two sockets may have one, and the last one gets what comes: so a
- *                 guest would choose whose datagrams it gets.
+ *   volt_passt_bind, volt_passt_bind6   which of the host's ports they get for datagrams: those that
+ *                 are published for the VM, else any that is free. passt asks for the port that its
+ *                 guest sends from; two sockets may have one, and the last one gets what comes: so a
+ *                 guest would choose whose datagrams it gets. Of TCP two can't, and passt learns
+ *                 from bind what is local: it gets what it asks for, and volt_passt_in lets nobody
+ *                 connect.
  *   What is not known passes nowhere.
  *
  * A frame of a tap says where the kernel is to write its checksum, later, when it leaves the host:
@@ -275,7 +277,8 @@ SEC("cgroup/bind4") int volt_passt_bind(struct bpf_sock_addr *wanted)
 
     if (!passt)
         return 0;
-    if (!is_opened(passt, wanted->protocol, bpf_ntohl(wanted->user_ip4),
+    if (wanted->protocol != NET_TCP &&
+        !is_opened(passt, wanted->protocol, bpf_ntohl(wanted->user_ip4),
                    bpf_ntohs((uint16_t)wanted->user_port)))
         wanted->user_port = 0;
     return 1;

@@ -57,8 +57,27 @@ no_privileges()
 check 'this is no root, and has no capabilities' no_privileges
 check 'voltctl doctor finds no error' "$voltctl" doctor
 poold_start || { echo 'Bail out! no poold to test with'; exit 1; }
+# One that the pool's VMs may reach, on this host's loopback: it answers by TCP and UDP.
+python3 -c '
+import selectors, socket
+t = socket.create_server(("127.0.0.1", 0))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(t.getsockname())
+print(t.getsockname()[1], flush=True)
+selector = selectors.DefaultSelector()
+selector.register(t, selectors.EVENT_READ)
+selector.register(u, selectors.EVENT_READ)
+while True:
+    for key, _ in selector.select():
+        if key.fileobj is t:
+            t.accept()[0].close()
+        else:
+            u.sendto(*u.recvfrom(100))' >"$work/allowed_port" 2>/dev/null &
+allowed_server=$!
+until_true 10 test -s "$work/allowed_port"
+allowed_port=$(cat "$work/allowed_port")
 network=
-[ ! -x "$(command -v passt)" ] || network='--net user'
+[ ! -x "$(command -v passt)" ] || network="--net user --net-allow 127.0.0.1:$allowed_port"
 # shellcheck disable=SC2086 # several options
 check 'a pool: cold boot and snapshot' "$voltctl" pool create default --min 2 --max 8 $network ${E2E_POOL_OPTIONS:-}
 check 'its snapshot is whole' "$voltctl" snapshot verify default
@@ -126,6 +145,13 @@ while True:
     {
         [ "$("$voltctl" ps --json | json leases.0.network.dropped.denied)" -ge 1 ]
     }
+    allowed_is_reached()
+    {
+        prints "$(printf '%s answered\n' {tcp,udp}":127.0.0.1:$allowed_port")" \
+            guest "$id" --timeout "$(patient 300)s" -- \
+            net_probe eth0 "$gateway" "$(patient 12)000" {tcp,udp}":127.0.0.1:$allowed_port"
+    }
+    check 'what is allowed is reached, by TCP and UDP' allowed_is_reached
     check 'the host'"'"'s loopback is out of its reach' loopback_is silent 1000 "$id"
     check 'and the lease tells that it was tried' until_true 10 denied
     check 'a passt of its own serves it' until_true 10 pgrep -u $nobody -f 'passt .*--fd 3'
@@ -153,8 +179,9 @@ s.sendto(b"mine", ("127.0.0.1", int(sys.argv[1])))
 print(s.recv(10).decode())' "$udp_port"
     }
     check 'a UDP port that the guest sends from stays whose it is' mine_is_mine
-    kill $server $udp_server
+    kill $server $udp_server $allowed_server
 else
+    kill $allowed_server
     skip 'the VM has the address that its lease tells' 'the package passt is not installed'
 fi
 

@@ -46,7 +46,7 @@ static bool gets_none(void *data)
 
 /* Of two UDP sockets with one port the last one gets what comes: so passt, which asks for the port
  * that its guest sends from, gets those alone that are its VM's. */
-START_TEST(it_has_no_port_but_the_published)
+START_TEST(it_has_no_udp_port_but_the_published)
 {
     struct {
         struct binding binding;
@@ -57,9 +57,8 @@ START_TEST(it_has_no_port_but_the_published)
         { { AF_INET, SOCK_DGRAM, HOST, PORT + 1 }, true },
         { { AF_INET, SOCK_DGRAM, "0.0.0.0", PORT + 1 }, false },
         { { AF_INET, SOCK_DGRAM, WORLD, PORT + 1 }, false },
-        { { AF_INET, SOCK_STREAM, HOST, PORT + 1 }, false },
         { { AF_INET, SOCK_DGRAM, "0.0.0.0", PORT + 2 }, false },
-        { { AF_INET, SOCK_STREAM, "0.0.0.0", PORT + 2 }, false },
+        { { AF_INET, SOCK_STREAM, HOST, PORT + 1 }, true }, /* passt learns what is local from it */
     };
     struct binding both = { AF_INET6, SOCK_DGRAM, NULL, PORT };
 
@@ -78,10 +77,11 @@ END_TEST
 
 struct secret {
     int told_fd;
-    int limit_ms; /* for somebody to come */
+    int limit_ms;  /* for somebody to come */
+    uint16_t port; /* 0: any */
 };
 
-/* It listens without asking for a port, and tells a fellow which one it has. */
+/* It listens, and tells a fellow on which port. */
 static bool serve_secretly(void *data)
 {
     const struct secret *secret = data;
@@ -89,7 +89,9 @@ static bool serve_secretly(void *data)
     socklen_t bytes = sizeof in;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    return listen(fd, 4) == 0 && getsockname(fd, (struct sockaddr *)&in, &bytes) == 0 &&
+    in = at("0.0.0.0", secret->port);
+    return bind(fd, (struct sockaddr *)&in, sizeof in) == 0 && listen(fd, 4) == 0 &&
+           getsockname(fd, (struct sockaddr *)&in, &bytes) == 0 &&
            write(secret->told_fd, &in.sin_port, sizeof in.sin_port) == sizeof in.sin_port &&
            ready(fd, POLLIN, secret->limit_ms) &&
            ready(accept(fd, NULL, NULL), POLLIN,
@@ -98,14 +100,15 @@ static bool serve_secretly(void *data)
 
 START_TEST(nobody_connects_to_another_port)
 {
-    for (int held = 0; held < 2; held++) {
+    for (unsigned i = 0; i < 4; i++) {
+        bool held = i % 2;
         int pipe[2], status;
         uint16_t port;
 
         if (!open_lab())
             return;
         ck_assert_int_eq(pipe2(pipe, O_CLOEXEC), 0);
-        struct secret secret = { pipe[1], held ? QUIET_MS : LOUD_MS };
+        struct secret secret = { pipe[1], held ? QUIET_MS : LOUD_MS, i < 2 ? 0 : PORT + 3 };
         pid_t pid = fork();
         if (pid == 0)
             _exit(as(UID, held, serve_secretly, &secret) ? 1 : 0);
@@ -126,7 +129,7 @@ int main(void)
     Suite *suite = suite_create("net_passt_ports");
     TCase *tests = tap_case(suite, "ports");
 
-    tcase_add_test(tests, it_has_no_port_but_the_published);
+    tcase_add_test(tests, it_has_no_udp_port_but_the_published);
     tcase_add_test(tests, nobody_connects_to_another_port);
     return tap_main(suite);
 }

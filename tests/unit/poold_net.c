@@ -10,13 +10,17 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "net/net_bridge.h"
 #include "net/net_macvtap.h"
+#include "net/net_passt.h"
 #include "net/net_tap.h"
 #include "net/net_walls.h"
 #include "net/pool_net.h"
@@ -161,6 +165,38 @@ static void free_walls(struct net_walls *walls, uv_loop_t *loop)
     uv_loop_close(loop);
 }
 
+/* As root, each of what holds passt taken away in turn. */
+START_TEST(a_passt_that_can_not_be_held_is_refused)
+{
+    static const struct {
+        const char *without; /* a command, in a mount namespace of its own */
+        bool uids;
+        const char *told;
+    } rows[] = {
+        { "true", false, "network 'user' needs uids for VMs" },
+        { "umount -l -a -t cgroup2", true, "there is no cgroup v2 (mount" },
+    };
+    const struct pool_net_spec spec = { .kind = "user", .address = "10.0.0.0/24" };
+    struct vm_uids uids = { .base = 900000 };
+    struct net_walls walls;
+    struct err err = { 0 };
+    uv_loop_t loop;
+
+    if (geteuid() != 0 || access(NET_PASST, X_OK) < 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+        printf("# not run: this needs root, and " NET_PASST "\n");
+        return;
+    }
+    ck_assert_int_eq(system(rows[_i].without), 0);
+    uv_loop_init(&loop);
+    net_walls_init(&walls, &loop, "/bin/true", rows[_i].uids ? &uids : NULL, "unit-net");
+    ck_assert_int_lt(pool_net_try(&spec, &walls, &err), 0);
+    ck_assert_msg(strstr(err.msg, rows[_i].told) != NULL, "%s", err.msg);
+    ck_assert_int_lt(walls.procs_fd, 0);
+    free_walls(&walls, &loop);
+}
+END_TEST
+
 /* 0, or -errno: -EBUSY while it has macvtaps. */
 static int join_and_leave(int control, const char *link)
 {
@@ -273,6 +309,7 @@ int main(void)
     tcase_add_test(tests, volt_vmm_is_given_a_tap_or_a_stream);
     tcase_add_test(tests, addresses_on_one_link_are_given_once);
     tcase_add_test(tests, macs_are_those_of_addresses);
+    tcase_add_loop_test(tests, a_passt_that_can_not_be_held_is_refused, 0, 2);
     tcase_add_test(tests, taps_on_a_bridge);
     tcase_add_test(tests, an_index_that_is_taken_is_passed_over);
     tcase_add_test(tests, macvtaps);

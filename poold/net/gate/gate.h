@@ -10,11 +10,11 @@
  *   EX_PROTOCOL when what the VM's process sends are no frames.
  *
  *     volt-gate pass                     the gate itself, with the fds of enum gate_fd
- *     volt-gate run UID PROCS BINDS COMMAND...
+ *     volt-gate run UID PROCS SHARES COMMAND...
  *                                        COMMAND with that uid and gid, in the control group whose
- *                                        cgroup.procs is open as fd PROCS; "-": as it is. BINDS "-":
- *                                        it gets no port that it asks for. It may have GATE_RUN_FDS
- *                                        descriptors. What passt is started by (run.h)
+ *                                        cgroup.procs is open as fd PROCS; "-": as it is. SHARES "-":
+ *                                        it gets no port that another socket has. It may have
+ *                                        GATE_RUN_FDS descriptors. What passt is started by (run.h)
  *   poold gives what is behind the first word by way of a file (base/arguments.h).
  */
 #ifndef VOLT_POOLD_GATE_GATE_H

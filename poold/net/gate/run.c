@@ -4,10 +4,10 @@
  * passt stays on the host's network, with the rights of a uid, and takes what a guest sends. What it
  * has no use for there it can't have: sockets of other kinds than the internet's (abstract Unix
  * sockets have no owner; vsock reaches VMs). And where nothing else holds its ports (as root, the
- * host's kernel does: net_programs.bpf.c), and none is published, it gets none: bind() does nothing
- * and says that it has done it, so that the kernel chooses a free port when a datagram is sent. The
- * guest would choose it otherwise, passt asking for the port that its guest sends from, and of two
- * sockets with one port the last one gets what comes. */
+ * host's kernel does: net_programs.bpf.c), it gets none that another program has: for datagrams it
+ * asks for the port that its guest sends from, with SO_REUSEADDR, and of two such sockets with one
+ * port the last one gets what comes. Without, bind() fails there. A port of TCP that is published may
+ * be the one of connections that have just ended, and takes it. */
 #include "net/gate/run.h"
 
 #include <errno.h>
@@ -74,7 +74,7 @@ static int become(const char *uid_text, struct err *err)
 #define IF(value, skipped) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, skipped, 0)
 #define RESULT(value) BPF_STMT(BPF_RET | BPF_K, value)
 
-static int restrict_sockets(bool binds, struct err *err)
+static int restrict_sockets(bool shares, struct err *err)
 {
     struct sock_filter filter[] = {
         LOAD(arch),
@@ -83,10 +83,14 @@ static int restrict_sockets(bool binds, struct err *err)
         LOAD(nr),
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1),
         RESULT(SECCOMP_RET_KILL_PROCESS),
-        UNLESS(SYS_bind, 1),
-        RESULT(binds ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | 0),
+        UNLESS(SYS_setsockopt, 5),
+        LOAD(args[1]), /* their lower halves, which are all that the kernel looks at */
+        UNLESS(SOL_SOCKET, 9),
+        LOAD(args[2]),
+        UNLESS(SO_REUSEADDR, 7),
+        RESULT(shares ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | 0), /* which does nothing */
         UNLESS(SYS_socket, 5),
-        LOAD(args[0]), /* its lower half, which is all that the kernel looks at */
+        LOAD(args[0]),
         IF(AF_INET, 3),
         IF(AF_INET6, 2),
         IF(AF_NETLINK, 1),
@@ -103,7 +107,7 @@ static int restrict_sockets(bool binds, struct err *err)
 
 int gate_run(char **argv, struct err *err)
 {
-    bool binds = strcmp(argv[2], "-") != 0;
+    bool shares = strcmp(argv[2], "-") != 0;
     int rc = join(argv[1], err);
 
     if (rc == 0)
@@ -111,7 +115,7 @@ int gate_run(char **argv, struct err *err)
     if (rc == 0)
         rc = become(argv[0], err);
     if (rc == 0)
-        rc = restrict_sockets(binds, err);
+        rc = restrict_sockets(shares, err);
     if (rc == 0) {
         execv(argv[3], argv + 3);
         err_set_errno(err, errno, "%s", argv[3]);

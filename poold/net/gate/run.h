@@ -7,7 +7,7 @@
 
 #define GATE_RUN_ARGS_LEAST 4
 
-/* argv: UID PROCS_FD BINDS COMMAND [ARGUMENT...], see gate.h. Returns if it can't: the exit status,
+/* argv: UID PROCS_FD SHARES COMMAND [ARGUMENT...], see gate.h. Returns if it can't: the exit status,
  * with a sentence. */
 int gate_run(char **argv, struct err *err);
 
