@@ -386,6 +386,7 @@ static struct gate_shared *shared_of(const struct net_gate_start *start)
     *shared = (struct gate_shared){
         .version = GATE_SHARED_VERSION, .uid = start->uid, .vm = start->vm, .rules = *start->rules
     };
+    shared->datagrams.gateway = ntohl(start->gateway);
     for (unsigned i = 0; i < start->publish->count; i++) {
         if (start->publish->port[i].udp)
             shared->datagrams.published[i] = start->publish->port[i].guest;
