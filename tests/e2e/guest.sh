@@ -19,11 +19,11 @@ mkdir -p bare/run/app bare/tmp/k bare/usr/share/doc/x bare/usr/share/doc/y
 echo here >bare/run/app/file
 echo here >bare/tmp/k/file
 echo text >bare/usr/share/doc/x/file
-cp bare/bin/busybox bare/bin/capable
+cp bare/bin/busybox bare/bin/busybox.capable
 # cap_net_raw+ep
 [ "$(id -u)" != 0 ] || python3 -c '
 import os, struct
-os.setxattr("bare/bin/capable", "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0))'
+os.setxattr("bare/bin/busybox.capable", "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0))'
 root_make dangling
 mkdir -p dangling/etc
 ln -s ../run/systemd/resolve/stub-resolv.conf dangling/etc/resolv.conf
@@ -124,7 +124,7 @@ capabilities()
 {
     # as nobody, by a program that is given CAP_NET_RAW
     in_guest sh -c 'echo "nobody:x:65534:65534::/:/bin/sh" >/etc/passwd
-        busybox su nobody -c "/bin/capable cat /proc/self/status"' | grep -qE '^CapEff:\s+0000000000002000$'
+        busybox su nobody -c "/bin/busybox.capable cat /proc/self/status"' | grep -qE '^CapEff:\s+0000000000002000$'
 }
 if [ "$(id -u)" = 0 ]; then
     check "a file's capabilities" capabilities
@@ -154,17 +154,11 @@ check 'a pool of a root that is none fails' created useless 125
 check "in the guest's own words" grep -q "can't move a mount to '.*/proc'" useless.created
 check 'and is not ready' bash -c "'$voltctl' pool show useless --json | grep -q '\"failed\"'"
 
-# ---- A guest that ends before its banner ----
-
-check 'a pool of a kernel that panics fails' bash -c \
-    "! '$voltctl' pool create panics --cmdline rdinit=/nothing ${E2E_POOL_OPTIONS:-} >panics.created 2>&1"
-check 'with the end of its console' grep -q 'its console ends with ".*panic' panics.created
-
 # ---- Numbers that are none of a pool's ----
 
 while read -r option value range; do
     check "--$option $value is refused with the range" bash -c "! '$voltctl' pool create none --$option $value 2>range &&
-        grep -q 'from $range\$' range && ! '$voltctl' pool show none"
+        grep -q 'from $range ' range && ! '$voltctl' pool show none"
 done <<'NUMBERS'
 memory 0 33554432 to 68719476736
 memory 65G 33554432 to 68719476736
