@@ -78,11 +78,11 @@ static int answer_take(struct client_response *response, json_t **ret_json, stru
     return rc;
 }
 
-int api_upload(struct api *api, const char *path, int fd, uint64_t bytes, uint64_t timeout_ms,
-               json_t **ret_json, struct err *err)
+int api_upload(struct api *api, const char *path, const char *before, int fd, uint64_t bytes,
+               uint64_t timeout_ms, json_t **ret_json, struct err *err)
 {
     struct client_response response;
-    int rc = client_upload(&api->client, path, fd, bytes, timeout_ms, &response, err);
+    int rc = client_upload(&api->client, path, before, fd, bytes, timeout_ms, &response, err);
 
     return rc < 0 ? rc : answer_take(&response, ret_json, err);
 }

@@ -31,9 +31,10 @@ void api_fini(struct api *api);
 int api_call(struct api *api, const char *method, const char *path, json_t *body,
              uint64_t timeout_ms, json_t **ret_json, struct err *err);
 
-/* The same for a POST whose body is the first `bytes` bytes of the file fd (borrowed). */
-int api_upload(struct api *api, const char *path, int fd, uint64_t bytes, uint64_t timeout_ms,
-               json_t **ret_json, struct err *err);
+/* The same for a POST whose body is the text `before` (NULL: none) and the first `bytes` bytes of the
+ * file fd (borrowed). */
+int api_upload(struct api *api, const char *path, const char *before, int fd, uint64_t bytes,
+               uint64_t timeout_ms, json_t **ret_json, struct err *err);
 
 /* The same, for answers that are text; *ret_text is the caller's (free). */
 int api_text(struct api *api, const char *path, char **ret_text, size_t *ret_bytes,

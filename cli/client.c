@@ -268,7 +268,7 @@ static int response_read(int fd, uint64_t deadline_ns, struct reading *reading, 
     return 0;
 }
 
-/* What goes with a request: text, or a file if fd is not negative. */
+/* What goes with a request: text, and behind it a file if fd is not negative. */
 struct request_body {
     const char *text; /* NULL: none */
     int fd;
@@ -301,8 +301,8 @@ static int request_send(struct client *client, const char *method, const char *p
         return err_set(err, ENOMEM, "out of memory");
     int n = snprintf(request, REQUEST_HEAD_BYTES,
                      "%s %s HTTP/1.1\r\nHost: volt\r\n%sContent-Length: %llu\r\n%s\r\n", method,
-                     path, body ? "Content-Type: application/json\r\n" : "",
-                     (unsigned long long)(payload->fd >= 0 ? payload->bytes : body_bytes), headers);
+                     path, body && payload->fd < 0 ? "Content-Type: application/json\r\n" : "",
+                     (unsigned long long)(body_bytes + payload->bytes), headers);
     if (n < 0 || (unsigned)n >= REQUEST_HEAD_BYTES)
         return err_set(err, ENAMETOOLONG, "the request's path is too long");
     if (body)
@@ -384,10 +384,11 @@ int client_request(struct client *client, const char *method, const char *path, 
     return request(client, method, path, &text, timeout_ms, ret_response, err);
 }
 
-int client_upload(struct client *client, const char *path, int body_fd, uint64_t body_bytes,
-                  uint64_t timeout_ms, struct client_response *ret_response, struct err *err)
+int client_upload(struct client *client, const char *path, const char *before, int body_fd,
+                  uint64_t body_bytes, uint64_t timeout_ms, struct client_response *ret_response,
+                  struct err *err)
 {
-    const struct request_body file = { .fd = body_fd, .bytes = body_bytes };
+    const struct request_body file = { .text = before, .fd = body_fd, .bytes = body_bytes };
 
     return request(client, "POST", path, &file, timeout_ms, ret_response, err);
 }

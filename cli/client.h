@@ -52,10 +52,11 @@ int client_request(struct client *client, const char *method, const char *path, 
                    uint64_t timeout_ms, struct client_response *ret_response, struct err *err);
 void client_response_fini(struct client_response *response);
 
-/* The same for a POST whose body is the first body_bytes bytes of the file body_fd (borrowed, read
- * from its start). */
-int client_upload(struct client *client, const char *path, int body_fd, uint64_t body_bytes,
-                  uint64_t timeout_ms, struct client_response *ret_response, struct err *err);
+/* The same for a POST whose body is the text `before` (NULL: none) and the first body_bytes bytes of
+ * the file body_fd (borrowed, read from its start). */
+int client_upload(struct client *client, const char *path, const char *before, int body_fd,
+                  uint64_t body_bytes, uint64_t timeout_ms, struct client_response *ret_response,
+                  struct err *err);
 
 /* Asks for an upgrade to `protocol` by POST. On 101 the connection moves to *ret_stream and client
  * is left unconnected, ret_response->status is 101. On any other status it is 0 as well, the stream

@@ -29,7 +29,15 @@ static bool guest_split(const char *text, char lease[LEASE_BYTES], char path[PAT
 
 int cmd_cp_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct options options = { .positional_min = 2, .positional_max = 2 };
+    struct copy_options copy = { 0 };
+    const struct option_spec specs[] = {
+        { "archive", 'a', OPTION_FLAG, &copy.owners, NULL,
+          "keep owners and groups; into a VM, set-id bits, too" },
+        { "follow-link", 'L', OPTION_FLAG, &copy.follow, NULL,
+          "copy what the source links to, not the link" },
+        { "quiet", 'q', OPTION_FLAG, &copy.quiet, NULL, "show no progress" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 2, .positional_max = 2 };
     char lease[LEASE_BYTES], path[PATH_MAX], other_lease[LEASE_BYTES], other_path[PATH_MAX];
     _cleanup_api_ struct api api = { .client.fd = -1 };
     struct err err;
@@ -45,8 +53,8 @@ int cmd_cp_run(const struct cli_command *command, int argc, char **argv)
     signal(SIGPIPE, SIG_IGN); /* whoever ends early says why */
     if (api_init(&api, &err) < 0)
         return cli_fail(&err);
-    int rc = from_guest ? copy_from_guest(&api, lease, path, to, &err)
-                        : copy_to_guest(&api, lease, from, path, &err);
+    int rc = from_guest ? copy_from_guest(&api, lease, path, to, &copy, &err)
+                        : copy_to_guest(&api, lease, from, path, &copy, &err);
     if (rc < 0) {
         err_wrap(&err, "cp %.60s %.60s", from, to);
         return interrupt_fail(&err);

@@ -7,6 +7,7 @@
 
 #include "base/util.h"
 #include "cli.h"
+#include "exec_config.h"
 #include "exec_env.h"
 #include "exec_lease.h"
 #include "lease.h"
@@ -63,23 +64,48 @@ static int exec_env_make(const struct exec_options *exec, struct exec_env *env, 
     return rc;
 }
 
-static int exec_in(struct api *api, const char *lease, const struct exec_options *exec,
-                   const struct exec_env *env, const struct options *options)
+/* What is to be run in a lease. */
+struct exec_what {
+    const struct exec_options *options;
+    struct exec_env *env;
+    const struct options *words;
+    bool whole;             /* with the entry point of the pool's image */
+    const char *entrypoint; /* in its place; NULL: none */
+};
+
+/* The request, with what the image says of starting its programs. */
+static int request_make(struct api *api, const char *lease, const struct exec_what *what,
+                        struct exec_config *config, struct exec_request *request, struct err *err)
 {
-    const struct exec_request request = {
-        .argc = options->rest_count,
-        .argv = options->rest,
+    int rc = exec_config_get(config, api, lease, err);
+
+    if (rc == 0)
+        rc = exec_config_apply(config, request, what->env, err);
+    if (rc == 0 && what->whole)
+        rc = exec_config_command(config, what->entrypoint, request, err);
+    return rc;
+}
+
+static int exec_in(struct api *api, const char *lease, const struct exec_what *what)
+{
+    const struct exec_options *exec = what->options;
+    struct exec_request request = {
+        .argc = what->words->rest_count,
+        .argv = what->words->rest,
         .cwd = exec->cwd,
         .user = exec->user,
-        .env = env,
+        .env = what->env,
         .timeout_ms = (uint32_t)exec->timeout_ms,
         .kill_after_ms = (uint32_t)exec->kill_after_ms,
         .interactive = exec->interactive,
         .tty = exec->tty,
     };
+    _cleanup_exec_config_ struct exec_config config = { 0 };
     struct err err;
     int exit_code;
 
+    if (request_make(api, lease, what, &config, &request, &err) < 0)
+        return cli_fail(&err);
     if (exec_lease_run(api, lease, &request, &exit_code, &err) < 0)
         return cli_fail(&err);
     return exit_code;
@@ -101,7 +127,8 @@ int cmd_exec_run(const struct cli_command *command, int argc, char **argv)
         return exit_code;
     if (exec_env_make(&exec, &env, &err) < 0 || api_init(&api, &err) < 0)
         return cli_fail(&err);
-    return exec_in(&api, options.positionals[0], &exec, &env, &options);
+    const struct exec_what what = { .options = &exec, .env = &env, .words = &options };
+    return exec_in(&api, options.positionals[0], &what);
 }
 
 /* Until SIGINT, SIGTERM or SIGHUP; at most an hour, as nobody may be there. The signals of the
@@ -133,6 +160,7 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
     _cleanup_exec_env_ struct exec_env env = { 0 };
     struct lease_request request = { .wait_ms = 5000, .ttl_set = true, .bind = true };
     bool hold = false;
+    const char *entrypoint = NULL;
     const struct option_spec specs[] = {
         EXEC_SPECS(&exec),
         { "wait", 0, OPTION_DURATION, &request.wait_ms, "TIME",
@@ -141,9 +169,11 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
           "forward ports of the host to the VM's, in a pool with --net user" },
         { "hold", 0, OPTION_FLAG, &hold, NULL,
           "when CMD fails, keep the VM for a look into it, until Ctrl-C" },
+        { "entrypoint", 0, OPTION_STRING, &entrypoint, "PROGRAM",
+          "instead of the entry point and command of the pool's image ('': none)" },
     };
-    struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1,
-                               .takes_command = true };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1, .takes_command = true,
+                               .may_lack_command = true };
     _cleanup_api_ struct api lease_api = { .client.fd = -1 };
     _cleanup_api_ struct api exec_api = { .client.fd = -1 };
     _cleanup_json_ json_t *lease = NULL;
@@ -160,7 +190,8 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
     if (api_init(&exec_api, &err) < 0)
         return cli_fail(&err);
     const char *id = api_text_of(lease, "lease");
-    exit_code = exec_in(&exec_api, id, &exec, &env, &options);
+    const struct exec_what what = { &exec, &env, &options, true, entrypoint };
+    exit_code = exec_in(&exec_api, id, &what);
     if (hold && exit_code != CLI_EXIT_OK)
         vm_hold(id);
     if (lease_release(&lease_api, id, &err) < 0 && err.code != API_ERROR_MISSING) {

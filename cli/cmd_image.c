@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "cli.h"
 #include "image_build.h"
@@ -56,14 +57,31 @@ static int build_check(const struct image_source *source, struct err *err)
     return 0;
 }
 
+/* Sends it: its configuration first, if it has one. */
+static int store(struct api *api, const char *name, const struct image_built *built,
+                 json_t **ret_json, struct err *err)
+{
+    _cleanup_free_ char *config = built->config ? json_dumps(built->config, JSON_COMPACT) : NULL;
+    char path[API_PATH_BYTES], query[40] = "";
+
+    if (built->config && !config)
+        return err_set(err, ENOMEM, "out of memory");
+    if (config)
+        snprintf(query, sizeof query, "?config_bytes=%zu", strlen(config));
+    int rc = api_path(path, err, IMAGES, name, query);
+    if (rc < 0)
+        return rc;
+    fprintf(stderr, "storing %.1f MiB\n", (double)built->bytes / (double)MIB(1));
+    return api_upload(api, path, config, built->fd, built->bytes, IMAGE_TIMEOUT_MS, ret_json, err);
+}
+
 /* Connects first: building takes long, and is in vain without poold. */
 static int build_and_store(const char *name, const struct image_source *source, json_t **ret_json,
                            struct err *err)
 {
     _cleanup_api_ struct api api = { .client.fd = -1 };
-    _cleanup_close_ int fd = -1;
+    _cleanup_image_built_ struct image_built built = IMAGE_BUILT_INIT;
     char path[API_PATH_BYTES];
-    uint64_t bytes;
     int rc = api_path(path, err, IMAGES, name, "");
 
     if (rc == 0)
@@ -71,14 +89,11 @@ static int build_and_store(const char *name, const struct image_source *source, 
     api_fini(&api);
     interrupt_catch(); /* the temporary folder goes before we do */
     if (rc == 0)
-        rc = image_build(source, &fd, &bytes, err);
+        rc = image_build(source, &built, err);
     interrupt_release();
     if (rc == 0)
         rc = api_init(&api, err);
-    if (rc < 0)
-        return rc;
-    fprintf(stderr, "storing %.1f MiB\n", (double)bytes / (double)MIB(1));
-    return api_upload(&api, path, fd, bytes, IMAGE_TIMEOUT_MS, ret_json, err);
+    return rc < 0 ? rc : store(&api, name, &built, ret_json, err);
 }
 
 int cmd_image_build_run(const struct cli_command *command, int argc, char **argv)
@@ -91,7 +106,9 @@ int cmd_image_build_run(const struct cli_command *command, int argc, char **argv
         { "from-tar", 0, OPTION_STRING, &source.tar, "FILE",
           "unpack a tar file, plain or compressed (-: stdin)", COMPLETE_FILE },
         { "from-oci", 0, OPTION_STRING, &source.oci, "DIR[:TAG]",
-          "unpack an OCI layout (tag: latest, or the only one)" },
+          "unpack an OCI layout (tag: latest, or the only one), or by skopeo the FILE of a 'docker "
+          "save', or docker-archive:FILE, oci-archive:FILE, dir:DIR",
+          COMPLETE_FILE },
         { "fs", 0, OPTION_STRING, &source.filesystem, "KIND",
           "erofs: read-only, writes go to the VM's memory; ext4: writable, they go to a private "
           "file (erofs)" },
@@ -121,6 +138,22 @@ int cmd_image_list_run(const struct cli_command *command, int argc, char **argv)
     return listing_run(&image_listing, command, argc, argv);
 }
 
+/* How its programs are started. */
+static void config_print(json_t *config)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(config, key, value)
+    {
+        char shown[200];
+        _cleanup_free_ char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+
+        text_clean(shown, sizeof shown, text ? text : "", SIZE_MAX);
+        printf("%-24s %s\n", key, shown);
+    }
+}
+
 int cmd_image_inspect_run(const struct cli_command *command, int argc, char **argv)
 {
     const struct named_request request = { "GET", IMAGES, "", .timeout_ms = IMAGE_TIMEOUT_MS };
@@ -134,6 +167,7 @@ int cmd_image_inspect_run(const struct cli_command *command, int argc, char **ar
     if (json_object_get(json, "error"))
         return cli_failf("%s", api_text_of(json, "error.message"));
     table_print_fields(json, inspect_columns, ARRAY_LEN(inspect_columns));
+    config_print(json_object_get(json, "config"));
     json_object_foreach(json_object_get(json, "shared_bytes"), other, bytes)
     {
         printf("shared with %s: %.1f MiB\n", other,

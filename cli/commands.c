@@ -25,15 +25,22 @@ const struct cli_command commands[] = {
     { "exec", "LEASE [-it] [-e K=V] [-w DIR] [--timeout TIME] -- CMD...",
       "Run a command in a leased VM", EXEC_DETAILS, "voltctl exec -it $id -- sh", cmd_exec_run,
       COMPLETE_LEASE },
-    { "run", "[POOL] [-it] [-e K=V] [-w DIR] [--timeout TIME] [--wait TIME] -- CMD...",
+    { "run", "[POOL] [-it] [-e K=V] [-w DIR] [--timeout TIME] [--wait TIME] [-- CMD...]",
       "Run a command in a VM of its own, and throw that away",
-      EXEC_DETAILS "\n75 no VM was free within --wait. The VM ends with voltctl, however that "
-                   "ends.",
+      "User, directory, variables, entry point and command of an OCI image count as in 'docker "
+      "run':\n"
+      "CMD goes to the entry point, and without CMD the image's own is run.\n" EXEC_DETAILS
+      "\n75 no VM was free within --wait. The VM ends with voltctl, however that "
+      "ends.",
       "voltctl run -- uname -a", cmd_run_run, COMPLETE_POOL },
-    { "cp", "LEASE:PATH PATH | PATH LEASE:PATH", "Copy files and folders to or from a VM",
+    { "cp", "[-aLq] LEASE:PATH PATH | PATH LEASE:PATH", "Copy files and folders to or from a VM",
       "Names work as in 'docker cp': into PATH if that is a folder, else to a file or folder of\n"
       "that name; SOURCE/. copies what is in the folder. A PATH of our own with a ':' in it is\n"
-      "written as ./PATH.",
+      "written as ./PATH. '-' is a tar stream: 'cp - LEASE:DIR' unpacks standard input in DIR,\n"
+      "'cp LEASE:PATH -' writes one to standard output.\n"
+      "Hard links, holes, times and user attributes are kept; owners become those of who copies,\n"
+      "but for --archive. Sockets, FIFOs and devices are left out, with a note, and never "
+      "replaced.",
       "voltctl cp ./src $id:/root && voltctl cp $id:/var/log ./logs", cmd_cp_run, COMPLETE_LEASE },
     { "console", "LEASE [--backlog]", "Attach to a VM's serial console; Ctrl-] leaves",
       "When standard input is not a terminal, it leaves 2 s after the console has fallen silent.",
@@ -72,7 +79,7 @@ const struct cli_command commands[] = {
       "Exit code 1 when it is damaged.", "voltctl snapshot verify default", cmd_snapshot_verify_run,
       COMPLETE_SNAPSHOT },
     { "image build",
-      "NAME --from-dir DIR | --from-tar FILE | --from-oci DIR[:TAG] [--fs erofs|ext4] [--size "
+      "NAME --from-dir DIR | --from-tar FILE | --from-oci DIR[:TAG]|FILE [--fs erofs|ext4] [--size "
       "SIZE]",
       "Make a root filesystem and store it",
       "It is built here, by mkfs.erofs or mke2fs and with your rights, and stored by poold in "

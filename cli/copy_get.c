@@ -3,6 +3,8 @@
 #include "copy_get.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +44,7 @@ static int head_receive(struct copy_get *get, struct err *err)
         /* head has room for one frame more than tar_head_parse may ask for */
         memcpy(get->head + get->head_bytes, message.payload, message.bytes);
         get->head_bytes += message.bytes;
-        rc = tar_head_parse(get->head, get->head_bytes, &get->kind);
+        rc = tar_head_parse(get->head, get->head_bytes, &get->first);
         if (rc < 0 || (rc == 0 && get->head_bytes >= TAR_HEAD_BYTES_MAX))
             return err_set(err, EPROTO, "the guest's agent sent something else than a tar stream");
         if (rc > 0)
@@ -50,15 +52,27 @@ static int head_receive(struct copy_get *get, struct err *err)
     }
 }
 
+int copy_request(struct agent *agent, enum agent_frame_type type, const char *path, uint8_t flags,
+                 struct err *err)
+{
+    char request[PATH_MAX + 2];
+    int bytes = snprintf(request, PATH_MAX, "%s", path);
+
+    if (bytes >= PATH_MAX)
+        return err_set_errno(err, ENAMETOOLONG, "%.60s...", path);
+    request[bytes + 1] = (char)flags;
+    return agent_send(agent, type, request, (size_t)bytes + (flags ? 2 : 0), err);
+}
+
 int copy_get_start(struct copy_get *get, struct api *api, const char *lease, const char *path,
-                   struct err *err)
+                   uint8_t flags, struct err *err)
 {
     *get = (struct copy_get){ .head = malloc(TAR_HEAD_BYTES_MAX + AGENT_PAYLOAD_MAX) };
     if (!get->head)
         return err_set(err, ENOMEM, "out of memory");
     int rc = agent_open(&get->agent, api, lease, err);
     if (rc == 0)
-        rc = agent_send(get->agent, AGENT_GET, path, strlen(path), err);
+        rc = copy_request(get->agent, AGENT_GET, path, flags, err);
     return rc == 0 ? head_receive(get, err) : rc;
 }
 

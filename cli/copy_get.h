@@ -11,14 +11,19 @@ struct copy_get {
     struct agent *agent;
     uint8_t *head;
     size_t head_bytes;
-    enum tar_head_kind kind; /* of the first member */
+    struct tar_head first; /* the first member */
 };
 
-/* Asks for a path. 0; -ENOENT and others as the agent says, -EPROTO for what is no tar stream. */
+/* Asks for a path; flags: AGENT_GET_*. 0; -ENOENT and others as the agent says, -EPROTO for what is
+ * no tar stream. */
 int copy_get_start(struct copy_get *get, struct api *api, const char *lease, const char *path,
-                   struct err *err);
+                   uint8_t flags, struct err *err);
 void copy_get_fini(struct copy_get *get);
 #define _cleanup_copy_get_ __attribute__((cleanup(copy_get_fini)))
+
+/* Sends a GET or PUT: a path and its flags. */
+int copy_request(struct agent *agent, enum agent_frame_type type, const char *path, uint8_t flags,
+                 struct err *err);
 
 /* The next frame. -EINTR when the user has had enough. */
 int copy_receive(struct agent *agent, struct agent_message *ret_message, struct err *err);

@@ -1,188 +1,230 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns copying from the host into a guest; see copy.h.
- *
- * How it works
- *   Whether the source is a folder and what is at the target decide which folder the tar stream is
- *   unpacked in and what its top is called there:
- *
- *     target        source a file               source a folder
- *     is a folder   into it                     into it (SOURCE/.: what is in it)
- *     is a file     replaces it                 refused
- *     is missing    under that name;            made, and what is in the source goes into it
- *                   refused if it ends in '/'
- */
+/* Owns copying from the host into a guest; see copy.h. guest_target.h says where it goes. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "agent.h"
+#include "base/text.h"
 #include "base/util.h"
+#include "cli.h"
 #include "copy.h"
-#include "copy_get.h"
-#include "copy_path.h"
+#include "copy_put.h"
+#include "guest_target.h"
+#include "interrupt.h"
 #include "tar_child.h"
 
-enum path_kind { PATH_MISSING, PATH_FILE, PATH_DIRECTORY };
+#define WHAT_BYTES 120
 
-/* What is to be done with the tar stream. */
-struct plan {
-    const char *dir;       /* unpack there */
-    const char *rename_to; /* NULL: keep the name */
-    bool contents;         /* only what is in the source folder */
-};
+/* ---- From a path ---- */
 
-/* The table above. */
-static int plan_make(const struct split_path *target, enum path_kind target_kind,
-                     const struct split_path *source, bool source_is_folder, struct plan *ret,
-                     struct err *err)
+/* A source that is to be followed, or ends in "." or "..": what it is called really. */
+static int source_resolve(const char *path, struct split_path *split, struct err *err)
 {
-    *ret = (struct plan){ .dir = target->whole };
-    if (target_kind == PATH_DIRECTORY) {
-        ret->contents = source_is_folder && (source->contents || source->name[0] == '\0');
-        return 0;
-    }
-    if (source_is_folder && target_kind == PATH_FILE)
-        return err_set(err, ENOTDIR, "%s is a file: a folder cannot be copied there",
-                       target->whole);
-    if (source_is_folder) {
-        ret->contents = true;
-        return 0;
-    }
-    if (source->contents)
-        return err_set(err, ENOTDIR, "%s is a file, not a folder", source->whole);
-    if (target->slash || target->contents)
-        return err_set(err, target_kind == PATH_FILE ? ENOTDIR : ENOENT, "there is no folder %s",
-                       target->whole);
-    ret->dir = target->dir;
-    ret->rename_to = target->name;
-    return 0;
+    char resolved[PATH_MAX];
+    bool contents = split->contents || strcmp(split->name, ".") == 0;
+
+    if (!realpath(split->whole, resolved))
+        return err_set_errno(err, errno, "%s", path);
+    int rc = copy_path_split(resolved, split, err);
+    split->contents = contents;
+    return rc;
 }
 
-/* What is at a path of the guest: the beginning of a GET of it tells, and is all that is read. */
-static int guest_probe(struct api *api, const char *lease, const char *path,
-                       enum path_kind *ret_kind, struct err *err)
+/* The source on the host: split, with a name of its own; as_name is what it is called when it is
+ * copied: a link that is followed keeps its name. */
+static int source_split(const char *path, bool follow, struct split_path *ret,
+                        char as_name[NAME_MAX + 1], bool *ret_is_folder, struct err *err)
 {
-    _cleanup_copy_get_ struct copy_get get = { 0 }, through = { 0 };
-    char inside[PATH_MAX + 4];
-    struct err ignored;
-    int rc = copy_get_start(&get, api, lease, path, err);
-
-    *ret_kind = PATH_MISSING;
-    if (rc < 0)
-        return rc == -ENOENT ? 0 : rc;
-    *ret_kind = get.kind == TAR_HEAD_DIRECTORY ? PATH_DIRECTORY : PATH_FILE;
-    if (get.kind != TAR_HEAD_SYMLINK)
-        return 0;
-    snprintf(inside, sizeof inside, "%s/.", path); /* through a link, to a folder only */
-    if (copy_get_start(&through, api, lease, inside, &ignored) == 0 &&
-        through.kind == TAR_HEAD_DIRECTORY)
-        *ret_kind = PATH_DIRECTORY;
-    return 0;
-}
-
-static int done_await(struct agent *agent, struct err *err)
-{
-    struct agent_message message;
-    int rc = copy_receive(agent, &message, err);
+    struct stat st;
+    int rc = copy_path_split(path, ret, err);
 
     if (rc < 0)
         return rc;
-    return message.type == AGENT_DONE ? 0 : agent_refusal(&message, err);
+    bool dots = strcmp(ret->name, ".") == 0 || strcmp(ret->name, "..") == 0;
+    bool folder_meant = ret->slash || ret->contents || dots;
+    strcpy(as_name, ret->name);
+    if ((folder_meant || follow ? stat : lstat)(ret->whole, &st) < 0)
+        return err_set_errno(err, errno, "%s", path);
+    *ret_is_folder = S_ISDIR(st.st_mode);
+    if (!S_ISDIR(st.st_mode) && folder_meant)
+        return err_set(err, ENOTDIR, "%s is not a folder", ret->whole);
+    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+        return err_set(err, ENOTSUP, "%s is a device, FIFO or socket, which is not copied", path);
+    if (!folder_meant && !follow)
+        return 0;
+    rc = source_resolve(path, ret, err);
+    if (dots)
+        strcpy(as_name, ret->name);
+    return rc;
 }
 
-/* Pumps tar's output to the agent. When the agent gives up on us it says why before it closes. */
-static int put_pump(struct agent *agent, struct tar_child *tar, struct err *err)
+/* Pumps what is packed to the agent. */
+static int tar_pump(struct copy_put *put, const struct tar_child *tar, struct err *err)
 {
     _cleanup_free_ uint8_t *data = malloc(AGENT_PAYLOAD_MAX);
-    struct err said;
 
     if (!data)
         return err_set(err, ENOMEM, "out of memory");
     for (;;) {
         ssize_t n = read(tar->fd, data, AGENT_PAYLOAD_MAX);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_set_errno(err, errno, "cannot read from tar");
         if (n == 0)
             return 0;
-        int rc = agent_send(agent, AGENT_DATA, data, (size_t)n, err);
-        if (rc < 0) {
-            if (done_await(agent, &said) < 0 && said.code != ENOTCONN)
-                *err = said;
+        if (n < 0 && errno != EINTR)
+            return err_set_errno(err, errno, "cannot read from tar");
+        int rc = copy_put_feed(put, data, (size_t)MAX_OF(n, 0), err);
+        if (rc < 0)
             return rc;
-        }
     }
 }
 
-static int put_stream(struct agent *agent, struct tar_child *tar, struct err *err)
+/* What a copy that broke off has left. A file is replaced when it is whole. */
+static void rest_tell(const struct copy_put *put, const char *folder, struct err *err)
 {
-    int rc = put_pump(agent, tar, err);
+    size_t length = strlen(err->msg);
+
+    if (!put->refused) /* else the agent has told */
+        snprintf(err->msg + length, sizeof err->msg - length,
+                 "; of the copy %.1f MiB had been sent by then, and what was whole is in %s",
+                 (double)put->bytes / (double)MIB(1), folder);
+}
+
+/* When something can't be read, all else is copied, and the user is told. */
+static int tree_put(struct copy_put *put, const struct tar_what *what, const char *folder,
+                    bool is_folder, struct err *err)
+{
+    struct tar_child tar = { .fd = -1 };
     struct err tar_err;
-    int tar_rc = tar_child_finish(tar, &tar_err);
+    int rc = tar_child_pack(&tar, what, err);
 
-    if (rc < 0)
-        return rc;
-    if (tar_rc < 0) {
+    if (rc == 0)
+        rc = tar_pump(put, &tar, err);
+    int tar_rc = tar_child_finish(&tar, &tar_err);
+    if (rc == 0 && tar_rc < 0 && (tar_rc != -EAGAIN || !is_folder)) {
         *err = tar_err;
-        return tar_rc; /* without EOF the agent knows that this is not all */
+        return tar_rc; /* without its end the agent knows that this is not all */
     }
-    rc = agent_send(agent, AGENT_EOF, NULL, 0, err);
-    return rc < 0 ? rc : done_await(agent, err);
-}
-
-/* The source on the host: split, with "." and ".." made into names. */
-static int source_split(const char *path, struct split_path *ret, bool *ret_is_folder,
-                        struct err *err)
-{
-    struct stat st;
-    char resolved[PATH_MAX];
-    int rc = copy_path_split(path, ret, err);
-
-    if (rc < 0)
-        return rc;
-    bool dot = strcmp(ret->name, ".") == 0, dots = strcmp(ret->name, "..") == 0;
-    bool follow = ret->slash || ret->contents || dot || dots;
-    if ((follow ? stat : lstat)(ret->whole, &st) < 0)
-        return err_set_errno(err, errno, "%s", path);
-    *ret_is_folder = S_ISDIR(st.st_mode);
-    if (!S_ISDIR(st.st_mode) && follow)
-        return err_set(err, ENOTDIR, "%s is not a folder", ret->whole);
-    if (!dot && !dots)
-        return 0;
-    bool contents = ret->contents || dot;
-    if (!realpath(ret->whole, resolved))
-        return err_set_errno(err, errno, "%s", path);
-    rc = copy_path_split(resolved, ret, err);
-    ret->contents = contents;
+    if (rc == 0)
+        rc = copy_put_finish(put, err);
+    if (rc < 0 && is_folder)
+        rest_tell(put, folder, err);
+    if (rc == 0 && tar_rc < 0)
+        return err_set(err, EIO, "%s; all else is copied", tar_err.msg);
     return rc;
 }
 
-int copy_to_guest(struct api *api, const char *lease, const char *host_path, const char *guest_path,
-                  struct err *err)
+static int path_put(struct api *api, const char *lease, const char *host_path,
+                    const char *guest_path, const struct copy_options *options, struct err *err)
 {
-    struct split_path source, target;
-    enum path_kind target_kind = PATH_MISSING;
-    bool source_is_folder = false;
-    struct plan plan;
-    _cleanup_agent_ struct agent *agent = NULL;
-    struct tar_child tar = { .fd = -1 };
-    int rc = source_split(host_path, &source, &source_is_folder, err);
+    _cleanup_copy_put_ struct copy_put put = { 0 };
+    char what[WHAT_BYTES] = "copying ", as_name[NAME_MAX + 1];
+    struct guest_target target;
+    struct guest_plan plan;
+    struct split_path source;
+    bool is_folder = false;
+    int rc = source_split(host_path, options->follow, &source, as_name, &is_folder, err);
 
     if (rc == 0)
-        rc = copy_path_split(guest_path, &target, err);
+        rc = guest_target_find(&target, api, lease, guest_path, err);
     if (rc == 0)
-        rc = guest_probe(api, lease, target.whole, &target_kind, err);
+        rc = guest_target_plan(&target, &source, is_folder, &plan, err);
+    if (rc < 0)
+        return rc;
+    text_clean(what + strlen(what), sizeof what - strlen(what), host_path, SIZE_MAX);
+    const struct tar_what pack = {
+        .dir = plan.contents ? source.whole : source.dir,
+        .member = plan.contents ? "." : source.name,
+        .as = plan.contents    ? "."
+              : plan.rename_to ? plan.rename_to
+                               : as_name,
+        .owners = options->owners,
+    };
+    uint8_t flags = AGENT_PUT_CAPABILITIES | (options->owners ? AGENT_PUT_OWNERS : 0);
+    rc = copy_put_start(&put, api, lease, plan.folder, flags, options->quiet ? NULL : what, err);
+    return rc < 0 ? rc : tree_put(&put, &pack, plan.folder, is_folder, err);
+}
+
+/* ---- From standard input ---- */
+
+/* Archives that are compressed, by their first bytes. */
+static const struct {
+    const char *magic;
+    size_t bytes;
+    const char *program;
+} compressed[] = {
+    { "\x1f\x8b", 2, "zcat" },
+    { "\x28\xb5\x2f\xfd", 4, "zstdcat" },
+    { "\xfd"
+      "7zXZ",
+      5, "xzcat" },
+    { "BZh", 3, "bzcat" },
+};
+
+static int beginning_check(const uint8_t *data, size_t bytes, struct err *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(compressed); i++) {
+        if (bytes >= compressed[i].bytes &&
+            memcmp(data, compressed[i].magic, compressed[i].bytes) == 0)
+            return err_set(err, EINVAL,
+                           "standard input is compressed; unpack it first: %s FILE | voltctl cp - "
+                           "LEASE:DIR",
+                           compressed[i].program);
+    }
+    return bytes > 0 ? 0 : err_set(err, EINVAL, "there is no tar stream on standard input");
+}
+
+static int stdin_pump(struct copy_put *put, struct err *err)
+{
+    _cleanup_free_ uint8_t *data = malloc(AGENT_PAYLOAD_MAX);
+    bool begun = false;
+
+    if (!data)
+        return err_set(err, ENOMEM, "out of memory");
+    for (;;) {
+        ssize_t n = read(STDIN_FILENO, data, AGENT_PAYLOAD_MAX);
+        int rc = n < 0 && errno != EINTR ? err_set_errno(err, errno, "reading standard input")
+                                         : interrupt_check(err);
+
+        if (rc == 0 && !begun && n >= 0)
+            rc = beginning_check(data, (size_t)n, err);
+        if (rc < 0 || n == 0)
+            return rc;
+        begun = true;
+        rc = n > 0 ? copy_put_feed(put, data, (size_t)n, err) : 0;
+        if (rc < 0)
+            return rc;
+    }
+}
+
+/* The stream is somebody's: members keep their owners and set-id bits with --archive only, and
+ * capabilities, too. */
+static int stdin_put(struct api *api, const char *lease, const char *guest_path,
+                     const struct copy_options *options, struct err *err)
+{
+    _cleanup_copy_put_ struct copy_put put = { 0 };
+    struct guest_target target;
+    uint8_t flags = options->owners ? AGENT_PUT_OWNERS | AGENT_PUT_CAPABILITIES : 0;
+
+    if (isatty(STDIN_FILENO))
+        return err_set(err, EINVAL, "standard input is a terminal, not a tar stream");
+    int rc = guest_target_find(&target, api, lease, guest_path, err);
+    if (rc == 0 && target.kind != GUEST_FOLDER)
+        return err_set(err, ENOTDIR, "there is no folder %s: a tar stream is unpacked in one",
+                       target.path.whole);
     if (rc == 0)
-        rc = plan_make(&target, target_kind, &source, source_is_folder, &plan, err);
+        rc = copy_put_start(&put, api, lease, target.path.whole, flags,
+                            options->quiet ? NULL : "copying standard input", err);
     if (rc == 0)
-        rc = agent_open(&agent, api, lease, err);
-    if (rc == 0)
-        rc = agent_send(agent, AGENT_PUT, plan.dir, strlen(plan.dir), err);
-    if (rc == 0)
-        rc = plan.contents ? tar_child_pack(&tar, source.whole, ".", NULL, err)
-                           : tar_child_pack(&tar, source.dir, source.name, plan.rename_to, err);
-    return rc < 0 ? rc : put_stream(agent, &tar, err);
+        rc = stdin_pump(&put, err);
+    return rc < 0 ? rc : copy_put_finish(&put, err);
+}
+
+int copy_to_guest(struct api *api, const char *lease, const char *host_path, const char *guest_path,
+                  const struct copy_options *options, struct err *err)
+{
+    interrupt_catch(); /* what a copy that breaks off has left is told */
+    return strcmp(host_path, "-") == 0 ? stdin_put(api, lease, guest_path, options, err)
+                                       : path_put(api, lease, host_path, guest_path, options, err);
 }

@@ -55,6 +55,11 @@ int exec_env_add(struct exec_env *env, const char *item, struct err *err)
     return value ? set(env, item, name_bytes, value, err) : 0;
 }
 
+int exec_env_default(struct exec_env *env, const char *item, struct err *err)
+{
+    return find(env, item, strcspn(item, "=")) < env->count ? 0 : exec_env_add(env, item, err);
+}
+
 static int add_line(struct exec_env *env, char *line, struct err *err)
 {
     char *item = line + strspn(line, " \t"), *end = item + strlen(item);

@@ -18,6 +18,9 @@ struct exec_env {
  * under the name is replaced. 0, -EINVAL with a sentence when there is no name, -ENOMEM. */
 int exec_env_add(struct exec_env *env, const char *item, struct err *err);
 
+/* The same, unless there is one of that name. */
+int exec_env_default(struct exec_env *env, const char *item, struct err *err);
+
 /* Adds the lines of a file, but for empty ones and those that begin with '#'. Blanks before an item
  * do not count, everything behind '=' does, quotes too. Failures name the line. */
 int exec_env_add_file(struct exec_env *env, const char *path, struct err *err);

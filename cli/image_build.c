@@ -16,11 +16,14 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "image_archive.h"
 #include "image_unpack.h"
 #include "program.h"
 #include "unpack/tree_remove.h"
 
 #define EXT4_ROOM MIB(64)
+#define EXT4_INODE_BYTES 512u /* of the table, and of folders that name it */
+#define EXT4_BYTES_PER_NEW_INODE 16384u
 
 /* Runs a program that may write in the temporary folder only. */
 #define RUN(build, package, err, ...)                                                              \
@@ -34,6 +37,7 @@ struct build {
     char work[PATH_MAX]; /* the temporary folder */
     char root[PATH_MAX]; /* what goes into the image */
     char image[PATH_MAX];
+    json_t *config; /* of an OCI image */
 };
 
 static bool is_root(void)
@@ -49,9 +53,21 @@ static int source_dir(struct build *build, struct err *err)
 
     if (!realpath(build->source->dir, build->root) || stat(build->root, &st) < 0)
         return err_set_errno(err, errno, "--from-dir %s", build->source->dir);
-    return S_ISDIR(st.st_mode)
-               ? 0
-               : err_set(err, ENOTDIR, "--from-dir %s: not a folder", build->source->dir);
+    if (!S_ISDIR(st.st_mode))
+        return err_set(err, ENOTDIR, "--from-dir %s: not a folder", build->source->dir);
+    _cleanup_close_ int fd = open(build->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? err_set_errno(err, errno, "--from-dir %s", build->source->dir)
+                  : image_archive_refuse(fd, build->source->dir, err);
+}
+
+static int source_oci(struct build *build, int root_fd, struct err *err)
+{
+    char layout[PATH_MAX];
+    int rc = image_archive_open(build->source->oci, build->work, layout, err);
+
+    if (rc < 0)
+        return rc == -EINTR ? rc : err_wrap(err, "--from-oci %s", build->source->oci);
+    return image_unpack_oci(rc > 0 ? layout : build->source->oci, root_fd, &build->config, err);
 }
 
 /* Unpacks what is not a folder yet into one. */
@@ -64,7 +80,7 @@ static int source_unpack(struct build *build, struct err *err)
     if (fd < 0)
         return err_set_errno(err, errno, "opening %s", build->root);
     return build->source->tar ? image_unpack_tar(build->source->tar, fd, err)
-                              : image_unpack_oci(build->source->oci, fd, err);
+                              : source_oci(build, fd, err);
 }
 
 /* ---- File systems ---- */
@@ -76,32 +92,39 @@ static int make_erofs(struct build *build, struct err *err)
                build->root);
 }
 
-static uint64_t tree_bytes;
+/* What mke2fs must make room for. */
+static struct {
+    uint64_t bytes, inodes;
+} tree;
 
-static int add_bytes(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+static int tree_add(const char *path, const struct stat *st, int kind, struct FTW *ftw)
 {
     (void)path;
     (void)kind;
     (void)ftw;
-    tree_bytes += align_up((uint64_t)st->st_size, 4096) + 512;
+    tree.bytes += align_up((uint64_t)st->st_size, 4096) + EXT4_INODE_BYTES;
+    tree.inodes++;
     return 0;
 }
 
+/* An inode for each file there is and for as many new ones as mke2fs would have room for; a small
+ * file has a block of its own. */
 static int make_ext4(struct build *build, struct err *err)
 {
     uint64_t bytes = build->source->bytes;
-    char blocks[24];
+    char blocks[24], inodes[24];
 
-    if (!bytes) {
-        tree_bytes = 0;
-        if (nftw(build->root, add_bytes, 32, FTW_PHYS) < 0)
-            return err_set_errno(err, errno, "measuring %s", build->root);
-        bytes = tree_bytes + tree_bytes / 8 + EXT4_ROOM;
-    }
+    tree.bytes = tree.inodes = 0;
+    if (nftw(build->root, tree_add, 32, FTW_PHYS) < 0)
+        return err_set_errno(err, errno, "measuring %s", build->root);
+    if (!bytes)
+        bytes = tree.bytes + tree.bytes / 8 + EXT4_ROOM;
     snprintf(blocks, sizeof blocks, "%llu", (unsigned long long)(bytes / 4096));
+    snprintf(inodes, sizeof inodes, "%llu",
+             (unsigned long long)(tree.inodes + bytes / EXT4_BYTES_PER_NEW_INODE));
     /* No journal: what a VM writes is gone with it. */
     return RUN(build, "e2fsprogs", err, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0",
-               "-O", "^has_journal", "-E",
+               "-O", "^has_journal", "-N", inodes, "-E",
                "root_owner=0:0,hash_seed=00000000-0000-0000-0000-000000000001", "-U",
                "00000000-0000-0000-0000-000000000000", "-d", build->root, build->image, blocks);
 }
@@ -129,8 +152,7 @@ static int steps(struct build *build, struct err *err)
                   : err_set(err, EINVAL, "--fs %s: expected erofs or ext4", source->filesystem);
 }
 
-int image_build(const struct image_source *source, int *ret_fd, uint64_t *ret_bytes,
-                struct err *err)
+int image_build(const struct image_source *source, struct image_built *ret_built, struct err *err)
 {
     struct build build = { .source = source };
     const char *tmp = getenv("TMPDIR");
@@ -145,9 +167,17 @@ int image_build(const struct image_source *source, int *ret_fd, uint64_t *ret_by
     if (rc == 0 && (fd < 0 || fstat(fd, &st) < 0))
         rc = err_set_errno(err, errno, "opening the file system");
     (void)tree_remove(AT_FDCWD, build.work, NULL);
-    if (rc < 0)
+    if (rc < 0) {
+        json_decref(build.config);
         return rc;
-    *ret_bytes = (uint64_t)st.st_size;
-    *ret_fd = take_fd(&fd);
+    }
+    *ret_built = (struct image_built){ take_fd(&fd), (uint64_t)st.st_size, build.config };
     return 0;
+}
+
+void image_built_fini(struct image_built *built)
+{
+    close_fd(&built->fd);
+    json_decref(built->config);
+    built->config = NULL;
 }

@@ -3,21 +3,36 @@
 #ifndef VOLT_CLI_IMAGE_BUILD_H
 #define VOLT_CLI_IMAGE_BUILD_H
 
+#include <jansson.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
 struct image_source {
-    const char *dir, *tar, *oci; /* exactly one of them; oci: "DIR" or "DIR:TAG" */
+    const char *dir, *tar, *oci; /* exactly one of them; oci: a layout, "DIR" or "DIR:TAG", or what
+                                    image_archive.h takes */
     const char *filesystem;      /* "erofs" or "ext4" */
     uint64_t bytes;              /* ext4: size of the file system; 0: as needed, and some room */
 };
 
-/* Builds it with mkfs.erofs or mke2fs, of a folder, or of what is unpacked
- * into one (image_unpack.h). The fd is of a file that has no name any
- * more; nothing else is left behind either. -ENOENT with a sentence that names the package when a
- * program is missing. Blocks as long as it takes; what the programs have to say goes to stderr. */
-int image_build(const struct image_source *source, int *ret_fd, uint64_t *ret_bytes,
-                struct err *err);
+/* What was built. */
+struct image_built {
+    int fd; /* of a file that has no name any more */
+    uint64_t bytes;
+    json_t *config; /* how its programs are started, as poold takes it; NULL: nothing is said */
+};
+
+#define IMAGE_BUILT_INIT                                                                           \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
+
+/* Builds it with mkfs.erofs or mke2fs, of a folder, or of what is unpacked into one
+ * (image_unpack.h). Nothing is left behind but *ret_built, which is untouched on failure. -ENOENT
+ * with a sentence that names the package when a program is missing. Blocks as long as it takes; what
+ * the programs have to say goes to stderr. */
+int image_build(const struct image_source *source, struct image_built *ret_built, struct err *err);
+void image_built_fini(struct image_built *built);
+#define _cleanup_image_built_ __attribute__((cleanup(image_built_fini)))
 
 #endif

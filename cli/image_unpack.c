@@ -10,10 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api.h"
 #include "base/text.h"
 #include "base/util.h"
 #include "cli.h"
+#include "image_archive.h"
 #include "interrupt.h"
+#include "oci/config.h"
 #include "oci/layout.h"
 #include "transfer.h"
 #include "unpack/unpack.h"
@@ -122,17 +125,22 @@ int image_unpack_tar(const char *path, int target_fd, struct err *err)
     if (rc < 0)
         return rc;
     rc = feed_finish(&feed, file_feed(&feed, fd, path, err), err);
+    if (rc == 0)
+        rc = image_archive_refuse(target_fd, path, err);
     return rc < 0 && rc != -EINTR ? err_wrap(err, "--from-tar %s", path) : rc;
 }
 
-static int layers_unpack(const struct oci_layout *layout, int target_fd, struct err *err)
+/* workdir: a folder that the image is to have; NULL: none. */
+static int layers_unpack(const struct oci_layout *layout, const char *workdir, int target_fd,
+                         struct err *err)
 {
     uint64_t lengths[OCI_LAYERS_MAX], total = 0;
     struct unpack_spec spec = { .what = UNPACK_LAYERS,
                                 .target_fd = target_fd,
                                 .walls = CONFINE_ALL,
                                 .layer_bytes = lengths,
-                                .layer_count = layout->layer_count };
+                                .layer_count = layout->layer_count,
+                                .folder = workdir };
     struct feed feed = { .unpack.fd = -1 };
 
     for (size_t i = 0; i < layout->layer_count; i++) {
@@ -148,12 +156,18 @@ static int layers_unpack(const struct oci_layout *layout, int target_fd, struct 
     return feed_finish(&feed, rc, err);
 }
 
-int image_unpack_oci(const char *layout_name, int target_fd, struct err *err)
+int image_unpack_oci(const char *layout_name, int target_fd, json_t **ret_config, struct err *err)
 {
     _cleanup_oci_layout_ struct oci_layout layout;
+    _cleanup_json_ json_t *config = NULL;
     int rc = oci_layout_open(&layout, layout_name, err);
 
     if (rc == 0)
-        rc = layers_unpack(&layout, target_fd, err);
+        rc = oci_config_take(layout.config, &config, err);
+    if (rc == 0)
+        rc = layers_unpack(&layout, json_string_value(json_object_get(config, "workdir")),
+                           target_fd, err);
+    if (rc == 0)
+        *ret_config = take_pointer(&config);
     return rc < 0 && rc != -EINTR ? err_wrap(err, "--from-oci %s", layout_name) : rc;
 }

@@ -234,7 +234,7 @@ static bool counts_check(const struct options *options, const struct cli_command
         *ret_exit = usage_fail(command, "unexpected argument", options->rest[0]);
         return false;
     }
-    if (options->rest_count == 0 && options->takes_command) {
+    if (options->rest_count == 0 && options->takes_command && !options->may_lack_command) {
         *ret_exit = cli_failf("%s: there is no command to run; put it behind '--': voltctl %s %s",
                               command->name, command->name, command->args);
         return false;

@@ -44,7 +44,8 @@ struct options {
     const struct option_spec *specs;
     size_t spec_count;
     size_t positional_min, positional_max; /* at most OPTION_POSITIONALS_MAX */
-    bool takes_command; /* what follows "--", or the positionals, is a command of its own */
+    bool takes_command;    /* what follows "--", or the positionals, is a command of its own; */
+    bool may_lack_command; /* if there is one */
     /* Filled by options_parse; everything points into argv. */
     size_t positional_count;
     const char *positionals[OPTION_POSITIONALS_MAX];

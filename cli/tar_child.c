@@ -14,7 +14,8 @@
 #include "base/util.h"
 
 #define TAR_NOT_FOUND 127
-#define TAR_ARGS_MAX 14
+#define TAR_FAILED 2 /* but everything that could be packed is */
+#define TAR_ARGS_MAX 24
 
 /* Appends text to a sed expression with the characters in `special` escaped. */
 static bool sed_append(char *out, size_t out_bytes, const char *text, const char *special)
@@ -40,15 +41,6 @@ static bool transform_format(char *out, size_t out_bytes, const char *member, co
     return sed_append(out, out_bytes, member, "\\.[]*^$,") && strlen(out) + 16 < out_bytes &&
            strcat(out, "\\(/\\|$\\),") && sed_append(out, out_bytes, rename_to, "\\&,") &&
            strlen(out) + 8 < out_bytes && strcat(out, "\\1,S");
-}
-
-static size_t args_count(const char *const *args)
-{
-    size_t count = 0;
-
-    while (args[count])
-        count++;
-    return count;
 }
 
 /* In the child: becomes tar with our end of the pipe as its standard output. */
@@ -84,21 +76,39 @@ static int tar_start(struct tar_child *child, char *const *args, struct err *err
     return 0;
 }
 
-int tar_child_pack(struct tar_child *child, const char *dir, const char *member,
-                   const char *rename_to, struct err *err)
+int tar_child_pack(struct tar_child *child, const struct tar_what *what, struct err *err)
 {
+    /* pax has no limits; access and change times would only make it longer */
+    static const char *const always[] = { "tar",
+                                          "-c",
+                                          "-f",
+                                          "-",
+                                          "--no-unquote",
+                                          "--format=posix",
+                                          "--pax-option=delete=atime,delete=ctime",
+                                          "--sparse",
+                                          "--xattrs",
+                                          "--xattrs-include=user.*",
+                                          "--xattrs-include=security.capability",
+                                          "--numeric-owner" };
+    static const char *const roots[] = { "--owner=0", "--group=0", "--mode=ug-s" };
     char transform[2 * NAME_MAX + 64];
-    const char *args[TAR_ARGS_MAX] = { "tar",          "-c",           "-f", "-",
-                                       "--no-unquote", "--format=gnu", "-C", dir };
-    size_t count = args_count(args);
+    const char *args[TAR_ARGS_MAX] = { NULL };
+    size_t count = 0;
 
-    if (rename_to) {
-        if (!transform_format(transform, sizeof transform, member, rename_to))
-            return err_set(err, ENAMETOOLONG, "the name '%.40s...' is too long", rename_to);
+    for (size_t i = 0; i < ARRAY_LEN(always); i++)
+        args[count++] = always[i];
+    for (size_t i = 0; i < ARRAY_LEN(roots) && !what->owners; i++)
+        args[count++] = roots[i];
+    if (what->as && strcmp(what->as, what->member) != 0) {
+        if (!transform_format(transform, sizeof transform, what->member, what->as))
+            return err_set(err, ENAMETOOLONG, "the name '%.40s...' is too long", what->as);
         args[count++] = transform;
     }
+    args[count++] = "-C";
+    args[count++] = what->dir;
     args[count++] = "--";
-    args[count] = member;
+    args[count] = what->member;
     return tar_start(child, (char *const *)(uintptr_t)args, err);
 }
 
@@ -117,5 +127,7 @@ int tar_child_finish(struct tar_child *child, struct err *err)
     /* 1: "some files differ", a file that changed while it was packed; tar has said which. */
     if (WIFEXITED(status) && WEXITSTATUS(status) <= 1)
         return 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == TAR_FAILED)
+        return err_set(err, EAGAIN, "tar could not read everything; what it said is above");
     return err_set(err, EIO, "tar failed on this host; what it said is above");
 }

@@ -14,12 +14,19 @@ struct tar_child {
     int fd;    /* read the stream from it */
 };
 
-/* Packs `member` of the folder `dir`, which is named rename_to in the stream, or member if that is
- * NULL. */
-int tar_child_pack(struct tar_child *child, const char *dir, const char *member,
-                   const char *rename_to, struct err *err);
+struct tar_what {
+    const char *dir;    /* the folder that it is in */
+    const char *member; /* its name there; ".": what is in the folder */
+    const char *as;     /* what it is called in the stream; NULL: that name */
+    bool owners;        /* with owners, groups and set-id bits; else all is root's */
+};
 
-/* Closes our end and waits. -EIO when tar failed; it has said why on stderr. NULL err allowed. */
+/* Packs that with all that a tar can carry: hard links, holes, the attributes user.* and
+ * security.capability, times to the nanosecond. Sockets are left out, with a word on stderr. */
+int tar_child_pack(struct tar_child *child, const struct tar_what *what, struct err *err);
+
+/* Closes our end and waits. -EIO when tar failed, -EAGAIN when something could not be read and all
+ * else is packed; it has said why on stderr. NULL err allowed. */
 int tar_child_finish(struct tar_child *child, struct err *err);
 
 #endif

@@ -149,10 +149,12 @@ enum agent_frame_type {
     /* client to agent */
     AGENT_PING = 1,   /* payload echoed in PONG */
     AGENT_EXEC = 2,   /* struct agent_exec and its strings */
-    AGENT_PUT = 3,    /* path; tar stream follows in DATA frames, ended by EOF; answered by DONE.
-                         The path is a directory, made if missing, into which the tar is unpacked */
-    AGENT_GET = 4,    /* path; answered by DATA frames of a tar stream, then DONE. The tar's members
-                         are named from the last component of path on */
+    AGENT_PUT = 3,    /* path, maybe a NUL and a byte of AGENT_PUT_*; a tar stream follows in DATA
+                         frames, ended by EOF; answered by DONE. The path is a directory, made if
+                         missing, into which the tar is unpacked */
+    AGENT_GET = 4,    /* path, maybe a NUL and a byte of AGENT_GET_*; answered by DATA frames of a
+                         tar stream, then DONE. The tar's members are named from the last component
+                         of path on */
     AGENT_STDIN = 5,  /* bytes for the child's stdin, within the credit */
     AGENT_EOF = 6,    /* no more STDIN, or no more DATA of a PUT; empty */
     AGENT_SIGNAL = 7, /* uint32_t signal number, to the child's process group */
@@ -168,7 +170,7 @@ enum agent_frame_type {
     AGENT_STDERR = 34,
     AGENT_CREDIT = 35, /* uint32_t: so many more bytes of STDIN may be sent */
     AGENT_EXIT = 36,   /* struct agent_exit */
-    AGENT_DONE = 37,   /* empty: the PUT or GET is complete */
+    AGENT_DONE = 37,   /* the PUT or GET is complete; a sentence if something was left out */
     AGENT_ERROR = 38,  /* struct agent_error and a sentence */
 };
 
@@ -177,6 +179,13 @@ struct agent_frame {
     uint8_t type;           /* enum agent_frame_type */
     uint8_t reserved[3];    /* 0 */
 };
+
+/* Of PUT: members keep their owners, groups and set-id bits; else all is root's. */
+#define AGENT_PUT_OWNERS 0x1u
+/* Of PUT: files keep their capabilities. */
+#define AGENT_PUT_CAPABILITIES 0x2u
+/* Of GET: a link that the path is, is followed. */
+#define AGENT_GET_FOLLOW 0x1u
 
 /* agent_exec.flags */
 #define AGENT_EXEC_PTY 0x1u

@@ -12,7 +12,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include "tar_write_pax.h"
 
 static uint8_t *header_room(struct tar_writer *writer, size_t bytes)
 {
@@ -23,78 +26,129 @@ static uint8_t *header_room(struct tar_writer *writer, size_t bytes)
     return at;
 }
 
-static void header_add(struct tar_writer *writer, const char *name, char type, uint32_t mode,
-                       uint64_t bytes, int64_t mtime_s, const char *link)
+static void header_add(struct tar_writer *writer, const char *name, char type,
+                       const struct stat *st, uint64_t bytes, const char *link)
 {
     struct tar_header *header = (struct tar_header *)header_room(writer, TAR_BLOCK_BYTES);
+    uint64_t mtime_s = st->st_mtim.tv_sec > 0 ? (uint64_t)st->st_mtim.tv_sec : 0;
 
     memcpy(header->name, name, MIN_OF(strlen(name), sizeof(header->name)));
-    tar_number_put(header->mode, sizeof(header->mode), mode & 07777);
-    tar_number_put(header->uid, sizeof(header->uid), 0);
-    tar_number_put(header->gid, sizeof(header->gid), 0);
+    tar_number_put(header->mode, sizeof(header->mode), st->st_mode & 07777);
+    tar_number_put(header->uid, sizeof(header->uid), st->st_uid);
+    tar_number_put(header->gid, sizeof(header->gid), st->st_gid);
     tar_number_put(header->size, sizeof(header->size), bytes);
-    tar_number_put(header->mtime, sizeof(header->mtime), mtime_s > 0 ? (uint64_t)mtime_s : 0);
+    tar_number_put(header->mtime, sizeof(header->mtime), mtime_s);
     header->type = type;
     memcpy(header->link, link, MIN_OF(strlen(link), sizeof(header->link)));
-    memcpy(header->magic, "ustar ", 6);
-    memcpy(header->version, " ", 2);
+    memcpy(header->magic, "ustar", 6);
+    memcpy(header->version, "00", 2);
     tar_number_put(header->checksum, 7, tar_header_sum(header));
     header->checksum[7] = ' ';
 }
 
-/* GNU: a member of type L (or K, for the link) before the real one holds a name of 100 and more. */
-static void long_name_add(struct tar_writer *writer, char type, const char *name)
-{
-    size_t bytes = strlen(name) + 1;
-
-    if (bytes <= 100)
-        return;
-    header_add(writer, "././@LongLink", type, 0644, bytes, 0, "");
-    memcpy(header_room(writer, (bytes + TAR_BLOCK_BYTES - 1) & ~(size_t)(TAR_BLOCK_BYTES - 1)),
-           name, bytes);
-}
-
-static void member_add(struct tar_writer *writer, char type, const struct stat *st, uint64_t bytes,
-                       const char *link)
+/* What a header has no room for: in a pax header before it. */
+static void pax_add(struct tar_writer *writer, const struct stat *st, const char *link, int fd)
 {
     const char *name = writer->path + writer->name_at;
+    struct tar_pax pax = { writer->headers + TAR_BLOCK_BYTES, 0, TAR_WRITER_PAX_BYTES };
 
-    long_name_add(writer, 'K', link);
-    long_name_add(writer, 'L', name);
-    header_add(writer, name, type, (uint32_t)st->st_mode, bytes, st->st_mtim.tv_sec, link);
+    if (strlen(name) > 100)
+        (void)tar_pax_text(&pax, "path", name);
+    if (strlen(link) > 100)
+        (void)tar_pax_text(&pax, "linkpath", link);
+    if (st->st_mtim.tv_nsec > 0 || st->st_mtim.tv_sec < 0)
+        (void)tar_pax_time(&pax, "mtime", &st->st_mtim);
+    if (writer->holes.map) {
+        (void)tar_pax_text(&pax, "GNU.sparse.major", "1");
+        (void)tar_pax_text(&pax, "GNU.sparse.minor", "0");
+        (void)tar_pax_text(&pax, "GNU.sparse.name", name);
+        (void)tar_pax_number(&pax, "GNU.sparse.realsize", (uint64_t)st->st_size);
+    }
+    if (fd >= 0)
+        writer->left_out += tar_pax_xattrs(&pax, fd);
+    if (pax.bytes == 0)
+        return;
+    header_add(writer, "././@PaxHeader", 'x', &(struct stat){ .st_mode = 0644 }, pax.bytes, "");
+    while (pax.bytes % TAR_BLOCK_BYTES)
+        pax.data[pax.bytes++] = '\0';
+    writer->header_bytes += (uint32_t)pax.bytes;
 }
 
-static int directory_add(struct tar_writer *writer, const struct stat *st, struct fail *fail)
+/* `bytes` are what the stream has of it. fd: whose attributes it has; -1: none. */
+static void member_add(struct tar_writer *writer, char type, const struct stat *st, uint64_t bytes,
+                       const char *link, int fd)
+{
+    pax_add(writer, st, link, fd);
+    header_add(writer, writer->path + writer->name_at, type, st, bytes, link);
+}
+
+/* Of a file system that is mounted there: the kernel's own, whose files have no size. */
+static bool is_kernels(int fd)
+{
+    static const uint32_t types[] = { 0x9fa0 /* proc */,        0x62656572 /* sysfs */,
+                                      0x63677270 /* cgroup2 */, 0x27e0eb /* cgroup */,
+                                      0x64626720 /* debugfs */, 0x74726163 /* tracefs */,
+                                      0x6165676c /* pstore */,  0xcafe4a11 /* bpf */ };
+    struct statfs fs;
+
+    if (fstatfs(fd, &fs) < 0)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if ((uint32_t)fs.f_type == types[i])
+            return true;
+    return false;
+}
+
+static int directory_add(struct tar_writer *writer, const struct stat *st, int nofollow,
+                         struct fail *fail)
 {
     struct tar_writer_dir *level = &writer->dirs[writer->depth];
     int fd;
 
     if (writer->depth == TAR_WRITER_DEPTH_MAX)
         return fail_set(fail, ELOOP, "folders are nested too deeply at", writer->path, NULL);
-    fd = open(writer->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    fd = open(writer->path, O_RDONLY | O_DIRECTORY | nofollow | O_CLOEXEC);
     if (fd < 0)
         return fail_set_errno(fail, errno, "can't open", writer->path);
+    member_add(writer, TAR_TYPE_DIRECTORY, st, 0, "", fd);
+    if (writer->depth > 0 && level[-1].device != st->st_dev && is_kernels(fd)) {
+        close(fd);
+        return 0;
+    }
     level->dir = fdopendir(fd);
     if (!level->dir) {
         close(fd);
         return fail_set_errno(fail, ENOMEM, "can't read", writer->path);
     }
     level->path_bytes = strlen(writer->path);
+    level->device = st->st_dev;
     writer->depth++;
-    member_add(writer, TAR_TYPE_DIRECTORY, st, 0, "");
     return 0;
 }
 
-static int file_add(struct tar_writer *writer, struct fail *fail)
+/* A file or link of several names that was packed under another one becomes a link to that. */
+static bool hardlink_add(struct tar_writer *writer, const struct stat *st)
+{
+    const char *name = writer->path + writer->name_at;
+    const char *first = st->st_nlink > 1 ? tar_links_note(&writer->links, st, name) : NULL;
+
+    if (first)
+        member_add(writer, TAR_TYPE_HARDLINK, st, 0, first, -1);
+    return first;
+}
+
+static int file_add(struct tar_writer *writer, int nofollow, struct fail *fail)
 {
     struct stat st;
 
-    writer->file_fd = open(writer->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    writer->file_fd = open(writer->path, O_RDONLY | nofollow | O_CLOEXEC | O_NONBLOCK);
     if (writer->file_fd < 0 || fstat(writer->file_fd, &st) < 0)
         return fail_set_errno(fail, errno, "can't read", writer->path);
-    writer->remaining = (uint64_t)st.st_size;
+    if (hardlink_add(writer, &st))
+        return 0;
+    writer->remaining = tar_holes_find(&writer->holes, writer->file_fd, &st);
     writer->padding = (uint32_t)(-writer->remaining & (TAR_BLOCK_BYTES - 1));
-    member_add(writer, TAR_TYPE_FILE, &st, writer->remaining, "");
+    member_add(writer, TAR_TYPE_FILE, &st, writer->remaining, "", writer->file_fd);
     return 0;
 }
 
@@ -106,27 +160,32 @@ static int symlink_add(struct tar_writer *writer, const struct stat *st, struct 
     if (length < 0)
         return fail_set_errno(fail, errno, "can't read the link", writer->path);
     target[length] = '\0';
-    member_add(writer, TAR_TYPE_SYMLINK, st, 0, target);
+    if (hardlink_add(writer, st))
+        return 0;
+    member_add(writer, TAR_TYPE_SYMLINK, st, 0, target, -1);
     return 0;
 }
 
 /* Adds what is at writer->path. A file that vanished between the listing and here is left out. */
 static int path_add(struct tar_writer *writer, struct fail *fail)
 {
+    bool follow = writer->depth == 0 && writer->follow;
+    int nofollow = follow ? 0 : O_NOFOLLOW;
     struct stat st;
 
-    if (lstat(writer->path, &st) < 0)
+    if ((follow ? stat : lstat)(writer->path, &st) < 0)
         return errno == ENOENT && writer->depth > 0
                    ? 0
                    : fail_set_errno(fail, errno, "can't read", writer->path);
     if (S_ISDIR(st.st_mode))
-        return directory_add(writer, &st, fail);
+        return directory_add(writer, &st, nofollow, fail);
     if (S_ISREG(st.st_mode))
-        return file_add(writer, fail);
+        return file_add(writer, nofollow, fail);
     if (S_ISLNK(st.st_mode))
         return symlink_add(writer, &st, fail);
     if (writer->depth == 0)
         return fail_set(fail, ENOTSUP, "neither file nor folder nor link:", writer->path, NULL);
+    writer->left_out++;
     return 0;
 }
 
@@ -157,13 +216,14 @@ static int walk_next(struct tar_writer *writer, struct fail *fail)
     return path_add(writer, fail);
 }
 
-int tar_writer_init(struct tar_writer *writer, const char *path, struct fail *fail)
+int tar_writer_init(struct tar_writer *writer, const char *path, bool follow, struct fail *fail)
 {
     size_t length = strlen(path);
     const char *slash;
 
     memset(writer, 0, offsetof(struct tar_writer, dirs));
     writer->file_fd = -1;
+    writer->follow = follow;
     while (length > 1 && path[length - 1] == '/')
         length--;
     if (!length || length >= TAR_PATH_BYTES)
@@ -184,6 +244,15 @@ void tar_writer_fini(struct tar_writer *writer)
     writer->file_fd = -1;
     while (writer->depth > 0)
         closedir(writer->dirs[--writer->depth].dir);
+    tar_holes_fini(&writer->holes);
+    tar_links_fini(&writer->links);
+}
+
+static ssize_t dense_read(int fd, uint8_t *buffer, size_t room)
+{
+    ssize_t count = read(fd, buffer, room);
+
+    return count < 0 ? -errno : count;
 }
 
 static ssize_t file_read(struct tar_writer *writer, uint8_t *buffer, size_t room, struct fail *fail)
@@ -192,10 +261,11 @@ static ssize_t file_read(struct tar_writer *writer, uint8_t *buffer, size_t room
     ssize_t count;
 
     do
-        count = read(writer->file_fd, buffer, take);
-    while (count < 0 && errno == EINTR);
+        count = writer->holes.map ? tar_holes_read(&writer->holes, writer->file_fd, buffer, take)
+                                  : dense_read(writer->file_fd, buffer, take);
+    while (count == -EINTR);
     if (count < 0)
-        return fail_set_errno(fail, errno, "can't read", writer->path);
+        return fail_set_errno(fail, (int)-count, "can't read", writer->path);
     if (count == 0) {
         memset(buffer, 0, take);
         count = (ssize_t)take;
@@ -222,6 +292,7 @@ static ssize_t member_read(struct tar_writer *writer, uint8_t *buffer, size_t ro
     if (writer->file_fd >= 0)
         close(writer->file_fd);
     writer->file_fd = -1;
+    tar_holes_fini(&writer->holes);
     take = MIN_OF(room, writer->padding);
     memset(buffer, 0, take);
     writer->padding -= (uint32_t)take;

@@ -132,14 +132,23 @@ static int limits_set(struct err *err)
     return 0;
 }
 
-/* Root writes into others' folders; for an image it also gives files away and makes nodes. What
- * acts on names is kept only where every name is confined. */
-static int capabilities_reduce(bool owner, unsigned walls, struct err *err)
+/* How many of the capabilities below are kept. */
+static int capabilities_kept(const struct confine *confine, unsigned walls)
+{
+    if (geteuid() != 0)
+        return 0;
+    if (!confine->owner || !(walls & CONFINE_CHROOT))
+        return 1;
+    return !confine->nodes ? 3 : walls & CONFINE_NODEV ? 6 : 5;
+}
+
+/* Root writes into others' folders; told to, it gives files away, and for an image it makes nodes,
+ * too. What acts on names is kept only where every name is confined. */
+static int capabilities_reduce(const struct confine *confine, unsigned walls, struct err *err)
 {
     static const cap_value_t caps[] = { CAP_DAC_OVERRIDE, CAP_CHOWN,   CAP_FOWNER,
                                         CAP_FSETID,       CAP_SETFCAP, CAP_MKNOD };
-    bool root = geteuid() == 0, named = root && owner && (walls & CONFINE_CHROOT);
-    int keep = !root ? 0 : !named ? 1 : ARRAY_LEN(caps) - !(walls & CONFINE_NODEV);
+    int keep = capabilities_kept(confine, walls);
     cap_t old = cap_get_proc(), set = cap_init();
     bool ok = old && set;
 
@@ -195,13 +204,13 @@ static int walls_set_up(const struct confine *confine, pid_t parent, unsigned *r
         root_enter(&walls);
     rc = limits_set(err);
     if (rc == 0)
-        rc = capabilities_reduce(confine->owner, walls, err);
+        rc = capabilities_reduce(confine, walls, err);
     if (rc == 0 && (confine->walls & CONFINE_LANDLOCK))
         rc = landlock_enter(&walls, err);
     if (rc == 0)
         rc = parent_follow(parent, err);
     if (rc == 0 && (confine->walls & CONFINE_FILTER))
-        rc = confine_filter_install(walls, confine->owner, err);
+        rc = confine_filter_install(confine, walls, err);
     *ret_walls = walls;
     return rc;
 }

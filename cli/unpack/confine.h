@@ -14,7 +14,8 @@
  *   filter     a list of system calls (seccomp): no sockets, no      never
  *              processes, no exec, no ioctl; what Landlock does
  *              not hold (chmod, chown, times by name) only where
- *              chroot holds it
+ *              chroot holds it; but times by name also for a user,
+ *              whose rights hold them
  *
  *   Capabilities are dropped but for those that the work needs, no_new_privs is set, and the child
  *   dies with its parent.
@@ -47,7 +48,8 @@ struct confine {
     int target_fd; /* the folder; O_PATH will do. All three are borrowed */
     int input_fd;
     int report_fd;
-    bool owner;     /* as root: keep what gives files to their owners and makes device nodes */
+    bool owner;     /* as root: keep what gives files to their owners */
+    bool nodes;     /* with that: what makes device nodes, sets set-id bits and capabilities */
     unsigned walls; /* CONFINE_ALL; tests leave some out, to see what each holds alone */
 };
 

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "confine_internal.h"
@@ -20,7 +21,9 @@
 enum filter_needs {
     ALWAYS,
     CHROOT, /* acts on a name, and Landlock does not look */
+    TIMES,  /* the same, but what came out of a VM must be marked: a user's rights hold it, too */
     OWNER,  /* the same, and only root has a use for it */
+    NODES,  /* the same, for what is no copy */
 };
 
 static const struct {
@@ -46,10 +49,10 @@ static const struct {
     { SYS_fchmod, ALWAYS },   /* by descriptor, so beneath the target: Landlock let it be opened */
     { SYS_fchown, ALWAYS },
     { SYS_fsetxattr, ALWAYS },
-    { SYS_utimensat, CHROOT }, /* times of links; those of open files: see below */
-    { SYS_fchmodat, CHROOT },  /* modes of device nodes, folders that are in the way */
-    { SYS_fchownat, OWNER },   /* owners of links and device nodes */
-    { SYS_mknodat, OWNER },
+    { SYS_utimensat, TIMES }, /* times of links; those of open files: see below */
+    { SYS_fchmodat, CHROOT }, /* modes of device nodes, folders that are in the way */
+    { SYS_fchownat, OWNER },  /* owners of links and device nodes */
+    { SYS_mknodat, NODES },
     { SYS_umask, ALWAYS }, /* what copies' modes are cut by */
     { SYS_geteuid, ALWAYS },
     { SYS_brk, ALWAYS }, /* memory, none of it executable */
@@ -93,18 +96,22 @@ static const struct sock_filter tail[] = {
     RETURN(SECCOMP_RET_KILL_PROCESS),
 };
 
-int confine_filter_install(unsigned walls, bool owner, struct err *err)
+int confine_filter_install(const struct confine *confine, unsigned walls, struct err *err)
 {
     struct sock_filter program[6 + 2 * ARRAY_LEN(allowed) + ARRAY_LEN(tail)] = {
         LOAD(arch), IF(BPF_JEQ, AUDIT_ARCH_X86_64, 1, 0), RETURN(SECCOMP_RET_KILL_PROCESS),
         LOAD(nr),   IF(BPF_JGE, X32_BIT, 0, 1),           RETURN(SECCOMP_RET_KILL_PROCESS),
     };
     bool chroot = walls & CONFINE_CHROOT;
+    const bool there[] = { [ALWAYS] = true,
+                           [CHROOT] = chroot,
+                           [TIMES] = chroot || geteuid() != 0,
+                           [OWNER] = chroot && confine->owner,
+                           [NODES] = chroot && confine->owner && confine->nodes };
     unsigned short count = 6;
 
     for (size_t i = 0; i < ARRAY_LEN(allowed); i++) {
-        if ((allowed[i].needs == CHROOT && !chroot) ||
-            (allowed[i].needs == OWNER && !(chroot && owner)))
+        if (!there[allowed[i].needs])
             continue;
         program[count++] = (struct sock_filter)IF(BPF_JEQ, allowed[i].number, 0, 1);
         program[count++] = (struct sock_filter)RETURN(SECCOMP_RET_ALLOW);

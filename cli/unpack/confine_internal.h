@@ -6,6 +6,6 @@
 #include "confine.h"
 
 /* Installs the filter for work behind these walls. */
-int confine_filter_install(unsigned walls, bool owner, struct err *err);
+int confine_filter_install(const struct confine *confine, unsigned walls, struct err *err);
 
 #endif

@@ -20,6 +20,8 @@ struct reader {
     struct archive *archive;
     int fd;
     uint64_t left; /* of the source */
+    bool read_all; /* the source is at its end */
+    bool cut;      /* and the last member has no padding: nothing follows */
     struct member member;
     uint8_t buffer[READ_BYTES];
 };
@@ -39,6 +41,7 @@ static la_ssize_t source_read(struct archive *archive, void *context, const void
         return ARCHIVE_FATAL;
     }
     reader->left -= (uint64_t)n;
+    reader->read_all = n == 0;
     *ret_data = reader->buffer;
     return n;
 }
@@ -118,26 +121,27 @@ static int link_take(struct archive_entry *entry, const struct members_rules *ru
 }
 
 /* Others mean something to the host, or to the overlay that VMs put over an image. */
-static bool xattr_is_wanted(const char *name, bool owners)
-{
-    return strncmp(name, "user.", 5) == 0 || (owners && strcmp(name, "security.capability") == 0);
-}
-
-static void xattrs_take(struct archive_entry *entry, bool owners, struct member *member)
+static void xattrs_take(struct archive_entry *entry, const struct members_rules *rules,
+                        struct place_tally *tally, struct member *member)
 {
     struct member_xattr xattr;
 
     archive_entry_xattr_reset(entry);
     while (member->xattr_count < PLACE_XATTRS_MAX &&
            archive_entry_xattr_next(entry, &xattr.name, &xattr.value, &xattr.bytes) == ARCHIVE_OK) {
-        if (xattr.name && xattr_is_wanted(xattr.name, owners))
+        bool capability = xattr.name && strcmp(xattr.name, "security.capability") == 0;
+
+        if (capability && !rules->capabilities)
+            tally->xattrs++;
+        else if (capability || (xattr.name && strncmp(xattr.name, "user.", 5) == 0))
             member->xattrs[member->xattr_count++] = xattr;
     }
 }
 
 /* Fills in reader->member. */
 static int member_take(struct reader *reader, struct archive_entry *entry,
-                       const struct members_rules *rules, bool owners, struct err *err)
+                       const struct members_rules *rules, struct place_tally *tally,
+                       struct err *err)
 {
     struct member *member = &reader->member;
     const char *name = archive_entry_pathname(entry);
@@ -163,14 +167,23 @@ static int member_take(struct reader *reader, struct archive_entry *entry,
     member->mtime.tv_sec = archive_entry_mtime(entry);
     member->mtime.tv_nsec = archive_entry_mtime_nsec(entry) % (long)NS_PER_S;
     member->xattr_count = 0;
-    if (rules->xattrs)
-        xattrs_take(entry, owners, member);
+    xattrs_take(entry, rules, tally, member);
     return 0;
+}
+
+/* Some tools end a layer with the last byte of its last file. A layer's digest says that this is how
+ * it was made. */
+static bool only_padding_lacks(const struct reader *reader, const struct members_rules *rules,
+                               uint64_t data_end)
+{
+    return rules->layer && reader->read_all && data_end == reader->member.bytes;
 }
 
 static int data_take(struct reader *reader, const struct members_rules *rules, struct place *place,
                      struct err *err)
 {
+    uint64_t data_end = 0;
+
     for (;;) {
         const void *data;
         size_t bytes;
@@ -179,6 +192,10 @@ static int data_take(struct reader *reader, const struct members_rules *rules, s
 
         if (rc == ARCHIVE_EOF)
             return 0;
+        if (rc < ARCHIVE_WARN && only_padding_lacks(reader, rules, data_end)) {
+            reader->cut = true;
+            return 0;
+        }
         if (rc < ARCHIVE_WARN)
             return archive_fails(reader, err);
         if (offset < 0 || (uint64_t)offset > reader->member.bytes ||
@@ -191,6 +208,7 @@ static int data_take(struct reader *reader, const struct members_rules *rules, s
         rc = place_data(place, data, bytes, (uint64_t)offset, err);
         if (rc < 0)
             return rc;
+        data_end = (uint64_t)offset + bytes;
     }
 }
 
@@ -198,7 +216,7 @@ static int member_unpack(struct reader *reader, struct archive_entry *entry,
                          const struct members_rules *rules, struct place *place, struct err *err)
 {
     const struct member *member = &reader->member;
-    int rc = member_take(reader, entry, rules, place->rules.owners, err);
+    int rc = member_take(reader, entry, rules, &place->tally, err);
 
     if (rc < 0)
         return rc;
@@ -233,7 +251,7 @@ static int members_loop(struct reader *reader, const struct members_rules *rules
         if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN)
             return archive_fails(reader, err);
         rc = member_unpack(reader, entry, rules, place, err);
-        if (rc < 0)
+        if (rc < 0 || reader->cut)
             return rc;
     }
 }
@@ -258,6 +276,7 @@ int members_unpack(const struct members_source *source, const struct members_rul
         return err_set(err, ENOMEM, "out of memory");
     reader->fd = source->fd;
     reader->left = source->bytes;
+    reader->read_all = reader->cut = false;
     int rc = archive_open(reader, rules->compressed, err);
     if (rc == 0)
         rc = members_loop(reader, rules, place, err);

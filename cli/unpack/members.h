@@ -12,7 +12,7 @@ struct members_rules {
     struct name_rules names;
     bool compressed;    /* gzip, zstd, xz or bzip2 may be around it, found by its first bytes */
     bool layer;         /* ".wh." names take away what earlier layers put there */
-    bool xattrs;        /* user.* are taken over, and security.capability with owners */
+    bool capabilities;  /* attributes that are taken over: user.*, and security.capability */
     uint64_t bytes_max; /* of all files, as they are read */
 };
 

@@ -34,6 +34,12 @@ static int member_fails(int rc, const struct member *member, struct err *err)
                        path);
     case EISDIR:
         return err_set(err, -rc, "%s: there is a folder in its place", path);
+    case ENOTSUP:
+        return err_set(
+            err, -rc,
+            "%s: links out of a VM are marked by their time, which this file system does "
+            "not keep; 'voltctl cp LEASE:PATH -' gives a tar stream",
+            path);
     case EEXIST:
         return err_set(err, -rc, "%s: there is a device, FIFO or socket, which is not replaced",
                        path);
@@ -125,6 +131,18 @@ static int folder_create(struct place *place, const struct member *member, int p
     return place_dir_remember(place, member, made || place->rules.replaces);
 }
 
+/* Not every file system keeps nanoseconds. A link that is not known again must not stay. */
+static bool is_marked(int parent_fd, const char *name)
+{
+    struct stat st;
+
+    if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_mtim.tv_nsec == PLACE_LINK_MARK_NS)
+        return true;
+    (void)unlinkat(parent_fd, name, 0);
+    return false;
+}
+
 static int link_finish(const struct place *place, const struct member *member, int parent_fd,
                        const char *name)
 {
@@ -136,7 +154,7 @@ static int link_finish(const struct place *place, const struct member *member, i
         fchownat(parent_fd, name, member->uid, member->gid, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     (void)utimensat(parent_fd, name, times, AT_SYMLINK_NOFOLLOW);
-    return 0;
+    return !place->rules.mark_links || is_marked(parent_fd, name) ? 0 : -ENOTSUP;
 }
 
 static int symlink_create(struct place *place, const struct member *member, int parent_fd,
@@ -273,7 +291,8 @@ void place_xattrs_set(struct place *place, int fd, const struct member *member)
     }
 }
 
-/* In this order: a new owner takes set-id bits and capabilities away. */
+/* In this order: a new owner takes set-id bits and capabilities away, and a mode without the right to
+ * write that to set attributes. */
 static int file_finish(struct place *place, const struct member *member)
 {
     const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, member->mtime };
@@ -282,10 +301,11 @@ static int file_finish(struct place *place, const struct member *member)
 
     if (fstat(fd, &st) < 0 ||
         ((uint64_t)st.st_size < member->bytes && ftruncate(fd, (off_t)member->bytes) < 0) ||
-        (place->rules.owners && fchown(fd, member->uid, member->gid) < 0) ||
-        fchmod(fd, member->mode & place->rules.mode_mask) < 0)
+        (place->rules.owners && fchown(fd, member->uid, member->gid) < 0))
         return -errno;
     place_xattrs_set(place, fd, member);
+    if (fchmod(fd, member->mode & place->rules.mode_mask) < 0)
+        return -errno;
     (void)futimens(fd, times);
     place->file_fd = -1;
     if (close(fd) < 0)

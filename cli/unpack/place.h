@@ -116,6 +116,9 @@ void place_abandon(struct place *place, const struct member *member);
 /* Sets what folders were to get at last. */
 int place_finish(struct place *place, struct err *err);
 
+/* Makes a folder of the target, and what is missing above it. 0, also if it is there, or -errno. */
+int place_make_folder(const struct place *place, const char *path);
+
 /* Opens the folder at `path` in the target as O_PATH; 0 or -errno. */
 int place_open_folder(const struct place *place, const char *path, int *ret_fd);
 

@@ -98,6 +98,13 @@ static int folders_make(const struct place *place, const char *path)
     return fd;
 }
 
+int place_make_folder(const struct place *place, const char *path)
+{
+    _cleanup_close_ int fd = folders_make(place, path);
+
+    return fd < 0 ? fd : 0;
+}
+
 int place_parent(struct place *place, const char *path, const char **ret_name)
 {
     const char *slash = strrchr(path, '/');

@@ -49,7 +49,8 @@ int unpack_start(struct unpack *unpack, const struct unpack_spec *spec, struct e
     const struct confine confine = { .target_fd = spec->target_fd,
                                      .input_fd = input_read,
                                      .report_fd = report_write,
-                                     .owner = spec->what != UNPACK_COPY,
+                                     .owner = spec->what != UNPACK_COPY || spec->owners,
+                                     .nodes = spec->what != UNPACK_COPY,
                                      .walls = spec->walls };
     int rc = confine_start(&confine, child_work, &copy, &unpack->pid, err);
     if (rc < 0)

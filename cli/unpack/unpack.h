@@ -16,7 +16,7 @@
 #include "place.h"
 
 enum unpack_what {
-    UNPACK_COPY,   /* a plain tar from a guest's agent: no devices, no set-id bits, no owners */
+    UNPACK_COPY,   /* a plain tar from a guest's agent: no devices, no set-id bits */
     UNPACK_ROOT,   /* a tar of a root filesystem, maybe compressed: as root, all that it has */
     UNPACK_LAYERS, /* several of these, one over the other, with whiteouts */
 };
@@ -28,9 +28,11 @@ struct unpack_spec {
     /* UNPACK_COPY */
     struct name_rules names;
     bool keeps_top; /* the folder was there: its own mode and time stay */
+    bool owners;    /* as root: members keep their owners */
     /* UNPACK_LAYERS: how long each is in the stream, one behind the other; borrowed */
     const uint64_t *layer_bytes;
     size_t layer_count;
+    const char *folder; /* made if the layers have it not, as is what is above it; NULL: none */
 };
 
 struct unpack {

@@ -14,12 +14,13 @@ static struct place_rules place_rules_of(const struct unpack_spec *spec, unsigne
     mode_t mask = umask(0);
 
     umask(mask);
+    bool root = geteuid() == 0;
     if (spec->what == UNPACK_COPY)
-        return (struct place_rules){ .mode_mask = 0777 & ~mask,
+        return (struct place_rules){ .mode_mask = spec->owners ? 0777 : 0777 & ~mask,
+                                     .owners = spec->owners && root,
                                      .foreign = true,
                                      .keeps_top = spec->keeps_top,
                                      .mark_links = true };
-    bool root = geteuid() == 0;
     return (struct place_rules){ .mode_mask = 07777,
                                  .in_root = true,
                                  .owners = root,
@@ -48,6 +49,19 @@ static int layers_unpack(const struct unpack_spec *spec, const struct members_ru
     return rc;
 }
 
+/* A folder that an image is to have, wherever it lies. */
+static int folder_make(struct place *place, const char *path, struct err *err)
+{
+    static const struct name_rules anybodys;
+    char folder[NAME_PATH_BYTES];
+    int rc = name_confine(&anybodys, path, folder, err);
+
+    if (rc < 0)
+        return rc;
+    rc = place_make_folder(place, folder);
+    return rc < 0 ? err_set_errno(err, -rc, "making the image's working directory %s", path) : 0;
+}
+
 static int all_unpack(const struct unpack_spec *spec, int input_fd, struct place *place,
                       struct err *err)
 {
@@ -57,12 +71,14 @@ static int all_unpack(const struct unpack_spec *spec, int input_fd, struct place
         .names = copy ? spec->names : (struct name_rules){ 0 },
         .compressed = !copy,
         .layer = spec->what == UNPACK_LAYERS,
-        .xattrs = !copy,
+        .capabilities = !copy && place->rules.owners,
         .bytes_max = copy ? UINT64_MAX : UNPACK_IMAGE_BYTES_MAX,
     };
 
     int rc = spec->what == UNPACK_LAYERS ? layers_unpack(spec, &rules, input_fd, place, err)
                                          : members_unpack(&whole, &rules, place, err);
+    if (rc == 0 && spec->what == UNPACK_LAYERS && spec->folder)
+        rc = folder_make(place, spec->folder, err);
     return rc < 0 ? rc : place_finish(place, err);
 }
 

@@ -58,6 +58,7 @@ void api_leases_acquire(struct http_request *request);
 void api_leases_list(struct http_request *request);
 void api_leases_release_all(struct http_request *request);
 void api_lease_show(struct http_request *request);
+void api_lease_config(struct http_request *request);
 void api_lease_renew(struct http_request *request);
 void api_lease_release(struct http_request *request);
 /* The lease of request->param (a unique prefix will do) that its client may touch; NULL: it has

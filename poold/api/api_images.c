@@ -56,12 +56,13 @@ static json_t *image_json(const struct image_info *info)
         return json_pack("{s:o, s:{s:o}}", "name", json_text(info->name), "error", "message",
                          json_text(info->error.msg));
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:i}", "name", json_text(info->name), "id",
-        json_text(digest_to_hex(&m->id, id)), "created", json_text(m->created), "filesystem",
+        "{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:o}", "name", json_text(info->name),
+        "id", json_text(digest_to_hex(&m->id, id)), "created", json_text(m->created), "filesystem",
         json_text(m->filesystem), "bytes", (json_int_t)m->bytes, "stored_bytes",
         (json_int_t)m->chunk_count * IMAGE_CHUNK_BYTES, "unique_bytes",
         (json_int_t)info->unique_chunks * IMAGE_CHUNK_BYTES, "chunks", (json_int_t)m->chunk_count,
-        "zero_chunks", (json_int_t)(chunks - m->chunk_count), "packs", (int)m->pack_count);
+        "zero_chunks", (json_int_t)(chunks - m->chunk_count), "packs", (int)m->pack_count, "config",
+        m->config ? json_loads(m->config, 0, NULL) : json_null());
 }
 
 /* Of one image, with what it shares; or of all, for name "". */
@@ -228,8 +229,21 @@ struct import_call {
     char name[HTTP_PARAM_BYTES];
     struct err err; /* the first failure; what still comes is read and dropped */
     json_t *result;
+    char *config; /* the body's first bytes; NULL: it has none */
+    size_t config_bytes, config_used;
     uint8_t chunk[IMAGE_CHUNK_BYTES];
 };
+
+static int import_open(struct import_call *call)
+{
+    int rc = image_import_begin(&call->api->vms->images, call->name, &call->import, &call->err);
+
+    if (rc < 0 || !call->config)
+        return rc;
+    if (call->config_used < call->config_bytes)
+        return err_set(&call->err, EINVAL, "the body ends in the image's configuration");
+    return image_import_configure(call->import, call->config, call->config_bytes, &call->err);
+}
 
 static void import_run(void *data)
 {
@@ -238,7 +252,7 @@ static void import_run(void *data)
     int rc = 0;
 
     if (!call->import)
-        rc = image_import_begin(store, call->name, &call->import, &call->err);
+        rc = import_open(call);
     if (rc == 0 && call->used)
         rc = image_import_add(call->import, call->chunk, call->used, &call->err);
     if (rc == 0 && call->last) {
@@ -268,6 +282,7 @@ static void abandon_done(void *data)
     call->api->image_works--;
     turn_schedule(call->api->vms->turn);
     json_decref(call->result);
+    free(call->config);
     free(call);
 }
 
@@ -321,18 +336,40 @@ static bool import_start(struct import_call *call)
     return true;
 }
 
+/* The query's config_bytes. False: it has replied. */
+static bool config_bytes_read(struct http_request *request, size_t *ret_bytes)
+{
+    const char *text = http_query(request, "config_bytes");
+    char *end = NULL;
+    unsigned long value = text ? strtoul(text, &end, 10) : 0;
+
+    *ret_bytes = value;
+    if (!text || (*text >= '0' && *text <= '9' && *end == '\0' && value > 0 &&
+                  value <= IMAGE_CONFIG_BYTES_MAX))
+        return true;
+    http_reply_error(request, API_BAD_REQUEST, "config_bytes: expected a number from 1 to %u",
+                     IMAGE_CONFIG_BYTES_MAX);
+    return false;
+}
+
 static bool import_begin(struct http_request *request)
 {
     struct import_call *call;
+    size_t config_bytes;
 
-    if (!name_check(request))
+    if (!name_check(request) || !config_bytes_read(request, &config_bytes))
         return false;
     call = malloc(sizeof *call);
-    if (!call) {
+    char *config = config_bytes ? malloc(config_bytes) : NULL;
+    if (!call || (config_bytes && !config)) {
+        free(call);
+        free(config);
         http_reply_error(request, API_INTERNAL, "out of memory");
         return false;
     }
     memset(call, 0, offsetof(struct import_call, chunk));
+    call->config = config;
+    call->config_bytes = config_bytes;
     call->request = request;
     call->api = api_of(request);
     snprintf(call->name, sizeof call->name, "%s", request->param);
@@ -349,6 +386,12 @@ static size_t import_take(struct http_request *request, const char *data, size_t
         err_set(&call->err, ECANCELED, "poold is shutting down");
     if (call->err.code)
         return bytes;
+    if (call->config_used < call->config_bytes) {
+        take = MIN_OF(bytes, call->config_bytes - call->config_used);
+        memcpy(call->config + call->config_used, data, take);
+        call->config_used += take;
+        return take;
+    }
     memcpy(call->chunk + call->used, data, take);
     call->used += take;
     if (call->used == IMAGE_CHUNK_BYTES && import_start(call))

@@ -303,6 +303,18 @@ void api_lease_show(struct http_request *request)
         reply_lease(request, slot);
 }
 
+/* How programs of the lease's image are started: {} when nothing is said. */
+void api_lease_config(struct http_request *request)
+{
+    struct slot *slot = api_lease_find(request);
+
+    if (!slot)
+        return;
+    const struct hosted_pool *hosted = slot->pool->owner;
+    const char *text = hosted->image_config ? hosted->image_config : "{}";
+    http_reply_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
+}
+
 void api_lease_renew(struct http_request *request)
 {
     struct acquire_body body = { .ttl_ms = TTL_MS_DEFAULT };

@@ -63,6 +63,7 @@ void hosted_free(struct hosted_pool *hosted)
     pool_net_fini(&hosted->net, &hosted->vms->walls);
     pool_files_close(&hosted->files);
     free(hosted->maker);
+    free(hosted->image_config);
     free(hosted);
 }
 

@@ -271,6 +271,8 @@ static void open_done(void *data)
 
     template->hosted->works--;
     template->disk_writable = pool_disk_writable(&template->hosted->spec, &template->disk);
+    free(template->hosted->image_config);
+    template->hosted->image_config = take_pointer(&template->disk.image.config);
     if (template->killed || template->snapshot_fd < 0) {
         template_end(template);
         return;

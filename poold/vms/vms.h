@@ -73,6 +73,7 @@ struct hosted_pool {
     struct client_ids *maker; /* whose rights its files are opened with; NULL: poold's own */
     struct pool_files files;
     struct pool_net net;
+    char *image_config; /* how its image's programs are started (JSON); NULL: nothing is said */
     char created[32];
     struct boot *boot;         /* while booting and snapshotting */
     struct template *template; /* from loading on */

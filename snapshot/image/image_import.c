@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 #include "base/version.h"
+#include "snapshot/image/image_config.h"
 #include "snapshot/image/image_internal.h"
 #include "snapshot/manifest_table.h"
 
@@ -125,6 +126,14 @@ int image_import_begin(struct image_store *store, const char *name, struct image
     }
     *ret = import;
     return 0;
+}
+
+int image_import_configure(struct image_import *import, const char *text, size_t len,
+                           struct err *err)
+{
+    assert(!import->manifest.config);
+    int rc = image_config_parse(text, len, &import->manifest.config, err);
+    return rc < 0 ? err_wrap(err, "image '%s'", import->name) : 0;
 }
 
 /* ---- Chunks ---- */

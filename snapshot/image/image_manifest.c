@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "snapshot/image/image_config.h"
 #include "snapshot/manifest_table.h"
 
 #define ROW_BYTES 112 /* of a chunk's text */
@@ -14,6 +15,7 @@
 void image_manifest_fini(struct image_manifest *manifest)
 {
     free_pointer(&manifest->chunk);
+    free_pointer(&manifest->config);
     manifest->chunk_count = 0;
 }
 
@@ -158,6 +160,27 @@ static json_t *packs_format(const struct manifest_key *key, const void *manifest
 
 static const struct manifest_own packs = { packs_parse, packs_format };
 
+/* ---- How its programs are started ---- */
+
+static int config_parse(const struct manifest_source *source, const struct manifest_key *key,
+                        const json_t *value, void *manifest, struct err *err)
+{
+    struct image_manifest *m = manifest;
+    int rc = image_config_format(value, &m->config, err);
+
+    return rc < 0 ? err_wrap(err, "%s: %s", source->file, key->name) : 0;
+}
+
+static json_t *config_format(const struct manifest_key *key, const void *manifest)
+{
+    const struct image_manifest *m = manifest;
+
+    (void)key;
+    return m->config ? json_loads(m->config, 0, NULL) : NULL;
+}
+
+static const struct manifest_own config = { config_parse, config_format };
+
 /* ---- The table ---- */
 
 #define KEY(name, kind, member, least, most)                                                       \
@@ -172,6 +195,7 @@ static const struct manifest_key keys[] = {
     KEY("bytes", MANIFEST_NUMBER64, bytes, 512, IMAGE_BYTES_MAX),
     MANIFEST_OWN_KEY(NULL, "packs", true, &packs),
     MANIFEST_OWN_KEY(NULL, "chunks", true, &chunks),
+    MANIFEST_OWN_KEY(NULL, "config", false, &config),
 };
 
 static const struct manifest_table table = {

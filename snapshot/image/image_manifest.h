@@ -23,6 +23,7 @@
 #define IMAGE_CHUNKS_MAX (uint32_t)(IMAGE_BYTES_MAX / IMAGE_CHUNK_BYTES)
 #define IMAGE_PACKS_MAX 16u /* each is an fd of every VM of the image */
 #define IMAGE_MANIFEST_BYTES_MAX (4u << 20)
+#define IMAGE_CONFIG_BYTES_MAX (64u << 10)
 
 struct image_chunk {
     uint32_t index; /* at index * IMAGE_CHUNK_BYTES of the image */
@@ -41,6 +42,7 @@ struct image_manifest {
     struct unique_id pack[IMAGE_PACKS_MAX]; /* their names */
     uint32_t chunk_count;
     struct image_chunk *chunk; /* owned; ascending by index */
+    char *config;              /* owned; image_config.h; NULL: none */
 };
 
 void image_manifest_fini(struct image_manifest *manifest);

@@ -69,6 +69,8 @@ static int open_files(struct image_store *store, const struct image_manifest *m,
     files->bytes = m->bytes;
     files->id = m->id;
     memcpy(files->filesystem, m->filesystem, sizeof files->filesystem);
+    if (m->config && !(files->config = strdup(m->config)))
+        return err_set_errno(err, ENOMEM, "the image's configuration");
     for (uint32_t i = 0; i < m->pack_count && rc == 0; i++) {
         rc = image_pack_open(store, &m->pack[i], image_pack_slots(m, i), &files->pack_fd[i], err);
         files->pack_count += rc == 0;
@@ -109,6 +111,7 @@ void image_files_close(struct image_files *files)
     for (uint32_t i = 0; i < files->pack_count; i++)
         close_fd(&files->pack_fd[i]);
     files->pack_count = 0;
+    free_pointer(&files->config);
 }
 
 /* ---- Verification ---- */

@@ -55,6 +55,11 @@ struct image_import;
 int image_import_begin(struct image_store *store, const char *name, struct image_import **ret,
                        struct err *err);
 
+/* Says how its programs are started: text[0..len) as image_config.h has it, once, before the commit.
+ * -EINVAL with a sentence. */
+int image_import_configure(struct image_import *import, const char *text, size_t len,
+                           struct err *err);
+
 /* Adds the next `count` bytes of the image, at most IMAGE_CHUNK_BYTES; only the last call brings
  * fewer. `bytes` has room for IMAGE_CHUNK_BYTES and is filled up with zeroes. -EFBIG, -ENOSPC... */
 int image_import_add(struct image_import *import, uint8_t *bytes, size_t count, struct err *err);
@@ -112,6 +117,7 @@ struct image_files {
     uint64_t bytes;
     struct digest id;
     char filesystem[8];
+    char *config; /* owned; image_config.h; NULL: none */
 };
 
 #define IMAGE_FILES_INIT                                                                           \

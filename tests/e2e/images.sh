@@ -29,6 +29,27 @@ in_image()
     image inspect "$1" --json | json "$2"
 }
 
+# An image of umoci's, with a configuration and a program that has a capability.
+oci_make()
+{
+    mkdir -p oci/bin oci/etc oci/run/app oci/tmp/k && cp "$busybox" oci/bin/busybox &&
+        for name in sh cat echo env id pwd ls rm touch chown stat; do ln -s busybox "oci/bin/$name"; done &&
+        printf '%s\n' root:x:0:0::/root:/bin/sh me:x:1000:1000::/home/me:/bin/sh >oci/etc/passwd && echo app >oci/run/app/file &&
+        echo k >oci/tmp/k/file && cp "$busybox" oci/bin/capchown && rm oci/bin/chown &&
+        mv oci/bin/capchown oci/bin/chown && setcap cap_chown+ep oci/bin/chown &&
+        umoci init --layout layout && umoci new --image layout:x && umoci unpack --image layout:x bundle &&
+        cp -a oci/. bundle/rootfs/ && umoci repack --image layout:y bundle &&
+        umoci config --image layout:y --config.user me --config.env WHO=image --config.env PATH=/bin \
+            --config.workingdir /srv/work --config.entrypoint /bin/echo --config.cmd from --config.cmd cmd &&
+        skopeo --insecure-policy copy -q oci:layout:y docker-archive:save.tar:me:1
+}
+if command -v umoci >/dev/null && command -v skopeo >/dev/null && [ "$(id -u)" = 0 ]; then
+    check 'an OCI image is made' oci_make
+    check 'built, of what docker save would write' image build oci --from-oci save.tar
+    check 'keeps its configuration' prints '["/bin/echo"]' in_image oci config.entrypoint
+    check 'and as an ext4' image build oci4 --from-oci layout:y --fs ext4
+    check 'a save archive is no root' fails_saying 125 '--from-oci' image build x --from-tar save.tar
+fi
 check 'an ext4 from a folder' image build small --from-dir tree --fs ext4 --size 64M
 check 'an erofs from a tar file' image build tar --from-tar tree.tar
 check 'the same again' image build again --from-dir tree --fs ext4 --size 64M
@@ -58,6 +79,13 @@ created()
 
 create small --image small --memory 64M --warmup 'echo warmed >/warm' &
 small_job=$!
+oci_jobs=
+if [ -s save.tar ]; then
+    create oci --image oci --memory 64M &
+    oci_jobs=$!
+    create oci4 --image oci4 --memory 64M &
+    oci_jobs="$oci_jobs $!"
+fi
 create raw --disk disk.img --memory 64M --disk-bandwidth 1M &
 raw_job=$!
 debian_job=
@@ -101,9 +129,43 @@ check 'the other does not' prints "$wanted" guest "$two" -- busybox sh -c "$firs
 check 'nor does the file' test "$disk_before" = "$(md5sum <disk.img)"
 check 'leases go' "$voltctl" release --all
 
+# capable LEASE: what a file's capability allows works, and only that.
+capable()
+{
+    guest "$1" --user root -- touch /etc/mine &&
+        guest "$1" --user 1000 -- chown 1000 /etc/mine &&
+        prints 1000 guest "$1" -- stat -c %u /etc/mine &&
+        ! guest "$1" --user 1000 -- busybox chown 0 /etc/mine
+}
+if [ -n "$oci_jobs" ]; then
+    for job in $oci_jobs; do
+        wait "$job"
+        check 'a pool of an OCI image' created oci $?
+    done
+    check 'run starts its entry point' prints 'from cmd' "$voltctl" run oci
+    check 'to which a command goes' prints 'other words' "$voltctl" run oci -- other words
+    check 'or another one' prints /srv/work "$voltctl" run --entrypoint pwd oci
+    one=$(acquire oci) four=$(acquire oci4)
+    check 'exec is of its user' prints 'uid=1000(me) gid=1000' guest "$one" -- id
+    check 'in its folder' prints /srv/work guest "$one" -- pwd
+    check 'with its variables' prints image guest "$one" -- sh -c 'echo $WHO'
+    check 'and what was asked for goes before' prints 'mine / 0' guest "$one" -e WHO=mine -w / -u root -- sh -c 'echo $WHO $(pwd) $(busybox id -u)'
+    check 'a folder of the image goes' guest "$one" -u root -- rm -rf /run/app
+    check 'and can be made again' guest "$one" -u root -- sh -c 'busybox mkdir /run/app && busybox mv /srv /srv2 && busybox rmdir /run/app'
+    two=$(acquire oci)
+    check 'what it has in /run and /tmp is there' prints $'app\nk' guest "$two" -- cat /run/app/file /tmp/k/file
+    check 'capabilities of files count on an erofs' capable "$two"
+    check 'and on an ext4' capable "$four"
+    check 'leases go' "$voltctl" release --all
+else
+    skip 'OCI images' 'umoci or skopeo is not installed, or not root'
+fi
+
 if [ -n "$debian_job" ]; then
     wait "$debian_job"
     check 'a pool of a Debian' created deb $?
+    check 'a folder of it goes' "$voltctl" run deb -- rm -rf /usr/share/doc/apt
+    check 'and another is moved' "$voltctl" run deb -- mv /usr/share/doc /usr/share/doc2
     check 'apt-get runs' bash -c "'$voltctl' run deb -- apt-get --version | grep -q '^apt '"
     check 'and its root can be written' prints changed "$voltctl" run deb -- sh -c 'echo changed >/etc/motd; cat /etc/motd'
 else

@@ -35,7 +35,8 @@ static void stream_unpack(const uint8_t *stream, size_t bytes, size_t step)
     int root_fd = canary_open(), r = 0;
     struct tar_sink sink;
 
-    extract_init(&extract, root_fd);
+    extract_init(&extract, root_fd,
+                 &(struct extract_rules){ .owners = true, .capabilities = true });
     sink = extract_sink(&extract);
     tar_reader_init(&reader, &sink);
     for (size_t at = 0; r == 0 && at < bytes; at += step)
@@ -44,6 +45,7 @@ static void stream_unpack(const uint8_t *stream, size_t bytes, size_t step)
         r = tar_reader_finish(&reader, &fail);
     if (r < 0 && fail.sentence[0] == '\0')
         abort();
+    tar_reader_fini(&reader);
     extract_fini(&extract);
     close(root_fd);
 }

@@ -213,7 +213,7 @@ static int attempt_work(void *context, unsigned walls)
 
 static const unsigned wall_sets[] = { CONFINE_ALL, CONFINE_LANDLOCK | CONFINE_FILTER };
 
-static void attempt_in_child(size_t index, bool owner, unsigned walls, bool nobody)
+static void attempt_in_child(size_t index, bool owner, bool nodes, unsigned walls, bool nobody)
 {
     struct err err = { 0 };
     int status = 0;
@@ -222,7 +222,12 @@ static void attempt_in_child(size_t index, bool owner, unsigned walls, bool nobo
         become_nobody();
     int target_fd = open("out", O_PATH | O_DIRECTORY | O_CLOEXEC),
         null_fd = open("/dev/null", O_RDWR);
-    const struct confine confine = { target_fd, null_fd, null_fd, owner, walls };
+    const struct confine confine = { .target_fd = target_fd,
+                                     .input_fd = null_fd,
+                                     .report_fd = null_fd,
+                                     .owner = owner,
+                                     .nodes = nodes,
+                                     .walls = walls };
     int (*attempt)(void) = attempts[index];
     pid_t pid;
 
@@ -237,9 +242,9 @@ START_TEST(the_process_can_do_nothing_else)
 {
     bool root = geteuid() == 0;
 
-    for (unsigned i = 0; i < 8; i++) {
-        bool nobody = i & 1, owner = i & 2;
-        unsigned walls = wall_sets[i / 4];
+    for (unsigned i = 0; i < 16; i++) {
+        bool nobody = i & 1, owner = i & 2, nodes = i & 8;
+        unsigned walls = wall_sets[i / 4 % 2];
         int status;
 
         if (nobody && !root)
@@ -247,7 +252,7 @@ START_TEST(the_process_can_do_nothing_else)
         run("rm -rf out/* && echo mine >other && chmod 777 out");
         pid_t pid = fork();
         if (pid == 0)
-            attempt_in_child((size_t)_i, owner, walls, nobody);
+            attempt_in_child((size_t)_i, owner, nodes, walls, nobody);
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
         run("test ! -e evil && test ! -e /tmp/volt-evil");
         ck_assert_msg(status == 0, "attempt %d, walls %x, owner %d, nobody %d: %#x", _i, walls,
@@ -256,13 +261,13 @@ START_TEST(the_process_can_do_nothing_else)
 }
 END_TEST
 
-/* A kernel without Landlock, to this process and what it starts. */
-static void landlock_hide(void)
+/* A system call that fails for this process and what it starts. */
+static void call_hide(uint32_t number, uint16_t code)
 {
     struct sock_filter program[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_create_ruleset, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog filter = { ARRAY_LEN(program), program };
@@ -280,7 +285,7 @@ START_TEST(without_landlock_it_works_and_says_so)
     struct unpack_result result;
     struct err err = { 0 };
 
-    landlock_hide();
+    call_hide(SYS_landlock_create_ruleset, ENOSYS);
     ck_assert_uint_eq(landlock_abi(), 0);
     hostile_put(&writer, &good);
     hostile_put_end(&writer);
@@ -293,6 +298,35 @@ START_TEST(without_landlock_it_works_and_says_so)
     ck_assert_int_eq(unpack_bytes(&spec, stream, writer.bytes, &result, &err), -EPERM);
     run("test ! -e b");
     ck_assert_ptr_null(unpack_walls_note(CONFINE_ALL));
+}
+END_TEST
+
+/* As on a host whose users get no namespaces. */
+START_TEST(links_are_marked_without_a_change_of_root)
+{
+    const struct unpack_spec spec = { .what = UNPACK_COPY, .names = { "top", "", false } };
+    static const struct hostile_place place = { "top", "%" };
+    static const struct hostile_member link = { .name = "@/l", .type = '2', .link = "/etc" };
+    struct hostile_writer writer = { &place, stream, 0 };
+    struct unpack_result result;
+    struct err err = { 0 };
+    int status;
+
+    hostile_put(&writer, &link);
+    hostile_put_end(&writer);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (geteuid() == 0)
+            become_nobody();
+        call_hide(SYS_unshare, EPERM);
+        int rc = unpack_bytes(&spec, stream, writer.bytes, &result, &err);
+        _exit(rc == 0 && !(result.walls & CONFINE_CHROOT) ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    struct stat st;
+    ck_assert_int_eq(lstat("out/l", &st), 0);
+    ck_assert_int_eq(st.st_mtim.tv_nsec, PLACE_LINK_MARK_NS);
 }
 END_TEST
 
@@ -341,6 +375,7 @@ int main(void)
     tcase_add_checked_fixture(tests, base_make, base_remove);
     tcase_add_loop_test(tests, the_process_can_do_nothing_else, 0, ARRAY_LEN(attempts));
     tcase_add_test(tests, without_landlock_it_works_and_says_so);
+    tcase_add_test(tests, links_are_marked_without_a_change_of_root);
     tcase_add_test(tests, a_child_is_not_believed);
     return tap_main(suite);
 }

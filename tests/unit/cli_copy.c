@@ -18,12 +18,14 @@
 #include "cli.h"
 #include "cli_fake.h"
 #include "copy.h"
+#include "guest_files.h"
 #include "hostile.h"
 #include "tap_main.h"
 #include "tar_write.h"
 #include "watched.h"
 
 static char base[64];
+static struct copy_options options;
 
 static void run(const char *command)
 {
@@ -62,36 +64,20 @@ static void base_remove(void)
 
 /* ---- The guest ---- */
 
-static void get_answer(int fd, const char *path)
+/* Copies from a guest whose root is "guest". */
+static int copy_out_of_folder(const char *from, const char *to, struct err *err)
 {
-    static struct tar_writer writer;
-    uint8_t data[AGENT_PAYLOAD_MAX];
-    struct fail fail;
-    ssize_t bytes = tar_writer_init(&writer, path, &fail);
+    struct fake fake;
+    struct api api;
+    char root[96];
 
-    while (bytes >= 0 && (bytes = tar_writer_read(&writer, data, sizeof data, &fail)) > 0)
-        fake_frame(fd, AGENT_DATA, data, (size_t)bytes);
-    if (bytes == 0) {
-        fake_frame(fd, AGENT_DONE, NULL, 0);
-        return;
-    }
-    uint32_t code = (uint32_t)fail.code;
-    memcpy(data, &code, sizeof code);
-    memcpy(data + sizeof code, fail.sentence, strlen(fail.sentence));
-    fake_frame(fd, AGENT_ERROR, data, sizeof code + strlen(fail.sentence));
-}
-
-static void serve_get(int fd, unsigned n, const void *context)
-{
-    char request[AGENT_PAYLOAD_MAX + 1], path[sizeof request + 80];
-    size_t bytes;
-
-    (void)n, (void)context;
-    fake_accept_agent(fd);
-    fake_check(fake_read_frame(fd, (uint8_t *)request, &bytes) == AGENT_GET);
-    request[bytes] = '\0';
-    snprintf(path, sizeof path, "%s/guest%s", base, request);
-    get_answer(fd, path);
+    snprintf(root, sizeof root, "%s/guest", base);
+    guest_files_start(&fake, root);
+    ck_assert_int_eq(api_init(&api, err), 0);
+    int rc = copy_from_guest(&api, "cafe", from, to, &options, err);
+    api_fini(&api);
+    guest_files_stop(&fake);
+    return rc;
 }
 
 static int copy_out(fake_serve serve, const void *context, const char *from, const char *to,
@@ -103,7 +89,7 @@ static int copy_out(fake_serve serve, const void *context, const char *from, con
     fake_start(&fake, serve, context, 1);
     cli_socket_option = fake.path;
     ck_assert_int_eq(api_init(&api, err), 0);
-    int rc = copy_from_guest(&api, "cafe", from, to, err);
+    int rc = copy_from_guest(&api, "cafe", from, to, &options, err);
     api_fini(&api);
     fake_stop(&fake);
     return rc;
@@ -160,7 +146,7 @@ static const struct {
 START_TEST(names_are_those_of_docker_cp)
 {
     struct err err = { 0 };
-    int rc = copy_out(serve_get, NULL, rules[_i].from, rules[_i].to, &err);
+    int rc = copy_out_of_folder(rules[_i].from, rules[_i].to, &err);
 
     if (rules[_i].says) {
         ck_assert_int_lt(rc, 0);
@@ -174,12 +160,90 @@ START_TEST(names_are_those_of_docker_cp)
 }
 END_TEST
 
+/* ---- What a tar can carry ---- */
+
+START_TEST(what_a_tree_has_comes_out)
+{
+    struct err err;
+
+    run("cd ../guest && mkdir -p rich/sub && truncate -s 40M rich/empty && "
+        "truncate -s 9000M rich/huge && printf end | dd of=rich/huge bs=1M seek=8000 conv=notrunc "
+        "status=none && printf x >rich/a && ln rich/a rich/sub/b && ln -s a rich/l && "
+        "setfattr -n user.one -v 1 rich/a && setfattr -n user.dir -v 2 rich/sub && "
+        "touch -d '2001-02-03 04:05:06.123456789' rich/a rich/sub && chmod 444 rich/a && "
+        "mkfifo rich/fifo && chmod 4755 rich/empty");
+    ck_assert_msg(copy_out_of_folder("/rich", "new", &err) == 0, "%s", err.msg);
+    run("cd new && test ! -e fifo && test a -ef sub/b && test $(stat -c %a empty) = 755 && "
+        "test $(du -k huge | cut -f1) -le 64 && test $(du -k empty | cut -f1) -le 4 && "
+        "cmp -n 2000 -i 8388607000 huge ../../guest/rich/huge && "
+        "for f in a sub; do test \"$(stat -c '%a %y %s' $f)\" = "
+        "\"$(stat -c '%a %y %s' ../../guest/rich/$f)\" || exit 1; done && "
+        "test $(getfattr --only-values -n user.one a) = 1 && "
+        "test $(getfattr --only-values -n user.dir sub) = 2");
+}
+END_TEST
+
+START_TEST(owners_come_out_only_when_they_are_asked_for)
+{
+    struct err err;
+
+    if (geteuid() != 0) {
+        printf("# skipped: only root gives files away\n");
+        return;
+    }
+    run("cd ../guest && mkdir own && printf x >own/a && ln -s a own/l && "
+        "setcap cap_net_raw+ep own/a && chown 12:34 own/a own && chown -h 56:78 own/l && "
+        "setcap cap_net_raw+ep own/a && chmod 4777 own/a");
+    ck_assert_msg(copy_out_of_folder("/own", "mine", &err) == 0, "%s", err.msg);
+    run("cd mine && test \"$(stat -c %u:%g:%a . a l | tr '\\n' ' ')\" = '0:0:755 0:0:755 0:0:777 ' "
+        "&& test -z \"$(getcap a)\"");
+    options.owners = true;
+    ck_assert_msg(copy_out_of_folder("/own", "theirs", &err) == 0, "%s", err.msg);
+    ck_assert_msg(copy_out_of_folder("/own/a", "alone", &err) == 0, "%s", err.msg);
+    options.owners = false;
+    run("cd theirs && test \"$(stat -c %u:%g:%a . a l ../alone | tr '\\n' ' ')\" = "
+        "'12:34:755 12:34:777 56:78:777 12:34:777 ' && test -z \"$(getcap a)\"");
+}
+END_TEST
+
+START_TEST(a_link_is_followed_when_it_is_asked_for)
+{
+    struct err err;
+
+    options.follow = true;
+    ck_assert_msg(copy_out_of_folder("/link", "file", &err) == 0, "%s", err.msg);
+    ck_assert_msg(copy_out_of_folder("/dirlink", "dirs", &err) == 0, "%s", err.msg);
+    options.follow = false;
+    ck_assert_msg(copy_out_of_folder("/dirlink/", "there", &err) == 0, "%s", err.msg);
+    run("cmp file ../guest/f && test ! -L file && diff -r dirs/dirlink ../guest/d && "
+        "diff -r there/dirlink ../guest/d");
+    ck_assert_int_lt(copy_out_of_folder("/link/", "there", &err), 0);
+}
+END_TEST
+
+START_TEST(a_stream_goes_to_standard_output)
+{
+    int saved = dup(STDOUT_FILENO), fd = open("stream", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    struct err err;
+
+    ck_assert_int_ge(dup2(fd, STDOUT_FILENO), 0);
+    int rc = copy_out_of_folder("/d", "-", &err);
+    int missing_rc = copy_out_of_folder("/missing", "-", &err);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(fd);
+    ck_assert_int_eq(rc, 0);
+    ck_assert_int_eq(missing_rc, -ENOENT);
+    run("tar -xf stream -C dirs && diff -r ../guest/d dirs/d");
+}
+END_TEST
+
 START_TEST(a_source_without_a_name_is_refused)
 {
     struct api api = { .client.fd = -1 };
     struct err err;
 
-    ck_assert_int_eq(copy_from_guest(&api, "cafe", "/d/..", "new", &err), -EINVAL);
+    ck_assert_int_eq(copy_from_guest(&api, "cafe", "/d/..", "new", &options, &err), -EINVAL);
 }
 END_TEST
 
@@ -191,18 +255,18 @@ START_TEST(a_link_of_a_guests_is_not_followed)
 
     run("mkdir victim && ln -sfn $PWD/victim ../guest/bin && ln -sfn $PWD/victim/new ../guest/g && "
         "mkdir ../guest/tree && ln -s $PWD/victim ../guest/tree/bin");
-    ck_assert_int_eq(copy_out(serve_get, NULL, "/bin", "bin", &err), 0);
-    ck_assert_int_eq(copy_out(serve_get, NULL, "/g", "g", &err), 0);
-    ck_assert_int_eq(copy_out(serve_get, NULL, "/tree", "tree", &err), 0);
+    ck_assert_int_eq(copy_out_of_folder("/bin", "bin", &err), 0);
+    ck_assert_int_eq(copy_out_of_folder("/g", "g", &err), 0);
+    ck_assert_int_eq(copy_out_of_folder("/tree", "tree", &err), 0);
     run("rm ../guest/bin ../guest/g && mkdir ../guest/bin && echo evil >../guest/bin/ls && "
         "echo evil >../guest/g");
     static const char *const targets[] = { "bin", "bin/", "tree/bin", "tree/bin/", "tree/bin/new" };
     for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
-        ck_assert_int_lt(copy_out(serve_get, NULL, "/bin", targets[i], &err), 0);
+        ck_assert_int_lt(copy_out_of_folder("/bin", targets[i], &err), 0);
         ck_assert_msg(strstr(err.msg, "came out of a VM") != NULL, "%s", err.msg);
-        ck_assert_int_lt(copy_out(serve_get, NULL, "/bin/.", targets[i], &err), 0);
+        ck_assert_int_lt(copy_out_of_folder("/bin/.", targets[i], &err), 0);
     }
-    ck_assert_int_eq(copy_out(serve_get, NULL, "/g", "g", &err), 0); /* takes the link's place */
+    ck_assert_int_eq(copy_out_of_folder("/g", "g", &err), 0); /* takes the link's place */
     run("test \"$(cat g)\" = evil && test ! -L g && test -z \"$(ls victim)\"");
 }
 END_TEST
@@ -227,7 +291,7 @@ static void serve_broken(int fd, unsigned n, const void *context)
     snprintf(path, sizeof path, "%s/guest/d", base);
     fake_accept_agent(fd);
     fake_check(fake_read_frame(fd, data, &bytes) == AGENT_GET);
-    fake_check(tar_writer_init(&writer, path, &fail) == 0);
+    fake_check(tar_writer_init(&writer, path, false, &fail) == 0);
     ssize_t got = tar_writer_read(&writer, data, broken->bytes, &fail);
     fake_check(got > 0);
     fake_frame(fd, AGENT_DATA, data, (size_t)got);
@@ -337,6 +401,10 @@ int main(void)
 
     tcase_add_checked_fixture(tests, base_make, base_remove);
     tcase_add_loop_test(tests, names_are_those_of_docker_cp, 0, ARRAY_LEN(rules));
+    tcase_add_test(tests, what_a_tree_has_comes_out);
+    tcase_add_test(tests, owners_come_out_only_when_they_are_asked_for);
+    tcase_add_test(tests, a_link_is_followed_when_it_is_asked_for);
+    tcase_add_test(tests, a_stream_goes_to_standard_output);
     tcase_add_test(tests, a_source_without_a_name_is_refused);
     tcase_add_test(tests, a_link_of_a_guests_is_not_followed);
     tcase_add_loop_test(tests, a_copy_that_breaks_off_leaves_nothing_new, 0, 8);

@@ -152,7 +152,10 @@ static int unpack(const char *layout, struct err *err)
 
     ck_assert_int_ge(fd, 0);
     err->msg[0] = '\0';
-    return image_unpack_oci(layout, fd, err);
+    json_t *config = NULL;
+    int rc = image_unpack_oci(layout, fd, &config, err);
+    json_decref(config);
+    return rc;
 }
 
 static void expect_refused(const char *layout, const char *says)

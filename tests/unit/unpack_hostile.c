@@ -103,11 +103,12 @@ static void guests_own(const struct unpacker *unpacker, int stream_fd, int targe
 
     (void)unpacker;
     (void)stream_fd;
-    extract_init(&extract, target_fd);
+    extract_init(&extract, target_fd, &(struct extract_rules){ .owners = true });
     struct tar_sink sink = extract_sink(&extract);
     tar_reader_init(&reader, &sink);
     if (tar_reader_feed(&reader, stream, stream_bytes, &fail) == 0)
         tar_reader_finish(&reader, &fail);
+    tar_reader_fini(&reader);
     extract_fini(&extract);
 }
 
@@ -127,8 +128,12 @@ static int trusting_work(void *context, unsigned walls)
 
 static void second_wall_alone(const struct unpacker *unpacker, int stream_fd, int target_fd)
 {
-    const struct confine confine = { target_fd, stream_fd, STDERR_FILENO,
-                                     unpacker->spec.what != UNPACK_COPY, unpacker->spec.walls };
+    const struct confine confine = { .target_fd = target_fd,
+                                     .input_fd = stream_fd,
+                                     .report_fd = STDERR_FILENO,
+                                     .owner = unpacker->spec.what != UNPACK_COPY,
+                                     .nodes = unpacker->spec.what != UNPACK_COPY,
+                                     .walls = unpacker->spec.walls };
     struct unpacker copy = *unpacker;
     struct err err;
     pid_t pid;
