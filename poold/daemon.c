@@ -21,7 +21,11 @@
 #include "reload.h"
 #include "snapshot/host.h"
 #include "vms/hosted_load.h"
+#include "vms/takeover.h"
 #include "vms/vms_life.h"
+
+/* For whom a poold waits that leaves its VMs to the next one. */
+#define LEAVE_NS_MAX (1000 * NS_PER_MS)
 
 /* ---- The turn ---- */
 
@@ -29,6 +33,8 @@ static uint64_t on_tick(void *data, uint64_t now)
 {
     struct daemon *daemon = data;
 
+    if (daemon->leaving)
+        turn_schedule(&daemon->turn);
     return vms_tick(&daemon->vms, now);
 }
 
@@ -36,6 +42,22 @@ static bool daemon_quiet(struct daemon *daemon)
 {
     return http_open_requests(daemon->http) == 0 && daemon->api.image_works == 0 &&
            !daemon->reloading && vms_stopped(&daemon->vms);
+}
+
+/* Requests that are being answered, and files that are being written, are waited for. */
+static bool daemon_left(const struct daemon *daemon)
+{
+    return now_ns() >= daemon->leave_ns ||
+           (http_open_requests(daemon->http) == 0 && vms_left(&daemon->vms));
+}
+
+/* Who connects while there is no poold waits for the next one. */
+static void listener_keep(struct daemon *daemon)
+{
+    const int fd = http_listener(daemon->http);
+
+    if (fd >= 0 && !daemon->listener_kept)
+        daemon->listener_kept = keep_put(&daemon->vms.keep, KEEP_LISTENER, 0, 1, 0, &fd) != -EAGAIN;
 }
 
 static void on_pump(void *data)
@@ -49,7 +71,8 @@ static void on_pump(void *data)
     /* VMs on their way to acquires get the CPU, which poold's haste would take. */
     process_run_promptly(!pressed);
     service_update(&daemon->service);
-    if (daemon->vms.env.stopping && daemon_quiet(daemon))
+    listener_keep(daemon);
+    if (daemon->vms.env.stopping && (daemon->leaving ? daemon_left(daemon) : daemon_quiet(daemon)))
         uv_stop(&daemon->loop);
 }
 
@@ -67,6 +90,20 @@ void daemon_shutdown(struct daemon *daemon)
     turn_schedule(&daemon->turn);
 }
 
+void daemon_hand_over(struct daemon *daemon)
+{
+    if (daemon->vms.env.stopping)
+        return;
+    log_info("leaving: VMs and leases are the next poold's");
+    service_stopping();
+    daemon->vms.env.stopping = daemon->leaving = true;
+    daemon->leave_ns = now_ns() + LEAVE_NS_MAX;
+    http_hand_over(daemon->http);
+    vms_leave(&daemon->vms);
+    turn_arm(&daemon->turn, daemon->leave_ns);
+    turn_schedule(&daemon->turn);
+}
+
 /* The first that asks for the end asks for one in good order. All VMs have been sent their kill by
  * then: a second one means that whoever asks will not wait until everything is gone. */
 static void on_signal(uv_signal_t *handle, int number)
@@ -79,10 +116,15 @@ static void on_signal(uv_signal_t *handle, int number)
     }
     if (daemon->signalled) {
         log_warn("a second signal: ended at once, the next start removes what is left");
+        if (!daemon->leaving)
+            keep_end(&daemon->vms.keep);
         _exit(EXIT_FAILURE);
     }
     daemon->signalled = true;
-    daemon_shutdown(daemon);
+    if (number == SIGUSR2 || (number == SIGTERM && service_restarts()))
+        daemon_hand_over(daemon);
+    else
+        daemon_shutdown(daemon);
 }
 
 /* ---- Start ---- */
@@ -99,7 +141,6 @@ static int dirs_open(struct daemon *daemon, struct err *err)
     if (strcmp(config->state_dir, config->run_dir) != 0 &&
         cleanup_lock(config->run_dir, &daemon->run_lock_fd, err) < 0)
         return -err->code;
-    cleanup_stale_vms(config->run_dir);
     return 0;
 }
 
@@ -126,7 +167,7 @@ static const char *kvm_kind(void)
 
 static void loop_init(struct daemon *daemon)
 {
-    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR2 };
 
     uv_loop_init(&daemon->loop);
     turn_init(&daemon->turn, &daemon->loop, &turn_ops, daemon);
@@ -135,6 +176,23 @@ static void loop_init(struct daemon *daemon)
         daemon->signals[i].data = daemon;
         uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
     }
+}
+
+static void *on_connection_adopt(void *data, int fd)
+{
+    struct daemon *daemon = data;
+    struct http_connection *connection = http_adopt(daemon->http, fd);
+
+    if (connection)
+        connection->owns = true;
+    return connection;
+}
+
+static void on_keep_anew(void *data)
+{
+    struct daemon *daemon = data;
+
+    daemon->listener_kept = false;
 }
 
 /* Clients' replies go out before anything else is done. */
@@ -214,7 +272,10 @@ static int http_start(struct daemon *daemon, struct err *err)
         .closed = api_connection_closed,
     };
 
-    if (listen_open(&http.listener, daemon->config.socket, daemon->config.group, err) < 0)
+    struct keep_entry *kept = keep_table_at(&daemon->vms.keep.inherited, KEEP_LISTENER, 0);
+
+    if (listen_open(&http.listener, daemon->config.socket, daemon->config.group,
+                    kept ? &kept->fds[0] : NULL, err) < 0)
         return -err->code;
     return http_create(&daemon->http, &http, err);
 }
@@ -240,6 +301,8 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     loop_init(daemon);
     vms_init(&daemon->vms, &daemon->turn, &daemon->config.vms);
     daemon->vms.told = on_told;
+    daemon->vms.connection_adopt = on_connection_adopt;
+    daemon->vms.keep_anew = on_keep_anew;
     daemon->vms.told_data = daemon;
     api_init(daemon);
     daemon_settings_hold(daemon);
@@ -247,7 +310,9 @@ int daemon_init(struct daemon *daemon, const struct config *config,
         vms_start(daemon, err) < 0 || http_start(daemon, err) < 0)
         return -err->code;
     hosted_load_all(&daemon->vms);
-    declared_apply(daemon, declarations);
+    takeover_finish(&daemon->vms);
+    if (!config->vms.stop_only)
+        declared_apply(daemon, declarations);
     service_init(&daemon->service, daemon);
     return 0;
 }

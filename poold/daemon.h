@@ -28,11 +28,14 @@ struct daemon {
     struct access access;
     uv_loop_t loop;
     struct turn turn;
-    uv_signal_t signals[3];
+    uv_signal_t signals[4];
     struct vms vms;
     struct http *http;
     struct api api;
     int lock_fd, run_lock_fd;
+    bool listener_kept; /* by the keeper */
+    bool leaving;       /* VMs are the next poold's; all there is to do is to leave, */
+    uint64_t leave_ns;  /* by then */
     bool signalled; /* a signal asked for the end, which has begun when vms.env.stopping is set */
 };
 
@@ -46,5 +49,7 @@ void daemon_fini(struct daemon *daemon);
 
 /* No new leases, all VMs stopped, then the loop ends. */
 void daemon_shutdown(struct daemon *daemon);
+/* The loop ends, VMs and leases go on: they are the next poold's. */
+void daemon_hand_over(struct daemon *daemon);
 
 #endif

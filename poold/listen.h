@@ -8,9 +8,10 @@
 #define LISTEN_BACKLOG 1024
 #define LISTEN_MODE 0660
 
-/* Takes the socket that the service manager brought, or listens at path, group's ("": unchanged);
+/* Takes the socket that the service manager brought, or that of an earlier poold (inherited_fd, NULL:
+ * none; taken or closed) if it is the one at path, or listens at path, group's ("": unchanged);
  * refuses a path where another poold listens. To be closed by unix_listener_close. 0 or -errno. */
 int listen_open(struct unix_listener *ret_listener, const char *path, const char *group,
-                struct err *err);
+                int *inherited_fd, struct err *err);
 
 #endif

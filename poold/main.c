@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "daemon.h"
 #include "host/rights.h"
 #include "http/access.h"
+#include "keep/keeper.h"
 
 /* The configuration and the policy are right: says so. */
 static int check_run(const struct config *config, const struct declarations *declarations)
@@ -52,10 +54,19 @@ static int run(const struct config *config, struct declarations *declarations, i
         daemon_fini(daemon);
         return EXIT_FAILURE;
     }
-    log_info("poold %s listens on %s, state in %s", VOLT_VERSION, config->socket,
-             config->state_dir);
+    if (config->vms.stop_only)
+        daemon_shutdown(daemon);
+    else
+        log_info("poold %s listens on %s, state in %s", VOLT_VERSION, config->socket,
+                 config->state_dir);
     process_run_promptly(true);
     daemon_run(daemon);
+    if (daemon->leaving) {
+        /* Nothing is ended or undone: all of it is the next poold's. */
+        keep_hand_over(&daemon->vms.keep);
+        log_info("left");
+        _exit(EX_OK);
+    }
     daemon_fini(daemon);
     log_info("stopped");
     return EX_OK;
@@ -69,6 +80,8 @@ int main(int argc, char **argv)
     int status = EX_OK;
 
     std_fds_ensure();
+    if (argc > 1 && strcmp(argv[1], KEEPER_COMMAND) == 0)
+        return keeper_main();
     int rc = config_load(&config, &declarations, argc, argv, &err);
 
     log_set_level(config.log_level);

@@ -82,8 +82,10 @@ void daemon_settings_hold(struct daemon *daemon)
         .surplus_ns = config->surplus_ms * NS_PER_MS,
         .trial_ns = config->vms.boot_timeout_ms * NS_PER_MS,
     };
-    if (daemon->http) /* not yet, at the start */
+    if (daemon->http) { /* not yet, at the start */
         http_set_limits(daemon->http, &limits);
+        keep_set_grace(&daemon->vms.keep, config->vms.keep_ms);
+    }
 }
 
 static void settings_apply(struct daemon *daemon, const struct config *config,

@@ -4,9 +4,12 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <systemd/sd-bus.h>
 #include <systemd/sd-daemon.h>
+#include <systemd/sd-login.h>
 
 #include "base/log.h"
 #include "daemon.h"
@@ -142,4 +145,71 @@ void service_reloaded(const char *error)
 void service_stopping(void)
 {
     sd_notify(0, "STOPPING=1");
+}
+
+/* ---- The manager's bus ---- */
+
+#define MANAGER_BUS "unix:path=/run/systemd/private"
+#define MANAGER "org.freedesktop.systemd1"
+#define BUS_TIMEOUT_US 2000000u
+
+/* "restart", "try-restart" or what the unit's job is; "" when it has none. 0 or -errno. */
+static int job_type(sd_bus *bus, const char *unit, char ret_type[STATUS_BYTES])
+{
+    __attribute__((cleanup(sd_bus_message_unrefp))) sd_bus_message *reply = NULL;
+    char *path = NULL, *type = NULL;
+    const char *job;
+    int rc = sd_bus_path_encode("/org/freedesktop/systemd1/unit", unit, &path);
+
+    ret_type[0] = '\0';
+    if (rc >= 0)
+        rc = sd_bus_get_property(bus, MANAGER, path, MANAGER ".Unit", "Job", NULL, &reply, "(uo)");
+    free(path);
+    if (rc >= 0)
+        rc = sd_bus_message_read(reply, "(uo)", NULL, &job);
+    if (rc < 0 || strcmp(job, "/") == 0)
+        return rc < 0 ? rc : 0;
+    rc = sd_bus_get_property_string(bus, MANAGER, job, MANAGER ".Job", "JobType", NULL, &type);
+    if (rc >= 0)
+        snprintf(ret_type, STATUS_BYTES, "%s", type);
+    free(type);
+    return rc < 0 ? rc : 0;
+}
+
+static int bus_open(sd_bus **ret_bus)
+{
+    sd_bus *bus = NULL;
+    int rc = sd_bus_new(&bus);
+
+    if (rc >= 0)
+        rc = sd_bus_set_address(bus, MANAGER_BUS);
+    if (rc >= 0)
+        rc = sd_bus_set_method_call_timeout(bus, BUS_TIMEOUT_US);
+    if (rc >= 0)
+        rc = sd_bus_start(bus);
+    if (rc < 0)
+        sd_bus_unref(bus);
+    else
+        *ret_bus = bus;
+    return rc;
+}
+
+bool service_restarts(void)
+{
+    char type[STATUS_BYTES] = "", *unit = NULL;
+    sd_bus *bus = NULL;
+    int rc;
+
+    if (!getenv("NOTIFY_SOCKET"))
+        return false;
+    rc = sd_pid_get_unit(0, &unit);
+    if (rc >= 0)
+        rc = bus_open(&bus);
+    if (rc >= 0)
+        rc = job_type(bus, unit, type);
+    if (rc < 0)
+        log_warn("the service manager does not say whether this is a restart: %s", strerror(-rc));
+    sd_bus_flush_close_unref(bus);
+    free(unit);
+    return strcmp(type, "restart") == 0 || strcmp(type, "try-restart") == 0;
 }

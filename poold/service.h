@@ -38,5 +38,8 @@ void service_reloading(void);
 /* error: a sentence, or NULL. */
 void service_reloaded(const char *error);
 void service_stopping(void);
+/* Whether a SIGTERM that has come is the first half of a restart, by the manager's job for this unit.
+ * Asks it over the bus that it has for root; false wherever there is none. Blocks for 2 s at most. */
+bool service_restarts(void);
 
 #endif

@@ -112,6 +112,8 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
         slot->owner_connection = call->bind ? request->connection : NULL;
         request->connection->owns |= call->bind;
         slot->leased_wall_ns = clock_ns(CLOCK_REALTIME);
+        /* Before the client hears of it. */
+        clone_lease_kept(slot, call->bind ? request->connection->fd : -1);
         bytes = lease_text(api_of(request), slot, 0, text);
         text[bytes++] = '\n';
         http_reply_text(request, MHD_HTTP_CREATED, "application/json", text, bytes);
@@ -326,6 +328,7 @@ void api_lease_renew(struct http_request *request)
     if (!slot)
         return;
     pool_renew(slot, body.ttl_ms);
+    clone_lease_renewed(slot);
     reply_lease(request, slot);
 }
 

@@ -240,6 +240,35 @@ static int limits_write(const struct cgroup_hierarchy *h, int group_fd, const ch
     return 0;
 }
 
+int cgroup_group_limit(const struct cgroup_host *host, const char *id,
+                       const struct cgroup_limits *limits, struct err *err)
+{
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < host->hierarchy_count; i++) {
+        const struct cgroup_hierarchy *h = &host->hierarchy[i];
+        _cleanup_close_ int fd = openat(h->parent_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        r = fd < 0 ? err_set_errno(err, errno, "opening cgroup %s", id)
+                   : limits_write(h, fd, id, limits, err);
+    }
+    return r;
+}
+
+void cgroup_v2_let_in(int parent_fd)
+{
+    static const char *const files[] = { "cgroup.subtree_control", "../cgroup.subtree_control" };
+
+    for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
+        for (unsigned c = 0; c < CGROUP_CONTROLLER_COUNT; c++) {
+            char off[16];
+
+            snprintf(off, sizeof off, "-%s", cgroup_controller_name((enum cgroup_controller)c));
+            (void)cgroup_file_write(parent_fd, files[i], off); /* one that it has not is refused */
+        }
+    }
+}
+
 int cgroup_group_create(const struct cgroup_host *host, const char *id,
                         const struct cgroup_limits *limits, struct err *err)
 {

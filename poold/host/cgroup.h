@@ -83,6 +83,13 @@ bool cgroup_group_oom_killed(const struct cgroup_host *host, const char *id);
  * also when it is not there. */
 int cgroup_group_remove(const struct cgroup_host *host, const char *id);
 
+/* Takes the controllers away from the children of a v2 parent group (borrowed) and from the group that
+ * it is in, which can have processes of its own again. */
+void cgroup_v2_let_in(int parent_fd);
+/* Writes the limits of a group that is there. 0 or -errno. */
+int cgroup_group_limit(const struct cgroup_host *host, const char *id,
+                       const struct cgroup_limits *limits, struct err *err);
+
 /* A group of cgroup v2 that limits nothing, for programs that the kernel runs for its processes:
  * makes "volt-NAME" under the caller's own group, or takes it over. Its directory, and its
  * cgroup.procs for writing, are the caller's. 0 or -errno. */

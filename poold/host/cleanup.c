@@ -97,24 +97,3 @@ void cleanup_remove_tree(int parent_fd, const char *name)
     for (unsigned i = 0; i < REMOVE_TRIES && !remove_below(parent_fd, name, 0); i++)
         usleep(REMOVE_WAIT_US);
 }
-
-void cleanup_stale_vms(const char *run_dir)
-{
-    char path[PATH_MAX + 8];
-    unsigned count = 0;
-    DIR *dir;
-
-    snprintf(path, sizeof path, "%s/vms", run_dir);
-    dir = opendir(path);
-    if (!dir)
-        return;
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.')
-            continue;
-        remove_below(dirfd(dir), entry->d_name, 0);
-        count++;
-    }
-    closedir(dir);
-    if (count)
-        log_info("removed the folders of %u VMs of an earlier run", count);
-}

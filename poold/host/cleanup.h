@@ -17,8 +17,4 @@ int cleanup_lock(const char *dir, int *ret_fd, struct err *err);
  * most a few levels deep. What can't be removed stays. Any thread. */
 void cleanup_remove_tree(int parent_fd, const char *name);
 
-/* Removes every entry of dir/vms. The VMs of the last run ended with it: their control sockets did.
- */
-void cleanup_stale_vms(const char *run_dir);
-
 #endif

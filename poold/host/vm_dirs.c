@@ -2,6 +2,7 @@
 /* Owns the stock of VM folders and their removal; see vm_dirs.h. */
 #include "host/vm_dirs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -91,6 +92,35 @@ static int dir_make(int base_fd, struct vm_dir *dir)
     return rc;
 }
 
+/* What a poold that was killed has left goes the way of what VMs leave: nobody waits for that. */
+static void stale_give_back(struct vm_dirs *dirs)
+{
+    int fd = openat(dirs->base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    unsigned count = 0;
+
+    if (!dir) {
+        close_fd(&fd);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        struct vm_dir stale = { .uid = VM_UIDS_NONE, .fd = -1, .listen_fd = -1 };
+
+        if (entry->d_name[0] == '.' || dirs->keeps(dirs->keeps_data, entry->d_name))
+            continue;
+        count++;
+        if (strlen(entry->d_name) == sizeof stale.id - 1) {
+            memcpy(stale.id, entry->d_name, sizeof stale.id);
+            vm_dirs_give_back(dirs, &stale);
+        } else {
+            cleanup_remove_tree(dirs->base_fd, entry->d_name);
+        }
+    }
+    closedir(dir);
+    if (count)
+        log_info("the folders of %u VMs of an earlier run are removed", count);
+}
+
 int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct vm_dirs_config *config,
                  struct err *err)
 {
@@ -100,7 +130,8 @@ int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct vm_dirs_con
     list_init(&dirs->garbage);
     dirs->loop = loop;
     snprintf(host.locks, sizeof host.locks, "%s", config->uid_locks);
-    if (vm_uids_init(&dirs->uids, &host, config->uid_base, config->uid_count, err) < 0)
+    if (vm_uids_init(&dirs->uids, &host, config->uid_base, config->uid_count, dirs->locks,
+                     dirs->lock_count, err) < 0)
         return -err->code;
     snprintf(path, sizeof path, "%s/vms", config->run_dir);
     /* Clients reach a VM's socket through it, VMs with a uid of their own make theirs in theirs. */
@@ -109,6 +140,7 @@ int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct vm_dirs_con
     dirs->base_fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dirs->base_fd < 0)
         return err_set_errno(err, errno, "can't open %s", path);
+    stale_give_back(dirs);
     vm_dirs_pump(dirs);
     return 0;
 }

@@ -32,6 +32,9 @@ struct vm_dirs {
     int base_fd;                    /* RUN_DIR/vms */
     const struct vm_groups *groups; /* whose group of the same id goes with a folder; NULL: none */
     struct vm_uids uids;
+    const struct vm_uid_lock
+        *locks; /* inherited, taken by vm_dirs_init; the caller sets them before */
+    uint32_t lock_count;
     /* Not before, as it failed the last time: more uids; more folders. */
     uint64_t claim_after_ns, refill_after_ns;
     struct vm_dir stock[VM_DIRS_STOCK];
@@ -40,12 +43,16 @@ struct vm_dirs {
     bool busy;           /* a work is out */
     bool pressed;        /* acquires wait for VMs: what can wait does */
     bool closing;
+    /* Whether a folder that is there at the start is of a VM that is taken over. */
+    bool (*keeps)(void *data, const char *id);
+    void *keeps_data;
     void (*changed)(void *data); /* a work is done: called on the loop */
     void *changed_data;
 };
 
 /* Opens (makes) run_dir/vms and claims uids, uid_count of them from uid_base on, by locks in
- * uid_locks (vm_uids.h). The caller sets `changed` before. */
+ * uid_locks (vm_uids.h); has the folders removed that an earlier poold has left. The caller sets
+ * `changed` and `keeps` before. */
 struct vm_dirs_config {
     const char *run_dir, *uid_locks;
     uint32_t uid_base, uid_count;

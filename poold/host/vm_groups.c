@@ -78,6 +78,8 @@ static void job_run(void *data)
         return;
     }
     job->result = cgroup_group_create(host, job->id, &job->limits, &job->err);
+    if (job->result == -EEXIST) /* of a VM that was taken over: its limits may be gone */
+        job->result = cgroup_group_limit(host, job->id, &job->limits, &job->err);
     if (job->result == 0)
         job->result = cgroup_group_join(host, job->id, pid, &job->err);
     if (job->result < 0 || process_ended(job->pidfd))

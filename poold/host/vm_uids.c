@@ -22,22 +22,42 @@ static uint32_t free_count(const struct vm_uids *uids)
     return count;
 }
 
+/* Takes their fds, as far as it comes. */
+static int locks_add(struct vm_uids *uids, const struct vm_uid_lock *locks, struct err *err)
+{
+    for (uint32_t i = 0; i < uids->inherited; i++) {
+        struct vm_uid_block *block = calloc(1, sizeof *block);
+
+        if (!block)
+            return err_set(err, ENOMEM, "out of memory");
+        block->first = locks[i].first;
+        block->lock_fd = locks[i].fd;
+        vm_uids_add(uids, block);
+    }
+    return 0;
+}
+
 int vm_uids_init(struct vm_uids *uids, const struct vm_uids_host *host, uint32_t base,
-                 uint32_t count, struct err *err)
+                 uint32_t count, const struct vm_uid_lock *locks, uint32_t lock_count,
+                 struct err *err)
 {
     struct vm_uid_block *block;
     int rc;
 
-    *uids = (struct vm_uids){ .host = *host, .count = count };
-    if (base == 0 || geteuid() != 0)
+    *uids = (struct vm_uids){ .host = *host, .count = count, .inherited = lock_count };
+    if ((base == 0 || geteuid() != 0) && lock_count == 0)
         return 0;
     if (count == 0 || count % VM_UIDS_BLOCK || base > UINT32_MAX - 1 - count)
         return err_set(err, EINVAL,
                        "--uid-count %u: expected a multiple of %u, and no uid beyond %u", count,
                        VM_UIDS_BLOCK, UINT32_MAX - 2);
-    uids->blocks = calloc(count / VM_UIDS_BLOCK, sizeof *uids->blocks);
+    uids->blocks = calloc(count / VM_UIDS_BLOCK + lock_count, sizeof *uids->blocks);
     if (!uids->blocks)
         return err_set(err, ENOMEM, "out of memory");
+    if (lock_count > 0) {
+        uids->base = base;
+        return locks_add(uids, locks, err);
+    }
     rc = vm_uids_claim(host, base, count, &block, err);
     if (rc < 0)
         return rc;
@@ -64,7 +84,7 @@ bool vm_uids_low(const struct vm_uids *uids)
 
 void vm_uids_add(struct vm_uids *uids, struct vm_uid_block *block)
 {
-    assert(uids->block_count < uids->count / VM_UIDS_BLOCK);
+    assert(uids->block_count < uids->count / VM_UIDS_BLOCK + uids->inherited);
     uids->blocks[uids->block_count++] = block;
 }
 
@@ -88,6 +108,22 @@ int vm_uids_take(struct vm_uids *uids, uint32_t *ret_uid)
         return 0;
     }
     return -EUSERS;
+}
+
+bool vm_uids_retake(struct vm_uids *uids, uint32_t uid)
+{
+    for (uint32_t i = 0; i < uids->block_count; i++) {
+        struct vm_uid_block *block = uids->blocks[i];
+
+        if (uid - block->first >= VM_UIDS_BLOCK)
+            continue;
+        if (block->holders[uid - block->first])
+            return false;
+        block->holders[uid - block->first] = 1;
+        block->used++;
+        return true;
+    }
+    return uid == VM_UIDS_NONE;
 }
 
 /* The block of a uid that is held; NULL for VM_UIDS_NONE. */

@@ -42,19 +42,28 @@ struct vm_uid_block {
 struct vm_uids {
     struct vm_uids_host host;
     uint32_t base, count;         /* base 0: VMs have no uids of their own */
-    struct vm_uid_block **blocks; /* room for all of the range */
-    uint32_t block_count;
+    struct vm_uid_block **blocks; /* room for all of the range, and for what was inherited */
+    uint32_t block_count, inherited;
     uint32_t next; /* where to look first, counted through all blocks: reuse comes late */
 };
 
-/* Claims the first block. count is a multiple of VM_UIDS_BLOCK; base 0, or not root: none, and
+/* A block that the poold before had claimed, by its lock. */
+struct vm_uid_lock {
+    uint32_t first;
+    int fd;
+};
+
+/* Claims the first block, if no locks (taken) are inherited. count is a multiple of VM_UIDS_BLOCK; base 0, or not root: none, and
  * vm_uids_take gives VM_UIDS_NONE. 0 or -errno with a sentence; vm_uids_fini is fine either way. */
 int vm_uids_init(struct vm_uids *uids, const struct vm_uids_host *host, uint32_t base,
-                 uint32_t count, struct err *err);
+                 uint32_t count, const struct vm_uid_lock *locks, uint32_t lock_count,
+                 struct err *err);
 void vm_uids_fini(struct vm_uids *uids);
 
 /* A uid that nobody has, held once; 0, or -EUSERS when no claimed one is left. */
 int vm_uids_take(struct vm_uids *uids, uint32_t *ret_uid);
+/* The uid of a VM that was taken over. False: it is in no block, or is held already. */
+bool vm_uids_retake(struct vm_uids *uids, uint32_t uid);
 /* One more process that runs with it, and one less: with the last it may be taken again.
  * VM_UIDS_NONE is fine. */
 void vm_uids_hold(struct vm_uids *uids, uint32_t uid);

@@ -180,6 +180,12 @@ void http_set_limits(struct http *http, const struct http_limits *limits);
  * that wait for their clients (but for a reply to be read), refuses requests that wait for their
  * turn. */
 void http_stop(struct http *http);
+/* Connections and socket are the next poold's: no more are accepted, none is closed. */
+void http_hand_over(struct http *http);
+/* A client's connection that an earlier poold had (fd is taken), between requests. NULL: it is over. */
+struct http_connection *http_adopt(struct http *http, int fd);
+/* The listening socket that is this process's own, with a path; -1: none. */
+int http_listener(const struct http *http);
 /* Every request must have been answered. */
 void http_destroy(struct http *http);
 /* Requests that handlers have not answered yet. */

@@ -69,10 +69,11 @@ static void refuse(int fd, const char *why)
     close(fd);
 }
 
-static void connection_hand_over(struct http *http, struct http_connection *connection)
+static bool connection_hand_over(struct http *http, struct http_connection *connection)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct http_lane *lane = connection->lane;
+    bool taken = true;
 
     http_phase_enter(connection, HTTP_HEAD);
     http->accepting = connection;
@@ -80,9 +81,11 @@ static void connection_hand_over(struct http *http, struct http_connection *conn
                            sizeof(sa_family_t)) == MHD_NO) {
         log_warn("a connection was closed at once: %s", strerror(errno));
         connection_free(connection);
+        taken = false;
     }
     http->accepting = NULL;
     lane->dirty = true;
+    return taken;
 }
 
 /* For an error of access_peer_open. */
@@ -95,7 +98,7 @@ static const char *refusal(int rc)
     return "poold has no memory for another connection";
 }
 
-static void connection_open(struct http *http, int fd)
+static struct http_connection *connection_open(struct http *http, int fd)
 {
     struct http_connection *connection = calloc(1, sizeof *connection);
     int rc = -ENOMEM;
@@ -105,13 +108,22 @@ static void connection_open(struct http *http, int fd)
     if (!connection || rc < 0) {
         refuse(fd, refusal(rc));
         free(connection);
-        return;
+        return NULL;
     }
     connection->lane =
         &http->lanes[connection->peer.trusted ? HTTP_LANE_TRUSTED : HTTP_LANE_OTHERS];
     connection->fd = fd;
     list_init(&connection->phase_node);
-    connection_hand_over(http, connection);
+    return connection_hand_over(http, connection) ? connection : NULL;
+}
+
+struct http_connection *http_adopt(struct http *http, int fd)
+{
+    struct http_connection *connection = connection_open(http, fd);
+
+    if (connection) /* it is between requests, not new */
+        http_phase_enter(connection, HTTP_IDLE);
+    return connection;
 }
 
 /* ---- Accepting ---- */
@@ -179,6 +191,18 @@ int http_accept_start(struct http *http, struct err *err)
         return err_set_errno(err, -rc, "can't watch the API's socket");
     http->accept_again.data = http->listen.data = http;
     return uv_poll_start(&http->listen, UV_READABLE, on_listen);
+}
+
+int http_listener(const struct http *http)
+{
+    return http->listener.path[0] ? http->listener.fd : -1;
+}
+
+void http_hand_over(struct http *http)
+{
+    http->accept_paused = false; /* nor is it resumed */
+    uv_timer_stop(&http->accept_again);
+    uv_poll_stop(&http->listen);
 }
 
 void http_accept_stop(struct http *http)

@@ -53,11 +53,28 @@ void net_mac_of(uint32_t address, uint8_t ret_mac[6])
     memcpy(ret_mac, mac, sizeof mac);
 }
 
-int net_addresses_take(struct net_addresses *addresses, uint32_t hosts, uint32_t *ret_number)
+static bool have_bits(struct net_addresses *addresses)
 {
     if (!addresses->used)
         addresses->used = calloc(NET_HOSTS_MAX / 64, sizeof *addresses->used);
-    if (!addresses->used)
+    return addresses->used != NULL;
+}
+
+int net_addresses_retake(struct net_addresses *addresses, uint32_t hosts, uint32_t number)
+{
+    if (!have_bits(addresses))
+        return -ENOMEM;
+    if (number >= hosts || addresses->used[number / 64] & 1ull << number % 64)
+        return -EADDRINUSE;
+    addresses->used[number / 64] |= 1ull << number % 64;
+    /* Others are given first: who was ended with the poold before may take a moment. */
+    addresses->next = MAX_OF(addresses->next, number + 1);
+    return 0;
+}
+
+int net_addresses_take(struct net_addresses *addresses, uint32_t hosts, uint32_t *ret_number)
+{
+    if (!have_bits(addresses))
         return -ENOMEM;
     for (uint32_t i = 0; i < hosts; i++) {
         uint32_t n = (addresses->next + i) % hosts;

@@ -33,6 +33,8 @@ struct net_addresses {
 
 /* The next free one. 0; -EADDRNOTAVAIL, -ENOMEM. */
 int net_addresses_take(struct net_addresses *addresses, uint32_t hosts, uint32_t *ret_number);
+/* That one. 0; -EADDRINUSE, -ENOMEM. */
+int net_addresses_retake(struct net_addresses *addresses, uint32_t hosts, uint32_t number);
 void net_addresses_free(struct net_addresses *addresses, uint32_t number);
 void net_addresses_fini(struct net_addresses *addresses);
 

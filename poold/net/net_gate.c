@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns gates and passt processes; see net_gate.h. */
-#include "net/net_gate.h"
+#include "net/net_gate_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,34 +25,9 @@
 #include "net/net_passt.h"
 
 #define FRAMES_BYTES (1 << 20) /* that wait in a stream */
-#define NOT_STARTED "passt can't be started:"
 #define PAUSE_MS_LEAST 100u
 #define PAUSE_MS_MOST 10000u
 #define SOON_NS (30 * NS_PER_S) /* a passt that ends within it is waited for longer */
-
-/* A process of the two. */
-struct child {
-    struct link link; /* first */
-    struct net_gate *gate;
-    pid_t pid;   /* 0: it is not running */
-    bool linked; /* link is in use */
-    char said[LINK_LINE_BYTES];
-};
-
-struct net_gate {
-    struct net_walls *walls;
-    struct child filter, passt; /* volt-gate, passt */
-    struct net_gate_start spec;
-    struct net_publish publish;
-    int control_fd; /* to the gate; -1: it was not started */
-    int shared_fd;  /* struct gate_shared; -1 */
-    uv_timer_t pause;
-    uint64_t started_ns; /* passt */
-    uint32_t pause_ms, restarts;
-    bool working, ended, lost;
-    bool timer_open;
-    char error[LINK_LINE_BYTES + 64];
-};
 
 static int spawn_start(struct net_gate *gate, struct gate_shared *start, int vm_fd);
 
@@ -243,7 +218,7 @@ static void status_text(int status, const struct child *child, char *text, size_
 static void on_pause_over(uv_timer_t *timer);
 
 /* passt has ended, or could not be started. */
-static void passt_pause(struct net_gate *gate, const char *what, const char *why)
+void net_gate_passt_pause(struct net_gate *gate, const char *what, const char *why)
 {
     if (gate->ended || gate->lost)
         return;
@@ -262,7 +237,7 @@ static void on_pause_over(uv_timer_t *timer)
     gate->restarts++;
     gate->walls->passt_restarts++;
     if (spawn_start(gate, NULL, -1) < 0)
-        passt_pause(gate, NOT_STARTED, "out of memory");
+        net_gate_passt_pause(gate, NET_GATE_NOT_STARTED, "out of memory");
 }
 
 static void on_exited(struct link *link)
@@ -272,15 +247,18 @@ static void on_exited(struct link *link)
     char text[LINK_LINE_BYTES + 64];
     int status = 0;
 
-    waitpid(child->pid, &status, WNOHANG);
+    bool known = child->pid > 0 && waitpid(child->pid, &status, WNOHANG) == child->pid;
     child->pid = 0;
-    status_text(status, child, text, sizeof text);
-    if (child == &gate->filter && WIFEXITED(status) && WEXITSTATUS(status) == EX_PROTOCOL)
+    if (known)
+        status_text(status, child, text, sizeof text);
+    else
+        snprintf(text, sizeof text, "a status that an earlier poold would know");
+    if (child == &gate->filter && known && WIFEXITED(status) && WEXITSTATUS(status) == EX_PROTOCOL)
         snprintf(text, sizeof text, "what the VM's process sends are no frames");
     if (child == &gate->passt)
-        passt_pause(gate, "passt ended with", text);
+        net_gate_passt_pause(gate, "passt ended with", text);
     else
-        lose(gate, WIFEXITED(status) && WEXITSTATUS(status) == 0 ? NULL : text);
+        lose(gate, known && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? NULL : text);
     link_close(link);
 }
 
@@ -301,7 +279,7 @@ static void on_text(struct link *link, const char *line)
               child == &child->gate->passt ? "passt" : "volt-gate", line);
 }
 
-static const struct link_ops child_ops = {
+const struct link_ops net_gate_child_ops = {
     .text = on_text,
     .exited = on_exited,
     .released = on_released,
@@ -309,7 +287,7 @@ static const struct link_ops child_ops = {
 
 static int child_watch(struct net_gate *gate, struct child *child, struct spawned *spawned)
 {
-    link_init(&child->link, gate->walls->loop, &child_ops);
+    link_init(&child->link, gate->walls->loop, &net_gate_child_ops);
     child->gate = gate;
     child->pid = spawned->pid;
     child->linked = true;
@@ -343,7 +321,7 @@ static void spawn_done(void *data)
     if (!gate->filter.linked)
         lose(gate, work->err.msg);
     else if (!gate->passt.linked)
-        passt_pause(gate, NOT_STARTED, work->err.msg);
+        net_gate_passt_pause(gate, NET_GATE_NOT_STARTED, work->err.msg);
     else
         gate->error[0] = '\0';
     if (gate->ended || gate->lost) {
@@ -352,6 +330,8 @@ static void spawn_done(void *data)
     }
     free(work->start);
     free(work);
+    if (!gate->ended && gate->spec.started)
+        gate->spec.started(gate->spec.data);
     try_free(gate);
 }
 
@@ -394,11 +374,12 @@ static struct gate_shared *shared_of(const struct net_gate_start *start)
     return shared;
 }
 
-static void init(struct net_gate *gate, struct net_walls *walls, const struct net_gate_start *start)
+void net_gate_init(struct net_gate *gate, struct net_walls *walls,
+                   const struct net_gate_start *start)
 {
     *gate = (struct net_gate){ .walls = walls, .spec = *start, .control_fd = -1, .shared_fd = -1 };
-    link_init(&gate->filter.link, walls->loop, &child_ops);
-    link_init(&gate->passt.link, walls->loop, &child_ops);
+    link_init(&gate->filter.link, walls->loop, &net_gate_child_ops);
+    link_init(&gate->passt.link, walls->loop, &net_gate_child_ops);
     net_publish_move(start->publish, &gate->publish);
     if (walls->uids)
         vm_uids_hold(walls->uids, start->uid);
@@ -421,7 +402,7 @@ struct net_gate *net_gate_start(struct net_walls *walls, const struct net_gate_s
         net_publish_release(start->publish);
         return NULL;
     }
-    init(gate, walls, start);
+    net_gate_init(gate, walls, start);
     if (spawn_start(gate, shared, vm_fd) == 0)
         return gate;
     net_gate_end(gate);

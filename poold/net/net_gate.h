@@ -31,7 +31,19 @@ struct net_gate_start {
     int vm_fd;                   /* the VM's stream; taken */
     /* The gate has ended, or can't be started: called once, and net_gate_end is still to be. */
     void (*lost)(void *data, const char *why);
+    void (*started)(void *data); /* its fds are others: those of both, or of a new passt */
     void *data;
+};
+
+/* What the next poold goes on with, in the order of enum net_gate_fd. */
+#define NET_GATE_FDS 6u
+enum net_gate_fd {
+    NET_GATE_CONTROL,
+    NET_GATE_SHARED,
+    NET_GATE_PIDFD,
+    NET_GATE_TEXT,
+    NET_GATE_PASST_PIDFD,
+    NET_GATE_PASST_TEXT,
 };
 
 /* What an operator sees. */
@@ -42,6 +54,13 @@ struct net_gate_state {
 
 /* NULL: out of memory; then what was to be taken is. */
 struct net_gate *net_gate_start(struct net_walls *walls, const struct net_gate_start *start);
+/* One that the poold before has started; takes fds, of which the first four are there. Without a passt
+ * one is started. NULL: out of memory. */
+struct net_gate *net_gate_adopt(struct net_walls *walls, const struct net_gate_start *start,
+                                int fds[NET_GATE_FDS]);
+/* Those that are there, borrowed; -1: none. */
+void net_gate_fds(const struct net_gate *gate, int ret_fds[NET_GATE_FDS]);
+const struct net_publish *net_gate_published(const struct net_gate *gate);
 /* The VM is gone. NULL is fine. */
 void net_gate_end(struct net_gate *gate);
 

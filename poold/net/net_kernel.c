@@ -3,6 +3,7 @@
 #include "net/net_kernel.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
@@ -143,7 +144,36 @@ static int fds_find(struct net_kernel *kernel)
     return 0;
 }
 
-int net_kernel_open(struct net_kernel **ret_kernel, struct err *err)
+static_assert(MAP_COUNT == NET_KERNEL_MAPS &&
+                  MAP_COUNT + PROGRAM_COUNT - PROGRAM_PASST_OUT == NET_KERNEL_FDS,
+              "all of them outlive a poold");
+
+static int maps_reuse(const struct net_kernel *kernel, const int maps[NET_KERNEL_MAPS])
+{
+    for (unsigned i = 0; i < MAP_COUNT; i++) {
+        struct bpf_map *map = bpf_object__find_map_by_name(kernel->object, map_names[i]);
+        struct bpf_map_info info = { 0 };
+        uint32_t bytes = sizeof info;
+
+        if (!map || bpf_obj_get_info_by_fd(maps[i], &info, &bytes) < 0 ||
+            info.type != (uint32_t)bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
+            info.value_size != bpf_map__value_size(map) || bpf_map__reuse_fd(map, maps[i]) < 0)
+            return -ESTALE;
+    }
+    return 0;
+}
+
+static int load(struct net_kernel *kernel, const int maps[NET_KERNEL_MAPS])
+{
+    int rc = maps ? maps_reuse(kernel, maps) : 0;
+
+    if (rc == 0)
+        rc = bpf_object__load(kernel->object);
+    return rc == 0 ? fds_find(kernel) : rc;
+}
+
+int net_kernel_open(struct net_kernel **ret_kernel, const int maps[NET_KERNEL_MAPS],
+                    struct err *err)
 {
     struct net_kernel *kernel = calloc(1, sizeof *kernel);
     int rc;
@@ -152,9 +182,7 @@ int net_kernel_open(struct net_kernel **ret_kernel, struct err *err)
         return err_set(err, ENOMEM, "out of memory");
     libbpf_set_print(be_silent);
     kernel->object = bpf_object__open_mem(net_programs_object, sizeof net_programs_object, NULL);
-    rc = kernel->object ? bpf_object__load(kernel->object) : -errno;
-    if (rc == 0)
-        rc = fds_find(kernel);
+    rc = kernel->object ? load(kernel, maps) : -errno;
     if (rc < 0)
         rc = err_set_errno(err, -rc,
                            "the host's kernel does not take the programs that hold VMs to their "
@@ -167,6 +195,16 @@ int net_kernel_open(struct net_kernel **ret_kernel, struct err *err)
     else
         *ret_kernel = kernel;
     return rc;
+}
+
+void net_kernel_fds(const struct net_kernel *kernel, int ret_fds[NET_KERNEL_FDS])
+{
+    memcpy(ret_fds, kernel->maps, sizeof kernel->maps);
+    for (unsigned i = PROGRAM_PASST_OUT; i < PROGRAM_COUNT; i++) {
+        const struct bpf_link *link = kernel->links[i];
+
+        ret_fds[MAP_COUNT + i - PROGRAM_PASST_OUT] = link ? bpf_link__fd(link) : -1;
+    }
 }
 
 static void links_destroy(struct net_kernel *kernel)

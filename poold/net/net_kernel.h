@@ -14,8 +14,17 @@
 
 struct net_kernel;
 
-/* Loads the programs, about 20 ms. 0 or -errno with a sentence that says what the host lacks. */
-int net_kernel_open(struct net_kernel **ret_kernel, struct err *err);
+/* What outlives a poold: the maps, with all that is in them, and what is attached to passt's group. */
+#define NET_KERNEL_MAPS 7u
+#define NET_KERNEL_FDS (NET_KERNEL_MAPS + 4)
+
+/* Loads the programs, about 20 ms. maps (borrowed, NULL: none): those of the poold before, which it
+ * goes on with. 0 or -errno with a sentence that says what the host lacks; -ESTALE: these maps are
+ * none that the programs can use. */
+int net_kernel_open(struct net_kernel **ret_kernel, const int maps[NET_KERNEL_MAPS],
+                    struct err *err);
+/* The kernel's own fds; -1: there is none (yet). */
+void net_kernel_fds(const struct net_kernel *kernel, int ret_fds[NET_KERNEL_FDS]);
 /* NULL is fine. */
 void net_kernel_close(struct net_kernel *kernel);
 

@@ -165,6 +165,13 @@ int net_publish_reserve(struct net_publish *publish, struct net_ports *ports, st
     return 0;
 }
 
+void net_publish_retake(struct net_publish *publish, struct net_ports *ports)
+{
+    list_init(&publish->node);
+    if (publish->count)
+        list_append(&ports->taken, &publish->node);
+}
+
 void net_publish_release(struct net_publish *publish)
 {
     list_remove(&publish->node);

@@ -37,6 +37,8 @@ int net_publish_parse(const char *text, struct net_publish *ret_publish, struct 
 /* Has them taken until net_publish_release. 0; -EADDRINUSE: a lease has one, or another program;
  * -EADDRNOTAVAIL: an address is not the host's; -errno; each with a sentence. */
 int net_publish_reserve(struct net_publish *publish, struct net_ports *ports, struct err *err);
+/* The same for a lease that was taken over, whose ports are in use. */
+void net_publish_retake(struct net_publish *publish, struct net_ports *ports);
 /* Also of one that was not reserved, or twice. */
 void net_publish_release(struct net_publish *publish);
 /* What `from` has is *to's, which has none. */

@@ -2,6 +2,7 @@
 /* Owns what all VMs' networks are held by; see net_walls.h. */
 #include "net/net_walls.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,6 +34,28 @@ void net_walls_init(struct net_walls *walls, uv_loop_t *loop, const char *gate_p
     pthread_mutex_init(&walls->lock, NULL);
     random_bytes(&walls->next_index, sizeof walls->next_index);
     random_bytes(&walls->next_key, sizeof walls->next_key);
+    for (unsigned i = 0; i < NET_WALLS_FDS; i++)
+        walls->inherited[i] = -1;
+}
+
+static_assert(NET_WALLS_FDS == 1 + NET_KERNEL_FDS, "one of the host, and the kernel's");
+
+void net_walls_inherit(struct net_walls *walls, int fds[NET_WALLS_FDS], uint32_t next_policy)
+{
+    for (unsigned i = 0; i < NET_WALLS_FDS; i++)
+        walls->inherited[i] = take_fd(&fds[i]);
+    walls->next_policy = next_policy;
+}
+
+void net_walls_fds(struct net_walls *walls, int ret_fds[NET_WALLS_FDS])
+{
+    for (unsigned i = 0; i < NET_WALLS_FDS; i++)
+        ret_fds[i] = -1;
+    ret_fds[0] = walls->host_fd;
+    pthread_mutex_lock(&walls->lock);
+    if (walls->kernel)
+        net_kernel_fds(walls->kernel, ret_fds + 1);
+    pthread_mutex_unlock(&walls->lock);
 }
 
 void net_walls_fini(struct net_walls *walls)
@@ -45,6 +68,8 @@ void net_walls_fini(struct net_walls *walls)
     if (walls->shared)
         munmap(walls->shared, sizeof *walls->shared);
     close_fd(&walls->host_fd);
+    for (unsigned i = 0; i < NET_WALLS_FDS; i++)
+        close_fd(&walls->inherited[i]);
     close_fd(&walls->procs_fd);
     if (walls->group_fd >= 0)
         cgroup_v2_close(&walls->group_fd, walls->name);
@@ -143,7 +168,9 @@ static void on_host_changed(struct net_host *host, const struct net_prefixes *be
 
 static int shared_make(struct net_walls *walls)
 {
-    walls->host_fd = memfd_create("volt-host-addresses", MFD_CLOEXEC);
+    walls->host_fd = take_fd(&walls->inherited[0]);
+    if (walls->host_fd < 0)
+        walls->host_fd = memfd_create("volt-host-addresses", MFD_CLOEXEC);
     if (walls->host_fd < 0 || ftruncate(walls->host_fd, sizeof *walls->shared) < 0)
         return -errno;
     void *shared =
@@ -179,9 +206,16 @@ int net_walls_open_host(const struct net_walls *walls)
 static int kernel_load(struct net_walls *walls, struct err *err)
 {
     static const struct net_prefixes none = { .count = 0 };
+    const int *maps = walls->inherited[1] >= 0 ? walls->inherited + 1 : NULL;
     struct net_kernel *kernel;
-    int rc = net_kernel_open(&kernel, err);
+    int rc = net_kernel_open(&kernel, maps, err);
 
+    walls->reused = rc == 0 && maps;
+    if (rc < 0 && maps) {
+        log_warn("VMs of the poold before are held to the policies of their time: the maps of this "
+                 "one are others");
+        rc = net_kernel_open(&kernel, NULL, err);
+    }
     if (rc < 0)
         return rc;
     rc = tell_kernel(kernel, &none, &walls->known);
@@ -199,8 +233,12 @@ static int group_make(struct net_walls *walls, struct err *err)
 
     if (rc == 0)
         rc = net_kernel_attach_cgroup(walls->kernel, walls->group_fd, err);
-    if (rc == 0)
+    if (rc == 0) {
+        /* No packet was without a judge: those of the poold before end now. */
+        for (unsigned i = 1 + NET_KERNEL_MAPS; i < NET_WALLS_FDS; i++)
+            close_fd(&walls->inherited[i]);
         return 0;
+    }
     close_fd(&walls->procs_fd);
     if (walls->group_fd >= 0)
         cgroup_v2_close(&walls->group_fd, walls->name);

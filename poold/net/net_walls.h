@@ -24,6 +24,9 @@
 struct net_kernel;
 struct gate_host;
 
+/* What the next poold goes on with: the host's addresses, then the kernel's (net_kernel.h). */
+#define NET_WALLS_FDS 12u
+
 struct net_walls {
     uv_loop_t *loop;
     const char *gate_path;           /* volt-gate; borrowed */
@@ -45,11 +48,17 @@ struct net_walls {
     struct net_prefixes known; /* what the kernel was told to be the host's */
     int group_fd, procs_fd;    /* passt's control group and its cgroup.procs; -1 */
     uint32_t next_policy;
+    bool reused;                  /* the maps are those of the poold before, with what is in them */
+    int inherited[NET_WALLS_FDS]; /* of the poold before, until they are used; -1: none */
 };
 
 /* `name`: of this poold among those of the host, a to z, 0 to 9 and '-'. */
 void net_walls_init(struct net_walls *walls, uv_loop_t *loop, const char *gate_path,
                     struct vm_uids *uids, const char *name);
+/* Goes on with those of the poold before, which are taken (-1: none). Before all that follows. */
+void net_walls_inherit(struct net_walls *walls, int fds[NET_WALLS_FDS], uint32_t next_policy);
+/* Those that are to outlive this poold, borrowed; -1: there is none (yet). */
+void net_walls_fds(struct net_walls *walls, int ret_fds[NET_WALLS_FDS]);
 /* Every VM is gone, and the loop's handles are closed. Zeroes are fine. */
 void net_walls_fini(struct net_walls *walls);
 

@@ -115,7 +115,8 @@ int pool_net_prepare(struct pool_net *pool, const struct pool_net_spec *spec,
     if (rc == 0)
         rc = net_walls_load(walls, pool_net_is_user(spec), err);
     if (rc == 0 && walls->kernel) {
-        pool->policy = net_walls_policy_number(walls);
+        if (!pool->policy) /* else that of VMs that were taken over */
+            pool->policy = net_walls_policy_number(walls);
         rc = net_kernel_put_policy(walls->kernel, pool->policy, &pool->rules);
         if (rc < 0)
             err_set_errno(err, -rc, "putting the pool's policy into the kernel");
@@ -278,6 +279,17 @@ int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net
     return rc;
 }
 
+int vm_net_adopt(const struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec)
+{
+    struct net_network network;
+
+    if (!spec->kind[0] || !pool->prepared || !net_network_parse(spec->address, &network) ||
+        net->user != pool_net_is_user(spec) ||
+        net->address != htonl(net_network_address(&network, net->number)))
+        return -EINVAL;
+    return net_addresses_retake(&pool->addresses, network.hosts, net->number);
+}
+
 void vm_net_handed(struct vm_net *net)
 {
     if (!net->on)
@@ -314,6 +326,24 @@ static int hold_passt(const struct pool_net *pool, struct net_walls *walls,
     return net_kernel_put_passt(walls->kernel, lease->uid, &vm, opened, lease->publish->count);
 }
 
+static struct net_gate_start gate_start_of(const struct vm_net *net, const struct pool_net *pool,
+                                           struct net_walls *walls,
+                                           const struct vm_net_lease *lease)
+{
+    return (struct net_gate_start){ .vm_id = lease->vm_id,
+                                    .uid = lease->uid,
+                                    .vm = sender_of(net, pool, walls),
+                                    .rules = &pool->rules,
+                                    .address = net->address,
+                                    .gateway = net->gateway,
+                                    .prefix_bits = net->prefix_bits,
+                                    .publish = lease->publish,
+                                    .vm_fd = -1,
+                                    .lost = lease->lost,
+                                    .started = lease->started,
+                                    .data = lease->data };
+}
+
 int vm_net_lease(struct vm_net *net, const struct pool_net *pool, struct net_walls *walls,
                  const struct vm_net_lease *lease)
 {
@@ -326,19 +356,30 @@ int vm_net_lease(struct vm_net *net, const struct pool_net *pool, struct net_wal
         net_publish_release(lease->publish);
         return rc;
     }
-    const struct net_gate_start start = { .vm_id = lease->vm_id,
-                                          .uid = lease->uid,
-                                          .vm = sender_of(net, pool, walls),
-                                          .rules = &pool->rules,
-                                          .address = net->address,
-                                          .gateway = net->gateway,
-                                          .prefix_bits = net->prefix_bits,
-                                          .publish = lease->publish,
-                                          .vm_fd = take_fd(&net->peer_fd),
-                                          .lost = lease->lost,
-                                          .data = lease->data };
+    struct net_gate_start start = gate_start_of(net, pool, walls, lease);
+    start.vm_fd = take_fd(&net->peer_fd);
     net->gate = net_gate_start(walls, &start);
     return net->gate ? 0 : -ENOMEM;
+}
+
+int vm_net_lease_adopt(struct vm_net *net, const struct pool_net *pool, struct net_walls *walls,
+                       const struct vm_net_lease *lease, int fds[NET_GATE_FDS])
+{
+    /* Maps that go on know it, with its flows. */
+    int rc = walls->reused ? 0 : hold_passt(pool, walls, lease);
+
+    if (rc < 0) {
+        net_publish_release(lease->publish);
+        return rc;
+    }
+    const struct net_gate_start start = gate_start_of(net, pool, walls, lease);
+    net->gate = net_gate_adopt(walls, &start, fds);
+    return net->gate ? 0 : -ENOMEM;
+}
+
+const struct net_publish *vm_net_published(const struct vm_net *net)
+{
+    return net->on && net->gate ? net_gate_published(net->gate) : NULL;
 }
 
 void vm_net_drops(const struct vm_net *net, const struct net_walls *walls,

@@ -71,6 +71,9 @@ void pool_net_fini(struct pool_net *pool, struct net_walls *walls);
 /* Connects a VM; net->on stays false for a pool without a network. 0 or -errno. */
 int vm_net_make(struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec,
                 struct net_walls *walls, struct stock *taps);
+/* Of a VM that was taken over: the caller has filled in all of net but its gate. Before anything is
+ * made. 0; -EINVAL: the pool has another network now; -EADDRINUSE; -ENOMEM. */
+int vm_net_adopt(const struct vm_net *net, struct pool_net *pool, const struct pool_net_spec *spec);
 /* The VM has what vm_net_make made for it. */
 void vm_net_handed(struct vm_net *net);
 /* As a WAKE tells it; of a network that is on. */
@@ -82,13 +85,19 @@ struct vm_net_lease {
     uint32_t uid;
     struct net_publish *publish; /* reserved; taken over */
     void (*lost)(void *data, const char *why);
+    void (*started)(void *data); /* the gate, or passt again: it has other fds (net_gate_fds) */
     void *data;
 };
 
+/* A lease that was taken over: its gate's fds (taken, -1: none). 0 or -ENOMEM. */
+int vm_net_lease_adopt(struct vm_net *net, const struct pool_net *pool, struct net_walls *walls,
+                       const struct vm_net_lease *lease, int fds[NET_GATE_FDS]);
 /* The VM is leased: starts what connects it, where something is to be. 0 or -ENOMEM. */
 int vm_net_lease(struct vm_net *net, const struct pool_net *pool, struct net_walls *walls,
                  const struct vm_net_lease *lease);
 
+/* The ports of a leased VM's; NULL: none. */
+const struct net_publish *vm_net_published(const struct vm_net *net);
 const char *net_verdict_name(enum net_verdict verdict);
 /* What was dropped of its frames so far. */
 void vm_net_drops(const struct vm_net *net, const struct net_walls *walls,

@@ -285,10 +285,15 @@ static void waking_stop(struct pool *pool, enum acquire_result result)
     }
 }
 
-void pool_stop_all(struct pool *pool, enum acquire_result result)
+void pool_dismiss(struct pool *pool, enum acquire_result result)
 {
     pool_waiters_dismiss(pool, result);
     waking_stop(pool, result);
+}
+
+void pool_stop_all(struct pool *pool, enum acquire_result result)
+{
+    pool_dismiss(pool, result);
     unleased_stop(pool);
     pool_stop_down_to(pool, SLOT_LEASED, 0);
 }

@@ -73,6 +73,8 @@ struct vm_ops {
     void (*trial)(void *context, struct slot *slot);
     /* The pool's proof has come (trouble is NULL), or won't: a sentence. From pool_pump. */
     void (*proved)(void *context, struct pool *pool, const char *trouble);
+    /* The slot has come into another state. */
+    void (*note)(void *context, struct slot *slot);
     /* Frees slot->vm; its process is gone. */
     void (*forget)(void *context, struct slot *slot);
     uint64_t (*now)(void *context);
@@ -182,10 +184,16 @@ void pool_trial_want(struct pool *pool);
 /* Ends a trial VM, if it has not been stopped already; with success no other is made. */
 void pool_trial_over(struct slot *slot, bool success);
 
+/* A VM that an earlier poold has parked or leased: a slot in that state, without a VM and, if it is
+ * leased, without a lease yet, which the caller fills in. NULL without memory. */
+struct slot *pool_adopt(struct pool *pool, enum slot_state state);
+
 /* Ends a lease: the VM is killed and not reused. */
 void pool_release(struct slot *slot);
 void pool_renew(struct slot *slot, uint64_t ttl_ms);
 
+/* Sends those away with result who wait for a VM or its answer. */
+void pool_dismiss(struct pool *pool, enum acquire_result result);
 /* Stops every VM, leased ones too, and sends the waiters away with result. */
 void pool_stop_all(struct pool *pool, enum acquire_result result);
 

@@ -46,7 +46,7 @@ static void enter(struct slot *slot, enum slot_phase phase)
         list_append(&env->readying, &slot->ready_node);
 }
 
-struct slot *pool_slot_create(struct pool *pool, bool trial)
+static struct slot *add(struct pool *pool, bool trial, enum slot_phase phase)
 {
     struct slot *slot = calloc(1, sizeof *slot);
 
@@ -58,9 +58,20 @@ struct slot *pool_slot_create(struct pool *pool, bool trial)
     slot->trial = trial;
     if (trial)
         pool->trial = slot;
-    enter(slot, SLOT_PHASE_NEW);
+    enter(slot, phase);
     list_append(&pool->slots[slot->state], &slot->node);
     return slot;
+}
+
+struct slot *pool_slot_create(struct pool *pool, bool trial)
+{
+    return add(pool, trial, SLOT_PHASE_NEW);
+}
+
+struct slot *pool_adopt(struct pool *pool, enum slot_state state)
+{
+    assert(state == SLOT_PARKED || state == SLOT_LEASED);
+    return add(pool, false, state == SLOT_PARKED ? SLOT_PHASE_PARKED : SLOT_PHASE_LEASED);
 }
 
 void pool_slot_enter(struct slot *slot, enum slot_phase phase)
@@ -76,8 +87,10 @@ void pool_slot_enter(struct slot *slot, enum slot_phase phase)
         return;
     slot->deadline_ns = 0;
     list_remove(&slot->node);
-    if (slot->state != SLOT_DEAD)
-        list_append(&slot->pool->slots[slot->state], &slot->node);
+    if (slot->state == SLOT_DEAD)
+        return;
+    list_append(&slot->pool->slots[slot->state], &slot->node);
+    slot->pool->env->ops->note(slot->pool->env->context, slot);
 }
 
 void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns)

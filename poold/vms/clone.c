@@ -9,32 +9,8 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "vms/clone_keep.h"
 #include "vms/trial.h"
-
-static void on_group(void *data, bool joined)
-{
-    struct clone *clone = data;
-
-    clone->group_job = NULL;
-    clone->in_group = joined;
-    if (joined && clone->slot)
-        clone->slot->layers |= CONTROL_LAYER_CGROUP;
-}
-
-static void group_join(struct clone *clone, int pidfd)
-{
-    const struct hosted_pool *hosted = clone->slot->pool->owner;
-    const struct cgroup_limits limits = {
-        .memory_bytes = hosted->spec.memory_bytes + VM_GROUP_EXTRA_BYTES,
-        .pids = hosted->spec.vcpus + VM_GROUP_EXTRA_PIDS,
-        .cpu_weight = hosted->spec.cpu_weight,
-        .cpu_percent = hosted->spec.cpu_percent,
-    };
-
-    clone->group_job =
-        vm_groups_join(&clone->vms->vm_groups, clone->dir.id, pidfd, &limits, on_group, clone);
-    turn_schedule(clone->vms->turn);
-}
 
 static int trial_connect(void *owner, int fd)
 {
@@ -97,7 +73,9 @@ static void on_born(struct template_child *child, int pidfd)
     if (clone->kill_wanted)
         link_kill(&clone->link);
     else if (clone->slot)
-        group_join(clone, pidfd);
+        clone_group_join(clone, pidfd);
+    if (clone->slot)
+        clone_keep_soon(clone);
     if (clone->slot && clone->slot->state != SLOT_STOPPING)
         trial_begin(clone);
 }
@@ -136,6 +114,8 @@ static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint3
     struct control_msg msg;
     int rc;
 
+    if (op == DOORBELL_OP_LEASE)
+        clone_keep_busy(clone);
     wake_make(context, slot, op, flags, &msg);
     rc = control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
     control_wake_wipe(&msg);
@@ -169,7 +149,7 @@ static int clone_sockets(struct clone *clone, int ret_ends[2])
 }
 
 /* After a failure the clone, if it was asked for, sees its sockets closed and ends. */
-static int clone_watch(struct clone *clone)
+int clone_watch(struct clone *clone)
 {
     int rc = 0;
 
@@ -213,25 +193,37 @@ static int clone_request(struct clone *clone, struct slot *slot, bool wake, uint
     return rc;
 }
 
-static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_flags)
+struct clone *clone_create(struct vms *vms, struct slot *slot)
 {
-    struct vms *vms = context;
     struct clone *clone = calloc(1, sizeof *clone);
-    int rc;
 
     if (!clone)
-        return -ENOMEM;
-    rc = vm_dirs_take(&vms->vm_dirs, &clone->dir);
-    if (rc < 0) {
-        free(clone);
-        return rc;
-    }
+        return NULL;
     link_init(&clone->link, vms->loop, &clone_link_ops);
     list_init(&clone->child.node);
     clone->child.ops = &clone_child_ops;
+    list_init(&clone->due.node);
     clone->vms = vms;
+    clone->connection_fd = -1;
     clone->slot = slot;
+    clone->record = clone->child.template_record = LEDGER_NONE;
     slot->vm = clone;
+    return clone;
+}
+
+static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_flags)
+{
+    struct vms *vms = context;
+    struct vm_dir dir;
+    int rc = vm_dirs_take(&vms->vm_dirs, &dir);
+    struct clone *clone = rc == 0 ? clone_create(vms, slot) : NULL;
+
+    if (!clone) {
+        if (rc == 0)
+            vm_dirs_give_back(&vms->vm_dirs, &dir);
+        return rc < 0 ? rc : -ENOMEM;
+    }
+    clone->dir = dir;
     slot_identify(vms, slot, &clone->dir);
     return clone_request(clone, slot, wake, wake_flags);
 }
@@ -241,6 +233,9 @@ static int ops_pause(void *context, struct slot *slot)
     struct clone *clone = slot->vm;
 
     (void)context;
+    /* A VM that is stopped hears of no end of poold's. */
+    if (!list_empty(&clone->due.node))
+        clone_keep(clone);
     return link_freeze(&clone->link);
 }
 
@@ -277,6 +272,13 @@ static void ops_kill(void *context, struct slot *slot)
     }
 }
 
+static void ops_note(void *context, struct slot *slot)
+{
+    (void)context;
+    if (slot->vm)
+        clone_keep_state(slot->vm);
+}
+
 static void ops_forget(void *context, struct slot *slot)
 {
     struct vms *vms = context;
@@ -285,12 +287,14 @@ static void ops_forget(void *context, struct slot *slot)
     if (!clone)
         return;
     list_remove(&clone->child.node);
+    clone_keep_end(clone);
     trial_abandon(clone->trial);
     vm_dirs_give_back(&vms->vm_dirs, &clone->dir);
     vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net, &vms->walls);
     clone->slot = NULL;
     slot->vm = NULL;
     link_close(&clone->link);
+    templates_reap(slot->pool->owner, clone_template_has_vms);
 }
 
 static void ops_trial(void *context, struct slot *slot)
@@ -336,6 +340,7 @@ const struct vm_ops clone_ops = {
     .kill = ops_kill,
     .trial = ops_trial,
     .proved = ops_proved,
+    .note = ops_note,
     .forget = ops_forget,
     .now = ops_now,
     .schedule = ops_schedule,
@@ -348,6 +353,8 @@ int clone_connect(struct slot *slot, struct control_msg *msg, int fd)
 
     if (clone->link.fds[LINK_CONTROL] < 0)
         return -ENOTCONN;
+    if (clone->foreign)
+        return -EPROTONOSUPPORT;
     return control_send(clone->link.fds[LINK_CONTROL], msg, &fd, 1);
 }
 

@@ -22,11 +22,25 @@ struct clone {
     bool trial_due;                 /* it is to be recorded once its process is known */
     struct trial *trial;            /* it is recorded; NULL: not */
     char *trouble;                  /* what its guest says of a READY that failed; owned */
+    struct keep_due due;            /* clone_keep.h: it is to be put */
+    uint32_t record;                /* in the ledger; LEDGER_NONE: it has none */
+    int connection_fd;              /* that its lease is bound to, borrowed; -1 */
+    bool lease_told, bound;         /* its lease is in the record; and a connection at the keeper */
+    bool foreign;                   /* it speaks another control protocol: nothing is sent to it */
 };
 
 extern const struct link_ops clone_link_ops;
 
 /* The VM is of no use any more: logged, and told to its pool, which ends it. */
 void clone_fail(struct clone *clone, enum failure failure, const char *detail);
+/* A clone of this slot, without a process. NULL without memory. */
+struct clone *clone_create(struct vms *vms, struct slot *slot);
+/* A lease's network: a new gate (fds NULL, or without one), or that of an earlier poold, whose fds are
+ * taken. 0 or -errno. */
+int clone_net_lease_adopt(struct clone *clone, struct net_publish *publish, int fds[NET_GATE_FDS]);
+/* Watches its control socket and its bell, which are in the link. 0 or -errno. */
+int clone_watch(struct clone *clone);
+/* Has it in a control group of its own. */
+void clone_group_join(struct clone *clone, int pidfd);
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "vms/clone_internal.h"
+#include "vms/clone_keep.h"
 
 static const enum failure exit_failures[EXIT_REASON_COUNT] = {
     [EXIT_REASON_NONE] = FAILURE_PROTOCOL,
@@ -109,7 +109,7 @@ static void on_closed(struct link *link, enum link_channel channel, int error)
 {
     struct clone *clone = list_entry(link, struct clone, link);
 
-    (void)channel;
+    clone_keep_closed(clone, channel);
     clone_fail(clone, error == -ENOTCONN ? FAILURE_CRASHED : FAILURE_PROTOCOL,
                error == -ENOTCONN ? "it closed its socket without a word"
                                   : "it sent a malformed message");

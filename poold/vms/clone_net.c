@@ -2,7 +2,7 @@
 /* Owns a clone's network while it is leased; see clone.h. */
 #include <stdio.h>
 
-#include "vms/clone_internal.h"
+#include "vms/clone_keep.h"
 
 const struct vm_net *clone_net(const struct slot *slot)
 {
@@ -21,15 +21,27 @@ static void on_net_lost(void *data, const char *why)
     clone_fail(clone, FAILURE_NETWORK, detail);
 }
 
-int clone_net_lease(struct slot *slot, struct net_publish *publish)
+static void on_net_started(void *data)
 {
-    struct clone *clone = slot->vm;
-    const struct hosted_pool *hosted = slot->pool->owner;
-    const struct vm_net_lease lease = { .vm_id = slot->id,
+    clone_keep_gate(data);
+}
+
+int clone_net_lease_adopt(struct clone *clone, struct net_publish *publish, int fds[NET_GATE_FDS])
+{
+    const struct hosted_pool *hosted = clone->slot->pool->owner;
+    const struct vm_net_lease lease = { .vm_id = clone->slot->id,
                                         .uid = clone->dir.uid,
                                         .publish = publish,
                                         .lost = on_net_lost,
+                                        .started = on_net_started,
                                         .data = clone };
 
+    if (fds && fds[NET_GATE_PIDFD] >= 0)
+        return vm_net_lease_adopt(&clone->net, &hosted->net, &clone->vms->walls, &lease, fds);
     return vm_net_lease(&clone->net, &hosted->net, &clone->vms->walls, &lease);
+}
+
+int clone_net_lease(struct slot *slot, struct net_publish *publish)
+{
+    return clone_net_lease_adopt(slot->vm, publish, NULL);
 }

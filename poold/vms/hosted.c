@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/work.h"
+#include "vms/adopt.h"
 #include "vms/boot.h"
 #include "vms/hosted_file.h"
 #include "vms/snapstore.h"
@@ -31,6 +32,7 @@ static struct hosted_pool *hosted_add(struct vms *vms, const char *name)
     hosted->pool.owner = hosted;
     hosted->vms = vms;
     hosted->files = POOL_FILES_INIT;
+    list_init(&hosted->retired);
     list_append(&vms->pools, &hosted->pool.node);
     return hosted;
 }
@@ -103,8 +105,14 @@ struct hosted_pool *hosted_restore(struct vms *vms, const char *name,
     hosted->snapshot_ms = record->snapshot_ms;
     hosted->pool.vm_bytes = hosted->spec.memory_bytes;
     pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
-    hosted_set_state(hosted, record->draining ? POOL_DRAINING : POOL_LOADING, NULL);
-    if (!record->draining)
+    hosted_adopt(hosted);
+    if (hosted->template)
+        vms->hosted_ops->template_ready(hosted, template_has_working_set(hosted->template));
+    else
+        hosted_set_state(hosted, record->draining ? POOL_DRAINING : POOL_LOADING, NULL);
+    if (record->draining)
+        hosted_set_state(hosted, POOL_DRAINING, NULL);
+    else if (!hosted->template && !vms->settings->stop_only)
         template_start(hosted);
     return hosted;
 }
@@ -313,6 +321,7 @@ void hosted_stop_processes(struct hosted_pool *hosted)
         boot_cancel(hosted->boot);
     if (hosted->template)
         template_kill(hosted->template);
+    templates_retired_kill(hosted);
 }
 
 void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data, const struct err *err),
@@ -330,7 +339,7 @@ void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data, const
 bool hosted_idle(const struct hosted_pool *hosted)
 {
     return pool_vm_count(&hosted->pool) == 0 && !hosted->boot && !hosted->template &&
-           hosted->works == 0;
+           list_empty(&hosted->retired) && hosted->works == 0;
 }
 
 /* The pool's file goes last: while it is there, the pool comes back at the next start and can be

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns template processes: their start, their death, and which CLONE each CLONED answers. */
-#include "vms/template.h"
+/* Owns template processes: their start, their death, and which CLONE each CLONED answers. What of
+ * them outlives poold: template_keep.c. */
+#include "vms/template_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,33 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/process.h"
 #include "base/work.h"
-#include "host/link.h"
 #include "host/rights.h"
-#include "vms/pool_disk.h"
 #include "vms/snapstore.h"
 
 #define TEMPLATE_ARGS 8 /* before those of disk and network */
-
-struct template
-{
-    struct link link;
-    struct hosted_pool *hosted;
-    pid_t pid; /* 0: not running */
-    bool ready, killed;
-    bool has_working_set; /* its snapshot */
-    bool said_why;        /* it told in EXITED why it ends: trying again is of no use */
-    struct list unborn;   /* children whose CLONED has not come */
-    uint64_t next_cookie;
-    char detail[ERR_MSG_BYTES];
-    int snapshot_fd;
-    struct pool_disk disk; /* until the process has it */
-    bool disk_writable;
-};
 
 static void template_free(struct link *link)
 {
@@ -60,8 +45,15 @@ static void template_end(struct template *template)
         child->ops->unborn(child, "the template process ended");
     }
     snprintf(detail, sizeof detail, "%s", template->detail);
-    hosted->template = NULL;
+    template_record_end(template);
     close_fd(&template->snapshot_fd);
+    if (template->retired) {
+        list_remove(&template->node);
+        link_close(&template->link);
+        turn_schedule(hosted->vms->turn);
+        return;
+    }
+    hosted->template = NULL;
     link_close(&template->link);
     hosted->vms->hosted_ops->template_ended(hosted, was_ready, said_why, detail);
 }
@@ -79,6 +71,8 @@ static void on_hello(struct template *template, const struct control_msg *msg)
         return;
     }
     template->ready = true;
+    template_record_fill(template);
+    template_keep(template);
     hosted->vms->hosted_ops->template_ready(hosted, template->has_working_set);
 }
 
@@ -101,6 +95,9 @@ static void on_cloned(struct template *template, const struct control_msg *msg, 
         child->ops->unborn(child, detail);
         return;
     }
+    /* One that an earlier poold asked for, which did not live to get it. */
+    if (*pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, *pidfd, SIGKILL, NULL, 0);
 }
 
 static void on_child_exited(const struct control_msg *msg)
@@ -162,7 +159,8 @@ static void on_exited(struct link *link)
     struct template *template = list_entry(link, struct template, link);
     int status = 0;
 
-    if (waitpid(template->pid, &status, WNOHANG) == template->pid && !template->detail[0]) {
+    if (template->pid > 0 && waitpid(template->pid, &status, WNOHANG) == template->pid &&
+        !template->detail[0]) {
         if (WIFSIGNALED(status))
             snprintf(template->detail, sizeof template->detail,
                      "the template process was ended by signal %d", WTERMSIG(status));
@@ -170,6 +168,8 @@ static void on_exited(struct link *link)
             snprintf(template->detail, sizeof template->detail,
                      "the template process ended with status %d", WEXITSTATUS(status));
     }
+    if (!template->detail[0])
+        snprintf(template->detail, sizeof template->detail, "an earlier poold would know why");
     template->pid = 0;
     template_end(template);
 }
@@ -216,6 +216,7 @@ static int template_spawn(struct template *template, struct err *err)
     fds[0] = pair[1];
     fds[1] = template->snapshot_fd;
     memcpy(fds + 2, disk.fds, disk.fd_count * sizeof fds[0]);
+    template_note_program(vms->settings->volt_vmm, &template->entry);
     rc = spawn_process(argv, fds, 2 + disk.fd_count, &spawned, err);
     close(pair[1]);
     if (rc < 0) {
@@ -286,20 +287,31 @@ static void open_done(void *data)
     pool_disk_close(&template->disk);
 }
 
-void template_start(struct hosted_pool *hosted)
+struct template *template_create(struct hosted_pool *hosted)
 {
     struct template *template = calloc(1, sizeof *template);
+
+    if (!template)
+        return NULL;
+    link_init(&template->link, hosted->vms->loop, &template_link_ops);
+    template->hosted = hosted;
+    template->snapshot_fd = -1;
+    template->disk = POOL_DISK_INIT;
+    template->record = LEDGER_NONE;
+    list_init(&template->unborn);
+    list_init(&template->node);
+    return template;
+}
+
+void template_start(struct hosted_pool *hosted)
+{
+    struct template *template = template_create(hosted);
     struct err err = { 0 };
 
     if (!template) {
         hosted->vms->hosted_ops->template_ended(hosted, false, false, "out of memory");
         return;
     }
-    link_init(&template->link, hosted->vms->loop, &template_link_ops);
-    template->hosted = hosted;
-    template->snapshot_fd = -1;
-    template->disk = POOL_DISK_INIT;
-    list_init(&template->unborn);
     hosted->template = template;
     hosted->works++;
     if (hosted->spec.net.kind[0] && net_walls_watch(&hosted->vms->walls, &err) < 0)
@@ -317,7 +329,8 @@ void template_kill(struct template *template)
 
     template->killed = true;
     link_kill(&template->link);
-    hosted->vms->hosted_ops->template_dying(hosted);
+    if (!template->retired)
+        hosted->vms->hosted_ops->template_dying(hosted);
 }
 
 int template_clone(struct template *template, struct template_child *child,
@@ -355,6 +368,7 @@ int template_clone(struct template *template, struct template_child *child,
         return rc;
     }
     child->cookie = msg.cookie;
+    child->template_record = template->record;
     list_append(&template->unborn, &child->node);
     return 0;
 }
@@ -363,5 +377,8 @@ int template_working_set(struct template *template, int fd)
 {
     struct control_msg msg = { .type = CONTROL_WORKING_SET };
 
+    /* The snapshot has one now, whoever asks. */
+    template->entry.has_working_set = true;
+    ledger_template_write(template->hosted->vms->keep.ledger, template->record, &template->entry);
     return control_send(template->link.fds[LINK_CONTROL], &msg, &fd, 1);
 }

@@ -10,10 +10,30 @@
 void template_start(struct hosted_pool *hosted);
 void template_kill(struct template *template);
 
+/* The template of an earlier poold, in the ledger under `record`; its fds (enum keep_template_role)
+ * are taken. If volt-vmm is still the one that it runs, it is the pool's; else it is retired: it
+ * forks no more, and ends with its last VM. 0 or -ENOMEM. */
+int template_adopt(struct hosted_pool *hosted, uint32_t record, const struct ledger_template *entry,
+                   int fds[KEEP_ROLES_MAX]);
+bool template_has_working_set(const struct template *template);
+/* Puts it again, for a new keeper. */
+void template_keep(struct template *template);
+/* Whether the pool's template with that record lives; and whether its VMs speak another control
+ * protocol. */
+bool template_is_there(const struct hosted_pool *hosted, uint32_t record);
+bool template_is_foreign(const struct hosted_pool *hosted, uint32_t record);
+/* The keeper is a new one. */
+void templates_keep(struct hosted_pool *hosted);
+/* Ends those that are retired and have no VMs. */
+void templates_reap(struct hosted_pool *hosted,
+                    bool (*has_vms)(struct hosted_pool *hosted, uint32_t record));
+void templates_retired_kill(struct hosted_pool *hosted);
+
 /* A clone that it has been asked for; inside its owner's struct. */
 struct template_child {
     struct list node; /* the template's, until it is told; in no list otherwise */
     uint64_t cookie;
+    uint32_t template_record; /* in the ledger, of the template that forks it; LEDGER_NONE */
     const struct template_child_ops *ops;
 };
 

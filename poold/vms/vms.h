@@ -18,6 +18,7 @@
 #include "host/stock.h"
 #include "host/vm_dirs.h"
 #include "host/vm_groups.h"
+#include "keep/keep.h"
 #include "net/pool_net.h"
 #include "pool/pool.h"
 #include "vms/pool_files.h"
@@ -61,8 +62,18 @@ struct vms {
     struct stock taps;
     struct net_walls walls;
     int pools_fd, snapshots_fd, consoles_fd;
+    struct keep keep;
+    uint32_t blocks_kept, walls_kept; /* uids' blocks, roles of the walls, that the keeper has */
+    bool groups_kept;
+    struct takeover_connection *takeover_connections; /* while VMs are taken over */
+    uint32_t takeover_connection_count;
     /* A VM has said what a client may wait for. */
     void (*told)(void *data);
+    /* A client's connection that an earlier poold had (fd is taken), with leases that are bound to it;
+     * NULL: it is over. */
+    void *(*connection_adopt)(void *data, int fd);
+    /* The keeper is a new one, and has nothing yet. */
+    void (*keep_anew)(void *data);
     void *told_data;
 };
 
@@ -77,6 +88,7 @@ struct hosted_pool {
     char created[32];
     struct boot *boot;         /* while booting and snapshotting */
     struct template *template; /* from loading on */
+    struct list retired;       /* templates of an earlier volt-vmm, until their last VM is gone */
     struct backoff template_backoff;
     uint64_t template_restarts;
     uint64_t phase_began_ns;

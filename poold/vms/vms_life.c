@@ -16,6 +16,7 @@
 #include "vms/clone.h"
 #include "vms/hosted.h"
 #include "vms/pool_disk.h"
+#include "vms/takeover.h"
 #include "vms/upgrade.h"
 
 /* Wide enough that dying VMs, which mostly wait, don't hold up a wave of releases; narrow enough
@@ -61,11 +62,14 @@ void vms_init(struct vms *vms, struct turn *turn, const struct vms_settings *set
                          .images = { .dir_fd = -1, .packs_fd = -1 },
                          .pools_fd = -1,
                          .snapshots_fd = -1,
-                         .consoles_fd = -1 };
+                         .consoles_fd = -1,
+                         .keep = { .fd = -1 } };
     list_init(&vms->pools);
     env_init(vms);
     vms->vm_dirs.base_fd = -1;
     vms->vm_dirs.groups = &vms->vm_groups;
+    vms->vm_dirs.keeps = takeover_keeps_dir;
+    vms->vm_dirs.keeps_data = vms;
     vms->vm_dirs.changed = on_remains_changed;
     vms->vm_dirs.changed_data = vms;
 }
@@ -127,13 +131,18 @@ int vms_open(struct vms *vms, const struct vms_host *host, struct err *err)
                                          .uid_base = host->uid_base,
                                          .uid_count = host->uid_count };
 
+    if (takeover_begin(vms, host->run_dir, err) < 0)
+        return -err->code;
+    takeover_uids(vms);
     if (stores_open(vms, host, err) < 0 || vm_dirs_init(&vms->vm_dirs, vms->loop, &dirs, err) < 0)
         return -err->code;
+    vms->vm_dirs.uids.next = ledger_numbers(vms->keep.ledger)->uid_next;
     stock_init(&vms->deltas, vms->loop, pool_disk_delta_make, &vms->snapshots_fd);
     stock_init(&vms->taps, vms->loop, net_tap_make, &vms->walls);
     vm_groups_init(&vms->vm_groups, vms->loop, host->state_dir);
     net_walls_init(&vms->walls, vms->loop, host->volt_gate, &vms->vm_dirs.uids,
                    vms->vm_groups.name);
+    takeover_walls(vms);
     vms->walls.gate_gone = on_remains_changed;
     vms->walls.gate_gone_data = vms;
     return 0;
@@ -157,6 +166,7 @@ bool vms_pump(struct vms *vms)
     vms->vm_dirs.pressed = pressed;
     vm_dirs_pump(&vms->vm_dirs);
     turn_arm(vms->turn, vm_groups_pump(&vms->vm_groups, pressed));
+    takeover_pump(vms, pressed);
     return pressed;
 }
 
@@ -189,6 +199,26 @@ void vms_stop(struct vms *vms)
     pool_kill_queue(&vms->env);
 }
 
+void vms_leave(struct vms *vms)
+{
+    LIST_FOR_EACH(at, &vms->pools)
+    {
+        pool_dismiss(list_entry(at, struct pool, node), ACQUIRE_SHUTTING_DOWN);
+    }
+}
+
+bool vms_left(const struct vms *vms)
+{
+    LIST_FOR_EACH(at, &vms->pools)
+    {
+        const struct hosted_pool *hosted = list_entry(at, struct pool, node)->owner;
+
+        if (hosted->works > 0)
+            return false;
+    }
+    return true;
+}
+
 bool vms_stopped(struct vms *vms)
 {
     LIST_FOR_EACH(at, &vms->pools)
@@ -210,6 +240,9 @@ void vms_pools_free(struct vms *vms)
 
 void vms_fini(struct vms *vms)
 {
+    if (vms->env.stopping || vms->keep.pid > 0) /* else a start that failed costs no VM */
+        keep_end(&vms->keep);
+    keep_fini(&vms->keep);
     vm_dirs_fini(&vms->vm_dirs);
     vm_groups_fini(&vms->vm_groups);
     stock_fini(&vms->deltas);

@@ -27,6 +27,10 @@ uint64_t vms_tick(struct vms *vms, uint64_t now);
 
 /* The end begins, with env.stopping set: every VM and process is stopped. */
 void vms_stop(struct vms *vms);
+/* The end begins that VMs outlive, with env.stopping set: no acquire waits any more. */
+void vms_leave(struct vms *vms);
+/* Whether nothing is being written that the next poold reads. */
+bool vms_left(const struct vms *vms);
 /* Whether nothing of it is left. Ends refills. */
 bool vms_stopped(struct vms *vms);
 /* Frees the pools, when they are stopped, before the loop's handles are closed. */

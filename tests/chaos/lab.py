@@ -167,7 +167,7 @@ class Lab:
             env.update(LD_PRELOAD=INJECT, VOLT_FAULT_PAGE=self.page.path)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [POOLD, "--volt-vmm", self.vmm, "--awake-timeout-ms", "20000",
+                [POOLD, "--volt-vmm", self.vmm, "--keep-ms", "0", "--awake-timeout-ms", "20000",
                  "--ready-timeout-ms", "60000", *options], env=env, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log)
         wait_until(20, self.answers, "poold answers")

@@ -80,7 +80,7 @@ acquire >/dev/null
 "$voltctl" pool create boots ${E2E_POOL_OPTIONS:-} --no-wait >/dev/null
 outsides_are()
 {
-    [ "$(pgrep -cP "$poold_pid")" = "$1" ] && [ "$(pgrep -cP "$(pgrep -d, -P "$poold_pid")")" = "$1" ]
+    [ "$(pgrep -cP "$poold_pid" volt-vmm)" = "$1" ] && [ "$(pgrep -cP "$(pgrep -d, -P "$poold_pid" volt-vmm)")" = "$1" ]
 }
 boot_is_confined()
 {
@@ -88,15 +88,14 @@ boot_is_confined()
 }
 until_true 10 outsides_are 2
 [ "$(id -u)" != 0 ] || until_true 10 boot_is_confined
-mapfile -t insides < <(pgrep -P "$(pgrep -d, -P "$poold_pid")")
-mapfile -t vms < <(pgrep -P "$poold_pid"; "$voltctl" ps --json | grep -o '"pid": [0-9]*' | grep -o '[0-9]*')
+mapfile -t insides < <(pgrep -P "$(pgrep -d, -P "$poold_pid" volt-vmm)")
+mapfile -t vms < <(pgrep -P "$poold_pid" volt-vmm; "$voltctl" ps --json | grep -o '"pid": [0-9]*' | grep -o '[0-9]*')
 vms+=("${insides[@]}")
 check 'poold has VMs to lose' test ${#vms[@]} -ge 6
 # A template and a VM that boots which can't hear that poold is gone.
 kill -STOP "${insides[@]}"
 ls "$VOLT_RUN_DIR/vms" >"$work/old_dirs"
-kill -9 "$poold_pid"
-wait "$poold_pid" 2>/dev/null
+poold_kill
 all_gone()
 {
     local pid
@@ -104,7 +103,7 @@ all_gone()
         process_gone "$pid" || return 1
     done
 }
-check 'kill -9 of poold: its VMs end' until_true 10 all_gone
+check 'kill -9 of poold and its keeper: VMs end' until_true 10 all_gone
 poold_start
 check 'the next poold starts on what it left' poold_answers
 "$voltctl" pool delete boots --force >/dev/null 2>&1

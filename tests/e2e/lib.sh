@@ -134,6 +134,15 @@ process_gone()
     ! kill -0 "$1" 2>/dev/null
 }
 
+# kill -9 of poold and its keeper: nobody is left to take over from.
+poold_kill()
+{
+    local keeper
+    keeper=$(pgrep -P "$poold_pid" -x poold-keeper)
+    kill -9 "$poold_pid" ${keeper:+"$keeper"}
+    wait "$poold_pid" 2>/dev/null
+}
+
 poold_stop()
 {
     [ -n "$poold_pid" ] || return 0

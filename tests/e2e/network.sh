@@ -193,8 +193,7 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
             ! ports | grep -x "$(json network.link <"$work/one.json")"
         }
         check "bridge: a tap ends with its VM" until_true 20 released_is_gone
-        kill -9 "$poold_pid"
-        wait "$poold_pid" 2>/dev/null
+        poold_kill
         check "bridge: and with a poold that is killed" until_true 20 no_ports
         poold_start || exit 1
         "$voltctl" pool delete bridged --force >/dev/null
@@ -236,8 +235,7 @@ if [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ]; then
         check "macvtap: it ends with its VM" until_true 20 up1_is_free
         one=$(lease_of macvtaps)
         check "macvtap: there is one again" fails_saying 2 "" up1_is_free
-        kill -9 "$poold_pid"
-        wait "$poold_pid" 2>/dev/null
+        poold_kill
         check "macvtap: and it ends with a poold that is killed" until_true 20 up1_is_free
         poold_start || exit 1
         "$voltctl" pool delete macvtaps --force >/dev/null

@@ -34,7 +34,7 @@ other()
 other_poold()
 {
     cp -a --sparse=always "$E2E_SHARED/state" "$work/$1-state"
-    other "$1" "$VOLT_BUILD/poold/poold" </dev/null >"$work/$1.log" 2>&1 &
+    other "$1" "$VOLT_BUILD/poold/poold" --keep-ms 0 </dev/null >"$work/$1.log" 2>&1 &
     until_true 20 other "$1" parked_at_least 2
 }
 pid_of()

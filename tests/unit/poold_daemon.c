@@ -67,6 +67,18 @@ unsigned daemon_entries(const char *name)
     return count;
 }
 
+static bool is_keeper(const char *pid)
+{
+    char path[300], name[32] = "";
+
+    snprintf(path, sizeof path, "/proc/%s/comm", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, name, sizeof name - 1) : -1;
+
+    close_fd(&fd);
+    return n > 0 && strcmp(name, "poold-keeper\n") == 0;
+}
+
 unsigned daemon_vm_processes(void)
 {
     char path[300], text[512];
@@ -82,7 +94,7 @@ unsigned daemon_vm_processes(void)
         if (n <= 0)
             continue;
         count += memmem(text, (size_t)n, daemon_dir, strlen(daemon_dir)) != NULL &&
-                 atoi(e->d_name) != daemon_pid;
+                 atoi(e->d_name) != daemon_pid && !is_keeper(e->d_name);
     }
     closedir(proc);
     return count;
@@ -106,7 +118,7 @@ void daemon_start(const char *options)
                              state,          "--volt-vmm",         fake_path, "--kernel",
                              kernel,         "--setup-timeout-ms", "60000",   "--awake-timeout-ms",
                              "60000",        "--ready-timeout-ms", "60000",   "--surplus-ms",
-                             "200" };
+                             "200",          "--keep-ms",          "0" };
     unsigned argc = 0;
 
     while (argv[argc])

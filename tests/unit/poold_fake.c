@@ -93,6 +93,12 @@ static void op_proved(void *context, struct pool *pool, const char *trouble)
     pool_set_state(pool, trouble ? POOL_FAILED : POOL_READY, trouble);
 }
 
+static void op_note(void *context, struct slot *slot)
+{
+    (void)context;
+    (void)slot;
+}
+
 static void op_forget(void *context, struct slot *slot)
 {
     struct fake_vm *vm = slot->vm;
@@ -135,6 +141,7 @@ static const struct vm_ops fake_ops = {
     .kill = op_kill,
     .trial = op_trial,
     .proved = op_proved,
+    .note = op_note,
     .forget = op_forget,
     .now = op_now,
     .schedule = op_schedule,

@@ -319,7 +319,7 @@ static void kill_template(void)
 {
     char command[200];
 
-    snprintf(command, sizeof command, "kill -9 $(cat /proc/%d/task/%d/children | cut -d' ' -f1)",
+    snprintf(command, sizeof command, "kill -9 $(cat /proc/%d/task/%d/children | cut -d' ' -f2)",
              (int)daemon_pid, (int)daemon_pid);
     ck_assert_int_eq(system(command), 0);
 }

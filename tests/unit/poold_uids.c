@@ -283,7 +283,7 @@ START_TEST(without_uids_nothing_is_claimed)
     struct vm_uids uids;
     uint32_t uid = 0;
 
-    ck_assert_int_eq(vm_uids_init(&uids, &host, 0, VM_UIDS_BLOCK, NULL), 0);
+    ck_assert_int_eq(vm_uids_init(&uids, &host, 0, VM_UIDS_BLOCK, NULL, 0, NULL), 0);
     ck_assert_int_eq(vm_uids_take(&uids, &uid), 0);
     ck_assert_uint_eq(uid, VM_UIDS_NONE);
     ck_assert(!vm_uids_low(&uids));

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -112,6 +115,54 @@ START_TEST(namespaces_that_are_only_partly_allowed_are_lacking)
 }
 END_TEST
 
+/* In the child: a process in a namespace of its own that lives on its lifeline, and whose parent ends. */
+static void __attribute__((noreturn)) lifeline_child(int lifeline_fd, int alive_fd)
+{
+    const struct sandbox_config layers = { .namespaces = true,
+                                           .seccomp = true,
+                                           .lifeline_fd = lifeline_fd };
+    const int keep[] = { lifeline_fd, alive_fd };
+    struct sandbox_status sandbox = { 0 };
+
+    if (fork() != 0)
+        _exit(0);
+    if (sandbox_enter(&layers, SANDBOX_KEEP_ID, keep, 2, NULL, &sandbox, NULL) != 0)
+        _exit(1);
+    (void)!write(alive_fd, "x", 1);
+    for (;;)
+        pause();
+}
+
+/* Its parent's end is not its own, that of the lifeline is. */
+START_TEST(a_lifeline_outlives_the_parent)
+{
+    int lifeline[2], alive[2], status;
+    char byte;
+
+    if (geteuid() != 0) {
+        printf("# skipped: needs root\n");
+        return;
+    }
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, lifeline), 0);
+    ck_assert_int_eq(pipe2(alive, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(lifeline[0]);
+        close(alive[0]);
+        lifeline_child(lifeline[1], alive[1]);
+    }
+    close(lifeline[1]);
+    close(alive[1]);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(read(alive[0], &byte, 1), 1);
+    struct pollfd polled = { .fd = alive[0], .events = POLLIN };
+    ck_assert_int_eq(poll(&polled, 1, 200), 0); /* it lives: its end of the pipe is open */
+    close(lifeline[0]);
+    ck_assert_int_eq(read(alive[0], &byte, 1), 0);
+    close(alive[0]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sandbox_enter");
@@ -119,6 +170,7 @@ int main(void)
 
     tcase_add_test(tests, fds_are_closed);
     tcase_add_test(tests, work_that_fails_is_told);
+    tcase_add_test(tests, a_lifeline_outlives_the_parent);
     tcase_add_test(tests, namespaces_that_are_only_partly_allowed_are_lacking);
     return tap_main(suite);
 }

@@ -27,7 +27,7 @@ static const struct {
     [SANDBOX_THREAD_ROOTLESS] = { seccomp_device, ARRAY_LEN(seccomp_device) - SECCOMP_DIAL_ROWS,
                                   37 },
     [SANDBOX_THREAD_VCPU] = { seccomp_vcpu, ARRAY_LEN(seccomp_vcpu), 25 },
-    [SANDBOX_THREAD_OUTSIDE] = { seccomp_outside, ARRAY_LEN(seccomp_outside), 8 },
+    [SANDBOX_THREAD_OUTSIDE] = { seccomp_outside, ARRAY_LEN(seccomp_outside), 9 },
     [SANDBOX_THREAD_GATE] = { seccomp_gate, ARRAY_LEN(seccomp_gate), 8 },
 };
 

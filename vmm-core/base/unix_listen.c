@@ -102,8 +102,8 @@ static int bind_at(int fd, const struct sockaddr_un *address, mode_t mode, gid_t
     return rc;
 }
 
-int unix_listen(struct unix_listener *ret_listener, const char *path, mode_t mode, gid_t group,
-                int backlog, struct err *err)
+static int listen_at(struct unix_listener *ret_listener, const char *path, int type, mode_t mode,
+                     gid_t group, int backlog, struct err *err)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct unix_listener listener = { .fd = -1 };
@@ -120,7 +120,7 @@ int unix_listen(struct unix_listener *ret_listener, const char *path, mode_t mod
     int rc = path_clear(&address, err);
     if (rc < 0)
         return rc;
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    _cleanup_close_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_set_errno(err, errno, "can't make a socket");
     rc = bind_at(fd, &address, mode, group, err);
@@ -136,6 +136,18 @@ int unix_listen(struct unix_listener *ret_listener, const char *path, mode_t mod
     listener.inode = st.st_ino;
     *ret_listener = listener;
     return 0;
+}
+
+int unix_listen(struct unix_listener *ret_listener, const char *path, mode_t mode, gid_t group,
+                int backlog, struct err *err)
+{
+    return listen_at(ret_listener, path, SOCK_STREAM, mode, group, backlog, err);
+}
+
+int unix_listen_packets(struct unix_listener *ret_listener, const char *path, mode_t mode,
+                        int backlog, struct err *err)
+{
+    return listen_at(ret_listener, path, SOCK_SEQPACKET, mode, UNIX_KEEP_GROUP, backlog, err);
 }
 
 void unix_listener_remove(struct unix_listener *listener)

@@ -29,6 +29,9 @@ struct unix_listener {
  * -EBUSY: others hold the directory's lock for longer than 5 s; -errno of the calls. */
 int unix_listen(struct unix_listener *ret_listener, const char *path, mode_t mode, gid_t group,
                 int backlog, struct err *err);
+/* The same for SOCK_SEQPACKET, of the caller's own group. */
+int unix_listen_packets(struct unix_listener *ret_listener, const char *path, mode_t mode,
+                        int backlog, struct err *err);
 
 /* Removes its file, if that is still the same; who comes now finds nobody. Once. */
 void unix_listener_remove(struct unix_listener *listener);

@@ -21,7 +21,8 @@
  *   Its HELLO follows its AWAKE.
  *   any:     <c EXITED with the reason, if it can; then EOF. EOF on control without EXITED is a
  *            crash (the template's CHILD_EXITED tells the wait status). SIGKILL is the normal way
- *            to end a VM. A VM whose control socket gets EOF (poold is gone) exits at once.
+ *            to end a VM. A VM whose control socket gets EOF (poold and its keeper are gone) exits
+ *            at once.
  *
  * Limits: a datagram is at most CONTROL_MSG_BYTES; at most CONTROL_FDS_MAX fds come with it.
  * Receivers check type, size and fd count, and close fds they did not expect.

@@ -75,14 +75,45 @@ static int pid_namespace_unshare(struct sandbox_status *status, struct err *err)
     return 1;
 }
 
-/* All that it does not need for waiting. It ends with who started it, and takes pid 1 along, which
- * then need not hear of that end: it may be stopped, or in a guest's hands. The kernel asks for the
- * right to send that signal: without capabilities it takes pid 1's uid. */
-static int outside_strip(const struct sandbox_config *config, uint32_t uid)
+/* What it waits by where there is a lifeline; else it waits by its pid alone. */
+struct outside {
+    int inner_fd, lifeline_fd; /* -1: none */
+};
+
+enum { OUTSIDE_INNER_FD, OUTSIDE_LIFELINE_FD, OUTSIDE_FD_COUNT };
+
+/* All but these are closed. */
+static int outside_close(struct outside *outside)
 {
-    if (syscall(SYS_close_range, 0u, ~0u, 0u) < 0)
+    int high[] = { outside->inner_fd, outside->lifeline_fd };
+    unsigned count = outside->lifeline_fd < 0 ? 0 : OUTSIDE_FD_COUNT;
+
+    for (unsigned i = 0; i < count; i++) {
+        high[i] = fcntl(high[i], F_DUPFD, OUTSIDE_FD_COUNT);
+        if (high[i] < 0)
+            return -errno;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (dup2(high[i], (int)i) < 0)
+            return -errno;
+    }
+    if (syscall(SYS_close_range, count, ~0u, 0u) < 0)
         return -errno;
-    int r = sandbox_limits_set(NULL);
+    if (count)
+        *outside = (struct outside){ OUTSIDE_INNER_FD, OUTSIDE_LIFELINE_FD };
+    return 0;
+}
+
+/* All that it does not need for waiting. Without a lifeline it ends with who started it. Either way
+ * it takes pid 1 along, which then need not hear of that end: it may be stopped, or in a guest's
+ * hands. The kernel asks for the right to send that signal: without capabilities it takes pid 1's
+ * uid. */
+static int outside_strip(const struct sandbox_config *config, uint32_t uid, struct outside *outside)
+{
+    int r = outside_close(outside);
+
+    if (r == 0)
+        r = sandbox_limits_set(NULL);
     if (r == 0 && config->capabilities) /* of root yet, or the bounding set would stay as it is */
         r = sandbox_capabilities_reduce(NULL);
     if (r == 0 && uid != SANDBOX_KEEP_ID &&
@@ -91,20 +122,39 @@ static int outside_strip(const struct sandbox_config *config, uint32_t uid)
         r = -errno;
     if (r == 0 && config->capabilities)
         r = sandbox_capabilities_drop(NULL);
-    if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) /* which a change of uids clears */
+    if (r == 0 && outside->lifeline_fd < 0 &&
+        prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) /* which a change of uids clears */
         r = -errno;
     return r == 0 ? sandbox_install_filter(config, SANDBOX_THREAD_OUTSIDE, NULL, NULL) : r;
 }
 
-/* What stays outside: holds nothing, waits for pid 1 of the namespace and ends as it did. Killed
+/* Until pid 1 has ended. False: the lifeline's other end is gone before. */
+static bool outside_poll(const struct outside *outside)
+{
+    if (outside->lifeline_fd < 0)
+        return true;
+    struct pollfd polled[] = { { .fd = outside->inner_fd, .events = POLLIN },
+                               { .fd = outside->lifeline_fd, .events = 0 } };
+
+    while (poll(polled, ARRAY_LEN(polled), -1) < 0) {
+        if (errno != EINTR)
+            return false;
+    }
+    return polled[0].revents;
+}
+
+/* What stays outside: holds nothing else, waits for pid 1 of the namespace and ends as it did. Killed
  * from outside, or when it could not be stripped, it takes that process along (PR_SET_PDEATHSIG).
  */
 static void __attribute__((noreturn))
 outside_wait(const struct sandbox_config *config, uint32_t uid, pid_t inner)
 {
+    struct outside outside = { -1, -1 };
     int status = 0;
 
-    if (outside_strip(config, uid) < 0)
+    if (config->lifeline_fd > 0)
+        outside = (struct outside){ (int)syscall(SYS_pidfd_open, inner, 0), config->lifeline_fd };
+    if (outside_strip(config, uid, &outside) < 0 || !outside_poll(&outside))
         _exit(EXIT_FAILURE);
     while (waitpid(inner, &status, 0) < 0 && errno == EINTR)
         ;

@@ -43,6 +43,9 @@ struct sandbox_config {
     bool capabilities;
     bool seccomp;
     bool forked; /* set by sandbox_fork: the process is pid 1 of a namespace of its own */
+    /* A socket among keep_fds that all of it lives as long as: it ends when nobody has the other end
+     * any more, instead of with the parent, which may be another by then. 0: none. */
+    int lifeline_fd;
 };
 
 #define SANDBOX_CONFIG_ALL                                                                         \
@@ -84,7 +87,8 @@ struct sandbox_meanwhile {
  * order); 0, 1 and 2 lead to /dev/null from here on. With namespaces in force this forks, unless
  * sandbox_fork has: the call returns in the child, which is pid 1 of a new pid namespace and dies
  * when its parent does; the parent stays behind, waits and exits as the child did, without an fd, a
- * capability or a system call beyond what that takes, as uid, and dies with its own parent.
+ * capability or a system call beyond what that takes, as uid, and dies with its own parent, or with
+ * the lifeline, which it keeps then.
  * `meanwhile` (NULL: nothing) is done in the process that is returned to, beside the layers after
  * that fork, on a thread that none of them confines and that is gone on return: for what no guest
  * has a say in. 0 or -errno, of either. */

@@ -225,8 +225,9 @@ static const struct seccomp_entry seccomp_device[] = {
 };
 #define SECCOMP_DIAL_ROWS 3u
 
-/* What waits outside of a pid namespace for its pid 1, and ends as that did. 8 calls at most. */
+/* What waits outside of a pid namespace for its pid 1, and ends as that did. 9 calls at most. */
 static const struct seccomp_entry seccomp_outside[] = {
+    ANY(poll, "wait for pid 1, and for the end of who holds the lifeline"),
     ANY(wait4, "wait for pid 1"),
     ANY(rt_sigaction, "end by the signal that ended pid 1; not in e2e: nothing ends so"),
     ANY(rt_sigprocmask, "raise(); not in e2e: as above"),

@@ -43,6 +43,8 @@ static int prepare(struct clone_source *source, struct options *options, struct 
         rc = clone_source_decode(source, err);
     if (rc < 0)
         return rc;
+    /* Whoever has the other end: this poold, its keeper, the next poold. */
+    source->sandbox.lifeline_fd = options->control_fd;
     return sandbox_enter(&source->sandbox, SANDBOX_KEEP_ID, keep,
                          1 + clone_source_fds(source, keep + 1), NULL, &source->status, err);
 }

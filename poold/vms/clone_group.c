@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns a clone's way into its control group; see clone.h. */
+#include "vms/clone_internal.h"
+
+static void on_group(void *data, bool joined)
+{
+    struct clone *clone = data;
+
+    clone->group_job = NULL;
+    clone->in_group = joined;
+    if (joined && clone->slot)
+        clone->slot->layers |= CONTROL_LAYER_CGROUP;
+}
+
+void clone_group_join(struct clone *clone, int pidfd)
+{
+    const struct hosted_pool *hosted = clone->slot->pool->owner;
+    const struct cgroup_limits limits = {
+        .memory_bytes = hosted->spec.memory_bytes + VM_GROUP_EXTRA_BYTES,
+        .pids = hosted->spec.vcpus + VM_GROUP_EXTRA_PIDS,
+        .cpu_weight = hosted->spec.cpu_weight,
+        .cpu_percent = hosted->spec.cpu_percent,
+    };
+
+    clone->group_job =
+        vm_groups_join(&clone->vms->vm_groups, clone->dir.id, pidfd, &limits, on_group, clone);
+    turn_schedule(clone->vms->turn);
+}
