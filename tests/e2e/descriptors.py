@@ -3,10 +3,11 @@
 
 usage: descriptors.py POOLD_PID RUN_DIR STATE_DIR DISK [KIND...]
 
-Prints a line for each process; ends with 1 if a process is of no kind that is named here, if a
+Prints what is wrong, and a line for each process; ends with 1 if a process is of no kind that is named here, if a
 descriptor is none of those that its kind may have, if one shares its open file description with one of
 poold's, or if a writable one shares it with another process; and if there is no process of a KIND that
-the caller knows to be there.
+the caller knows to be there. The keeper shares poold's by design, and what waits outside of a template
+its control socket; neither is ever a guest's.
 """
 import ctypes
 import errno
@@ -17,7 +18,7 @@ import sys
 KCMP, KCMP_FILE = 312, 0
 READ, WRITE, BOTH, PATH = "r", "w", "rw", "path"
 STDIO = (0, 1, 2)
-STDIO_TARGETS = {"passt": r"/dev/null|pipe:\[\d+\]"}  # of which poold has the other end
+STDIO_TARGETS = dict.fromkeys(("passt", "keeper"), r"/dev/null|pipe:\[\d+\]")  # of which poold has the other end
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,7 +34,14 @@ def tables(run, state, disk):
         (r"/dev/net/tun", BOTH, 1), (r"/dev/vhost-net", BOTH, 1)]
     disks = [(re.escape(disk), READ, 1), (re.escape(f"{state}/images/packs/") + ".*", READ, 4)]
     return {
-        "outside": [],
+        # The process that it waits for, and its lifeline: the template's control socket.
+        "outside": [(r"anon_inode:\[pidfd\]", BOTH, 1), (r"socket:\[\d+\]", BOTH, 1)],
+        # poold's own ends, held for the next poold: no guest ever has a say in this process.
+        "keeper": [(r"socket:\[\d+\]", BOTH, 4096), (r"anon_inode:\[pidfd\]", BOTH, 4096),
+                   (r"net:\[\d+\]", READ, 4096), (r"pipe:\[\d+\]", READ, 4096),
+                   (r"/memfd:volt-(ledger|host-addresses|gate) \(deleted\)", BOTH, 4096),
+                   (r"anon_inode:bpf-(map|prog)", BOTH, 64), (r"anon_inode:bpf_link", READ, 64),
+                   (r"/run/volt-uids/\d+", BOTH, 64)],
         "template": [(r"socket:\[\d+\]", BOTH, 1), (r"anon_inode:\[signalfd\]", BOTH, 1),
                      (r"/dev/kvm", BOTH, 1), (store + r"[^/]+/memory\.img", READ, 1),
                      (store + r"[^/]+/disk", READ, 1)] + disks,
@@ -55,6 +63,8 @@ def kind_of(command):
     program = os.path.basename(command[0])
     if program == "volt-vmm" and command[1:2] in (["run"], ["template"]):
         return command[1]
+    if program == "poold" and command[1:2] == ["keeper"]:
+        return "keeper"
     if program == "volt-gate":
         return "gate" if command[1] == "pass" else "passt"  # which it is about to become
     return "passt" if program.startswith("passt") else None
@@ -152,17 +162,18 @@ def main():
     table = tables(run, state, disk)
     found = list(processes(poold))
     faults = [f"there is no {kind}" for kind in set(wanted) - {kind for kind, _ in found}]
+    lines = []
     for kind, pid in found:
         listed = sorted(descriptors(pid).items())
-        print(f"{kind} {pid}: " + " ".join(f"{fd}={target}" for fd, (target, _) in listed))
+        lines.append(f"{kind} {pid}: " + " ".join(f"{fd}={target}" for fd, (target, _) in listed))
         faults += faults_of(kind, pid, table[kind]) if kind else [f"{pid} is of no known kind"]
-    pids = [pid for _, pid in found]
+    pids = [pid for kind, pid in found if kind not in ("keeper", "outside")]
     faults += shared(poold, pids, lambda target, mode: True)
     for pid in pids:
         faults += shared(pid, [other for other in pids if other > pid],
                          lambda target, mode: mode in (WRITE, BOTH) and
                          target not in ("/dev/null", "/dev/kvm"))
-    print("\n".join(faults))
+    print("\n".join(faults + lines))
     return 1 if faults else 0
 
 
