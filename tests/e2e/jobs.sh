@@ -27,8 +27,8 @@ tree_make()
         ln -s busybox "$tree/bin/$applet"
     done
     agents_make && put /usr/bin/{git,make,gcc,as,ld,bash,env} /usr/lib/git-core/git "$gcc"/{cc1,collect2,liblto_plugin.so} \
-        "$gcc"/{crt*,libgcc*,include} /usr/include/{stdio,features,stdc-predef}.h \
-        "$lib"/{crt1.o,Scrt1.o,crti.o,crtn.o,libc.so,libc_nonshared.a,libc.so.6} \
+        "$gcc"/{crt*,libgcc*,include} /usr/include/{stdio,features,features-time64,stdc-predef}.h \
+        "$lib"/{crt1.o,Scrt1.o,crti.o,crtn.o,libc.so,libc_nonshared.a,libc.so.6,libgcc_s.so.1} \
         /usr/include/x86_64-linux-gnu/{bits,gnu,sys} && ln -s ../usr/bin/bash "$tree/bin/bash" &&
         ln -s git "$tree/usr/bin/git-upload-pack" && mkdir -p "$tree/usr/share/git-core/templates" &&
         repository_make
