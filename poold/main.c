@@ -97,6 +97,7 @@ int main(int argc, char **argv)
     } else {
         if (config.vms.skip_guest_work)
             log_warn("--unsafe-skip-guest-work: clones are NOT unique, do not use them");
+        config.vms.keeper = "/proc/self/exe"; /* see above */
         status = run(&config, &declarations, argc, argv);
     }
     declarations_fini(&declarations);

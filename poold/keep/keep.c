@@ -52,14 +52,14 @@ static int greet(int fd)
     return rc < 0 ? rc : msg.type == KEEP_HELLO && msg.value == KEEP_VERSION ? 0 : -EPROTO;
 }
 
-/* This program, as a path that ps shows; what was replaced by an upgrade has none any more. */
-static void own_path(char ret_path[PATH_MAX])
+/* The program as a path that ps shows; what was replaced by an upgrade has none any more. */
+static void program_path(const char *program, char ret_path[PATH_MAX])
 {
-    ssize_t bytes = readlink("/proc/self/exe", ret_path, PATH_MAX - 1);
+    ssize_t bytes = readlink(program, ret_path, PATH_MAX - 1);
 
     ret_path[MAX_OF(bytes, 0)] = '\0';
     if (access(ret_path, X_OK) < 0)
-        snprintf(ret_path, PATH_MAX, "/proc/self/exe");
+        snprintf(ret_path, PATH_MAX, "%s", program);
 }
 
 /* The socket is the keeper's from then on, its file stays. */
@@ -73,7 +73,7 @@ static int launch(struct keep *keep, struct err *err)
 
     if (rc < 0)
         return rc;
-    own_path(path);
+    program_path(keep->program, path);
     rc = spawn_process(argv, &listener.fd, 1, &spawned, err);
     close_fd(&listener.fd);
     if (rc < 0)
@@ -82,6 +82,15 @@ static int launch(struct keep *keep, struct err *err)
     close(spawned.text_fd); /* it says nothing */
     keep->pid = spawned.pid;
     return 0;
+}
+
+static void put_down(struct keep *keep)
+{
+    if (keep->pid <= 0)
+        return;
+    kill(keep->pid, SIGKILL);
+    waitpid(keep->pid, NULL, 0);
+    keep->pid = 0;
 }
 
 /* A keeper that is new. */
@@ -96,8 +105,10 @@ static int begin(struct keep *keep, struct err *err)
         if (rc < 0)
             err_set_errno(err, -rc, "reaching the keeper at %s", keep->path);
     }
-    if (rc < 0)
+    if (rc < 0) {
         close_fd(&keep->fd);
+        put_down(keep);
+    }
     return rc;
 }
 
@@ -171,21 +182,21 @@ static void ledger_put(struct keep *keep)
     keep_set_grace(keep, keep->grace_ms);
 }
 
-int keep_start(struct keep *keep, uv_loop_t *loop, const char *run_dir, uint64_t grace_ms,
-               struct err *err)
+int keep_start(struct keep *keep, uv_loop_t *loop, const char *run_dir, const char *program,
+               uint64_t grace_ms, struct err *err)
 {
     struct err why;
 
-    *keep = (struct keep){ .loop = loop, .fd = -1, .grace_ms = grace_ms };
+    *keep = (struct keep){ .loop = loop, .fd = -1, .program = program, .grace_ms = grace_ms };
     list_init(&keep->due);
     snprintf(keep->path, sizeof keep->path, "%s/%s", run_dir, KEEPER_SOCKET_NAME);
-    if (dial(keep->path, &keep->fd) == 0 && take_over(keep) == 0) {
+    if (program && dial(keep->path, &keep->fd) == 0 && take_over(keep) == 0) {
         keep_set_grace(keep, grace_ms);
         return 0;
     }
     if (ledger_create(&keep->ledger, err) < 0)
         return -err->code;
-    if (begin(keep, &why) < 0)
+    if (program && begin(keep, &why) < 0)
         log_error("VMs will end with this poold, whatever its end: %s", why.msg);
     ledger_put(keep);
     return 0;
@@ -216,11 +227,7 @@ static void on_poll_closed(uv_handle_t *handle)
     struct keep *keep = handle->data;
     struct err err;
 
-    if (keep->pid > 0) {
-        kill(keep->pid, SIGKILL); /* if it only hung up */
-        waitpid(keep->pid, NULL, 0);
-        keep->pid = 0;
-    }
+    put_down(keep); /* if it only hung up */
     if (!keep->anew)
         return;
     if (begin(keep, &err) < 0) {

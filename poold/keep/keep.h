@@ -18,6 +18,7 @@ struct keep {
     uv_loop_t *loop;
     char path[PATH_MAX + 32]; /* of the keeper's socket */
     int fd;                   /* to it; -1: there is none */
+    const char *program;      /* that is started as one; borrowed; NULL: none is */
     pid_t pid;                /* 0: another poold's child */
     uv_poll_t poll;
     bool polling, room_wanted;
@@ -39,10 +40,11 @@ struct keep_due {
     int (*put)(struct keep_due *due);
 };
 
-/* Connects to the keeper in run_dir, or starts one; keep->inherited and keep->ledger are what the
- * poold before has left, or new. Blocks: start-up. 0 or -errno with a sentence: there is no ledger. */
-int keep_start(struct keep *keep, uv_loop_t *loop, const char *run_dir, uint64_t grace_ms,
-               struct err *err);
+/* Connects to the keeper in run_dir, or starts `program` as one (borrowed; NULL: neither, VMs end with
+ * this poold); keep->inherited and keep->ledger are what the poold before has left, or new. Blocks:
+ * start-up. 0 or -errno with a sentence: there is no ledger. */
+int keep_start(struct keep *keep, uv_loop_t *loop, const char *run_dir, const char *program,
+               uint64_t grace_ms, struct err *err);
 /* Watches it from now on. */
 void keep_watch(struct keep *keep, void (*anew)(void *data), void *data);
 /* Closes what nobody has taken over, and has the keeper forget it. */

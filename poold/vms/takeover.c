@@ -18,7 +18,8 @@
 
 int takeover_begin(struct vms *vms, const char *run_dir, struct err *err)
 {
-    return keep_start(&vms->keep, vms->loop, run_dir, vms->settings->keep_ms, err);
+    return keep_start(&vms->keep, vms->loop, run_dir, vms->settings->keeper, vms->settings->keep_ms,
+                      err);
 }
 
 bool takeover_keeps_dir(void *data, const char *id)

@@ -15,8 +15,11 @@ struct vms_settings {
     char initrd[PATH_MAX];
     char plain_initrd[PATH_MAX]; /* without modules: for a kernel that a pool names itself */
     uint64_t boot_timeout_ms;
-    uint64_t keep_ms;     /* how long the keeper waits for another poold */
-    bool stop_only;       /* VMs of an earlier poold are ended, and nothing is started */
+    const char
+        *keeper;      /* the program with the command `keeper` (keep/keeper.h); NULL: there is none,
+                             and VMs end with this poold */
+    uint64_t keep_ms; /* how long the keeper waits for another poold */
+    bool stop_only;   /* VMs of an earlier poold are ended, and nothing is started */
     bool skip_guest_work; /* clones are not made unique: for measuring only */
 };
 

@@ -5,9 +5,12 @@
  *   fuzz-replay-TARGET DIR...    every file in each DIR; a DIR that is missing counts as empty
  */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "fuzz.h"
 
@@ -56,10 +59,26 @@ static void replay_dir(const char *path)
         free(entries);
 }
 
+/* Runs last: a target that leaves processes behind, its own or theirs, would fill the machine. */
+static void nobody_is_left(void)
+{
+    pid_t pid;
+
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+        ;
+    if (pid == 0 || errno != ECHILD) {
+        printf("not ok %u - a process is left behind\n", ++count);
+        fflush(stdout);
+        _Exit(EXIT_FAILURE);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const uint8_t nothing[1];
 
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    atexit(nobody_is_left);
     LLVMFuzzerTestOneInput(nothing, 0);
     printf("ok %u - empty input\n", ++count);
     for (int i = 1; i < argc; i++)
