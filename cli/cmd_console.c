@@ -19,17 +19,9 @@ enum { POLL_CONSOLE, POLL_SIGNALS, POLL_STDIN, POLL_COUNT };
 
 static int output_write(const uint8_t *data, size_t bytes, struct err *err)
 {
-    while (bytes > 0) {
-        ssize_t n = write(STDOUT_FILENO, data, bytes);
+    int rc = write_all(STDOUT_FILENO, data, bytes);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_set_errno(err, errno, "cannot write to standard output");
-        data += n;
-        bytes -= (size_t)n;
-    }
-    return 0;
+    return rc < 0 ? err_set_errno(err, -rc, "cannot write to standard output") : 0;
 }
 
 /* Sends what was typed. Sets *ret_leave when it has the key to leave in it, *ret_ended at its end.

@@ -87,4 +87,10 @@ bool peer_is_software_only(void);
 /* The CPU of QEMU's guests, here (qemu.c). */
 const char *peer_qemu_cpu(void);
 
+/* The beginning of QEMU's arguments, behind its name: a small machine of one vCPU with `memory` MiB (a
+ * text), whose console is its standard output. */
+#define PEER_QEMU_MICROVM(memory)                                                                  \
+    "-M", "microvm", "-enable-kvm", "-cpu", peer_qemu_cpu(), "-m", memory, "-smp", "1",            \
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"
+
 #endif

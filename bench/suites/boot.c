@@ -53,22 +53,7 @@ static int boot_qemu(struct bench *bench, struct figures *figures, struct err *e
 
     const char *const argv[] = {
         options->qemu,
-        "-M",
-        "microvm",
-        "-enable-kvm",
-        "-cpu",
-        peer_qemu_cpu(),
-        "-m",
-        "128",
-        "-smp",
-        "1",
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-serial",
-        "stdio",
+        PEER_QEMU_MICROVM("128"),
         "-object", /* Volt has a virtio-rng, too (and a vsock, which needs a host module here) */
         "rng-random,filename=/dev/urandom,id=rng0",
         "-device",

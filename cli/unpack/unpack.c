@@ -62,19 +62,7 @@ int unpack_start(struct unpack *unpack, const struct unpack_spec *spec, struct e
 
 int unpack_feed(struct unpack *unpack, const void *data, size_t bytes)
 {
-    const char *at = data;
-
-    while (bytes > 0) {
-        ssize_t n = write(unpack->fd, at, bytes);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        at += n;
-        bytes -= (size_t)n;
-    }
-    return 0;
+    return write_all(unpack->fd, data, bytes);
 }
 
 /* All that comes, to the end. Returns its length. */

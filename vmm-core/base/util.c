@@ -69,6 +69,23 @@ int pwrite_all(int fd, const void *buffer, size_t bytes, uint64_t offset)
     return 0;
 }
 
+int write_all(int fd, const void *buffer, size_t bytes)
+{
+    const uint8_t *at = buffer;
+
+    while (bytes > 0) {
+        ssize_t n = write(fd, at, bytes);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        at += n;
+        bytes -= (size_t)n;
+    }
+    return 0;
+}
+
 bool parse_size(const char *text, uint64_t *ret_bytes)
 {
     static const char units[] = "KMGT";

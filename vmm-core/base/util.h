@@ -93,6 +93,8 @@ static inline bool page_is_zero(const uint8_t *page)
  * file that ends early is -ENODATA. */
 int pread_all(int fd, void *buffer, size_t bytes, uint64_t offset);
 int pwrite_all(int fd, const void *buffer, size_t bytes, uint64_t offset);
+/* The same at the file's own offset, or into what has none. */
+int write_all(int fd, const void *buffer, size_t bytes);
 
 /* Parses "512", "64K", "128M", "2G" (powers of 1024, optional "iB"). False on anything else, and
  * on overflow. */
