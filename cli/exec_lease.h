@@ -12,4 +12,9 @@
 int exec_lease_run(struct api *api, const char *lease, const struct exec_request *request,
                    int *ret_exit, struct err *err);
 
+/* The same, started as the maker of the pool's image has said (exec_config.h): user, directory and
+ * variables, where the request has none of its own. `env` is the request's. */
+int exec_lease_run_in_image(struct api *api, const char *lease, struct exec_request *request,
+                            struct exec_env *env, int *ret_exit, struct err *err);
+
 #endif

@@ -38,6 +38,24 @@ static int system_fail(const struct err *err)
             "VMs end that long after the runner has died (default 10m, at least 3s)"               \
     }
 
+/* As options_parse; wrong usage is no fault of the job's. */
+static bool options_take(struct options *options, const struct cli_command *command, int argc,
+                         char **argv, int *ret_exit)
+{
+    if (options_parse(options, command, argc, argv, ret_exit))
+        return true;
+    if (*ret_exit != CLI_EXIT_OK)
+        *ret_exit = job_system_failure();
+    return false;
+}
+
+static int ttl_check(uint64_t ttl_ms, struct err *err)
+{
+    return ttl_ms >= TTL_MIN_MS
+               ? 0
+               : err_set(err, EINVAL, "--ttl must be at least %u s", TTL_MIN_MS / 1000);
+}
+
 /* ---- config: the job gets its VMs ---- */
 
 struct config_options {
@@ -122,8 +140,12 @@ static int config_run(const struct config_options *config)
     _cleanup_api_ struct api api = { .client.fd = -1 };
     _cleanup_json_ json_t *leases = json_array(), *answer = NULL;
     struct err err;
-    int rc = api_init(&api, &err);
+    int rc = ttl_check(config->ttl_ms, &err);
 
+    if (rc == 0)
+        rc = job_map_check(&config->images, &err);
+    if (rc == 0)
+        rc = api_init(&api, &err);
     if (rc == 0)
         rc = vms_acquire(&api, config, leases, &err);
     if (rc == 0) {
@@ -161,51 +183,66 @@ int cmd_gitlab_config_run(const struct cli_command *command, int argc, char **ar
     struct options options = { specs, ARRAY_LEN(specs) };
     int exit_code;
 
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code == CLI_EXIT_OK ? exit_code : job_system_failure();
-    config.ttl_ms = MAX_OF(config.ttl_ms, TTL_MIN_MS);
+    if (!options_take(&options, command, argc, argv, &exit_code))
+        return exit_code;
     config.images = images;
     return config_run(&config);
 }
 
 /* ---- The stages that have VMs ---- */
 
-/* Reads which they are, and keeps them alive until stage_leave. */
-static int stage_enter(struct job_vms *vms, struct lease_keeper *keeper, uint64_t ttl_ms,
-                       struct err *err)
+/* What a stage does with them. 0, with the exit code of the job's script; or -errno. */
+typedef int (*stage_fn)(const struct job_vms *vms, const struct options *options, int *ret_exit,
+                        struct err *err);
+
+/* While it does it, its VMs are kept alive. */
+static int stage_work(stage_fn work, const struct options *options, uint64_t ttl_ms, int *ret_exit,
+                      struct err *err)
 {
-    int rc = job_vms_read(vms, err);
+    struct lease_keeper keeper;
+    struct job_vms vms;
+    int rc = ttl_check(ttl_ms, err);
 
     if (rc == 0)
-        rc = lease_keeper_start(keeper, vms->leases, vms->count, MAX_OF(ttl_ms, TTL_MIN_MS), err);
+        rc = job_vms_read(&vms, err);
     if (rc < 0)
-        job_vms_fini(vms);
+        return rc;
+    rc = lease_keeper_start(&keeper, vms.leases, vms.count, ttl_ms, err);
+    if (rc == 0) {
+        rc = work(&vms, options, ret_exit, err);
+        lease_keeper_stop(&keeper);
+    }
+    job_vms_fini(&vms);
     return rc;
 }
 
-static void stage_leave(struct job_vms *vms, struct lease_keeper *keeper)
+static int stage_run(stage_fn work, size_t words, const struct cli_command *command, int argc,
+                     char **argv)
 {
-    lease_keeper_stop(keeper);
-    job_vms_fini(vms);
+    uint64_t ttl_ms = TTL_MS;
+    const struct option_spec specs[] = { TTL_SPEC(&ttl_ms) };
+    struct options options = { specs, ARRAY_LEN(specs), .positional_min = words,
+                               .positional_max = words };
+    int exit_code = CLI_EXIT_OK;
+    struct err err;
+
+    if (!options_take(&options, command, argc, argv, &exit_code))
+        return exit_code;
+    if (stage_work(work, &options, ttl_ms, &exit_code, &err) < 0)
+        return system_fail(&err);
+    return exit_code ? job_build_failure(exit_code) : CLI_EXIT_OK;
 }
 
-/* The options of both; true to go on. */
-static bool stage_options(struct options *options, const struct cli_command *command, int argc,
-                          char **argv, int *ret_exit)
-{
-    if (options_parse(options, command, argc, argv, ret_exit))
-        return true;
-    if (*ret_exit != CLI_EXIT_OK)
-        *ret_exit = job_system_failure();
-    return false;
-}
-
-static int prepare(const struct job_vms *vms, struct err *err)
+static int prepare(const struct job_vms *vms, const struct options *options, int *ret_exit,
+                   struct err *err)
 {
     char shell[] = "/bin/sh", option[] = "-c", script[] = SHELL_TEST;
     _cleanup_json_ json_t *services = NULL;
-    int rc = services_exec(vms->leases[0], (char *[]){ shell, option, script, NULL }, err);
 
+    (void)options, (void)ret_exit;
+    printf("volt: this job has a VM of its own, lease %.12s\n", vms->leases[0]);
+    fflush(stdout);
+    int rc = services_exec(vms->leases[0], (char *[]){ shell, option, script, NULL }, err);
     if (rc < 0)
         return err_wrap(err, "the job's VM cannot run scripts");
     rc = job_services_read(&services, err);
@@ -214,34 +251,20 @@ static int prepare(const struct job_vms *vms, struct err *err)
 
 int cmd_gitlab_prepare_run(const struct cli_command *command, int argc, char **argv)
 {
-    uint64_t ttl_ms = TTL_MS;
-    const struct option_spec specs[] = { TTL_SPEC(&ttl_ms) };
-    struct options options = { specs, ARRAY_LEN(specs) };
-    struct lease_keeper keeper;
-    struct job_vms vms;
-    struct err err;
-    int exit_code, rc;
-
-    if (!stage_options(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (stage_enter(&vms, &keeper, ttl_ms, &err) < 0)
-        return system_fail(&err);
-    printf("volt: this job has a VM of its own, lease %.12s\n", vms.leases[0]);
-    fflush(stdout);
-    rc = prepare(&vms, &err);
-    stage_leave(&vms, &keeper);
-    return rc < 0 ? system_fail(&err) : CLI_EXIT_OK;
+    return stage_run(prepare, 0, command, argc, argv);
 }
 
 /* Runs a script of the job; it comes in by our standard input. */
-static int script_run(const char *lease, const char *path, int *ret_exit, struct err *err)
+static int script_run(const struct job_vms *vms, const struct options *options, int *ret_exit,
+                      struct err *err)
 {
+    const char *path = options->positionals[0], *stage = options->positionals[1];
     char shell[] = "/bin/sh", option[] = "-c", script[] = SHELL_SCRIPT;
     char *argv[] = { shell, option, script, NULL };
     _cleanup_api_ struct api api = { .client.fd = -1 };
     _cleanup_exec_env_ struct exec_env env = { 0 };
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    const struct exec_request request = {
+    struct exec_request request = {
         .argc = 3, .argv = argv, .env = &env, .kill_after_ms = 10000, .interactive = true
     };
     int rc;
@@ -251,30 +274,14 @@ static int script_run(const char *lease, const char *path, int *ret_exit, struct
     rc = job_env_add(&env, err);
     if (rc == 0)
         rc = api_init(&api, err);
-    return rc == 0 ? exec_lease_run(&api, lease, &request, ret_exit, err) : rc;
+    if (rc == 0)
+        rc = exec_lease_run_in_image(&api, vms->leases[0], &request, &env, ret_exit, err);
+    return rc < 0 ? err_wrap(err, "stage %s", stage) : 0;
 }
 
 int cmd_gitlab_run_run(const struct cli_command *command, int argc, char **argv)
 {
-    uint64_t ttl_ms = TTL_MS;
-    const struct option_spec specs[] = { TTL_SPEC(&ttl_ms) };
-    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 2, .positional_max = 2 };
-    struct lease_keeper keeper;
-    struct job_vms vms;
-    struct err err;
-    int exit_code, rc;
-
-    if (!stage_options(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (stage_enter(&vms, &keeper, ttl_ms, &err) < 0)
-        return system_fail(&err);
-    rc = script_run(vms.leases[0], options.positionals[0], &exit_code, &err);
-    stage_leave(&vms, &keeper);
-    if (rc < 0) {
-        err_wrap(&err, "stage %s", options.positionals[1]);
-        return system_fail(&err);
-    }
-    return exit_code ? job_build_failure(exit_code) : CLI_EXIT_OK;
+    return stage_run(script_run, 2, command, argc, argv);
 }
 
 /* ---- cleanup ---- */
@@ -288,13 +295,13 @@ int cmd_gitlab_cleanup_run(const struct cli_command *command, int argc, char **a
     struct job_vms vms;
     struct err err;
 
-    if (!stage_options(&options, command, argc, argv, &exit_code))
+    if (!options_take(&options, command, argc, argv, &exit_code))
         return exit_code;
     if (job_vms_read(&vms, &err) < 0)
         return system_fail(&err);
     if (api_init(&api, &err) < 0)
         exit_code = system_fail(&err);
-    for (size_t i = 0; exit_code == CLI_EXIT_OK && i < vms.count; i++)
+    for (size_t i = 0; api.client.fd >= 0 && i < vms.count; i++)
         if (lease_release(&api, vms.leases[i], &err) < 0 && err.code != API_ERROR_MISSING)
             exit_code = system_fail(&err);
     job_vms_fini(&vms);

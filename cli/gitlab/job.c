@@ -45,6 +45,17 @@ void job_vms_fini(struct job_vms *vms)
     *vms = (struct job_vms){ 0 };
 }
 
+int job_map_check(const struct option_list *map, struct err *err)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        const char *item = map->items[i], *name = strrchr(item, '=');
+
+        if (!name || !name[1] || name == item)
+            return err_set(err, EINVAL, "--image is PATTERN=POOL, but not '%s'", item);
+    }
+    return 0;
+}
+
 int job_pool_for(const struct option_list *map, const char *pool, const char *image,
                  char **ret_pool, struct err *err)
 {
@@ -57,8 +68,6 @@ int job_pool_for(const struct option_list *map, const char *pool, const char *im
         const char *item = map->items[i], *name = strrchr(item, '=');
         _cleanup_free_ char *pattern = name ? strndup(item, (size_t)(name - item)) : NULL;
 
-        if (!name || !name[1] || name == item)
-            return err_set(err, EINVAL, "--image is PATTERN=POOL, but not '%s'", item);
         if (pattern && fnmatch(pattern, image, 0) == 0) {
             *ret_pool = strdup(name + 1);
             return *ret_pool ? 0 : err_set(err, ENOMEM, "out of memory");

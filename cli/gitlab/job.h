@@ -33,7 +33,10 @@ struct job_vms {
 int job_vms_read(struct job_vms *vms, struct err *err);
 void job_vms_fini(struct job_vms *vms);
 
-/* The pool for an image: that of the first PATTERN=POOL whose pattern (fnmatch) it matches. An
+/* Whether each is PATTERN=POOL. -EINVAL with a sentence. */
+int job_map_check(const struct option_list *map, struct err *err);
+
+/* The pool for an image: that of the first PATTERN=POOL (checked) whose pattern (fnmatch) it matches. An
  * empty image takes `pool` (NULL: poold's default pool, *ret_pool NULL). -ENOENT with a sentence
  * when no pattern matches. */
 int job_pool_for(const struct option_list *map, const char *pool, const char *image,

@@ -17,10 +17,10 @@
 #define START_SCRIPT "setsid \"$@\" </dev/null >/tmp/volt-service.log 2>&1 &"
 #define HOSTS_SCRIPT "printf '%s\\n' \"$1\" >>/etc/hosts"
 
-int services_exec(const char *lease, char *const *argv, struct err *err)
+static int run(const char *lease, char *const *argv, bool in_image, struct err *err)
 {
     _cleanup_api_ struct api api = { .client.fd = -1 };
-    struct exec_env env = { 0 };
+    _cleanup_exec_env_ struct exec_env env = { 0 };
     struct exec_request request = { .argv = (char **)(uintptr_t)argv, .env = &env };
     int exit_code, rc;
 
@@ -28,10 +28,16 @@ int services_exec(const char *lease, char *const *argv, struct err *err)
         request.argc++;
     rc = api_init(&api, err);
     if (rc == 0)
-        rc = exec_lease_run(&api, lease, &request, &exit_code, err);
+        rc = in_image ? exec_lease_run_in_image(&api, lease, &request, &env, &exit_code, err)
+                      : exec_lease_run(&api, lease, &request, &exit_code, err);
     if (rc == 0 && exit_code)
         rc = err_set(err, EREMOTEIO, "'%s' ended with %d", argv[0], exit_code);
     return rc;
+}
+
+int services_exec(const char *lease, char *const *argv, struct err *err)
+{
+    return run(lease, argv, false, err);
 }
 
 /* Adds the strings of a list to argv. False when it is neither that nor null. */
@@ -57,7 +63,7 @@ static int service_program_start(const char *lease, json_t *service, struct err 
         !arguments_add(json_object_get(service, "command"), argv, &count))
         return err_set(err, EINVAL, "its entrypoint and command must be lists of up to %d strings",
                        ARGUMENTS_MAX);
-    return count == 4 ? 0 : services_exec(lease, argv, err);
+    return count == 4 ? 0 : run(lease, argv, true, err);
 }
 
 /* The address of a lease's VM, without its prefix; freed by the caller. */

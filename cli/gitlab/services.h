@@ -11,7 +11,7 @@
  * theirs, in their order. 0, or -errno with a sentence that names the service. */
 int services_start(const struct job_vms *vms, json_t *services, struct err *err);
 
-/* Runs a command in a lease, without input; its output is ours. 0, -EREMOTEIO with a sentence when
+/* Runs a command in a lease as root, without input; its output is ours. 0, -EREMOTEIO with a sentence when
  * it exits with anything but 0, or -errno. */
 int services_exec(const char *lease, char *const *argv, struct err *err);
 

@@ -98,9 +98,8 @@ START_TEST(a_map_that_is_none_is_told)
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         const char *items[] = { wrong[i] };
         const struct option_list map = { 1, items };
-        char *pool;
 
-        ck_assert_int_eq(job_pool_for(&map, NULL, "x", &pool, &err), -EINVAL);
+        ck_assert_int_eq(job_map_check(&map, &err), -EINVAL);
     }
 }
 END_TEST
