@@ -141,7 +141,6 @@ int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct vm_dirs_con
     if (dirs->base_fd < 0)
         return err_set_errno(err, errno, "can't open %s", path);
     stale_give_back(dirs);
-    vm_dirs_pump(dirs);
     return 0;
 }
 

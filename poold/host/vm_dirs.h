@@ -52,7 +52,8 @@ struct vm_dirs {
 
 /* Opens (makes) run_dir/vms and claims uids, uid_count of them from uid_base on, by locks in
  * uid_locks (vm_uids.h); has the folders removed that an earlier poold has left. The caller sets
- * `changed` and `keeps` before. */
+ * `changed` and `keeps` before. The first pump is the caller's: by then the uids of VMs that are taken
+ * over must be held. */
 struct vm_dirs_config {
     const char *run_dir, *uid_locks;
     uint32_t uid_base, uid_count;

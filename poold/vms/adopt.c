@@ -161,14 +161,11 @@ static void vm_adopt(struct hosted_pool *hosted, enum slot_state state, uint32_t
     struct slot *slot;
     struct clone *clone;
 
-    if (!vm_uids_retake(&vms->vm_dirs.uids, entry->uid))
-        return;
     slot = pool_adopt(&hosted->pool, state);
     clone = slot ? clone_create(vms, slot) : NULL;
     if (!clone) {
         if (slot)
             pool_vm_gone(slot);
-        vm_uids_drop(&vms->vm_dirs.uids, entry->uid);
         return;
     }
     identity_fill(slot, clone, entry);

@@ -241,9 +241,8 @@ void clone_lease_kept(struct slot *slot, int connection_fd)
     clone->connection_fd = connection_fd;
     clone->bound = slot->owner_connection != NULL;
     /* One that was restored for this lease, or that another connection is to be kept for. */
-    if (!list_empty(&clone->due.node) || clone->record == LEDGER_NONE)
-        clone_keep(clone);
-    else if (clone->bound && connection_put(clone) < 0)
+    const bool whole = !list_empty(&clone->due.node) || clone->record == LEDGER_NONE;
+    if ((whole && clone_keep(clone) < 0) || (!whole && clone->bound && connection_put(clone) < 0))
         clone_keep_soon(clone);
     record_update(clone);
 }

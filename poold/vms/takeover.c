@@ -22,6 +22,14 @@ int takeover_begin(struct vms *vms, const char *run_dir, struct err *err)
                       err);
 }
 
+/* Whether the VM of a record is to go on. */
+static bool record_read(const struct ledger *ledger, uint32_t index, struct ledger_vm *ret_entry)
+{
+    const enum ledger_state state = ledger_vm_read(ledger, index, ret_entry);
+
+    return state == LEDGER_PARKED || state == LEDGER_LEASED;
+}
+
 bool takeover_keeps_dir(void *data, const char *id)
 {
     const struct vms *vms = data;
@@ -29,9 +37,7 @@ bool takeover_keeps_dir(void *data, const char *id)
     struct ledger_vm entry;
 
     for (uint32_t i = 0; i < end; i++) {
-        enum ledger_state state = ledger_vm_read(vms->keep.ledger, i, &entry);
-
-        if ((state == LEDGER_PARKED || state == LEDGER_LEASED) && strcmp(entry.id, id) == 0)
+        if (record_read(vms->keep.ledger, i, &entry) && strcmp(entry.id, id) == 0)
             return true;
     }
     return false;
@@ -54,6 +60,24 @@ void takeover_uids(struct vms *vms)
     vms->vm_dirs.locks = locks;
 }
 
+/* A record whose uid can't be held is none: its VM ends, as what is no pool's does. */
+void takeover_uids_hold(struct vms *vms)
+{
+    struct ledger *ledger = vms->keep.ledger;
+    struct vm_uids *uids = &vms->vm_dirs.uids;
+    const uint32_t end = ledger_vm_end(ledger);
+    struct ledger_vm entry;
+
+    uids->next = ledger_numbers(ledger)->uid_next;
+    for (uint32_t i = 0; i < end; i++) {
+        if (record_read(ledger, i, &entry) && !vm_uids_retake(uids, entry.uid)) {
+            log_error("VM %s of pool '%s' can't be taken over: its uid %u is not to be had",
+                      entry.id, entry.pool, entry.uid);
+            ledger_vm_state(ledger, i, LEDGER_BUSY);
+        }
+    }
+}
+
 void takeover_walls(struct vms *vms)
 {
     struct keep *keep = &vms->keep;
@@ -74,15 +98,15 @@ static void kill_all(struct keep *keep, enum keep_kind kind, unsigned role)
     }
 }
 
-/* Of a VM that was to be taken over, and could not be. */
+/* Of a VM that was to be taken over, and could not be; with it goes its uid. */
 static void dir_give_back(struct vms *vms, uint32_t record)
 {
-    struct vm_dir dir = { .uid = VM_UIDS_NONE, .fd = -1, .listen_fd = -1 };
+    struct vm_dir dir = { .fd = -1, .listen_fd = -1 };
     struct ledger_vm entry;
-    enum ledger_state state = ledger_vm_read(vms->keep.ledger, record, &entry);
 
-    if (state != LEDGER_PARKED && state != LEDGER_LEASED)
+    if (!record_read(vms->keep.ledger, record, &entry))
         return;
+    dir.uid = entry.uid;
     memcpy(dir.id, entry.id, sizeof dir.id);
     vm_dirs_give_back(&vms->vm_dirs, &dir);
 }
@@ -118,6 +142,59 @@ static void records_free(struct vms *vms)
     }
 }
 
+/* ---- What all VMs share ---- */
+
+static void uids_put(struct vms *vms)
+{
+    const struct vm_uids *uids = &vms->vm_dirs.uids;
+
+    while (vms->blocks_kept < uids->block_count) {
+        const struct vm_uid_block *block = uids->blocks[vms->blocks_kept];
+
+        if (keep_put(&vms->keep, KEEP_UIDS, vms->blocks_kept, 1, block->first, &block->lock_fd) ==
+            -EAGAIN)
+            return;
+        vms->blocks_kept++;
+    }
+}
+
+static void walls_put(struct vms *vms)
+{
+    int all[NET_WALLS_FDS], fds[NET_WALLS_FDS];
+    uint32_t roles = 0;
+    unsigned count = 0;
+
+    net_walls_fds(&vms->walls, all);
+    for (unsigned i = 0; i < NET_WALLS_FDS; i++) {
+        if (all[i] < 0)
+            continue;
+        roles |= 1u << i;
+        fds[count++] = all[i];
+    }
+    if (roles != vms->walls_kept && keep_put(&vms->keep, KEEP_WALLS, 0, roles, 0, fds) != -EAGAIN)
+        vms->walls_kept = roles;
+}
+
+static void groups_put(struct vms *vms)
+{
+    const struct cgroup_host *host = &vms->vm_groups.host;
+
+    for (unsigned i = 0; i < host->hierarchy_count && !vms->groups_kept; i++) {
+        if (host->hierarchy[i].v2)
+            vms->groups_kept = keep_put(&vms->keep, KEEP_GROUPS, 0, 1, 0,
+                                        &host->hierarchy[i].parent_fd) != -EAGAIN;
+    }
+}
+
+static void shared_put(struct vms *vms)
+{
+    uids_put(vms);
+    walls_put(vms);
+    groups_put(vms);
+}
+
+/* ---- The keeper's end ---- */
+
 /* The keeper is a new one: everything is put again. */
 static void on_anew(void *data)
 {
@@ -126,6 +203,7 @@ static void on_anew(void *data)
 
     vms->blocks_kept = vms->walls_kept = 0;
     vms->groups_kept = false;
+    shared_put(vms);
     vms->keep_anew(vms->told_data);
     LIST_FOR_EACH(pool_at, &vms->pools)
     {
@@ -203,56 +281,9 @@ void *takeover_connection(struct vms *vms, uint64_t number, int fd, int *ret_fd)
     return seen[count].connection;
 }
 
-/* ---- What all VMs share ---- */
-
-static void uids_put(struct vms *vms)
-{
-    const struct vm_uids *uids = &vms->vm_dirs.uids;
-
-    while (vms->blocks_kept < uids->block_count) {
-        const struct vm_uid_block *block = uids->blocks[vms->blocks_kept];
-
-        if (keep_put(&vms->keep, KEEP_UIDS, vms->blocks_kept, 1, block->first, &block->lock_fd) ==
-            -EAGAIN)
-            return;
-        vms->blocks_kept++;
-    }
-}
-
-static void walls_put(struct vms *vms)
-{
-    int all[NET_WALLS_FDS], fds[NET_WALLS_FDS];
-    uint32_t roles = 0;
-    unsigned count = 0;
-
-    net_walls_fds(&vms->walls, all);
-    for (unsigned i = 0; i < NET_WALLS_FDS; i++) {
-        if (all[i] < 0)
-            continue;
-        roles |= 1u << i;
-        fds[count++] = all[i];
-    }
-    if (roles != vms->walls_kept && keep_put(&vms->keep, KEEP_WALLS, 0, roles, 0, fds) != -EAGAIN)
-        vms->walls_kept = roles;
-}
-
-static void groups_put(struct vms *vms)
-{
-    const struct cgroup_host *host = &vms->vm_groups.host;
-
-    for (unsigned i = 0; i < host->hierarchy_count && !vms->groups_kept; i++) {
-        if (host->hierarchy[i].v2)
-            vms->groups_kept = keep_put(&vms->keep, KEEP_GROUPS, 0, 1, 0,
-                                        &host->hierarchy[i].parent_fd) != -EAGAIN;
-    }
-}
-
 void takeover_pump(struct vms *vms, bool pressed)
 {
-    if (!pressed) {
-        uids_put(vms);
-        walls_put(vms);
-        groups_put(vms);
-    }
+    if (!pressed)
+        shared_put(vms);
     keep_pump(&vms->keep, pressed);
 }

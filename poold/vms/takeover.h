@@ -10,8 +10,10 @@
 int takeover_begin(struct vms *vms, const char *run_dir, struct err *err);
 /* Whether the folder of that VM is to stay (vm_dirs.h). */
 bool takeover_keeps_dir(void *data, const char *id);
-/* The uids, before vm_dirs_init; the networks' walls, after net_walls_init. */
+/* The uids' blocks, before vm_dirs_init, and those of VMs that go on, before anyone takes one; the
+ * networks' walls, after net_walls_init. */
 void takeover_uids(struct vms *vms);
+void takeover_uids_hold(struct vms *vms);
 void takeover_walls(struct vms *vms);
 /* The connection of an earlier poold that has that number, by one of its fds, which is taken, and the
  * fd that it has here; NULL: it is gone. */

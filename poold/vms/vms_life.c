@@ -136,7 +136,8 @@ int vms_open(struct vms *vms, const struct vms_host *host, struct err *err)
     takeover_uids(vms);
     if (stores_open(vms, host, err) < 0 || vm_dirs_init(&vms->vm_dirs, vms->loop, &dirs, err) < 0)
         return -err->code;
-    vms->vm_dirs.uids.next = ledger_numbers(vms->keep.ledger)->uid_next;
+    takeover_uids_hold(vms);
+    vm_dirs_pump(&vms->vm_dirs);
     stock_init(&vms->deltas, vms->loop, pool_disk_delta_make, &vms->snapshots_fd);
     stock_init(&vms->taps, vms->loop, net_tap_make, &vms->walls);
     vm_groups_init(&vms->vm_groups, vms->loop, host->state_dir);

@@ -49,7 +49,18 @@ vm_pids()
     "$voltctl" ps --json | grep -o '"pid": [0-9]*' | sort
 }
 
+# ---- A poold that is killed at once ----
+acquire >/dev/null
+acquire >/dev/null
+acquire >/dev/null
+leases_of >"$work/before"
+poold_dies
+poold_again
+check 'leases of this moment are known' diff "$work/before" <(leases_of)
+"$voltctl" release --all >/dev/null
+
 # ---- A poold that is killed ----
+until_true 20 parked_at_least 2
 one=$(acquire)
 other=$("$voltctl" acquire --ttl 2h)
 stream_open 7 "$one"
@@ -94,7 +105,7 @@ leases_of >"$work/before"
 again_and_again()
 {
     local i
-    for i in 1 2 3 4 5; do
+    for i in $(seq 12); do # by then the uids of VMs have been round once
         poold_dies
         poold_again || return 1
         answers 7 "round$i" || return 1
@@ -103,7 +114,7 @@ again_and_again()
 }
 again_and_again >"$work/again" 2>&1
 status=$?
-check 'five times more' sh -c 'cat "$0"; exit '$status "$work/again"
+check 'twelve times more' sh -c 'cat "$0"; exit '$status "$work/again"
 
 # ---- A poold that leaves for the next: another build ----
 next=$work/volt-vmm
@@ -135,7 +146,7 @@ check 'beside the one before' runs "$VOLT_BUILD/vmm-core/volt-vmm/volt-vmm"
 exec 7>&-
 wait "$stream7"
 check 'the stream ends as it should' test $? = 0
-check 'with all that was said' prints 9 sh -c 'wc -l <"$0"' "$work/out7"
+check 'with all that was said' prints 16 sh -c 'wc -l <"$0"' "$work/out7"
 "$voltctl" release --all >/dev/null
 "$voltctl" pool scale default --min 0 >/dev/null
 none_runs()

@@ -127,7 +127,7 @@ static int listen_at(struct unix_listener *ret_listener, const char *path, int t
     if (rc < 0)
         return rc;
     if (listen(fd, backlog) < 0 || lstat(path, &st) < 0) {
-        rc = err_set_errno(err, errno, "can't listen on %s", path);
+        rc = err_set_errno(err, errno, "can't listen on %s", address.sun_path);
         unlink(path);
         return rc;
     }
