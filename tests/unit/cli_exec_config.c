@@ -134,6 +134,7 @@ START_TEST(what_is_no_configuration_is_refused)
     char *text = NULL, *huge = malloc(2 * IMAGE_CONFIG_BYTES_MAX);
     struct err err;
 
+    ck_assert_ptr_nonnull(huge);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         ck_assert_msg(image_config_parse(bad[i], strlen(bad[i]), &text, &err) == -EINVAL, "%s",
                       bad[i]);
