@@ -72,6 +72,7 @@ int suite_churn(struct bench *bench, struct err *err);
 int suite_density(struct bench *bench, struct err *err);
 int suite_first_exec(struct bench *bench, struct err *err);
 int suite_snapshot(struct bench *bench, struct err *err);
+int suite_verify(struct bench *bench, struct err *err);
 int suite_boot(struct bench *bench, struct err *err);
 int suite_memory(struct bench *bench, struct err *err);
 int suite_size(struct bench *bench, struct err *err);

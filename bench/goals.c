@@ -33,6 +33,7 @@ const struct goal goals[] = {
     { "snapshot", "create", GOAL_P50, MS(150) },
     { "snapshot", "guest stopped", GOAL_P50, MS(150) },
     { "snapshot", "disk", GOAL_AT_MOST, 20.0 * 1048576 },
+    { "verify", "memory=128M cache=warm", GOAL_P50, MS(5) },
     { "boot", "volt-vmm/qemu microvm", GOAL_AT_MOST, 1 },
     { "boot", "volt-vmm set-up", GOAL_P50, MS(2) },
     { "memory", "VMM private, parked", GOAL_AT_MOST, 1048576 },

@@ -16,6 +16,7 @@ const struct suite suites[] = {
     { "security", "start-up with all layers against none", suite_security },
     { "memory", "the VMM's own private memory", suite_memory },
     { "snapshot", "creating a snapshot of a booted guest", suite_snapshot },
+    { "verify", "comparing a snapshot's memory with its digests", suite_verify },
     { "acquire", "leases over the API, 1 to 64 clients, and at a fixed rate", suite_acquire },
     { "first-exec", "the first command after an acquire, against the 20th", suite_first_exec },
     { "burst", "100 acquires at once from an empty pool", suite_burst },
