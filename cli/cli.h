@@ -60,6 +60,7 @@ int cmd_pool_list_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_show_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_scale_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_drain_run(const struct cli_command *command, int argc, char **argv);
+int cmd_pool_retry_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_delete_run(const struct cli_command *command, int argc, char **argv);
 int cmd_snapshot_list_run(const struct cli_command *command, int argc, char **argv);
 int cmd_snapshot_inspect_run(const struct cli_command *command, int argc, char **argv);

@@ -69,6 +69,8 @@ const struct cli_command commands[] = {
       "voltctl pool scale default --min 8 --max 100", cmd_pool_scale_run, COMPLETE_POOL },
     { "pool drain", "NAME", "Give out no more VMs of a pool", NULL, "voltctl pool drain default",
       cmd_pool_drain_run, COMPLETE_POOL },
+    { "pool retry", "NAME", "Try again at once what failed of a pool", NULL,
+      "voltctl pool retry default", cmd_pool_retry_run, COMPLETE_POOL },
     { "pool delete", "NAME [--force]", "Delete a pool and its snapshot", NULL,
       "voltctl pool delete big", cmd_pool_delete_run, COMPLETE_POOL },
     { "snapshot list", "[--json]", "List snapshots", NULL, "voltctl snapshot list",

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -144,17 +143,6 @@ static int dirs_open(struct daemon *daemon, struct err *err)
     return 0;
 }
 
-/* Each VM has three fds here. */
-static void raise_fd_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static const char *kvm_kind(void)
 {
     struct manifest_cpu cpu;
@@ -265,7 +253,7 @@ static int http_start(struct daemon *daemon, struct err *err)
         .access = &daemon->access,
         .routes = api_routes,
         .route_count = api_route_count,
-        .limits = daemon_http_limits(&daemon->config),
+        .limits = daemon_http_limits(daemon),
         .context = &daemon->api,
         .schedule = on_http_schedule,
         .keeps = api_connection_keeps,
@@ -297,17 +285,17 @@ int daemon_init(struct daemon *daemon, const struct config *config,
 {
     fields_init(daemon, config, argc, argv);
     signal(SIGPIPE, SIG_IGN);
-    raise_fd_limit();
+    const int fds_rc = fd_budget_init(&daemon->fds, err);
     loop_init(daemon);
-    vms_init(&daemon->vms, &daemon->turn, &daemon->config.vms);
+    vms_init(&daemon->vms, &daemon->turn, &daemon->fds, &daemon->config.vms);
     daemon->vms.told = on_told;
     daemon->vms.connection_adopt = on_connection_adopt;
     daemon->vms.keep_anew = on_keep_anew;
     daemon->vms.told_data = daemon;
     api_init(daemon);
     daemon_settings_hold(daemon);
-    if (access_init(&daemon->access, config->policy, err) < 0 || dirs_open(daemon, err) < 0 ||
-        vms_start(daemon, err) < 0 || http_start(daemon, err) < 0)
+    if (fds_rc < 0 || access_init(&daemon->access, config->policy, err) < 0 ||
+        dirs_open(daemon, err) < 0 || vms_start(daemon, err) < 0 || http_start(daemon, err) < 0)
         return -err->code;
     hosted_load_all(&daemon->vms);
     takeover_finish(&daemon->vms);

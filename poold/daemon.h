@@ -11,6 +11,7 @@
 #include "base/turn.h"
 #include "config.h"
 #include "declare.h"
+#include "host/fd_budget.h"
 #include "http/access.h"
 #include "service.h"
 #include "vms/vms.h"
@@ -23,12 +24,15 @@ struct daemon {
     char *const *argv;
     struct declarations declared;
     struct list reload_wishes;
+    struct reload *reload;         /* waits for limit_changes; NULL: none does */
+    uint32_t limit_changes;        /* of declared pools, on their way to disk */
     bool reloading, reload_failed; /* one is under way; the last one was refused */
     struct service service;
     struct access access;
     uv_loop_t loop;
     struct turn turn;
     uv_signal_t signals[4];
+    struct fd_budget fds;
     struct vms vms;
     struct http *http;
     struct api api;

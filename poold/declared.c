@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "daemon.h"
 #include "declare.h"
+#include "reload.h"
 #include "vms/hosted.h"
 #include "vms/pool_body.h"
 #include "vms/pool_keys.h"
@@ -59,11 +60,22 @@ static void differences_tell(const struct hosted_pool *hosted, const json_t *dec
                  hosted->pool.name, keys);
 }
 
+static void on_limits(void *data, const struct err *err)
+{
+    struct daemon *daemon = data;
+
+    daemon->limit_changes--;
+    if (err)
+        log_error("a pool's declared limits do not hold: %s", err->msg);
+    reload_go_on(daemon);
+}
+
 /* A pool that is there: of what it declares, its limits can be set. */
-static void limits_apply(struct hosted_pool *hosted, const json_t *declared,
+static void limits_apply(struct daemon *daemon, struct hosted_pool *hosted, const json_t *declared,
                          const struct pool_body *wanted)
 {
     struct pool *pool = &hosted->pool;
+    struct pool_wish wish = hosted_wish(hosted);
 
     /* What is not declared stays as it was set by hand. */
     uint32_t min = json_object_get(declared, "min") ? wanted->min : pool->min;
@@ -81,8 +93,11 @@ static void limits_apply(struct hosted_pool *hosted, const json_t *declared,
     }
     log_pool(LOG_LEVEL_INFO, pool->name, "pool '%s': min %u, max %u, shells %u", pool->name, min,
              max, shells);
-    pool_set_limits(pool, min, max, shells);
-    hosted_save(hosted);
+    wish.min = min;
+    wish.max = max;
+    wish.shells = shells;
+    daemon->limit_changes++;
+    hosted_change(hosted, &wish, on_limits, daemon);
 }
 
 static void apply_one(struct daemon *daemon, const struct declaration *declaration)
@@ -102,11 +117,11 @@ static void apply_one(struct daemon *daemon, const struct declaration *declarati
                    &err);
     if (!hosted) {
         pool_make(&daemon->vms, &bodies[0], NULL, on_made, daemon);
-    } else if (!hosted->deleting) {
+    } else if (!hosted->deleting && !hosted->broken) {
         pool_body_choose(&bodies[0], &daemon->config.vms, &err);
         hosted_body(hosted, &bodies[1]);
         differences_tell(hosted, declaration->body, &bodies[0], &bodies[1]);
-        limits_apply(hosted, declaration->body, &bodies[0]);
+        limits_apply(daemon, hosted, declaration->body, &bodies[0]);
     }
     free(bodies);
 }

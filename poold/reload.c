@@ -15,10 +15,6 @@
 
 #define NOTES_BYTES 2048
 
-/* Of clients; and of those for root and poold's user alone. */
-#define CONNECTIONS_MAX 8192
-#define CONNECTIONS_KEPT 64
-
 /* Who waits for a reload. */
 struct reload_wish {
     struct list node; /* in daemon->reload_wishes, then in the reload's */
@@ -33,6 +29,7 @@ struct reload {
     struct declarations declarations;
     struct access_policy *policy;
     struct err err;
+    char notes[NOTES_BYTES];
 };
 
 static void reload_start(struct daemon *daemon);
@@ -59,11 +56,13 @@ static void reload_run(void *data)
         access_policy_read(reload->config.policy, &reload->policy, &reload->err);
 }
 
-struct http_limits daemon_http_limits(const struct config *config)
+struct http_limits daemon_http_limits(const struct daemon *daemon)
 {
+    const struct config *config = &daemon->config;
+
     return (struct http_limits){ .connections = config->connections_per_client,
-                                 .connections_all = CONNECTIONS_MAX,
-                                 .connections_kept = CONNECTIONS_KEPT,
+                                 .connections_all = daemon->fds.connections_all,
+                                 .connections_kept = daemon->fds.connections_kept,
                                  .request_ms = config->request_timeout_ms,
                                  .transfer_ms = config->transfer_timeout_ms,
                                  .idle_ms = config->idle_timeout_ms };
@@ -72,7 +71,7 @@ struct http_limits daemon_http_limits(const struct config *config)
 void daemon_settings_hold(struct daemon *daemon)
 {
     const struct config *config = &daemon->config;
-    const struct http_limits limits = daemon_http_limits(config);
+    const struct http_limits limits = daemon_http_limits(daemon);
 
     log_set_level(config->log_level);
     daemon->vms.env.timeouts = (struct pool_timeouts){
@@ -82,6 +81,7 @@ void daemon_settings_hold(struct daemon *daemon)
         .surplus_ns = config->surplus_ms * NS_PER_MS,
         .trial_ns = config->vms.boot_timeout_ms * NS_PER_MS,
     };
+    vms_room_set(&daemon->vms);
     if (daemon->http) { /* not yet, at the start */
         http_set_limits(daemon->http, &limits);
         keep_set_grace(&daemon->vms.keep, config->vms.keep_ms);
@@ -119,23 +119,32 @@ static void reload_done(void *data)
 {
     struct reload *reload = data;
     struct daemon *daemon = reload->daemon;
-    char notes[NOTES_BYTES] = "";
 
-    daemon->reloading = false;
     daemon->reload_failed = reload->err.code != 0;
     if (!reload->err.code && daemon->vms.env.stopping)
         err_set(&reload->err, ESHUTDOWN, "poold is shutting down");
     if (reload->err.code) {
         log_error("reload: %s; nothing was changed", reload->err.msg);
-        wishes_answer(&reload->wishes, &reload->err, "");
     } else {
-        settings_apply(daemon, &reload->config, notes);
+        settings_apply(daemon, &reload->config, reload->notes);
         access_policy_replace(&daemon->access, reload->policy);
         reload->policy = NULL;
         declared_apply(daemon, &reload->declarations);
         log_info("the configuration was read again");
-        wishes_answer(&reload->wishes, NULL, notes);
     }
+    daemon->reload = reload;
+    reload_go_on(daemon);
+}
+
+void reload_go_on(struct daemon *daemon)
+{
+    struct reload *reload = daemon->reload;
+
+    if (!reload || daemon->limit_changes > 0)
+        return;
+    daemon->reload = NULL;
+    daemon->reloading = false;
+    wishes_answer(&reload->wishes, reload->err.code ? &reload->err : NULL, reload->notes);
     service_reloaded(reload->err.code ? reload->err.msg : NULL);
     access_policy_free(reload->policy);
     declarations_fini(&reload->declarations);

@@ -14,9 +14,12 @@
 
 /* Gives daemon->config's settings to what they are for: at the start, and when they have changed. */
 void daemon_settings_hold(struct daemon *daemon);
-struct http_limits daemon_http_limits(const struct config *config);
+struct http_limits daemon_http_limits(const struct daemon *daemon);
 
 /* done(data, ...) is called once, later or from within; done may be NULL. */
 void daemon_reload(struct daemon *daemon, reloaded_fn done, void *data);
+
+/* A declared pool's limits hold, or never will: answers the reload that waits for the last of them. */
+void reload_go_on(struct daemon *daemon);
 
 #endif

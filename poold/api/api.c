@@ -23,6 +23,7 @@ const struct route api_routes[] = {
     { "PATCH", "/v1/pools/{}", RIGHT_ADMIN, api_pool_patch, .json = &pool_limit_table },
     { "DELETE", "/v1/pools/{}", RIGHT_ADMIN, api_pool_delete, .query = "force" },
     { "POST", "/v1/pools/{}/drain", RIGHT_ADMIN, api_pool_drain },
+    { "POST", "/v1/pools/{}/retry", RIGHT_ADMIN, api_pool_retry },
     { "GET", "/v1/snapshots", RIGHT_ADMIN, api_snapshots_list },
     { "GET", "/v1/snapshots/{}", RIGHT_ADMIN, api_snapshot_show },
     { "POST", "/v1/snapshots/{}/verify", RIGHT_ADMIN, api_snapshot_verify },

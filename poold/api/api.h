@@ -45,6 +45,7 @@ void api_pools_list(struct http_request *request);
 void api_pool_show(struct http_request *request);
 void api_pool_patch(struct http_request *request);
 void api_pool_drain(struct http_request *request);
+void api_pool_retry(struct http_request *request);
 void api_pool_delete(struct http_request *request);
 /* The pool of request->param; NULL: it has replied. */
 struct hosted_pool *api_pool_find(struct http_request *request, const char *name);

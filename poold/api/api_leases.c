@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "api/lease_text.h"
 #include "api/leases.h"
+#include "api/limits.h"
 #include "base/log.h"
 #include "http/json_keys.h"
 #include "vms/clone.h"
@@ -49,8 +50,11 @@ struct acquire_call {
 };
 
 static const enum api_error result_errors[ACQUIRE_RESULT_COUNT] = {
-    [ACQUIRE_NO_VM_FREE] = API_NO_VM_FREE,       [ACQUIRE_NOT_READY] = API_POOL_NOT_READY,
-    [ACQUIRE_DRAINING] = API_POOL_DRAINING,      [ACQUIRE_RESTORE_FAILED] = API_RESTORE_FAILED,
+    [ACQUIRE_NO_VM_FREE] = API_NO_VM_FREE,
+    [ACQUIRE_NOT_READY] = API_POOL_NOT_READY,
+    [ACQUIRE_NO_ROOM] = API_NO_ROOM,
+    [ACQUIRE_DRAINING] = API_POOL_DRAINING,
+    [ACQUIRE_RESTORE_FAILED] = API_RESTORE_FAILED,
     [ACQUIRE_SHUTTING_DOWN] = API_SHUTTING_DOWN,
 };
 
@@ -72,6 +76,9 @@ static void reply_failure(struct http_request *request, const struct pool *pool,
     case ACQUIRE_NO_VM_FREE:
         snprintf(sentence, sizeof sentence, "no VM of pool '%s' came free in time (max is %u)",
                  pool->name, pool->max);
+        break;
+    case ACQUIRE_NO_ROOM:
+        limits_tell_room(api_of(request), pool, sentence, sizeof sentence);
         break;
     case ACQUIRE_NOT_READY:
         snprintf(sentence, sizeof sentence, "pool '%s' is %s%s%s", pool->name,
@@ -133,28 +140,6 @@ static void acquire_abandoned(struct http_request *request)
     http_reply_error(request, API_NO_VM_FREE, "the client is gone");
 }
 
-/* True: within its limits. Administrators have none but those of the pools. */
-static bool limits_allow(struct http_request *request)
-{
-    const struct api_settings *settings = api_of(request)->settings;
-    const struct peer *peer = &request->connection->peer;
-
-    if (peer->rights & RIGHT_ADMIN)
-        return true;
-    if (peer->client->acquires >= settings->acquires_per_client) {
-        http_reply_error(request, API_TOO_MANY, "%u of your acquires wait already",
-                         peer->client->acquires);
-        return false;
-    }
-    if (leases_of_user(api_of(request)->vms, peer->uid) + peer->client->acquires >=
-        settings->leases_per_client) {
-        http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some",
-                         settings->leases_per_client);
-        return false;
-    }
-    return true;
-}
-
 /* Reserves the ports that `text` asks for. False: it has replied. */
 static bool publish(struct http_request *request, const struct hosted_pool *hosted,
                     const char *text, struct net_publish *ret_publish)
@@ -182,7 +167,7 @@ void api_leases_acquire(struct http_request *request)
     if (!http_read_body(request, &body))
         return;
     hosted = api_pool_find(request, body.pool);
-    if (!hosted || !limits_allow(request))
+    if (!hosted || !limits_allow(request, &hosted->pool))
         return;
     if (!access_pool_allowed(&request->connection->peer, body.pool)) {
         http_reply_error(request, API_FORBIDDEN, "you may not acquire from pool '%s'", body.pool);

@@ -157,20 +157,33 @@ void api_pool_show(struct http_request *request)
 
 /* ---- Creation ---- */
 
+/* Of an errno value that says why a pool was not made or changed. */
+static enum api_error failure_code(int code, enum api_error otherwise)
+{
+    static const struct {
+        int code;
+        enum api_error error;
+    } codes[] = {
+        { EEXIST, API_POOL_EXISTS }, { EBUSY, API_POOL_BUSY }, { ESHUTDOWN, API_SHUTTING_DOWN },
+        { ENOSPC, API_NO_SPACE },    { EDQUOT, API_NO_SPACE }, { EMFILE, API_NO_ROOM },
+        { ENOMEM, API_INTERNAL },    { EIO, API_INTERNAL },    { EROFS, API_INTERNAL },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(codes); i++) {
+        if (codes[i].code == code)
+            return codes[i].error;
+    }
+    return otherwise;
+}
+
 static void on_made(void *data, struct hosted_pool *hosted, const struct err *err)
 {
     struct http_request *request = data;
 
     if (hosted)
         http_reply_json(request, MHD_HTTP_CREATED, pool_json(request, hosted));
-    else if (err->code == EEXIST)
-        http_reply_error(request, API_POOL_EXISTS, "%s", err->msg);
-    else if (err->code == ESHUTDOWN)
-        http_reply_error(request, API_SHUTTING_DOWN, "%s", err->msg);
-    else if (err->code == ENOMEM)
-        http_reply_error(request, API_INTERNAL, "%s", err->msg);
     else
-        http_reply_error(request, API_BAD_REQUEST, "%s", err->msg);
+        http_reply_error(request, failure_code(err->code, API_BAD_REQUEST), "%s", err->msg);
 }
 
 /* Which of the host's networks VMs may be part of is not for every administrator of pools to say.
@@ -207,35 +220,80 @@ void api_pools_create(struct http_request *request)
 
 /* ---- Changes ---- */
 
-void api_pool_patch(struct http_request *request)
+/* With a success, the pool is there. */
+static void on_changed(void *data, const struct err *err)
+{
+    struct http_request *request = data;
+
+    if (err)
+        http_reply_error(request, failure_code(err->code, API_INTERNAL), "nothing was changed: %s",
+                         err->msg);
+    else
+        http_reply_json(request, MHD_HTTP_OK,
+                        pool_json(request, hosted_find(api_of(request)->vms, request->param)));
+}
+
+/* The request's pool, if it can be changed. NULL: it has replied. */
+static struct hosted_pool *changeable_find(struct http_request *request)
 {
     struct hosted_pool *hosted = api_pool_find(request, request->param);
+
+    if (!hosted || !hosted->broken)
+        return hosted;
+    http_reply_error(request, API_POOL_NOT_READY, "pool '%s' can only be deleted: %s",
+                     hosted->pool.name, hosted->pool.error);
+    return NULL;
+}
+
+void api_pool_patch(struct http_request *request)
+{
+    struct hosted_pool *hosted = changeable_find(request);
     struct pool_body body;
+    struct pool_wish wish;
     struct err err;
 
     if (!hosted)
         return;
+    wish = hosted_wish(hosted);
     hosted_body(hosted, &body);
+    body.min = wish.min;
+    body.max = wish.max;
+    body.shells = wish.shells;
     if (!http_read_body(request, &body))
         return;
     if (pool_body_check(&body, &err) < 0) {
         http_reply_error(request, API_BAD_REQUEST, "%s", err.msg);
         return;
     }
-    pool_set_limits(&hosted->pool, body.min, body.max, body.shells);
-    hosted_save(hosted);
-    http_reply_json(request, MHD_HTTP_OK, pool_json(request, hosted));
+    wish.min = body.min;
+    wish.max = body.max;
+    wish.shells = body.shells;
+    hosted_change(hosted, &wish, on_changed, request);
 }
 
 void api_pool_drain(struct http_request *request)
 {
-    struct hosted_pool *hosted = api_pool_find(request, request->param);
+    struct hosted_pool *hosted = changeable_find(request);
+    struct pool_wish wish;
 
     if (!hosted)
         return;
-    hosted_set_state(hosted, POOL_DRAINING, NULL);
-    hosted_save(hosted);
-    http_reply_json(request, MHD_HTTP_OK, pool_json(request, hosted));
+    wish = hosted_wish(hosted);
+    wish.draining = true;
+    hosted_change(hosted, &wish, on_changed, request);
+}
+
+void api_pool_retry(struct http_request *request)
+{
+    struct hosted_pool *hosted = api_pool_find(request, request->param);
+    struct err err = { 0 };
+
+    if (!hosted)
+        return;
+    if (hosted_retry(hosted, &err) < 0)
+        http_reply_error(request, failure_code(err.code, API_POOL_NOT_READY), "%s", err.msg);
+    else
+        http_reply_json(request, MHD_HTTP_OK, pool_json(request, hosted));
 }
 
 static void on_deleted(void *data, const struct err *err)

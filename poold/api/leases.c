@@ -61,13 +61,18 @@ unsigned leases_match(const struct vms *vms, const struct peer *peer, const char
     return count;
 }
 
-uint32_t leases_of_user(const struct vms *vms, uid_t uid)
+struct pool_room leases_of_user(const struct vms *vms, uid_t uid)
 {
-    uint32_t count = 0;
+    struct pool_room room = { 0 };
 
     LEASE_FOR_EACH(slot, vms)
-    count += slot->owner_uid == uid;
-    return count;
+    {
+        if (slot->owner_uid != uid)
+            continue;
+        room.vms++;
+        room.bytes += slot->pool->vm_bytes;
+    }
+    return room;
 }
 
 uint32_t leases_release_user(const struct vms *vms, uid_t uid)

@@ -26,7 +26,8 @@ struct slot *lease_find(const struct vms *vms, const char *id);
 unsigned leases_match(const struct vms *vms, const struct peer *peer, const char *prefix,
                       struct slot **ret_slot);
 
-uint32_t leases_of_user(const struct vms *vms, uid_t uid);
+/* How many they are, and their guests' memory. */
+struct pool_room leases_of_user(const struct vms *vms, uid_t uid);
 /* Ends them; how many there were. */
 uint32_t leases_release_user(const struct vms *vms, uid_t uid);
 

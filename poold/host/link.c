@@ -31,8 +31,8 @@ static bool read_one(struct link *link, enum link_channel channel)
     if (link->fds[channel] < 0)
         return false;
     rc = control_recv(link->fds[channel], &msg, fds, &fd_count);
-    if (rc == 0) {
-        link->ops->message(link, channel, &msg, fds, fd_count);
+    if (rc == 0 || rc == -EMFILE) {
+        link->ops->message(link, channel, &msg, fds, rc == 0 ? fd_count : 0);
         return true;
     }
     /* A peer that ended with our message unread resets the connection: that is its end, too. */

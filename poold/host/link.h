@@ -29,7 +29,7 @@ enum link_channel {
 struct link;
 
 struct link_ops {
-    /* A message; the callee owns fds. */
+    /* A message; the callee owns fds. There are none if poold had no descriptors left for them. */
     void (*message)(struct link *link, enum link_channel channel, const struct control_msg *msg,
                     int *fds, unsigned fd_count);
     /* End of file (-ENOTCONN) or a broken message (-errno) on a socket; it is closed already. */

@@ -193,9 +193,14 @@ static void batch_run(void *data)
                       &batch->uid_block, &batch->claim_err);
 }
 
+static uint32_t batch_least(const struct vm_dirs *dirs)
+{
+    return MIN_OF(VM_DIRS_BATCH, dirs->stock_max / 2);
+}
+
 static bool stock_low(const struct vm_dirs *dirs)
 {
-    return !dirs->closing && dirs->stock_count + VM_DIRS_BATCH <= VM_DIRS_STOCK;
+    return !dirs->closing && dirs->stock_count + batch_least(dirs) <= dirs->stock_max;
 }
 
 static void claim_done(struct vm_dirs *dirs, const struct batch *batch)
@@ -220,7 +225,7 @@ static void batch_done(void *data)
     for (unsigned i = 0; i < batch->make_count; i++) {
         if (batch->made[i] < 0)
             vm_uids_drop(&dirs->uids, batch->make[i].uid);
-        else if (dirs->stock_count < VM_DIRS_STOCK && !dirs->closing)
+        else if (dirs->stock_count < dirs->stock_max && !dirs->closing)
             dirs->stock[dirs->stock_count++] = batch->make[i];
         else
             vm_dirs_give_back(dirs, &batch->make[i]);
@@ -236,7 +241,7 @@ static void batch_done(void *data)
 
 static void batch_fill(struct batch *batch, struct vm_dirs *dirs)
 {
-    unsigned wanted = dirs->closing ? 0 : VM_DIRS_STOCK - dirs->stock_count;
+    unsigned wanted = dirs->closing ? 0 : dirs->stock_max - dirs->stock_count;
 
     while (batch->make_count < MIN_OF(wanted, BATCH_MAX) &&
            dir_prepare(dirs, &batch->make[batch->make_count]) == 0)
@@ -259,7 +264,7 @@ void vm_dirs_pump(struct vm_dirs *dirs)
 
     if (dirs->busy || (!low && !claim && list_empty(&dirs->garbage)))
         return;
-    if (dirs->pressed && !dirs->closing && dirs->stock_count >= VM_DIRS_BATCH)
+    if (dirs->pressed && !dirs->closing && dirs->stock_count >= batch_least(dirs))
         return;
     batch = calloc(1, sizeof *batch);
     if (!batch)

@@ -16,7 +16,7 @@
 
 /* Enough for a burst of 100 VMs; two fds each. */
 #define VM_DIRS_STOCK 160u
-#define VM_DIRS_BATCH 32u /* at least so many are made in one go */
+#define VM_DIRS_BATCH 32u /* at least so many are made in one go, or half of a smaller stock */
 
 struct vm_dir {
     char id[SLOT_ID_BYTES]; /* random; its hostname and lease id too */
@@ -38,10 +38,10 @@ struct vm_dirs {
     /* Not before, as it failed the last time: more uids; more folders. */
     uint64_t claim_after_ns, refill_after_ns;
     struct vm_dir stock[VM_DIRS_STOCK];
-    uint32_t stock_count;
-    struct list garbage; /* folders to remove */
-    bool busy;           /* a work is out */
-    bool pressed;        /* acquires wait for VMs: what can wait does */
+    uint32_t stock_count, stock_max; /* the latter by the caller, who knows of descriptors */
+    struct list garbage;             /* folders to remove */
+    bool busy;                       /* a work is out */
+    bool pressed;                    /* acquires wait for VMs: what can wait does */
     bool closing;
     /* Whether a folder that is there at the start is of a VM that is taken over. */
     bool (*keeps)(void *data, const char *id);
@@ -52,7 +52,7 @@ struct vm_dirs {
 
 /* Opens (makes) run_dir/vms and claims uids, uid_count of them from uid_base on, by locks in
  * uid_locks (vm_uids.h); has the folders removed that an earlier poold has left. The caller sets
- * `changed` and `keeps` before. The first pump is the caller's: by then the uids of VMs that are taken
+ * `changed`, `keeps` and `stock_max` before. The first pump is the caller's: by then the uids of VMs that are taken
  * over must be held. */
 struct vm_dirs_config {
     const char *run_dir, *uid_locks;

@@ -19,13 +19,16 @@
 #define REMOVE_TRIES 100u
 #define REMOVE_WAIT_US 2000u
 #define WAIT_NS_MAX (50 * NS_PER_MS) /* of a VM for its group */
+#define RETRY_NS (100 * NS_PER_MS)   /* after a want of descriptors or memory */
 
 struct vm_group_job {
     struct list node; /* in groups->waiting */
-    uint64_t asked_ns;
+    uint64_t asked_ns, not_before_ns;
     struct vm_groups *groups;
     char id[SLOT_ID_BYTES];
-    int pidfd;
+    int vm_pidfd; /* the caller's */
+    int pidfd;    /* of it, while a work is out; else -1 */
+    bool out;
     struct cgroup_limits limits;
     int result;
     struct err err;
@@ -86,15 +89,35 @@ static void job_run(void *data)
         vm_groups_remove(job->groups, job->id);
 }
 
+static bool is_shortage(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+}
+
+/* Back to those that wait: true, unless its VM is gone or it is no passing trouble. */
+static bool job_again(struct vm_group_job *job)
+{
+    if (!job->done || !is_shortage(job->result))
+        return false;
+    job->not_before_ns = now_ns() + RETRY_NS;
+    list_append(&job->groups->waiting, &job->node);
+    return true;
+}
+
 static void job_done(void *data)
 {
     struct vm_group_job *job = data;
 
+    job->out = false;
+    close_fd(&job->pidfd);
+    if (job_again(job)) {
+        job->groups->changed(job->groups->changed_data);
+        return;
+    }
     if (job->done)
         job->done(job->data, job->result == 0);
     if (job->result < 0 && job->result != -ESRCH)
         log_warn("VM %s has no control group: %s", job->id, job->err.msg);
-    close_fd(&job->pidfd);
     free(job);
 }
 
@@ -115,29 +138,43 @@ struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, in
     job->limits = *limits;
     job->done = done;
     job->data = data;
-    job->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
-    if (job->pidfd < 0) {
-        free(job);
-        return NULL;
-    }
+    job->vm_pidfd = pidfd;
+    job->pidfd = -1;
     list_append(&groups->waiting, &job->node);
     return job;
 }
 
+static void job_start(struct vm_group_job *job)
+{
+    list_remove(&job->node);
+    job->out = true;
+    job->pidfd = fcntl(job->vm_pidfd, F_DUPFD_CLOEXEC, 0);
+    if (job->pidfd < 0)
+        job->result = err_set_errno(&job->err, errno, "a descriptor of its process");
+    else if (work_start(job->groups->loop, job_run, job_done, job) < 0)
+        job->result = err_set(&job->err, ENOMEM, "out of memory");
+    else
+        return;
+    job_done(job);
+}
+
 uint64_t vm_groups_pump(struct vm_groups *groups, bool busy)
 {
-    while (!list_empty(&groups->waiting)) {
-        struct vm_group_job *job = list_entry(groups->waiting.next, struct vm_group_job, node);
+    const uint64_t now = now_ns();
+    uint64_t next = UINT64_MAX;
 
-        if (busy && now_ns() < job->asked_ns + WAIT_NS_MAX)
-            return job->asked_ns + WAIT_NS_MAX;
-        list_remove(&job->node);
-        if (work_start(groups->loop, job_run, job_done, job) < 0) {
-            job->result = err_set(&job->err, ENOMEM, "out of memory");
-            job_done(job);
-        }
+    LIST_FOR_EACH(at, &groups->waiting)
+    {
+        struct vm_group_job *job = list_entry(at, struct vm_group_job, node);
+        uint64_t due_ns = busy ? job->asked_ns + WAIT_NS_MAX : 0;
+
+        due_ns = MAX_OF(due_ns, job->not_before_ns);
+        if (due_ns <= now)
+            job_start(job);
+        else
+            next = MIN_OF(next, due_ns);
     }
-    return UINT64_MAX;
+    return next;
 }
 
 unsigned vm_groups_make(struct vm_groups *groups, const char *id,
@@ -162,8 +199,13 @@ unsigned vm_groups_make(struct vm_groups *groups, const char *id,
 
 void vm_groups_abandon(struct vm_group_job *job)
 {
-    if (job)
-        job->done = NULL;
+    if (!job)
+        return;
+    job->done = NULL;
+    if (job->out)
+        return;
+    list_remove(&job->node);
+    free(job);
 }
 
 void vm_groups_remove(const struct vm_groups *groups, const char *id)

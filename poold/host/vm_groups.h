@@ -20,8 +20,10 @@
 struct vm_groups {
     uv_loop_t *loop;
     struct cgroup_host host;
-    struct list waiting; /* jobs */
-    char name[24];       /* of the parent group; the same for the same state directory */
+    struct list waiting;         /* jobs */
+    char name[24];               /* of the parent group; the same for the same state directory */
+    void (*changed)(void *data); /* there is something to pump: called on the loop */
+    void *changed_data;
 };
 
 struct vm_group_job;
@@ -31,9 +33,11 @@ void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state
 /* Every VM is gone. */
 void vm_groups_fini(struct vm_groups *groups);
 
-/* Has group `id` made with these limits and the process of pidfd (borrowed) moved into it by one of
- * the next vm_groups_pump; then done(data, whether it is in) is called on the loop, which ends the
- * job. A failure is logged. Returns the job, NULL when there is none to be done. */
+/* Has group `id` made with these limits and the process of pidfd (the caller's, until done is called
+ * or the job is abandoned) moved into it by one of the next vm_groups_pump; then done(data, whether
+ * it is in) is called on the loop, which ends the job. What is short for a moment, descriptors or
+ * memory, is waited for; a failure is logged. Returns the job, NULL when there is none to be done or
+ * no memory for it. */
 struct vm_group_job *vm_groups_join(struct vm_groups *groups, const char *id, int pidfd,
                                     const struct cgroup_limits *limits,
                                     void (*done)(void *data, bool joined), void *data);
@@ -45,7 +49,7 @@ unsigned vm_groups_make(struct vm_groups *groups, const char *id,
 /* Starts the jobs: all of them, or while VMs are on their way to acquires those that have waited
  * for too long. Returns when the next will have, UINT64_MAX for none. */
 uint64_t vm_groups_pump(struct vm_groups *groups, bool busy);
-/* `data` is going away: done will not be called. NULL is fine. */
+/* `data` and the pidfd are going away: done will not be called. NULL is fine. */
 void vm_groups_abandon(struct vm_group_job *job);
 
 /* Removes the group of a VM that is gone, waiting for its last zombie a little. Any thread. */

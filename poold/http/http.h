@@ -66,7 +66,9 @@ struct route;
     X(API_BOOT_FAILED, "boot_failed", 500)                                                         \
     X(API_RESTORE_FAILED, "restore_failed", 500)                                                   \
     X(API_NO_VM_FREE, "no_vm_free", 503)                                                           \
-    X(API_SHUTTING_DOWN, "shutting_down", 503)
+    X(API_NO_ROOM, "no_room", 503)                                                                 \
+    X(API_SHUTTING_DOWN, "shutting_down", 503)                                                     \
+    X(API_NO_SPACE, "no_space", 507)
 
 enum api_error {
 #define X(name, code, status) name,

@@ -168,11 +168,13 @@ static void on_listen(uv_poll_t *poll, int status, int events)
             continue;
         if (fd < 0 && errno != EAGAIN)
             accept_pause(http, errno);
+        /* Where none waits, the kernel had a descriptor for it all the same. */
+        if (http->accept_failed && !http->accept_paused) {
+            log_info("connections are accepted again");
+            http->accept_failed = false;
+        }
         if (fd < 0)
             break;
-        if (http->accept_failed)
-            log_info("connections are accepted again");
-        http->accept_failed = false;
         connection_open(http, fd);
     }
     http_flush(http);

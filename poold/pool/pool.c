@@ -21,6 +21,7 @@ static_assert(ARRAY_LEN(pool_state_names) == POOL_STATE_COUNT, "every state has 
 static const char *const result_names[] = {
     [ACQUIRE_OK] = "ok",
     [ACQUIRE_NO_VM_FREE] = "no_vm_free",
+    [ACQUIRE_NO_ROOM] = "no_room",
     [ACQUIRE_NOT_READY] = "pool_not_ready",
     [ACQUIRE_DRAINING] = "pool_draining",
     [ACQUIRE_RESTORE_FAILED] = "restore_failed",
@@ -124,7 +125,7 @@ static bool serve_one(struct pool *pool, struct acquire *acquire)
         pool_shell_restore(list_entry(pool->slots[SLOT_SHELL].prev, struct slot, node), acquire);
         return true;
     }
-    if (pool->state != POOL_READY || pool_live_count(pool) >= pool->max)
+    if (pool->state != POOL_READY || pool_live_count(pool) >= pool->max || !pool_room_has(pool))
         return false;
     waiter_unlink(acquire);
     return pool_clone_start(pool, acquire, CLONE_PARKED);
@@ -136,6 +137,36 @@ void pool_serve(struct pool *pool)
     while (!list_empty(&pool->waiters) &&
            serve_one(pool, list_entry(pool->waiters.next, struct acquire, node)))
         ;
+}
+
+static struct pool *longest_waiting(const struct pool_env *env)
+{
+    struct pool *found = NULL;
+    uint64_t since_ns = UINT64_MAX;
+
+    LIST_FOR_EACH(at, env->pools)
+    {
+        struct pool *pool = list_entry(at, struct pool, node);
+
+        if (pool->passed_over || list_empty(&pool->waiters))
+            continue;
+        uint64_t asked_ns = list_entry(pool->waiters.next, struct acquire, node)->asked_ns;
+        if (asked_ns < since_ns) {
+            found = pool;
+            since_ns = asked_ns;
+        }
+    }
+    return found;
+}
+
+void pool_serve_all(struct pool_env *env)
+{
+    struct pool *pool;
+
+    while ((pool = longest_waiting(env)))
+        pool->passed_over = !serve_one(pool, list_entry(pool->waiters.next, struct acquire, node));
+    LIST_FOR_EACH(at, env->pools)
+    list_entry(at, struct pool, node)->passed_over = false;
 }
 
 static enum acquire_result acquire_refusal(const struct pool *pool, const struct acquire *acquire)
@@ -158,7 +189,7 @@ static bool place_is_free(const struct pool *pool)
     uint32_t taken = pool->counts[SLOT_WAKING] + pool->counts[SLOT_LEASED] +
                      (pool->counts[SLOT_STOPPING] - pool->vacated);
 
-    return taken + pool->waiting < pool->max;
+    return taken + pool->waiting < pool->max && pool_room_comes(pool);
 }
 
 /* How long the making of one VM may take. */
@@ -180,15 +211,24 @@ void pool_acquire_retry(struct acquire *acquire)
     pool->env->ops->arm(pool->env->context, acquire->deadline_ns);
 }
 
+enum acquire_result pool_shortage(const struct pool *pool)
+{
+    if (pool->state != POOL_READY)
+        return ACQUIRE_NOT_READY;
+    return pool_live_count(pool) < pool->max && pool_room_lack(pool) ? ACQUIRE_NO_ROOM
+                                                                     : ACQUIRE_NO_VM_FREE;
+}
+
 static void acquire_enqueue(struct pool *pool, struct acquire *acquire)
 {
     uint64_t patience_ns = acquire->wait_ns;
 
-    /* With a place free it waits for its own VM being made, not for others to release theirs. */
-    if (place_is_free(pool))
+    /* With a place free it waits for its own VM being made, not for others to release theirs, nor for
+     * a pool that makes none yet. */
+    if (pool->state == POOL_READY && place_is_free(pool))
         patience_ns = MAX_OF(patience_ns, making_ns(pool));
     if (patience_ns == 0) {
-        pool_acquire_finish(acquire, ACQUIRE_NO_VM_FREE, NULL);
+        pool_acquire_finish(acquire, pool_shortage(pool), NULL);
         return;
     }
     acquire->deadline_ns = acquire->asked_ns + patience_ns;
@@ -197,6 +237,8 @@ static void acquire_enqueue(struct pool *pool, struct acquire *acquire)
     pool->waiting++;
     pool->env->ops->arm(pool->env->context, acquire->deadline_ns);
     pool_serve(pool);
+    if (!pool_room_has(pool))
+        pool_room_make(pool->env);
 }
 
 void pool_acquire(struct pool *pool, struct acquire *acquire)

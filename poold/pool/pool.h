@@ -10,7 +10,9 @@
  *   2. `min` VMs are kept parked and `shells` as shells. Refilling is bounded (refill_max at once,
  *      in all pools), pauses while an acquire of the pool waits or one of any pool is being woken,
  *      waits for 10 ms without an acquire while the stock is half full, and backs off when it
- *      fails.
+ *      fails. Pools are refilled in turn; one that is short of VMs gets one every 200 ms (STARVED_NS)
+ *      however many acquires come, of its own or of others'. What frees a place on the way to an
+ *      answer lets the acquire in that has waited longest, of whichever pool.
  *      VMs that are restored for acquires first all give their answers; what their kernels do to
  *      get READY, which takes far longer, comes after, going_max at a time, in order. Those that
  *      are at it when an acquire finds nothing parked are paused until it has its answer.
@@ -21,7 +23,10 @@
  *      queue and still count towards `max`.
  *   6. Before it is READY a pool is PROVING: one clone is made, whatever `min` is, and gets all the way
  *      to PARKED, the first of the stock if `min` wants one. PROOF_ATTEMPTS that fail are the end of the pool.
- *   7. A trial VM may be wanted once, to record the snapshot's working set: started when there is
+ *   7. The VMs of all pools together fit into `room`: what would not is not made, and an acquire
+ *      that finds nothing parked waits for it, or is told. What acquires wait for is not taken by
+ *      refills, and VMs that nobody has asked for are stopped for it (pool_room.c).
+ *   8. A trial VM may be wanted once, to record the snapshot's working set: started when there is
  *      nothing to refill, given to nobody, counted neither in `max` nor in any metric.
  */
 #ifndef VOLT_POOLD_POOL_H
@@ -92,6 +97,12 @@ struct pool_timeouts {
     uint64_t trial_ns;   /* READY to pool_trial_over */
 };
 
+/* What VMs take of what all pools share. */
+struct pool_room {
+    uint32_t vms;
+    uint64_t bytes; /* guest memory */
+};
+
 /* Shared by all pools of a daemon. */
 struct pool_env {
     const struct vm_ops *ops;
@@ -102,11 +113,14 @@ struct pool_env {
     uint32_t going_max;        /* VMs for acquires told to go on to READY at a time */
     uint32_t dying_max;        /* VMs whose kill has been sent at a time */
     uint64_t frozen_bytes_max; /* guest memory of frozen VMs */
+    struct pool_room room;     /* of the VMs of all pools, those that die, too */
+    struct list *pools;        /* all of them, by pool.node */
 
     uint32_t refilling, demanded, going, waking, dying; /* now */
     uint32_t frozen;                                    /* VMs in the kill queue that run no more */
     uint64_t frozen_bytes;                              /* their guest memory */
-    uint64_t acquired_ns;                               /* when the last acquire was asked for */
+    struct pool_room made, claimed, ending; /* of all VMs; those WAKING or LEASED; STOPPING */
+    uint64_t acquired_ns;                   /* when the last acquire was asked for */
     struct list held;     /* slots that answered and wait for their turn to get READY */
     struct list readying; /* slots whose guests are getting READY, for acquires or not */
     struct list kill_queue;
@@ -133,6 +147,9 @@ struct pool {
     bool proven;             /* by a clone that got to PARKED */
     struct backoff backoff;
     uint64_t surplus_since_ns; /* 0: no VM is beyond min or shells */
+    uint64_t short_since_ns;   /* 0: it has min and shells, or they are on their way */
+    uint64_t refilled_ns;      /* when the last VM for the stock was begun */
+    bool passed_over;          /* its first waiter can't be served now: while pool_serve_all runs */
     char last_failure[POOL_ERROR_BYTES];
     struct pool_counters counters;
     void *owner; /* the caller's own */
@@ -141,6 +158,7 @@ struct pool {
 enum acquire_result {
     ACQUIRE_OK,
     ACQUIRE_NO_VM_FREE,
+    ACQUIRE_NO_ROOM,   /* all pools together have as many VMs as they may: pool_room_lack */
     ACQUIRE_NOT_READY, /* the pool is not ready, or failed: pool->error */
     ACQUIRE_DRAINING,
     ACQUIRE_RESTORE_FAILED, /* pool->last_failure */
@@ -207,10 +225,21 @@ void pool_stop_all(struct pool *pool, enum acquire_result result);
 /* Starts the kills that are due and that dying_max allows. */
 void pool_kill_queue(struct pool_env *env);
 
-/* Serves waiters, refills, shrinks. */
+/* Serves waiters, shrinks. */
 void pool_pump(struct pool *pool);
+/* Refills all pools, after the pump of each. */
+void pool_refill(struct pool_env *env);
 /* Acts on deadlines that have passed; returns the next one, UINT64_MAX for none. */
 uint64_t pool_tick(struct pool *pool, uint64_t now);
+
+/* What of `room` keeps the pool from making a VM. */
+enum pool_lack {
+    POOL_LACKS_NONE,
+    POOL_LACKS_VMS,
+    POOL_LACKS_BYTES,
+};
+
+enum pool_lack pool_room_lack(const struct pool *pool);
 
 /* VMs that are not gone. */
 uint32_t pool_vm_count(const struct pool *pool);

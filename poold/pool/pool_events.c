@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "pool/pool_internal.h"
 
@@ -28,8 +29,10 @@ static void readying_pause(struct pool_env *env)
     {
         struct slot *slot = list_entry(at, struct slot, ready_node);
 
-        if (!slot->paused && must_wait(slot, pool_now(slot->pool)))
-            slot->paused = env->ops->pause(env->context, slot) == 0;
+        if (slot->paused || !must_wait(slot, pool_now(slot->pool)))
+            continue;
+        slot->paused = env->ops->pause(env->context, slot) == 0;
+        env->ops->arm(env->context, slot->awake_ns + POOL_HELD_NS_MAX);
     }
 }
 
@@ -132,6 +135,7 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
 {
     const struct pool_timeouts *t = &pool->env->timeouts;
     struct slot *slot = pool_slot_create(pool, use == CLONE_TRIAL);
+    char detail[96];
     int rc;
 
     if (!slot) {
@@ -152,7 +156,8 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
     if (rc < 0) {
         /* No process, so no event will come: it is dead on the spot. */
         slot->acquire = acquire;
-        pool_slot_fail(slot, FAILURE_CLONE, "the template did not take a clone request");
+        snprintf(detail, sizeof detail, "a VM can't be asked for: %s", strerror(-rc));
+        pool_slot_fail(slot, FAILURE_CLONE, detail);
         pool_vm_gone(slot);
         return false;
     }
@@ -249,7 +254,8 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
     }
     pool_slot_enter(slot, SLOT_PHASE_HELD);
     pool_slot_deadline(slot, 0);
-    pool_serve(slot->pool); /* the next ones first: their answers are what this one waits for */
+    /* The next ones first: their answers are what this one waits for. */
+    pool_serve_all(slot->pool->env);
     pool_held_release(slot->pool->env);
     pool_schedule(slot->pool);
 }

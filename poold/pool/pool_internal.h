@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What pool.c (queue and serving), slots.c (the phases of slots), pool_events.c (what VMs say),
- * pool_kill.c (their ends) and pool_refill.c (refill, shrink, deadlines) share; nobody else includes it. */
+ * pool_kill.c (their ends), pool_refill.c (refill, shrink, deadlines) and pool_room.c share; nobody else includes it. */
 #ifndef VOLT_POOLD_POOL_INTERNAL_H
 #define VOLT_POOLD_POOL_INTERNAL_H
 
@@ -50,12 +50,28 @@ void pool_shell_restore(struct slot *slot, struct acquire *acquire);
 /* Lets VMs go on that others' answers have held or paused, as many as may. */
 void pool_held_release(struct pool_env *env);
 
+/* Why an acquire gets no VM in its time. */
+enum acquire_result pool_shortage(const struct pool *pool);
 void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot);
 /* Puts an acquire whose VM failed back to the head of the queue. */
 void pool_acquire_retry(struct acquire *acquire);
 void pool_waiters_dismiss(struct pool *pool, enum acquire_result result);
 void pool_serve(struct pool *pool);
+/* The same for all pools, whoever has waited longest first. */
+void pool_serve_all(struct pool_env *env);
 /* Stops VMs of a state, oldest first, until `keep` are left. */
 void pool_stop_down_to(struct pool *pool, enum slot_state state, uint32_t keep);
+
+/* ---- pool_room.c ---- */
+
+/* Counts a VM of the pool: by is 1, or (uint32_t)-1 for one that it is no more. */
+void pool_room_count(struct pool_room *room, const struct pool *pool, uint32_t by);
+/* Whether a VM of the pool may be made: for an acquire; for the stock. */
+bool pool_room_has(const struct pool *pool);
+bool pool_room_has_spare(const struct pool *pool);
+/* Whether one more acquire gets room without any lease's end. */
+bool pool_room_comes(const struct pool *pool);
+/* Stops VMs that nobody has asked for, as far as others take more than there is. */
+void pool_room_make(struct pool_env *env);
 
 #endif

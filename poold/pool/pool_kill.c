@@ -21,7 +21,7 @@ static bool kill_can_wait(const struct slot *slot, uint64_t *ret_until_ns)
 
     *ret_until_ns = MIN_OF(env->acquired_ns + POOL_CALM_NS, slot->stopped_ns + FROZEN_NS_MAX);
     return pool_now(pool) < *ret_until_ns && pool->state == POOL_READY && !env->stopping &&
-           pool->waiting == 0 && pool_vm_count(pool) <= pool->max;
+           pool->waiting == 0 && pool_vm_count(pool) <= pool->max && pool_room_has(pool);
 }
 
 static void freeze(struct slot *slot)

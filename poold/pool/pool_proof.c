@@ -25,7 +25,7 @@ void pool_prove(struct pool *pool)
         env->ops->proved(env->context, pool, NULL);
     } else if (pool->proof_failures >= PROOF_ATTEMPTS) {
         env->ops->proved(env->context, pool, pool->last_failure);
-    } else if (!backoff_active(&pool->backoff, pool_now(pool))) {
+    } else if (!backoff_active(&pool->backoff, pool_now(pool)) && pool_room_has(pool)) {
         pool_clone_start(pool, NULL, CLONE_PROOF);
     }
 }

@@ -2,72 +2,127 @@
 /* Owns what a pool does when nobody asks: refill, shrink and the deadlines; see pool.h. */
 #include "pool/pool_internal.h"
 
-static bool refill_allowed(const struct pool *pool, uint64_t now)
+/* So long a pool goes without a VM that it is short of, at most, however many acquires need the CPU:
+ * then one is made, and the next after as long again. */
+#define STARVED_NS (200 * NS_PER_MS)
+
+enum shortage {
+    SHORT_OF_NOTHING,
+    SHORT_OF_PARKED,
+    SHORT_OF_SHELLS,
+};
+
+static enum shortage shortage_of(const struct pool *pool)
+{
+    uint32_t shells_coming = 0, parked_coming;
+
+    LIST_FOR_EACH(at, &pool->slots[SLOT_PREPARING])
+    shells_coming += list_entry(at, struct slot, node)->phase == SLOT_PHASE_CLONING;
+    parked_coming = pool->counts[SLOT_PREPARING] - shells_coming - (pool->trial != NULL);
+    if (pool->counts[SLOT_PARKED] + parked_coming < pool->min)
+        return SHORT_OF_PARKED;
+    return pool->counts[SLOT_SHELL] + shells_coming < pool->shells ? SHORT_OF_SHELLS
+                                                                   : SHORT_OF_NOTHING;
+}
+
+static bool making_allowed(const struct pool *pool, uint64_t now)
 {
     const struct pool_env *env = pool->env;
 
-    return pool->state == POOL_READY && !env->stopping && pool->waiting == 0 && env->waking == 0 &&
-           env->refilling < env->refill_max && !backoff_active(&pool->backoff, now);
+    return pool->state == POOL_READY && !env->stopping && env->refilling < env->refill_max &&
+           !backoff_active(&pool->backoff, now) && pool_room_has_spare(pool);
+}
+
+/* No acquire needs the CPU that the making takes. */
+static bool is_calm(const struct pool *pool)
+{
+    return pool->waiting == 0 && pool->env->waking == 0;
 }
 
 /* While acquires come, a stock that is still half full is left alone: making a VM takes the CPU
  * that their answers need. */
-static bool refill_can_wait(const struct pool *pool, uint64_t now)
+static bool is_half_full(const struct pool *pool)
+{
+    return pool->counts[SLOT_PARKED] >= (pool->min + 1) / 2 &&
+           pool->counts[SLOT_SHELL] >= (pool->shells + 1) / 2;
+}
+
+/* From when on a VM that it is short of is made; now or earlier: at once. */
+static uint64_t refill_due_ns(const struct pool *pool, uint64_t now)
 {
     const struct pool_env *env = pool->env;
+    uint64_t calm_ns = env->acquired_ns ? env->acquired_ns + POOL_CALM_NS : 0;
 
-    if (env->acquired_ns == 0 || now >= env->acquired_ns + POOL_CALM_NS ||
-        pool->counts[SLOT_PARKED] < (pool->min + 1) / 2 ||
-        pool->counts[SLOT_SHELL] < (pool->shells + 1) / 2)
-        return false;
-    env->ops->arm(env->context, env->acquired_ns + POOL_CALM_NS);
-    return true;
+    if (is_half_full(pool) && now < calm_ns)
+        return calm_ns;
+    return is_calm(pool) ? now : MAX_OF(pool->short_since_ns, pool->refilled_ns) + STARVED_NS;
 }
 
-static uint32_t shells_on_the_way(const struct pool *pool)
+static void shortages_note(struct pool_env *env, uint64_t now)
 {
-    uint32_t count = 0;
+    LIST_FOR_EACH(at, env->pools)
+    {
+        struct pool *pool = list_entry(at, struct pool, node);
 
-    LIST_FOR_EACH(at, &pool->slots[SLOT_PREPARING])
-    count += list_entry(at, struct slot, node)->phase == SLOT_PHASE_CLONING;
-    return count;
-}
-
-static void pool_refill(struct pool *pool)
-{
-    uint64_t now = pool_now(pool);
-
-    if (refill_can_wait(pool, now))
-        return;
-    /* Each round starts one VM or ends the loop; refill_max bounds it. */
-    while (pool_live_count(pool) < pool->max && refill_allowed(pool, now)) {
-        uint32_t shells_coming = shells_on_the_way(pool);
-        uint32_t parked_coming =
-            pool->counts[SLOT_PREPARING] - shells_coming - (pool->trial != NULL);
-
-        if (pool->counts[SLOT_PARKED] + parked_coming < pool->min) {
-            if (pool->counts[SLOT_SHELL] > pool->shells)
-                pool_shell_restore(list_entry(pool->slots[SLOT_SHELL].next, struct slot, node),
-                                   NULL);
-            else if (!pool_clone_start(pool, NULL, CLONE_PARKED))
-                return;
-        } else if (pool->counts[SLOT_SHELL] + shells_coming < pool->shells) {
-            if (!pool_clone_start(pool, NULL, CLONE_SHELL))
-                return;
-        } else {
-            return;
-        }
+        if (pool->state != POOL_READY || shortage_of(pool) == SHORT_OF_NOTHING)
+            pool->short_since_ns = 0;
+        else if (pool->short_since_ns == 0)
+            pool->short_since_ns = now;
+        if (pool->short_since_ns && refill_due_ns(pool, now) > now)
+            env->ops->arm(env->context, refill_due_ns(pool, now));
     }
 }
 
-/* After the refill: what users wait for comes first. */
-static void trial_start(struct pool *pool)
+/* Of the pools whose turn it is, the one that was refilled longest ago. */
+static struct pool *next_to_refill(const struct pool_env *env, uint64_t now)
 {
-    if (pool->trials_left == 0 || pool->counts[SLOT_PREPARING] > 0 ||
-        !refill_allowed(pool, pool_now(pool)))
+    struct pool *next = NULL;
+
+    LIST_FOR_EACH(at, env->pools)
+    {
+        struct pool *pool = list_entry(at, struct pool, node);
+
+        if (pool->short_since_ns && (!next || pool->refilled_ns < next->refilled_ns) &&
+            shortage_of(pool) != SHORT_OF_NOTHING && pool_live_count(pool) < pool->max &&
+            refill_due_ns(pool, now) <= now && making_allowed(pool, now))
+            next = pool;
+    }
+    return next;
+}
+
+/* False: it can't be done. */
+static bool refill_one(struct pool *pool, uint64_t now)
+{
+    pool->refilled_ns = now;
+    if (shortage_of(pool) == SHORT_OF_SHELLS)
+        return pool_clone_start(pool, NULL, CLONE_SHELL);
+    if (pool->counts[SLOT_SHELL] <= pool->shells)
+        return pool_clone_start(pool, NULL, CLONE_PARKED);
+    pool_shell_restore(list_entry(pool->slots[SLOT_SHELL].next, struct slot, node), NULL);
+    return true;
+}
+
+/* After the refill: what users wait for comes first. */
+static void trial_start(struct pool *pool, uint64_t now)
+{
+    if (pool->trials_left == 0 || pool->counts[SLOT_PREPARING] > 0 || !is_calm(pool) ||
+        !making_allowed(pool, now))
         return;
     pool->trials_left--;
     pool_clone_start(pool, NULL, CLONE_TRIAL);
+}
+
+void pool_refill(struct pool_env *env)
+{
+    const uint64_t now = env->ops->now(env->context);
+    struct pool *pool;
+
+    shortages_note(env, now);
+    /* Each round starts one VM or ends the loop; refill_max bounds it. */
+    while ((pool = next_to_refill(env, now)) && refill_one(pool, now))
+        ;
+    LIST_FOR_EACH(at, env->pools)
+    trial_start(list_entry(at, struct pool, node), now);
 }
 
 static void surplus_watch(struct pool *pool)
@@ -103,12 +158,11 @@ void pool_pump(struct pool *pool)
 {
     pool_kill_queue(pool->env);
     pool_serve(pool);
+    pool_room_make(pool->env);
     if (pool->state == POOL_FAILED || pool->state == POOL_DRAINING || pool->env->stopping)
         return;
     pool_prove(pool);
     excess_stop(pool);
-    pool_refill(pool);
-    trial_start(pool);
     surplus_watch(pool);
 }
 
@@ -162,8 +216,7 @@ static uint64_t waiters_tick(struct pool *pool, uint64_t now)
         list_remove(&acquire->node);
         acquire->queued = false;
         pool->waiting--;
-        pool_acquire_finish(
-            acquire, pool->state == POOL_READY ? ACQUIRE_NO_VM_FREE : ACQUIRE_NOT_READY, NULL);
+        pool_acquire_finish(acquire, pool_shortage(pool), NULL);
     }
     return next;
 }

@@ -22,6 +22,11 @@ static void count(const struct slot *slot, uint32_t by)
     };
 
     pool->counts[slot->state] += by;
+    pool_room_count(&env->made, pool, by);
+    if (slot->state == SLOT_WAKING || slot->state == SLOT_LEASED)
+        pool_room_count(&env->claimed, pool, by);
+    if (slot->state == SLOT_STOPPING)
+        pool_room_count(&env->ending, pool, by);
     for (unsigned i = 0; i < ARRAY_LEN(rows) - slot->trial; i++) {
         if (is & rows[i].bit)
             *rows[i].counter += by;

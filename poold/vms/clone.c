@@ -211,9 +211,8 @@ struct clone *clone_create(struct vms *vms, struct slot *slot)
     return clone;
 }
 
-static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_flags)
+static int clone_make(struct vms *vms, struct slot *slot, bool wake, uint32_t wake_flags)
 {
-    struct vms *vms = context;
     struct vm_dir dir;
     int rc = vm_dirs_take(&vms->vm_dirs, &dir);
     struct clone *clone = rc == 0 ? clone_create(vms, slot) : NULL;
@@ -226,6 +225,14 @@ static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_
     clone->dir = dir;
     slot_identify(vms, slot, &clone->dir);
     return clone_request(clone, slot, wake, wake_flags);
+}
+
+static int ops_clone(void *context, struct slot *slot, bool wake, uint32_t wake_flags)
+{
+    int rc = clone_make(context, slot, wake, wake_flags);
+
+    vms_clone_told(context, slot->pool, rc);
+    return rc;
 }
 
 static int ops_pause(void *context, struct slot *slot)
@@ -289,6 +296,8 @@ static void ops_forget(void *context, struct slot *slot)
     list_remove(&clone->child.node);
     clone_keep_end(clone);
     trial_abandon(clone->trial);
+    vm_groups_abandon(clone->group_job);
+    clone->group_job = NULL;
     vm_dirs_give_back(&vms->vm_dirs, &clone->dir);
     vm_net_free(&clone->net, &((struct hosted_pool *)slot->pool->owner)->net, &vms->walls);
     clone->slot = NULL;

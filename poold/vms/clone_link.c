@@ -127,7 +127,6 @@ static void on_released(struct link *link)
 {
     struct clone *clone = list_entry(link, struct clone, link);
 
-    vm_groups_abandon(clone->group_job);
     free(clone->trouble);
     free(clone);
 }

@@ -2,6 +2,7 @@
 /* Owns hosted pools: which process comes after which, and their end; see hosted.h. */
 #include "vms/hosted.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,11 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/work.h"
-#include "vms/adopt.h"
 #include "vms/boot.h"
-#include "vms/hosted_file.h"
-#include "vms/snapstore.h"
 #include "vms/template.h"
 
 /* A snapshot whose template never gets ready is given up after so many tries. */
@@ -22,7 +19,19 @@
 #define TEMPLATE_ATTEMPTS_TOLD 3
 #define READ_BYTES_PER_MS 50000u /* of a slow disk */
 
-static struct hosted_pool *hosted_add(struct vms *vms, const char *name)
+static struct hosted_pool *hosted_of(struct list *at)
+{
+    return list_entry(at, struct pool, node)->owner;
+}
+
+/* One pool more or less: so many VMs may be made beside them. */
+static void pools_count(struct vms *vms, int change)
+{
+    vms->pool_count += (uint32_t)change;
+    vms_room_set(vms);
+}
+
+struct hosted_pool *hosted_add(struct vms *vms, const char *name)
 {
     struct hosted_pool *hosted = calloc(1, sizeof *hosted);
 
@@ -33,7 +42,9 @@ static struct hosted_pool *hosted_add(struct vms *vms, const char *name)
     hosted->vms = vms;
     hosted->files = POOL_FILES_INIT;
     list_init(&hosted->retired);
+    list_init(&hosted->changes);
     list_append(&vms->pools, &hosted->pool.node);
+    pools_count(vms, 1);
     return hosted;
 }
 
@@ -47,6 +58,7 @@ static uint64_t loading_deadline_ns(const struct hosted_pool *hosted)
 
 void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error)
 {
+    hosted->was_ready |= state == POOL_READY;
     hosted->phase_began_ns = now_ns();
     if (state == POOL_LOADING)
         turn_arm(hosted->vms->turn, loading_deadline_ns(hosted));
@@ -61,7 +73,9 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
 
 void hosted_free(struct hosted_pool *hosted)
 {
+    assert(hosted->works == 0 && list_empty(&hosted->changes));
     list_remove(&hosted->pool.node);
+    pools_count(hosted->vms, -1);
     pool_net_fini(&hosted->net, &hosted->vms->walls);
     pool_files_close(&hosted->files);
     free(hosted->maker);
@@ -86,35 +100,63 @@ struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
     strftime(hosted->created, sizeof hosted->created, "%Y-%m-%dT%H:%M:%SZ", &tm);
     pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
     hosted_set_state(hosted, POOL_BOOTING, NULL);
-    boot_start(hosted);
     return hosted;
 }
 
-struct hosted_pool *hosted_restore(struct vms *vms, const char *name,
-                                   const struct pool_record *record, struct client_ids *maker)
+void hosted_boot(struct hosted_pool *hosted)
 {
-    const struct pool_body *body = &record->body;
-    struct hosted_pool *hosted = hosted_add(vms, name);
+    hosted->boot_wanted = true;
+    turn_schedule(hosted->vms->turn);
+}
 
-    if (!hosted)
-        return NULL;
-    hosted->spec = body->spec;
-    hosted->maker = maker;
-    memcpy(hosted->created, record->created, sizeof hosted->created);
-    hosted->cold_boot_ms = record->cold_boot_ms;
-    hosted->snapshot_ms = record->snapshot_ms;
-    hosted->pool.vm_bytes = hosted->spec.memory_bytes;
-    pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
-    hosted_adopt(hosted);
-    if (hosted->template)
-        vms->hosted_ops->template_ready(hosted, template_has_working_set(hosted->template));
-    else
-        hosted_set_state(hosted, record->draining ? POOL_DRAINING : POOL_LOADING, NULL);
-    if (record->draining)
-        hosted_set_state(hosted, POOL_DRAINING, NULL);
-    else if (!hosted->template && !vms->settings->stop_only)
+void hosted_boots_start(struct vms *vms)
+{
+    uint32_t booting = 0;
+
+    LIST_FOR_EACH(at, &vms->pools)
+    booting += hosted_of(at)->boot != NULL;
+    LIST_FOR_EACH(at, &vms->pools)
+    {
+        struct hosted_pool *hosted = hosted_of(at);
+
+        if (!hosted->boot_wanted || hosted->deleting || vms->env.stopping ||
+            booting >= vms->settings->boots_max)
+            continue;
+        hosted->boot_wanted = false;
+        boot_start(hosted);
+        booting++;
+    }
+}
+
+/* A pool that would be forgotten is not used. */
+static void on_booted_saved(void *data, const struct err *err)
+{
+    struct hosted_pool *hosted = data;
+    char detail[ERR_MSG_BYTES + 64];
+
+    if (hosted->deleting || hosted->vms->env.stopping || hosted->pool.state == POOL_DRAINING)
+        return;
+    if (err) {
+        snprintf(detail, sizeof detail, "it has booted, but can't be saved: %s", err->msg);
+        hosted_set_state(hosted, POOL_FAILED, detail);
+        return;
+    }
+    hosted->saved = true;
+    hosted_load(hosted);
+}
+
+void hosted_load(struct hosted_pool *hosted)
+{
+    hosted_set_state(hosted, POOL_LOADING, NULL);
+    if (!hosted->template) /* else one is ending, and is followed by another */
         template_start(hosted);
-    return hosted;
+}
+
+void hosted_save_booted(struct hosted_pool *hosted)
+{
+    const struct pool_wish wish = hosted_wish(hosted);
+
+    hosted_change(hosted, &wish, on_booted_saved, hosted);
 }
 
 static void on_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, uint64_t snapshot_ms)
@@ -122,11 +164,8 @@ static void on_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, ui
     hosted->cold_boot_ms = cold_boot_ms;
     hosted->snapshot_ms = snapshot_ms;
     pool_files_booted(&hosted->files);
-    if (hosted->deleting || hosted->vms->env.stopping)
-        return;
-    hosted_save(hosted);
-    hosted_set_state(hosted, POOL_LOADING, NULL);
-    template_start(hosted);
+    hosted->booted = true;
+    hosted_save_booted(hosted);
 }
 
 static void on_boot_failed(struct hosted_pool *hosted, const char *detail)
@@ -173,14 +212,16 @@ static void on_template_ended(struct hosted_pool *hosted, bool was_ready, bool f
         return;
     backoff_failure(&hosted->template_backoff, now_ns());
     hosted->template_restarts++;
-    if (!was_ready &&
+    /* What was ready once will be again, once what it lacks is there. */
+    if (!was_ready && !hosted->was_ready &&
         hosted->template_backoff.failures >= (final ? TEMPLATE_ATTEMPTS_TOLD : TEMPLATE_ATTEMPTS)) {
         hosted_set_state(hosted, POOL_FAILED, detail);
         return;
     }
     log_pool(LOG_LEVEL_WARN, hosted->pool.name,
              "pool '%s': the template ended (%s); it is started again", hosted->pool.name, detail);
-    hosted_set_state(hosted, POOL_LOADING, NULL);
+    hosted->phase_began_ns = now_ns();
+    pool_set_state(&hosted->pool, POOL_LOADING, was_ready ? NULL : detail);
     turn_arm(vms->turn, hosted->template_backoff.until_ns);
 }
 
@@ -240,81 +281,6 @@ void hosted_body(const struct hosted_pool *hosted, struct pool_body *ret_body)
     snprintf(ret_body->name, sizeof ret_body->name, "%s", pool->name);
 }
 
-struct save_job {
-    struct hosted_pool *hosted;
-    char name[POOL_NAME_BYTES];
-    char *text;
-    int dir_fd;
-    struct err err;
-};
-
-static void save_run(void *data)
-{
-    struct save_job *job = data;
-
-    hosted_file_write(job->dir_fd, job->name, job->text, &job->err);
-}
-
-static void save_done(void *data)
-{
-    struct save_job *job = data;
-    struct hosted_pool *hosted = job->hosted;
-
-    if (job->err.code)
-        log_pool(LOG_LEVEL_ERROR, job->name, "pool '%s' was not saved: %s", job->name,
-                 job->err.msg);
-    hosted->works--;
-    hosted->saving = false;
-    free(job->text);
-    free(job);
-    if (hosted->save_again)
-        hosted_save(hosted);
-    turn_schedule(hosted->vms->turn);
-}
-
-static char *text_of(const struct hosted_pool *hosted)
-{
-    _cleanup_free_ struct pool_record *record = malloc(sizeof *record);
-
-    if (!record)
-        return NULL;
-    hosted_body(hosted, &record->body);
-    memcpy(record->created, hosted->created, sizeof record->created);
-    record->cold_boot_ms = hosted->cold_boot_ms;
-    record->snapshot_ms = hosted->snapshot_ms;
-    record->draining = hosted->pool.state == POOL_DRAINING;
-    return hosted_file_format(record, hosted->maker);
-}
-
-void hosted_save(struct hosted_pool *hosted)
-{
-    struct save_job *job;
-
-    /* One at a time, so that the last state is the one that stays. */
-    hosted->save_again = hosted->saving;
-    if (hosted->saving)
-        return;
-    job = calloc(1, sizeof *job);
-    if (job)
-        job->text = text_of(hosted);
-    if (!job || !job->text) {
-        free(job);
-        log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' was not saved: out of memory",
-                 hosted->pool.name);
-        return;
-    }
-    job->hosted = hosted;
-    job->dir_fd = hosted->vms->pools_fd;
-    snprintf(job->name, sizeof job->name, "%s", hosted->pool.name);
-    if (work_start(hosted->vms->loop, save_run, save_done, job) == 0) {
-        hosted->saving = true;
-        hosted->works++;
-        return;
-    }
-    free(job->text);
-    free(job);
-}
-
 void hosted_stop_processes(struct hosted_pool *hosted)
 {
     if (hosted->boot)
@@ -322,70 +288,4 @@ void hosted_stop_processes(struct hosted_pool *hosted)
     if (hosted->template)
         template_kill(hosted->template);
     templates_retired_kill(hosted);
-}
-
-void hosted_delete(struct hosted_pool *hosted, void (*deleted)(void *data, const struct err *err),
-                   void *data)
-{
-    hosted->deleting = true;
-    hosted->deleted = deleted;
-    hosted->deleted_data = data;
-    pool_set_state(&hosted->pool, POOL_DRAINING, NULL);
-    pool_stop_all(&hosted->pool, ACQUIRE_DRAINING);
-    hosted_stop_processes(hosted);
-    turn_schedule(hosted->vms->turn);
-}
-
-bool hosted_idle(const struct hosted_pool *hosted)
-{
-    return pool_vm_count(&hosted->pool) == 0 && !hosted->boot && !hosted->template &&
-           list_empty(&hosted->retired) && hosted->works == 0;
-}
-
-/* The pool's file goes last: while it is there, the pool comes back at the next start and can be
- * deleted again. */
-static void delete_run(void *data)
-{
-    struct hosted_pool *hosted = data;
-    struct vms *vms = hosted->vms;
-    struct err *err = &hosted->delete_err;
-    char console[HOSTED_CONSOLE_BYTES];
-    int rc = snapshot_delete(vms->snapshots_fd, hosted->pool.name, err);
-
-    if (rc == 0 || rc == -ENOENT)
-        rc = hosted_file_delete(vms->pools_fd, hosted->pool.name, err);
-    if (rc < 0)
-        return;
-    err->code = 0;
-    unlinkat(vms->consoles_fd, hosted_console_name(hosted, console), 0);
-}
-
-static void delete_done(void *data)
-{
-    struct hosted_pool *hosted = data;
-    struct vms *vms = hosted->vms;
-    const struct err *err = hosted->delete_err.code ? &hosted->delete_err : NULL;
-
-    if (hosted->deleted)
-        hosted->deleted(hosted->deleted_data, err);
-    hosted->works--;
-    turn_schedule(vms->turn);
-    if (err) {
-        log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' was not deleted whole: %s",
-                 hosted->pool.name, err->msg);
-        hosted->deleting = false;
-        return;
-    }
-    log_pool(LOG_LEVEL_INFO, hosted->pool.name, "pool '%s' is deleted", hosted->pool.name);
-    hosted_free(hosted);
-}
-
-void hosted_reap(struct hosted_pool *hosted)
-{
-    if (!hosted->deleting || !hosted_idle(hosted))
-        return;
-    /* The count keeps it from being reaped twice. */
-    hosted->works++;
-    if (work_start(hosted->vms->loop, delete_run, delete_done, hosted) < 0)
-        hosted->works--;
 }

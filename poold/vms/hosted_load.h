@@ -5,7 +5,8 @@
 
 #include "vms/vms.h"
 
-/* Adds them, and deletes snapshots that are no pool's. What can't be loaded is logged and stays. */
+/* Adds them, and deletes snapshots that are no pool's. A pool whose file can't be read is
+ * failed, and can be deleted. */
 void hosted_load_all(struct vms *vms);
 
 #endif

@@ -108,6 +108,7 @@ static const struct json_key record_keys[] = {
     JSON_NUMBER_KEY(struct pool_record, snapshot_ms, "snapshot_ms", JSON_KEY_LONG, true, 0,
                     UINT32_MAX),
     JSON_NUMBER_KEY(struct pool_record, draining, "draining", JSON_KEY_BOOL, false, 0, 0),
+    JSON_NUMBER_KEY(struct pool_record, booting, "booting", JSON_KEY_BOOL, false, 0, 0),
 };
 const struct json_table pool_record_table = JSON_TABLE(record_keys);
 

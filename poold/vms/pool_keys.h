@@ -15,7 +15,7 @@ struct pool_record {
     struct pool_body body; /* but for its name, which is the file's */
     char created[32];
     uint64_t cold_boot_ms, snapshot_ms; /* 0: not known */
-    bool draining;
+    bool draining, booting;             /* booting: its snapshot is not there yet */
 };
 
 /* Keys of struct pool_body: all that can be asked for, and those that a pool may be given while it

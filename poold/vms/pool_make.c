@@ -15,6 +15,7 @@ struct make {
     struct pool_body body;
     struct client_ids *maker; /* NULL: poold, or the pool has it */
     struct pool_files files;
+    struct hosted_pool *hosted; /* while it is saved */
     pool_made_fn made;
     void *data;
     struct err err;
@@ -64,6 +65,12 @@ static int may_be_made(const struct vms *vms, const struct pool_body *body, stru
         return err_set(err, ESHUTDOWN, "poold is shutting down");
     if (hosted_find(vms, body->name))
         return err_set(err, EEXIST, "there is a pool '%s' already", body->name);
+    if (!fd_budget_has_pool(vms->fds, vms->pool_count + vms->pool_makes, vms->env.claimed.vms))
+        return err_set(
+            err, EMFILE,
+            "poold may have %u file descriptors, too few for another pool beside %u and %u "
+            "leases: raise its limit, delete a pool, or release leases",
+            vms->fds->limit, vms->pool_count + vms->pool_makes, vms->env.claimed.vms);
     return check_addresses(vms, &body->spec.net, err);
 }
 
@@ -79,6 +86,37 @@ static void make_run(void *data)
     pool_net_try(&make->body.spec.net, &make->vms->walls, &make->err);
 }
 
+static void make_end(struct make *make, struct hosted_pool *hosted)
+{
+    make->made(make->data, hosted, &make->err);
+    make_free(make);
+}
+
+static void on_undone(void *data, const struct err *err)
+{
+    (void)err; /* why it was not made is told */
+    make_end(data, NULL);
+}
+
+/* A pool that could not be saved is none. */
+static void on_saved(void *data, const struct err *err)
+{
+    struct make *make = data;
+
+    if (err)
+        make->err = *err;
+    else if (make->vms->env.stopping)
+        err_set(&make->err, ESHUTDOWN, "poold is shutting down");
+    if (make->err.code == 0) {
+        hosted_boot(make->hosted);
+        make_end(make, make->hosted);
+    } else if (make->hosted->deleting) {
+        make_end(make, NULL);
+    } else {
+        hosted_delete(make->hosted, on_undone, make);
+    }
+}
+
 static void make_done(void *data)
 {
     struct make *make = data;
@@ -86,18 +124,22 @@ static void make_done(void *data)
     const struct pool_body *body = &make->body;
     struct hosted_pool *hosted = NULL;
 
+    vms->pool_makes--;
     if (!make->err.code && may_be_made(vms, body, &make->err) == 0) {
         hosted = hosted_create(vms, body, make->maker, &make->files);
         if (!hosted)
             err_set(&make->err, ENOMEM, "out of memory");
     }
     if (hosted) { /* which has them now */
+        const struct pool_wish wish = hosted_wish(hosted);
+
         make->maker = NULL;
         make->files = POOL_FILES_INIT;
+        make->hosted = hosted;
+        hosted_change(hosted, &wish, on_saved, make);
+    } else {
+        make_end(make, NULL);
     }
-    vms->pool_makes--;
-    make->made(make->data, hosted, &make->err);
-    make_free(make);
     turn_schedule(vms->turn);
 }
 

@@ -7,7 +7,7 @@
 #include "vms/vms.h"
 
 /* With hosted NULL, err says why there is no pool: EEXIST there is one of that name, ESHUTDOWN poold
- * is shutting down, ENOMEM; else what was asked for can't be. */
+ * is shutting down, ENOMEM, EMFILE poold has no descriptors for it; else what was asked for can't be. */
 typedef void (*pool_made_fn)(void *data, struct hosted_pool *hosted, const struct err *err);
 
 /* Checks the body, opens its files on the thread pool, as maker may (NULL: as poold may; taken), and

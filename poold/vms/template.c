@@ -90,8 +90,11 @@ static void on_cloned(struct template *template, const struct control_msg *msg, 
             child->ops->born(child, take_fd(pidfd));
             return;
         }
-        snprintf(detail, sizeof detail, "the template could not fork: %s",
-                 strerror(msg->u.cloned.error));
+        if (msg->u.cloned.error)
+            snprintf(detail, sizeof detail, "the template could not fork: %s",
+                     strerror(msg->u.cloned.error));
+        else
+            snprintf(detail, sizeof detail, "poold has no file descriptor left for its process");
         child->ops->unborn(child, detail);
         return;
     }

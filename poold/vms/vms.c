@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+
 struct hosted_pool *hosted_find(const struct vms *vms, const char *name)
 {
     LIST_FOR_EACH(at, &vms->pools)
@@ -15,6 +17,25 @@ struct hosted_pool *hosted_find(const struct vms *vms, const char *name)
             return pool->owner;
     }
     return NULL;
+}
+
+void vms_clone_told(struct vms *vms, const struct pool *pool, int rc)
+{
+    if (rc < 0 && rc != vms->clone_error)
+        log_warn("no VM of pool '%s' can be made for now: %s", pool->name, strerror(-rc));
+    vms->clone_error = rc;
+}
+
+void vms_room_set(struct vms *vms)
+{
+    const struct vms_settings *settings = vms->settings;
+    uint32_t vms_max = fd_budget_vms_max(vms->fds, vms->pool_count);
+
+    if (settings->vms_max)
+        vms_max = MIN_OF(vms_max, settings->vms_max);
+    vms->env.room.vms = vms_max;
+    vms->env.room.bytes = settings->memory_max_mib ? settings->memory_max_mib << 20 : UINT64_MAX;
+    turn_schedule(vms->turn);
 }
 
 const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES])

@@ -15,6 +15,7 @@
 
 #include "base/random_stock.h"
 #include "base/turn.h"
+#include "host/fd_budget.h"
 #include "host/stock.h"
 #include "host/vm_dirs.h"
 #include "host/vm_groups.h"
@@ -52,11 +53,14 @@ struct vms {
     struct turn *turn; /* whose pump calls vms_pump, and whose tick vms_tick */
     struct pool_env env;
     const struct hosted_ops *hosted_ops;
+    const struct fd_budget *fds;
     struct list pools;   /* hosted_pool.pool.node */
+    uint32_t pool_count; /* in pools */
     uint32_t pool_makes; /* pool_make's, on their way */
     struct random_stock random;
     struct vm_dirs vm_dirs;
     struct vm_groups vm_groups;
+    int clone_error; /* why the last VM that was asked for can't be made, which was said; 0 */
     struct image_store images;
     struct stock deltas; /* what clones write to their disks */
     struct stock taps;
@@ -91,10 +95,15 @@ struct hosted_pool {
     struct list retired;       /* templates of an earlier volt-vmm, until their last VM is gone */
     struct backoff template_backoff;
     uint64_t template_restarts;
+    bool was_ready; /* once, since poold started */
     uint64_t phase_began_ns;
     uint64_t cold_boot_ms, snapshot_ms; /* 0: not known */
     uint32_t works;                     /* on the thread pool */
-    bool saving, save_again;            /* pools/NAME.json is being written; and is old already */
+    struct list changes;                /* of hosted_change, in order */
+    bool saving;                        /* the first of them is being written */
+    bool booted, saved;                 /* its snapshot is there; and its file says so */
+    bool boot_wanted;                   /* as soon as it is its turn */
+    bool broken;                        /* its file can't be read: it can only be deleted */
     bool deleting;                      /* freed once its last VM and process are gone */
     /* Told then, or why some of it is still there; may be NULL. */
     void (*deleted)(void *data, const struct err *err);
@@ -105,6 +114,12 @@ struct hosted_pool {
 /* The file in consoles_fd with what its VM that booted last has printed. Returns ret. */
 #define HOSTED_CONSOLE_BYTES 80
 const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES]);
+
+/* Whether a VM could be asked for, 0 or -errno: why none can be is said once, until one could. */
+void vms_clone_told(struct vms *vms, const struct pool *pool, int rc);
+
+/* Sets what there is room for: after a change of the settings or of the number of pools. */
+void vms_room_set(struct vms *vms);
 
 /* The pool of that name, NULL for none. */
 struct hosted_pool *hosted_find(const struct vms *vms, const char *name);

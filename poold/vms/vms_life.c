@@ -38,6 +38,7 @@ static void env_init(struct vms *vms)
         .going_max = cpu_count,
         .dying_max = DYING_MAX,
         .frozen_bytes_max = host_bytes / 4,
+        .pools = &vms->pools,
     };
     list_init(&vms->env.kill_queue);
     list_init(&vms->env.held);
@@ -53,11 +54,20 @@ static void on_remains_changed(void *data)
         turn_schedule(vms->turn);
 }
 
-void vms_init(struct vms *vms, struct turn *turn, const struct vms_settings *settings)
+static void on_groups_changed(void *data)
+{
+    struct vms *vms = data;
+
+    turn_schedule(vms->turn);
+}
+
+void vms_init(struct vms *vms, struct turn *turn, const struct fd_budget *fds,
+              const struct vms_settings *settings)
 {
     *vms = (struct vms){ .settings = settings,
                          .loop = turn->loop,
                          .turn = turn,
+                         .fds = fds,
                          .hosted_ops = &hosted_ops,
                          .images = { .dir_fd = -1, .packs_fd = -1 },
                          .pools_fd = -1,
@@ -67,6 +77,7 @@ void vms_init(struct vms *vms, struct turn *turn, const struct vms_settings *set
     list_init(&vms->pools);
     env_init(vms);
     vms->vm_dirs.base_fd = -1;
+    vms->vm_dirs.stock_max = MIN_OF(fds->folders, VM_DIRS_STOCK);
     vms->vm_dirs.groups = &vms->vm_groups;
     vms->vm_dirs.keeps = takeover_keeps_dir;
     vms->vm_dirs.keeps_data = vms;
@@ -141,6 +152,8 @@ int vms_open(struct vms *vms, const struct vms_host *host, struct err *err)
     stock_init(&vms->deltas, vms->loop, pool_disk_delta_make, &vms->snapshots_fd);
     stock_init(&vms->taps, vms->loop, net_tap_make, &vms->walls);
     vm_groups_init(&vms->vm_groups, vms->loop, host->state_dir);
+    vms->vm_groups.changed = on_groups_changed;
+    vms->vm_groups.changed_data = vms;
     net_walls_init(&vms->walls, vms->loop, host->volt_gate, &vms->vm_dirs.uids,
                    vms->vm_groups.name);
     takeover_walls(vms);
@@ -162,6 +175,8 @@ bool vms_pump(struct vms *vms)
         pool_pump(pool);
         hosted_reap(pool->owner);
     }
+    hosted_boots_start(vms);
+    pool_refill(&vms->env);
     /* VMs on their way to acquires get the CPU: folders and groups would take it. */
     pressed = vms->env.demanded > 0;
     vms->vm_dirs.pressed = pressed;

@@ -13,9 +13,10 @@ struct vms_host {
     uint32_t uid_base, uid_count;
 };
 
-/* The first; after it vms_fini is fine. turn and settings outlive vms; the caller sets `told` and
+/* The first; after it vms_fini is fine. What is given outlives vms; the caller sets `told` and
  * env.timeouts. */
-void vms_init(struct vms *vms, struct turn *turn, const struct vms_settings *settings);
+void vms_init(struct vms *vms, struct turn *turn, const struct fd_budget *fds,
+              const struct vms_settings *settings);
 /* Opens the stores, brings them up to date, and starts stocks and groups. Blocks. 0 or -errno with a
  * sentence. */
 int vms_open(struct vms *vms, const struct vms_host *host, struct err *err);

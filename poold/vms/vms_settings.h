@@ -20,6 +20,10 @@ struct vms_settings {
                              and VMs end with this poold */
     uint64_t keep_ms; /* how long the keeper waits for another poold */
     bool stop_only;   /* VMs of an earlier poold are ended, and nothing is started */
+    /* Of all pools together; 0: no limit but descriptors; no limit. */
+    uint32_t vms_max;
+    uint64_t memory_max_mib;
+    uint32_t boots_max;   /* cold boots at a time */
     bool skip_guest_work; /* clones are not made unique: for measuring only */
 };
 

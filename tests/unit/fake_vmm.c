@@ -5,6 +5,7 @@
  * change its mind:
  *
  *   boot_crash boot_hang snapshot_error                   of boot VMs
+ *   boot_slow                                             they boot on once it is gone
  *   template_crash template_hang                          of templates
  *   clone_crash no_awake no_ready bad_ready awake_crash   of clones
  *   slow_ready                                            READY comes 300 ms late
@@ -163,6 +164,8 @@ static int boot_vm(int control_fd, int bell_fd, uint64_t memory_bytes)
     say(control_fd, CONTROL_HELLO);
     if (fault("boot_hang"))
         pause();
+    while (fault("boot_slow"))
+        usleep(10000);
     say(control_fd, CONTROL_BANNER);
     say(bell_fd, CONTROL_PARKED);
     for (;;) {

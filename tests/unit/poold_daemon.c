@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 const char *daemon_program;
 char daemon_dir[128];
 pid_t daemon_pid;
+unsigned daemon_fds_max;
 static const char *fake_path;
 
 void daemon_path(const char *name, char ret_path[256])
@@ -111,7 +113,7 @@ void daemon_vm_processes_await(unsigned least, unsigned most)
     ck_assert_msg(found >= least && found <= most, "there are %u VMs' processes", found);
 }
 
-void daemon_start(const char *options)
+void daemon_launch(const char *options)
 {
     char run[256], state[256], kernel[256], log[256], faults[300], words[256], *rest = words;
     const char *argv[32] = { daemon_program, "--run-dir",          run,       "--state-dir",
@@ -135,15 +137,34 @@ void daemon_start(const char *options)
     if (daemon_pid == 0) {
         char config[] = "VOLT_CONFIG=/dev/null"; /* not that of this host */
         char *const environment[] = { faults, config, NULL };
+        const struct rlimit fds_max = { daemon_fds_max, daemon_fds_max };
         int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
+        if (daemon_fds_max && setrlimit(RLIMIT_NOFILE, &fds_max) < 0)
+            _exit(126);
         execve(daemon_program, (char *const *)(uintptr_t)argv, environment);
         _exit(127);
     }
+}
+
+void daemon_start(const char *options)
+{
+    daemon_launch(options);
     daemon_path("run/poold.sock", client_socket);
     client_wait_for_socket();
+}
+
+void daemon_template_kill(void)
+{
+    char command[400];
+
+    /* Its parked VMs are forked from it and have the same command line: only its own pid is hit,
+     * which comes after the keeper's. */
+    snprintf(command, sizeof command, "kill -9 $(cat /proc/%d/task/%d/children | cut -d' ' -f2)",
+             (int)daemon_pid, (int)daemon_pid);
+    ck_assert_int_eq(system(command), 0);
 }
 
 void daemon_open_to_all(void)

@@ -11,6 +11,7 @@
 extern const char *daemon_program; /* poold */
 extern char daemon_dir[128];       /* run/, state/, log, faults, kernel */
 extern pid_t daemon_pid;           /* 0: ended */
+extern unsigned daemon_fds_max; /* descriptors that poolds started from now on may have; 0: any */
 
 /* A case of the suite whose tests each begin with a poold that runs, and end with it. Ends the
  * program when argv is wrong. */
@@ -19,6 +20,8 @@ TCase *daemon_case(Suite *suite, int argc, char **argv);
 /* A poold on the directory, with more options, separated by blanks. It is patient with VMs: a test
  * of a VM that is late sets a time of its own. */
 void daemon_start(const char *options);
+/* The same without waiting for its socket. */
+void daemon_launch(const char *options);
 void daemon_wait_exit(int expected_status);
 /* Ends it and starts it anew, with other options. */
 void daemon_restart(const char *options);
@@ -33,6 +36,9 @@ unsigned daemon_entries(const char *name);
 
 /* What VMs started from now on do wrong; see fake_vmm.c. */
 void daemon_faults_set(const char *words);
+
+/* Kills the only pool's template, whose VMs end with it. */
+void daemon_template_kill(void);
 
 /* Processes other than poold that were started with this test's directory. */
 unsigned daemon_vm_processes(void);

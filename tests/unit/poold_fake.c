@@ -165,11 +165,15 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
         .demand_max = 4,
         .going_max = 2,
         .dying_max = 3,
+        .room = { UINT32_MAX, UINT64_MAX },
+        .pools = &host->pools,
     };
+    list_init(&host->pools);
     list_init(&host->env.kill_queue);
     list_init(&host->env.held);
     list_init(&host->env.readying);
     pool_init(&host->pool, &host->env, "test");
+    list_append(&host->pools, &host->pool.node);
     host->pool.vm_bytes = FAKE_VM_BYTES;
     pool_set_limits(&host->pool, min, max, shells);
     pool_set_state(&host->pool, POOL_READY, NULL);
@@ -185,11 +189,17 @@ static uint32_t length(const struct list *head)
     return count;
 }
 
-/* What is counted is what is there. */
-static void counts_check(const struct fake_host *host)
+static void room_add(struct pool_room *room, struct pool_room more)
 {
-    const struct pool *pool = &host->pool;
+    room->vms += more.vms;
+    room->bytes += more.bytes;
+}
+
+/* What is counted is what is there; `sum` and the lengths of env's queues are added to. */
+static void pool_counts_check(const struct pool *pool, struct pool_env *sum, uint32_t queues[3])
+{
     uint32_t phases[SLOT_PHASE_COUNT] = { 0 };
+    const struct pool_room vm = { 1, pool->vm_bytes };
 
     for (unsigned state = 0; state < SLOT_DEAD; state++) {
         ck_assert_uint_eq(pool->counts[state], length(&pool->slots[state]));
@@ -197,21 +207,47 @@ static void counts_check(const struct fake_host *host)
         {
             ck_assert_int_eq(list_entry(at, struct slot, node)->state, state);
             phases[list_entry(at, struct slot, node)->phase]++;
+            room_add(&sum->made, vm);
+            if (state == SLOT_WAKING || state == SLOT_LEASED)
+                room_add(&sum->claimed, vm);
+            if (state == SLOT_STOPPING)
+                room_add(&sum->ending, vm);
         }
     }
-    ck_assert_uint_eq(host->env.refilling, pool->counts[SLOT_PREPARING] - (pool->trial != NULL));
-    ck_assert_uint_eq(host->env.waking, pool->counts[SLOT_WAKING]);
-    ck_assert_uint_eq(host->env.demanded, phases[SLOT_PHASE_DEMANDED]);
-    ck_assert_uint_eq(host->env.going, phases[SLOT_PHASE_GOING]);
-    ck_assert_uint_eq(host->env.frozen, phases[SLOT_PHASE_FROZEN]);
-    ck_assert_uint_eq(host->env.frozen_bytes, host->env.frozen * pool->vm_bytes);
-    ck_assert_uint_eq(host->env.dying, phases[SLOT_PHASE_KILLED]);
-    ck_assert_uint_eq(pool->vacated, host->env.dying + host->env.frozen);
-    ck_assert_uint_eq(length(&host->env.held), phases[SLOT_PHASE_HELD]);
-    ck_assert_uint_eq(length(&host->env.readying),
-                      phases[SLOT_PHASE_SETTLING] + phases[SLOT_PHASE_GOING]);
-    ck_assert_uint_eq(length(&host->env.kill_queue),
-                      phases[SLOT_PHASE_QUEUED] + phases[SLOT_PHASE_FROZEN]);
+    ck_assert_uint_eq(pool->vacated, phases[SLOT_PHASE_KILLED] + phases[SLOT_PHASE_FROZEN]);
+    sum->refilling += pool->counts[SLOT_PREPARING] - (pool->trial != NULL);
+    sum->waking += pool->counts[SLOT_WAKING];
+    sum->demanded += phases[SLOT_PHASE_DEMANDED];
+    sum->going += phases[SLOT_PHASE_GOING];
+    sum->frozen += phases[SLOT_PHASE_FROZEN];
+    sum->frozen_bytes += phases[SLOT_PHASE_FROZEN] * pool->vm_bytes;
+    sum->dying += phases[SLOT_PHASE_KILLED];
+    queues[0] += phases[SLOT_PHASE_HELD];
+    queues[1] += phases[SLOT_PHASE_SETTLING] + phases[SLOT_PHASE_GOING];
+    queues[2] += phases[SLOT_PHASE_QUEUED] + phases[SLOT_PHASE_FROZEN];
+}
+
+static void counts_check(const struct fake_host *host)
+{
+    const struct pool_env *env = &host->env;
+    uint32_t queues[3] = { 0 };
+    struct pool_env sum = { 0 };
+
+    LIST_FOR_EACH(at, &host->pools)
+    pool_counts_check(list_entry(at, struct pool, node), &sum, queues);
+    ck_assert_uint_eq(env->refilling, sum.refilling);
+    ck_assert_uint_eq(env->waking, sum.waking);
+    ck_assert_uint_eq(env->demanded, sum.demanded);
+    ck_assert_uint_eq(env->going, sum.going);
+    ck_assert_uint_eq(env->frozen, sum.frozen);
+    ck_assert_uint_eq(env->frozen_bytes, sum.frozen_bytes);
+    ck_assert_uint_eq(env->dying, sum.dying);
+    ck_assert(memcmp(&env->made, &sum.made, sizeof sum.made) == 0);
+    ck_assert(memcmp(&env->claimed, &sum.claimed, sizeof sum.claimed) == 0);
+    ck_assert(memcmp(&env->ending, &sum.ending, sizeof sum.ending) == 0);
+    ck_assert_uint_eq(length(&env->held), queues[0]);
+    ck_assert_uint_eq(length(&env->readying), queues[1]);
+    ck_assert_uint_eq(length(&env->kill_queue), queues[2]);
 }
 
 void fake_host_settle(struct fake_host *host)
@@ -220,7 +256,9 @@ void fake_host_settle(struct fake_host *host)
     for (unsigned i = 0; host->scheduled; i++) {
         ck_assert_msg(i < 1000, "the pool asks to be pumped for ever");
         host->scheduled = false;
-        pool_pump(&host->pool);
+        LIST_FOR_EACH(at, &host->pools)
+        pool_pump(list_entry(at, struct pool, node));
+        pool_refill(&host->env);
         counts_check(host);
     }
 }
@@ -232,7 +270,12 @@ void fake_host_pass(struct fake_host *host, uint64_t ns)
     while (host->armed_ns <= end) {
         host->now_ns = MAX_OF(host->now_ns, host->armed_ns);
         host->armed_ns = UINT64_MAX;
-        host->armed_ns = MIN_OF(pool_tick(&host->pool, host->now_ns), host->armed_ns);
+        LIST_FOR_EACH(at, &host->pools)
+        {
+            uint64_t next = pool_tick(list_entry(at, struct pool, node), host->now_ns);
+
+            host->armed_ns = MIN_OF(next, host->armed_ns);
+        }
         fake_host_settle(host);
     }
     host->now_ns = end;
@@ -258,34 +301,38 @@ static bool vm_speak(struct fake_host *host, struct fake_vm *vm)
     return true;
 }
 
+bool fake_host_step(struct fake_host *host)
+{
+    bool busy = false;
+
+    for (unsigned i = 0; i < FAKE_VMS_MAX; i++) {
+        struct fake_vm *vm = &host->vms[i];
+
+        if (!vm->slot)
+            continue;
+        if (!vm->killed)
+            busy |= vm_speak(host, vm);
+        else
+            pool_vm_gone(vm->slot);
+        busy |= vm->killed;
+    }
+    busy |= host->scheduled;
+    fake_host_settle(host);
+    return busy;
+}
+
 void fake_host_run(struct fake_host *host)
 {
-    bool busy = true;
-
-    for (unsigned round = 0; busy; round++) {
+    for (unsigned round = 0; fake_host_step(host); round++)
         ck_assert_msg(round < 10000, "the VMs talk for ever");
-        busy = false;
-        for (unsigned i = 0; i < FAKE_VMS_MAX; i++) {
-            struct fake_vm *vm = &host->vms[i];
-
-            if (!vm->slot)
-                continue;
-            if (!vm->killed)
-                busy |= vm_speak(host, vm);
-            else
-                pool_vm_gone(vm->slot);
-            busy |= vm->killed;
-        }
-        busy |= host->scheduled;
-        fake_host_settle(host);
-    }
 }
 
 void fake_host_fini(struct fake_host *host)
 {
     host->env.stopping = true;
     host->env.dying_max = UINT32_MAX;
-    pool_stop_all(&host->pool, ACQUIRE_SHUTTING_DOWN);
+    LIST_FOR_EACH(at, &host->pools)
+    pool_stop_all(list_entry(at, struct pool, node), ACQUIRE_SHUTTING_DOWN);
     pool_kill_queue(&host->env);
     fake_host_run(host);
     ck_assert_uint_eq(pool_vm_count(&host->pool), 0);
@@ -296,6 +343,8 @@ void fake_host_fini(struct fake_host *host)
     ck_assert_uint_eq(host->env.frozen, 0);
     ck_assert_uint_eq(host->env.frozen_bytes, 0);
     ck_assert_uint_eq(host->pool.vacated, 0);
+    ck_assert_uint_eq(host->env.made.vms + host->env.claimed.vms + host->env.ending.vms, 0);
+    ck_assert_uint_eq(host->env.made.bytes + host->env.claimed.bytes + host->env.ending.bytes, 0);
     ck_assert_uint_eq(host->pool.waiting, 0);
     ck_assert(list_empty(&host->env.kill_queue));
 }
@@ -312,12 +361,29 @@ static void on_done(struct acquire *acquire, enum acquire_result result, struct 
     fake->order = ++done_order;
 }
 
+void fake_host_add(struct fake_host *host, struct pool *pool, uint32_t min, uint32_t max)
+{
+    memset(pool, 0, sizeof *pool);
+    pool_init(pool, &host->env, "another");
+    list_append(&host->pools, &pool->node);
+    pool->vm_bytes = FAKE_VM_BYTES;
+    pool_set_limits(pool, min, max, 0);
+    pool_set_state(pool, POOL_READY, NULL);
+    fake_host_settle(host);
+}
+
 void fake_acquire_start(struct fake_host *host, struct fake_acquire *acquire, uint64_t wait_ms)
+{
+    fake_acquire_from(host, &host->pool, acquire, wait_ms);
+}
+
+void fake_acquire_from(struct fake_host *host, struct pool *pool, struct fake_acquire *acquire,
+                       uint64_t wait_ms)
 {
     memset(acquire, 0, sizeof *acquire);
     acquire->acquire.asked_ns = host->now_ns;
     acquire->acquire.wait_ns = wait_ms * NS_PER_MS;
     acquire->acquire.ttl_ms = 60000;
     acquire->acquire.done = on_done;
-    pool_acquire(&host->pool, &acquire->acquire);
+    pool_acquire(pool, &acquire->acquire);
 }

@@ -22,6 +22,7 @@ struct fake_host {
     unsigned gone_on; /* VMs told to go on after their answer */
     struct pool_env env;
     struct pool pool;
+    struct list pools; /* it, and those added */
     uint64_t now_ns;
     uint64_t armed_ns; /* UINT64_MAX: no deadline */
     bool scheduled;
@@ -54,7 +55,14 @@ void fake_host_pass(struct fake_host *host, uint64_t ns);
 /* Every living VM says what is expected of it, until there is nothing more to say; killed ones go.
  */
 void fake_host_run(struct fake_host *host);
+/* Each says one thing. True: there may be more. */
+bool fake_host_step(struct fake_host *host);
+
+/* One READY pool more. */
+void fake_host_add(struct fake_host *host, struct pool *pool, uint32_t min, uint32_t max);
 
 void fake_acquire_start(struct fake_host *host, struct fake_acquire *acquire, uint64_t wait_ms);
+void fake_acquire_from(struct fake_host *host, struct pool *pool, struct fake_acquire *acquire,
+                       uint64_t wait_ms);
 
 #endif

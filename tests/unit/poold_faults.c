@@ -196,15 +196,9 @@ END_TEST
 
 START_TEST(a_template_that_dies_is_started_again)
 {
-    char command[400];
-
     daemon_pool_create("{\"name\":\"default\",\"min\":1}");
     daemon_slots_await("parked", 1);
-    /* Its parked VMs are forked from it and have the same command line: only its own pid is hit,
-     * which comes after the keeper's. */
-    snprintf(command, sizeof command, "kill -9 $(cat /proc/%d/task/%d/children | cut -d' ' -f2)",
-             (int)daemon_pid, (int)daemon_pid);
-    ck_assert_int_eq(system(command), 0);
+    daemon_template_kill();
     client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
     client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
     client_await("/v1/pools/default", "state", "ready");

@@ -160,14 +160,20 @@ int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS
         return -errno;
     /* An empty datagram looks like the end, but may bring fds. */
     unsigned count = collect_fds(&head, fds);
-    if ((head.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || (size_t)n < HEADER_BYTES ||
-        got.bytes != (uint32_t)n || got.bytes != control_msg_bytes((enum control_type)got.type)) {
+    bool cut = head.msg_flags & MSG_CTRUNC, no_room = cut && count < CONTROL_FDS_MAX;
+    bool malformed = (head.msg_flags & MSG_TRUNC) || (cut && !no_room) ||
+                     (size_t)n < HEADER_BYTES || got.bytes != (uint32_t)n ||
+                     got.bytes != control_msg_bytes((enum control_type)got.type);
+    if (malformed || no_room) {
         for (unsigned i = 0; i < count; i++)
             close(fds[i]);
-        return n == 0 ? -ENOTCONN : -EPROTO;
     }
+    if (malformed)
+        return n == 0 ? -ENOTCONN : -EPROTO;
     memcpy(msg, &got, (size_t)n);
     details_clean(&got, msg);
+    if (no_room)
+        return -EMFILE;
     memcpy(ret_fds, fds, count * sizeof(int));
     *ret_fd_count = count;
     return 0;

@@ -201,7 +201,8 @@ int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigne
 /* Receives one message. On success msg is whole and of a known type, its details are clean text
  * (base/text.h) that ends in it, ret_fds[0..*ret_fd_count) are
  * the caller's (close-on-exec). 0; -ENOTCONN at EOF; -EAGAIN; -EPROTO for a malformed datagram
- * (its fds are closed); or -errno. Any thread. */
+ * (its fds are closed); -EMFILE for one whose fds this process had no room for (they are closed):
+ * msg is whole all the same; or -errno. Any thread. */
 int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
                  unsigned *ret_fd_count);
 

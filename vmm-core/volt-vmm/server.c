@@ -142,6 +142,9 @@ static void control_ready(struct vm_poll *poll, uint32_t events)
         vm_end(vm, EXIT_REASON_POOLD_GONE, "the control socket was closed");
         return;
     }
+    /* A stream that this process has no descriptor for: its client is told by its end. */
+    if (rc == -EMFILE && (msg.type == CONTROL_VSOCK_CONNECT || msg.type == CONTROL_CONSOLE))
+        return;
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(handlers); i++) {
         if (handlers[i].type == msg.type && handlers[i].fd_count == fd_count) {
             handlers[i].handle(server, &msg, fds);

@@ -153,6 +153,11 @@ static bool serve_control(struct template_loop *loop)
 
     if (rc == -EAGAIN || rc == -EINTR)
         return true;
+    if (rc == -EMFILE) { /* of its clones none is harmed by that one can't be made */
+        if (msg.type == CONTROL_CLONE)
+            answer_clone(loop, msg.cookie, -1, EMFILE);
+        return true;
+    }
     if (rc < 0)
         return false;
     if (msg.type == CONTROL_CLONE) {

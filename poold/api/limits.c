@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns what limits acquires beside their pools; see limits.h. */
+#include "api/limits.h"
+
+#include <stdio.h>
+
+#include "api/leases.h"
+#include "base/util.h"
+
+bool limits_allow(struct http_request *request, const struct pool *pool)
+{
+    const struct api_settings *settings = api_of(request)->settings;
+    const struct peer *peer = &request->connection->peer;
+
+    if (peer->rights & RIGHT_ADMIN)
+        return true;
+    if (peer->client->acquires >= settings->acquires_per_client) {
+        http_reply_error(request, API_TOO_MANY, "%u of your acquires wait already",
+                         peer->client->acquires);
+        return false;
+    }
+    /* Acquires that wait count as leases, as large as this one. */
+    struct pool_room room = leases_of_user(api_of(request)->vms, peer->uid);
+    room.vms += peer->client->acquires;
+    room.bytes += (peer->client->acquires + 1) * pool->vm_bytes;
+    if (room.vms >= settings->leases_per_client) {
+        http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some",
+                         settings->leases_per_client);
+        return false;
+    }
+    if (settings->memory_per_client_mib && room.bytes > MIB(settings->memory_per_client_mib)) {
+        http_reply_error(request, API_TOO_MANY,
+                         "you may have leases with %llu MiB of memory in all, and this one "
+                         "has %llu; release some",
+                         (unsigned long long)settings->memory_per_client_mib,
+                         (unsigned long long)(pool->vm_bytes >> 20));
+        return false;
+    }
+    return true;
+}
+
+void limits_tell_room(const struct api *api, const struct pool *pool, char *ret_text, size_t bytes)
+{
+    const struct vms *vms = api->vms;
+
+    if (pool_room_lack(pool) == POOL_LACKS_BYTES)
+        snprintf(ret_text, bytes,
+                 "all VMs together may have %llu MiB of memory (max-memory-mib), and one of "
+                 "pool '%s' has %llu; wait until others release theirs",
+                 (unsigned long long)vms->settings->memory_max_mib, pool->name,
+                 (unsigned long long)(pool->vm_bytes >> 20));
+    else
+        snprintf(ret_text, bytes,
+                 "there are as many VMs as all pools together may have, %u (%s); wait until others "
+                 "release theirs",
+                 vms->env.room.vms,
+                 vms->env.room.vms == vms->settings->vms_max ? "max-vms"
+                                                             : "poold's limit of descriptors");
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may have how many of poold's file descriptors: divided once, at the start, so that no part of
+ * poold can take what another needs, and nothing that runs is harmed by what is asked for later.
+ *
+ * How it works
+ *   RLIMIT_NOFILE is raised to what it may be. FD_FIXED of it are for poold itself and the work
+ *   under way; three eighths of the rest, 16,384 at most, are for connections (FD_CONNECTION each),
+ *   an eighth, 320 at most, for VMs' folders in stock, and what is left for pools (FD_POOL each) and
+ *   VMs (FD_VM each). Connections, folders, pools and VMs are counted by those who make them, against
+ *   the shares here; who has no place gets an error that says so, or waits for one. */
+#ifndef VOLT_POOLD_FD_BUDGET_H
+#define VOLT_POOLD_FD_BUDGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Standard descriptors, directories, locks, loop: 26 at rest. Four works at a time (libuv's pool)
+ * with a snapshot, an image's packs or a control group open: 64. A process being started, which
+ * takes all of its own twice: 48. Deltas and taps in stock: 64. */
+#define FD_FIXED 208u
+/* A pool's template and disk: 6 at rest; 24 while it boots or its template starts. */
+#define FD_POOL 24u
+/* Two sockets, a pidfd, one more while it joins its group, and what its network needs. */
+#define FD_VM 8u
+/* Its socket, and that of a VM whose console is read for it. */
+#define FD_CONNECTION 2u
+/* What a poold needs that is of any use: a pool of a few VMs and a few clients. */
+#define FD_LEAST 320u
+
+struct fd_budget {
+    uint32_t limit;                             /* RLIMIT_NOFILE */
+    uint32_t connections_all, connections_kept; /* kept: of them, for trusted users */
+    uint32_t folders;                           /* of VMs, in stock */
+    uint32_t vms;                               /* descriptors for pools and VMs */
+};
+
+/* Divides `limit`. 0; -EMFILE with a sentence when it is too little to serve anybody. */
+int fd_budget_divide(struct fd_budget *ret_budget, uint64_t limit, struct err *err);
+/* The same for this process, whose limit it raises. */
+int fd_budget_init(struct fd_budget *ret_budget, struct err *err);
+
+/* How many VMs there may be beside so many pools. */
+uint32_t fd_budget_vms_max(const struct fd_budget *budget, uint32_t pool_count);
+/* Whether there may be one pool more: each with a VM, and beside so many VMs that stay. */
+bool fd_budget_has_pool(const struct fd_budget *budget, uint32_t pool_count, uint32_t vms);
+
+#endif

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: with however few file descriptors poold is started, it serves: who gets no place is told,
+ * nobody who has one loses it, and it never runs out of them; with too few it does not start.
+ * Method: poold_daemon.h under limits of RLIMIT_NOFILE. Needs root, to
+ * connect as other users. argv: POOLD FAKE_VMM. */
+#include <check.h>
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "poold_client.h"
+#include "poold_daemon.h"
+#include "tap_main.h"
+
+#define USER 54321u
+#define LEASES_MAX 64u
+#define POOLS_MAX 64u
+
+static const unsigned limits[] = { 320, 321, 340, 400, 460, 700, 1024 };
+static unsigned most_fds; /* that poold had, as far as was seen */
+
+static void fds_look(unsigned limit)
+{
+    char path[64];
+    unsigned count = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)daemon_pid);
+    DIR *dir = opendir(path);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        count += e->d_name[0] != '.';
+    if (dir)
+        closedir(dir);
+    most_fds = MAX_OF(most_fds, count);
+    ck_assert_msg(most_fds < limit, "poold has %u of %u descriptors", most_fds, limit);
+}
+
+/* Acquires until there is no room. How many leases there are now. */
+static unsigned acquire_all(char leases[LEASES_MAX][32], unsigned limit)
+{
+    struct client_reply reply;
+    unsigned count = 0;
+
+    for (; count < LEASES_MAX; count++) {
+        client_call("POST", "/v1/leases", "{\"ttl_ms\":0}", &reply);
+        fds_look(limit);
+        if (reply.status != 201)
+            break;
+        json_t *lease = json_loads(reply.body, 0, NULL);
+        snprintf(leases[count], 32, "%s", json_string_value(json_object_get(lease, "lease")));
+        json_decref(lease);
+    }
+    ck_assert_msg(count < LEASES_MAX && reply.status == 503 && strstr(reply.body, "no_room"),
+                  "after %u leases: %u %s", count, reply.status, reply.body);
+    ck_assert_uint_ge(count, 2);
+    return count;
+}
+
+/* Each VM still answers. */
+static void expect_alive(char leases[LEASES_MAX][32], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char path[96], text[16] = "";
+
+        snprintf(path, sizeof path, "/v1/leases/%s/vsock?port=1024", leases[i]);
+        int fd = client_upgrade(path, "volt-vsock");
+        ck_assert_int_eq(recv(fd, text, 8, MSG_WAITALL), 8);
+        ck_assert_int_eq(write(fd, "echo", 4), 4);
+        ck_assert_int_eq(recv(fd, text, 4, MSG_WAITALL), 4);
+        close(fd);
+        snprintf(path, sizeof path, "/v1/leases/%s/console", leases[i]);
+        client_expect(200, "GET", path, NULL);
+    }
+    ck_assert_int_eq(daemon_slots("leased"), count);
+}
+
+/* Pools until there is no room for one; they get ready, or wait for theirs. */
+static void make_pools(unsigned limit)
+{
+    struct client_reply reply = { 0 };
+
+    for (unsigned i = 0; i < POOLS_MAX; i++) {
+        char body[64];
+
+        snprintf(body, sizeof body, "{\"name\":\"pool%u\",\"min\":1}", i);
+        client_call("POST", "/v1/pools", body, &reply);
+        fds_look(limit);
+        if (reply.status != 201)
+            break;
+    }
+    ck_assert_msg(reply.status == 503 && strstr(reply.body, "no_room"), "%u %s", reply.status,
+                  reply.body);
+}
+
+static void besiege(unsigned limit)
+{
+    int fds[400];
+
+    for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = client_connect_as(USER + i % 4, USER);
+        client_write(fds[i], "GET /v1/status HTTP/1.1\r\nHost: volt\r\n");
+    }
+    fds_look(limit);
+    client_expect(200, "GET", "/v1/status", NULL);
+    client_expect(503, "POST", "/v1/leases", NULL);
+    for (unsigned i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+}
+
+START_TEST(few_descriptors_are_enough)
+{
+    unsigned limit = limits[_i], count;
+    char leases[LEASES_MAX][32];
+
+    daemon_fds_max = limit;
+    daemon_restart("--log-level info --client-connections 1000");
+    daemon_open_to_all();
+    daemon_pool_create("{\"name\":\"default\",\"min\":2}");
+    count = acquire_all(leases, limit);
+    expect_alive(leases, count);
+    for (unsigned i = 0; i < 20; i++)
+        client_expect(503, "POST", "/v1/leases", NULL);
+    make_pools(limit);
+    besiege(limit);
+    expect_alive(leases, count);
+    /* Who leaves makes room. */
+    client_expect(200, "DELETE", "/v1/leases", NULL);
+    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+    ck_assert_uint_eq(daemon_log_count("Too many open files"), 0);
+    ck_assert_uint_eq(daemon_log_count("no connection can be accepted"), 0);
+    ck_assert_uint_eq(daemon_log_count(" failed"), 0);
+    printf("# %u descriptors: %u leases, at most %u descriptors used\n", limit, count, most_fds);
+    fflush(stdout);
+}
+END_TEST
+
+START_TEST(too_few_are_told_at_the_start)
+{
+    kill(daemon_pid, SIGTERM);
+    daemon_wait_exit(0);
+    daemon_fds_max = 319;
+    daemon_launch("--log-level info");
+    daemon_wait_exit(EXIT_FAILURE);
+    daemon_await_log("poold needs 320 file descriptors and may have 319", 1);
+    daemon_fds_max = 0;
+    daemon_start("--log-level info");
+}
+END_TEST
+
+/* ---- A shortage that comes while it runs ---- */
+
+/* So many numbers below the limit are free that poold may have `free` descriptors more. */
+static void leave_free(unsigned free)
+{
+    char path[64];
+    bool taken[4096] = { false };
+    unsigned limit = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)daemon_pid);
+    DIR *dir = opendir(path);
+    for (struct dirent *e; (e = readdir(dir));)
+        taken[MIN_OF(strtoul(e->d_name, NULL, 10), ARRAY_LEN(taken) - 1)] = e->d_name[0] != '.';
+    closedir(dir);
+    for (unsigned left = free; taken[limit] || left > 0; limit++)
+        left -= !taken[limit];
+    ck_assert_int_eq(prlimit(daemon_pid, RLIMIT_NOFILE, &(struct rlimit){ limit, 1024 }, NULL), 0);
+}
+
+static void leave_all(void)
+{
+    ck_assert_int_eq(prlimit(daemon_pid, RLIMIT_NOFILE, &(struct rlimit){ 1024, 1024 }, NULL), 0);
+}
+
+/* Of one CPU, in the last so many milliseconds. */
+static double cpu_share(unsigned ms)
+{
+    char path[64];
+    unsigned long long user[2], kernel[2];
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)daemon_pid);
+    for (unsigned i = 0; i < 2; i++) {
+        FILE *in = fopen(path, "re");
+
+        ck_assert_int_eq(fscanf(in,
+                                "%*d (poold) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
+                                &user[i], &kernel[i]),
+                         2);
+        fclose(in);
+        if (i == 0)
+            usleep(ms * 1000);
+    }
+    return (double)(user[1] + kernel[1] - user[0] - kernel[0]) / (double)sysconf(_SC_CLK_TCK) /
+           (ms / 1e3);
+}
+
+static void keep_asking(unsigned free)
+{
+    int fd = client_connect();
+    struct client_reply reply;
+
+    client_expect(200, "GET", "/v1/status", NULL);
+    leave_free(free);
+    client_send_on(fd, "POST", "/v1/leases", "{\"wait_ms\":0}");
+    client_receive(fd, &reply);
+    if (reply.status != 201)
+        ck_assert_msg(reply.status == 500 || reply.status == 503, "%u %s", reply.status,
+                      reply.body);
+    leave_all();
+    close(fd);
+}
+
+START_TEST(a_shortage_costs_no_lease)
+{
+    char leases[LEASES_MAX][32];
+    unsigned count = 4;
+
+    daemon_fds_max = 1024;
+    daemon_restart("--log-level info");
+    daemon_pool_create("{\"name\":\"default\",\"min\":0}");
+    for (unsigned i = 0; i < count; i++) {
+        json_t *lease = client_json("POST", "/v1/leases", "{\"ttl_ms\":0}");
+
+        snprintf(leases[i], 32, "%s", json_string_value(json_object_get(lease, "lease")));
+        json_decref(lease);
+    }
+    for (unsigned left = 0; left < 24; left++)
+        keep_asking(left);
+    for (unsigned i = 0; i < count; i++) {
+        char path[96];
+
+        snprintf(path, sizeof path, "/v1/leases/%s", leases[i]);
+        client_expect(200, "GET", path, NULL);
+    }
+    json_t *pool = client_json("GET", "/v1/pools/default", NULL);
+    ck_assert_str_eq(json_string_value(json_object_get(pool, "state")), "ready");
+    json_decref(pool);
+    ck_assert_uint_eq(daemon_log_count("the template ended"), 0);
+    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+    ck_assert_uint_ge(daemon_log_count("can be made for now: Too many open files"), 1);
+}
+END_TEST
+
+START_TEST(accepting_pauses_without_spinning)
+{
+    struct client_reply reply;
+
+    daemon_fds_max = 1024;
+    daemon_restart("--log-level info");
+    client_expect(200, "GET", "/v1/status", NULL);
+    leave_free(0);
+    int fd = client_send("GET", "/v1/status", NULL);
+    daemon_await_log("no connection can be accepted for now: Too many open files", 1);
+    double share = cpu_share(1000);
+    ck_assert_msg(share < 0.2, "poold takes %.2f of a CPU", share);
+    ck_assert_uint_eq(daemon_log_count("no connection can be accepted"), 1);
+    leave_all();
+    client_receive(fd, &reply);
+    ck_assert_uint_eq(reply.status, 200);
+    daemon_await_log("connections are accepted again", 1);
+    close(fd);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("poold-fds");
+    TCase *tcase = daemon_case(suite, argc, argv);
+
+    if (geteuid() != 0) {
+        printf("1..0 # SKIP it needs root, to connect as other users\n");
+        return 0;
+    }
+    tcase_add_test(tcase, too_few_are_told_at_the_start);
+    tcase_add_test(tcase, a_shortage_costs_no_lease);
+    tcase_add_test(tcase, accepting_pauses_without_spinning);
+    tcase_add_loop_test(tcase, few_descriptors_are_enough, 0, (int)ARRAY_LEN(limits));
+    return tap_main(suite);
+}
