@@ -22,12 +22,13 @@
 #define FD_FIXED 208u
 /* A pool's template and disk: 6 at rest; 24 while it boots or its template starts. */
 #define FD_POOL 24u
-/* Two sockets, a pidfd, one more while it joins its group, and what its network needs. */
-#define FD_VM 8u
+/* Two sockets, a pidfd, one more while it joins its group; and of a network with a gate and passt its
+ * namespace, a socket, memory, two pidfds and two pipes of theirs. */
+#define FD_VM 12u
 /* Its socket, and that of a VM whose console is read for it. */
 #define FD_CONNECTION 2u
 /* What a poold needs that is of any use: a pool of a few VMs and a few clients. */
-#define FD_LEAST 320u
+#define FD_LEAST 336u
 
 struct fd_budget {
     uint32_t limit;                             /* RLIMIT_NOFILE */

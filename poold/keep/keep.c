@@ -1,142 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the connection to the keeper, its start and its end; see keep.h. */
+/* Owns the connection to the keeper: what it has, and another in its place; see keep.h. */
 #include "keep/keep.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/process.h"
-#include "base/unix_listen.h"
 #include "base/util.h"
+#include "keep/keep_process.h"
 
-#define PATIENCE_S 10 /* with a keeper that does not answer */
 #define END_MS 2000
-#define BACKLOG 4
+#define STEADY_NS (60 * NS_PER_S) /* a keeper that lived so long did not fail to start */
+#define UNKEPT "until one stays, VMs end with this poold, whatever its end"
 
 /* ---- Start ---- */
-
-static int dial(const char *path, int *ret_fd)
-{
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    const struct timeval patience = { .tv_sec = PATIENCE_S };
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-    if (strlen(path) >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
-        connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-        return -errno;
-    *ret_fd = take_fd(&fd);
-    return 0;
-}
-
-/* Its first word. */
-static int greet(int fd)
-{
-    int fds[KEEP_ROLES_MAX];
-    struct keep_msg msg;
-    int rc = keep_recv(fd, &msg, fds, 0);
-
-    keep_fds_close(fds, KEEP_ALL_ROLES);
-    return rc < 0 ? rc : msg.type == KEEP_HELLO && msg.value == KEEP_VERSION ? 0 : -EPROTO;
-}
-
-/* The program as a path that ps shows; what was replaced by an upgrade has none any more. */
-static void program_path(const char *program, char ret_path[PATH_MAX])
-{
-    ssize_t bytes = readlink(program, ret_path, PATH_MAX - 1);
-
-    ret_path[MAX_OF(bytes, 0)] = '\0';
-    if (access(ret_path, X_OK) < 0)
-        snprintf(ret_path, PATH_MAX, "%s", program);
-}
-
-/* The socket is the keeper's from then on, its file stays. */
-static int launch(struct keep *keep, struct err *err)
-{
-    struct unix_listener listener = { .fd = -1 };
-    struct spawned spawned;
-    char path[PATH_MAX];
-    char *argv[] = { path, (char[]){ KEEPER_COMMAND }, NULL };
-    int rc = unix_listen_packets(&listener, keep->path, 0600, BACKLOG, err);
-
-    if (rc < 0)
-        return rc;
-    program_path(keep->program, path);
-    rc = spawn_process(argv, &listener.fd, 1, &spawned, err);
-    close_fd(&listener.fd);
-    if (rc < 0)
-        return rc;
-    close(spawned.pidfd);
-    close(spawned.text_fd); /* it says nothing */
-    keep->pid = spawned.pid;
-    return 0;
-}
-
-static void put_down(struct keep *keep)
-{
-    if (keep->pid <= 0)
-        return;
-    kill(keep->pid, SIGKILL);
-    waitpid(keep->pid, NULL, 0);
-    keep->pid = 0;
-}
-
-/* A keeper that is new. */
-static int begin(struct keep *keep, struct err *err)
-{
-    int rc = launch(keep, err);
-
-    if (rc == 0) {
-        rc = dial(keep->path, &keep->fd);
-        if (rc == 0)
-            rc = greet(keep->fd);
-        if (rc < 0)
-            err_set_errno(err, -rc, "reaching the keeper at %s", keep->path);
-    }
-    if (rc < 0) {
-        close_fd(&keep->fd);
-        put_down(keep);
-    }
-    return rc;
-}
 
 static int inherit(struct keep *keep)
 {
     const struct keep_msg list = { .type = KEEP_LIST };
-    int fds[KEEP_ROLES_MAX], rc = greet(keep->fd);
+    int fds[KEEP_ROLES_MAX], rc = keep_greet(keep->fd);
     struct keep_msg msg = { .type = 0 };
 
     if (rc == 0)
         rc = keep_send(keep->fd, &list, NULL, 0);
     while (rc == 0 && msg.type != KEEP_LIST_END) {
         rc = keep_recv(keep->fd, &msg, fds, 0);
-        if (rc == 0 && msg.type == KEEP_ENTRY)
-            keep_table_put(&keep->inherited, &msg, fds);
+        if (rc == 0 && msg.type == KEEP_ENTRY && !keep_table_put(&keep->inherited, &msg, fds))
+            rc = -ENOMEM;
         keep_fds_close(fds, KEEP_ALL_ROLES);
     }
     return rc;
-}
-
-/* Nothing is left to be read then. */
-static void await_end(int fd)
-{
-    struct pollfd polled = { .fd = fd, .events = POLLIN };
-    char rest[sizeof(struct keep_msg)];
-
-    while (poll(&polled, 1, END_MS) > 0 && recv(fd, rest, sizeof rest, MSG_DONTWAIT) > 0)
-        ;
 }
 
 /* What is not understood ends with its keeper: poold has nothing of it. */
@@ -147,21 +46,26 @@ static void disown(struct keep *keep, const char *why)
     log_error("VMs of the poold before can't be taken over and end: %s", why);
     unlink(keep->path); /* for the next keeper's */
     if (keep_send(keep->fd, &stop, NULL, MSG_DONTWAIT) == 0)
-        await_end(keep->fd);
+        keep_await_end(keep->fd);
     close_fd(&keep->fd);
     keep_table_close(&keep->inherited);
 }
 
-/* 0: there is its ledger. */
+/* 0: there is its ledger. -EMFILE, -ENOMEM: nothing has changed. */
 static int take_over(struct keep *keep)
 {
     struct keep_entry *entry;
     struct err err;
     int rc = inherit(keep);
 
+    if (rc == -EMFILE || rc == -ENOMEM) {
+        close_fd(&keep->fd);
+        keep_table_close(&keep->inherited);
+        return rc;
+    }
     if (rc < 0) {
         disown(keep, strerror(-rc));
-        return rc;
+        return -ENOENT;
     }
     entry = keep_table_at(&keep->inherited, KEEP_LEDGER, 0);
     if (!entry || entry->fds[0] < 0) {
@@ -171,7 +75,7 @@ static int take_over(struct keep *keep)
     rc = ledger_open(take_fd(&entry->fds[0]), &keep->ledger, &err);
     if (rc < 0)
         disown(keep, err.msg);
-    return rc;
+    return rc < 0 ? -ENOENT : 0;
 }
 
 static void ledger_put(struct keep *keep)
@@ -186,18 +90,26 @@ int keep_start(struct keep *keep, uv_loop_t *loop, const char *run_dir, const ch
                uint64_t grace_ms, struct err *err)
 {
     struct err why;
+    int rc;
 
     *keep = (struct keep){ .loop = loop, .fd = -1, .program = program, .grace_ms = grace_ms };
     list_init(&keep->due);
     snprintf(keep->path, sizeof keep->path, "%s/%s", run_dir, KEEPER_SOCKET_NAME);
-    if (program && dial(keep->path, &keep->fd) == 0 && take_over(keep) == 0) {
+    rc = program ? keep_dial(keep->path, &keep->fd) : -ENOENT;
+    if (rc == 0)
+        rc = take_over(keep);
+    if (rc == -EMFILE || rc == -ENOMEM)
+        return err_set_errno(err, -rc,
+                             "what the poold before has left does not fit into this one, whose "
+                             "limits are lower (ulimit -n, LimitNOFILE=)");
+    if (rc == 0) {
         keep_set_grace(keep, grace_ms);
         return 0;
     }
     if (ledger_create(&keep->ledger, err) < 0)
         return -err->code;
-    if (program && begin(keep, &why) < 0)
-        log_error("VMs will end with this poold, whatever its end: %s", why.msg);
+    if (program && keep_begin(keep, &why) < 0)
+        log_error("there is no keeper; " UNKEPT ": %s", why.msg);
     ledger_put(keep);
     return 0;
 }
@@ -205,6 +117,7 @@ int keep_start(struct keep *keep, uv_loop_t *loop, const char *run_dir, const ch
 /* ---- While it is there ---- */
 
 static void on_poll(uv_poll_t *poll, int status, int events);
+static void renew_later(struct keep *keep);
 
 static void watch(struct keep *keep)
 {
@@ -215,28 +128,67 @@ static void watch(struct keep *keep)
     uv_poll_start(&keep->poll, UV_READABLE, on_poll);
 }
 
+/* Starts another, or looks again later: one that fails is tried less and less often, and said once. */
+static void renew(struct keep *keep)
+{
+    struct err err;
+
+    if (!keep->anew)
+        return;
+    if (keep_begin(keep, &err) == 0) {
+        ledger_put(keep);
+        watch(keep);
+        keep->anew(keep->data);
+        return;
+    }
+    if (keep->backoff.failures == 1)
+        log_error("no keeper can be started; " UNKEPT ": %s", err.msg);
+    renew_later(keep);
+}
+
+static void on_again(uv_timer_t *timer)
+{
+    renew(timer->data);
+}
+
+static void renew_later(struct keep *keep)
+{
+    const uint64_t now = now_ns();
+
+    backoff_failure(&keep->backoff, now);
+    uv_timer_start(&keep->again, on_again, (keep->backoff.until_ns - now) / NS_PER_MS, 0);
+}
+
 void keep_watch(struct keep *keep, void (*anew)(void *data), void *data)
 {
     keep->anew = anew;
     keep->data = data;
-    watch(keep);
+    uv_timer_init(keep->loop, &keep->again);
+    keep->again.data = keep;
+    if (keep->fd >= 0)
+        watch(keep);
+    else if (keep->program)
+        renew_later(keep);
 }
 
 static void on_poll_closed(uv_handle_t *handle)
 {
     struct keep *keep = handle->data;
-    struct err err;
 
-    put_down(keep); /* if it only hung up */
+    keep_put_down(keep); /* if it only hung up */
     if (!keep->anew)
         return;
-    if (begin(keep, &err) < 0) {
-        log_error("VMs will end with this poold, whatever its end: %s", err.msg);
+    if (now_ns() - keep->begun_ns >= STEADY_NS)
+        backoff_success(&keep->backoff);
+    if (keep->backoff.failures == 0) {
+        log_error("the keeper has ended; it is started again");
+        backoff_failure(&keep->backoff, now_ns());
+        renew(keep);
         return;
     }
-    ledger_put(keep);
-    watch(keep);
-    keep->anew(keep->data);
+    if (keep->backoff.failures == 1)
+        log_error("the keeper ends again and again, or has no room for what it is given; " UNKEPT);
+    renew_later(keep);
 }
 
 /* It says nothing: what can be read is its end. */
@@ -251,7 +203,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         keep_pump(keep, false);
         return;
     }
-    log_error("the keeper has ended; it is started again");
     close_fd(&keep->fd);
     keep->polling = false;
     keep->queue_count = 0;
@@ -354,7 +305,7 @@ void keep_end(struct keep *keep)
         return;
     unlink(keep->path);
     if (keep_send(keep->fd, &stop, NULL, 0) == 0)
-        await_end(keep->fd);
+        keep_await_end(keep->fd);
     if (keep->pid > 0)
         waitpid(keep->pid, NULL, 0);
     keep->pid = 0;

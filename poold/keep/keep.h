@@ -2,7 +2,8 @@
 /* poold's side of its keeper (keeper.h) and its ledger (ledger.h). Loop thread only.
  *
  * Where none can be had (no fds, no process), or it ends, poold says so and works on: VMs end with it
- * then, as they would without a keeper. One that ends is started again, and is given everything. */
+ * then, as they would without a keeper. One that ends or hangs up is started again, at once, or less
+ * and less often while none stays, and is given everything. */
 #ifndef VOLT_POOLD_KEEP_H
 #define VOLT_POOLD_KEEP_H
 
@@ -10,6 +11,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "base/backoff.h"
 #include "base/list.h"
 #include "keep/keep_table.h"
 #include "keep/ledger.h"
@@ -20,6 +22,9 @@ struct keep {
     int fd;                   /* to it; -1: there is none */
     const char *program;      /* that is started as one; borrowed; NULL: none is */
     pid_t pid;                /* 0: another poold's child */
+    struct backoff backoff;   /* of its starts */
+    uint64_t begun_ns;        /* the last of them */
+    uv_timer_t again;
     uv_poll_t poll;
     bool polling, room_wanted;
     struct ledger *ledger;  /* never NULL once started */
@@ -42,7 +47,8 @@ struct keep_due {
 
 /* Connects to the keeper in run_dir, or starts `program` as one (borrowed; NULL: neither, VMs end with
  * this poold); keep->inherited and keep->ledger are what the poold before has left, or new. Blocks:
- * start-up. 0 or -errno with a sentence: there is no ledger. */
+ * start-up. 0 or -errno with a sentence: there is no ledger; -EMFILE: what the poold before has left
+ * does not fit, and stays. */
 int keep_start(struct keep *keep, uv_loop_t *loop, const char *run_dir, const char *program,
                uint64_t grace_ms, struct err *err);
 /* Watches it from now on. */

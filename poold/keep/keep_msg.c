@@ -33,7 +33,8 @@ int keep_send(int socket_fd, const struct keep_msg *msg, const int *fds, int fla
     return n < 0 ? -errno : 0;
 }
 
-/* Sorts what came by roles. -EPROTO: it is not what the roles say; all of it is closed. */
+/* Sorts what came by roles. -EPROTO: it is not what the roles say, -EMFILE: for want of descriptors;
+ * all of it is closed. */
 static int fds_sort(const struct msghdr *header, uint32_t roles, bool expected,
                     int ret_fds[KEEP_ROLES_MAX])
 {
@@ -41,15 +42,16 @@ static int fds_sort(const struct msghdr *header, uint32_t roles, bool expected,
     const bool rights = cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS;
     const unsigned came = rights ? (unsigned)((cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
     const unsigned wanted = expected ? (unsigned)__builtin_popcount(roles) : 0;
+    const bool cut = header->msg_flags & MSG_CTRUNC;
     unsigned at = 0;
     int fds[KEEP_ROLES_MAX];
 
     for (unsigned i = 0; i < came; i++)
         memcpy(&fds[i], CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
-    if (came != wanted || roles & ~KEEP_ALL_ROLES || header->msg_flags & MSG_CTRUNC) {
+    if (came != wanted || roles & ~KEEP_ALL_ROLES || cut) {
         for (unsigned i = 0; i < came; i++)
             close(fds[i]);
-        return -EPROTO;
+        return cut && came < wanted ? -EMFILE : -EPROTO;
     }
     for (unsigned role = 0; role < KEEP_ROLES_MAX && at < came; role++) {
         if (roles & 1u << role)

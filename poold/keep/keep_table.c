@@ -50,21 +50,24 @@ void keep_fds_close(int fds[KEEP_ROLES_MAX], uint32_t roles)
     }
 }
 
-void keep_table_put(struct keep_table *table, const struct keep_msg *msg, int fds[KEEP_ROLES_MAX])
+bool keep_table_put(struct keep_table *table, const struct keep_msg *msg, int fds[KEEP_ROLES_MAX])
 {
     struct keep_entry *entry = keep_table_at(table, msg->kind, msg->index);
 
-    if (!entry && msg->kind < KEEP_KIND_COUNT && msg->index < INDEX_MAX &&
-        grow(table, msg->kind, msg->index))
+    if (!entry) {
+        if (msg->kind >= KEEP_KIND_COUNT || msg->index >= INDEX_MAX)
+            return true;
+        if (!grow(table, msg->kind, msg->index))
+            return false;
         entry = keep_table_at(table, msg->kind, msg->index);
-    if (!entry)
-        return;
+    }
     entry->value = msg->value;
     keep_fds_close(entry->fds, msg->roles);
     for (unsigned role = 0; role < KEEP_ROLES_MAX; role++) {
         if (msg->roles & 1u << role)
             entry->fds[role] = take_fd(&fds[role]);
     }
+    return true;
 }
 
 void keep_table_close(struct keep_table *table)

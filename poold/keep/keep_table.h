@@ -3,6 +3,8 @@
 #ifndef VOLT_POOLD_KEEP_TABLE_H
 #define VOLT_POOLD_KEEP_TABLE_H
 
+#include <stdbool.h>
+
 #include "keep/keeper.h"
 
 struct keep_entry {
@@ -20,9 +22,9 @@ struct keep_table {
 
 /* NULL: nothing was ever put there. */
 struct keep_entry *keep_table_at(struct keep_table *table, uint32_t kind, uint32_t index);
-/* Those of msg->roles, which are taken, in place of those that are there. What the table has no
- * place or memory for stays the caller's. */
-void keep_table_put(struct keep_table *table, const struct keep_msg *msg, int fds[KEEP_ROLES_MAX]);
+/* Those of msg->roles, which are taken, in place of those that are there. False: there is no memory,
+ * and what the table has no place for stays the caller's. */
+bool keep_table_put(struct keep_table *table, const struct keep_msg *msg, int fds[KEEP_ROLES_MAX]);
 uint32_t keep_entry_roles(const struct keep_entry *entry);
 void keep_fds_close(int fds[KEEP_ROLES_MAX], uint32_t roles);
 /* Closes all, and frees it: it is empty then. */

@@ -20,12 +20,13 @@
 
 #define NAME "poold-keeper"
 #define GRACE_MS_FIRST 60000u
-#define LAST_WORDS_MAX 1000000u
+#define WORDS_MAX 1000000u /* that are heard in one go */
 
 struct keeper {
     int connection_fd; /* -1: there is no poold */
     uint64_t grace_ms, alone_since_ns;
     bool stop;
+    bool full; /* there was no room for something: poold is to hear of it */
     struct keep_table held;
 };
 
@@ -84,10 +85,14 @@ static void groups_open(struct keeper *keeper)
 
 static void hang_up(struct keeper *keeper)
 {
-    if (keeper->connection_fd < 0)
-        return;
     close_fd(&keeper->connection_fd);
+    keeper->full = false;
     keeper->alone_since_ns = now_ns();
+}
+
+static void poold_gone(struct keeper *keeper)
+{
+    hang_up(keeper);
     if (!keeper->stop)
         groups_open(keeper);
 }
@@ -99,24 +104,33 @@ static bool serve(struct keeper *keeper)
     struct keep_msg msg;
     int rc = keep_recv(keeper->connection_fd, &msg, fds, MSG_DONTWAIT);
 
-    if (rc == -EAGAIN || rc == -EPROTO) /* what is not whole is not kept */
-        return rc == -EPROTO;
+    keeper->full |= rc == -EMFILE;
+    if (rc == -EAGAIN || rc == -EPROTO || rc == -EMFILE) /* what is not whole is not kept */
+        return rc != -EAGAIN;
     if (rc < 0) {
-        hang_up(keeper);
+        poold_gone(keeper);
         return false;
     }
     if (msg.type == KEEP_PUT)
-        keep_table_put(&keeper->held, &msg, fds);
+        keeper->full |= !keep_table_put(&keeper->held, &msg, fds);
     else if (msg.type == KEEP_TAKE_BACK)
         take_back(keeper, &msg);
     else if (msg.type == KEEP_LIST && list_send(keeper) < 0)
-        hang_up(keeper);
+        poold_gone(keeper);
     else if (msg.type == KEEP_GRACE)
         keeper->grace_ms = msg.value;
     else if (msg.type == KEEP_STOP)
         keeper->stop = true;
     keep_fds_close(fds, KEEP_ALL_ROLES);
     return keeper->connection_fd >= 0;
+}
+
+static void serve_all(struct keeper *keeper)
+{
+    for (unsigned i = 0; i < WORDS_MAX && keeper->connection_fd >= 0 && serve(keeper); i++)
+        ;
+    if (keeper->full && keeper->connection_fd >= 0)
+        hang_up(keeper);
 }
 
 /* Whoever comes is in place of who was there: of two poolds, one has the state directory's lock. What the
@@ -131,8 +145,7 @@ static void accept_one(struct keeper *keeper)
     if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0 ||
         peer.uid != geteuid() || keep_send(fd, &hello, NULL, MSG_DONTWAIT) < 0)
         return;
-    for (unsigned i = 0; i < LAST_WORDS_MAX && keeper->connection_fd >= 0 && serve(keeper); i++)
-        ;
+    serve_all(keeper);
     close_fd(&keeper->connection_fd);
     keeper->connection_fd = take_fd(&fd);
 }
@@ -154,7 +167,7 @@ static bool wait_for(struct keeper *keeper)
     if (poll(polled, ARRAY_LEN(polled), timeout_ms) <= 0)
         return true;
     if (polled[1].revents)
-        serve(keeper);
+        serve_all(keeper);
     if (polled[0].revents)
         accept_one(keeper);
     return true;

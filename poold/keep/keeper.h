@@ -11,6 +11,8 @@
  *   It serves one connection at a time, to RUN_DIR/keep.sock; whoever is its user may connect, and a
  *   new one is in place of the old one. Without a connection it waits for as long as it was told
  *   (KEEP_GRACE): then it ends, and with it everything that it held.
+ *   One that has no room for what it is given (descriptors, memory) hangs up once it has heard all, and
+ *   holds the rest: a poold that is there starts another, which it gives everything, and ends this one.
  *   It is a re-executed poold, has no capability, opens nothing and runs nothing. It stays when poold
  *   is upgraded, so its protocol is not to be changed: kinds and roles can be added without it.
  *
@@ -79,7 +81,7 @@ struct keep_msg {
  * MSG_DONTWAIT or 0. */
 int keep_send(int socket_fd, const struct keep_msg *msg, const int *fds, int flags);
 /* 0 with fds that are the caller's, by their roles, -1: none; -ENOTCONN: the other end is gone;
- * -EPROTO: what came is no message, or its fds could not be taken; -errno. */
+ * -EPROTO: what came is no message; -EMFILE: this process has no room for its fds; -errno. */
 int keep_recv(int socket_fd, struct keep_msg *ret_msg, int ret_fds[KEEP_ROLES_MAX], int flags);
 
 /* The keeper's main, on KEEPER_LISTEN_FD; its exit status. */
