@@ -240,7 +240,7 @@ static int create_body(const char *name, const struct create_options *create, js
         rc = set_disk(body, create->disk, err);
     if (rc < 0)
         return rc;
-    set_size(body, "memory_bytes", create->memory_bytes);
+    set_size(body, "memory", create->memory_bytes);
     set_size(body, "disk_bandwidth", create->disk_bandwidth);
     set_size(body, "net_bandwidth", create->net_bandwidth);
     set_number(body, "net_pps", create->net_pps);

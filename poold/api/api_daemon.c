@@ -22,8 +22,18 @@ void api_version(struct http_request *request)
     http_reply_json(request, MHD_HTTP_OK, version_json());
 }
 
+/* Where on the host it is, which is administrators' to know. */
+static json_t *places_add(const struct api *api, json_t *status)
+{
+    json_object_set_new(status, "run_dir", json_text(api->run_dir));
+    json_object_set_new(status, "state_dir", json_text(api->state_dir));
+    json_object_set_new(status, "log", json_text(log_target()));
+    return status;
+}
+
 void api_status(struct http_request *request)
 {
+    const struct peer *peer = &request->connection->peer;
     struct api *api = api_of(request);
     uint32_t pools = 0, vms = 0, leases = 0;
 
@@ -32,21 +42,19 @@ void api_status(struct http_request *request)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
-        if (!access_pool_seen(&request->connection->peer, pool->name))
+        if (!access_pool_seen(peer, pool->name))
             continue;
         pools++;
         vms += pool_vm_count(pool);
         leases += pool->counts[SLOT_LEASED];
     }
+    json_t *status = json_pack(
+        "{s:o, s:i, s:I, s:{s:o, s:o}, s:i, s:i, s:i, s:b}", "version", json_text(VOLT_VERSION),
+        "pid", (int)getpid(), "uptime_ms", (json_int_t)((now_ns() - api->started_ns) / NS_PER_MS),
+        "kvm", "kind", json_text(api->kvm_kind), "path", json_text("/dev/kvm"), "pools", (int)pools,
+        "leases", (int)leases, "vms", (int)vms, "unsafe", (int)api->vms->settings->skip_guest_work);
     http_reply_json(request, MHD_HTTP_OK,
-                    json_pack("{s:o, s:i, s:I, s:{s:o, s:o}, s:i, s:i, s:i, s:o, s:o, s:o, s:b}",
-                              "version", json_text(VOLT_VERSION), "pid", (int)getpid(), "uptime_ms",
-                              (json_int_t)((now_ns() - api->started_ns) / NS_PER_MS), "kvm", "kind",
-                              json_text(api->kvm_kind), "path", json_text("/dev/kvm"), "pools",
-                              (int)pools, "leases", (int)leases, "vms", (int)vms, "run_dir",
-                              json_text(api->run_dir), "state_dir", json_text(api->state_dir),
-                              "log", json_text(log_target()), "unsafe",
-                              (int)api->vms->settings->skip_guest_work));
+                    peer->rights & RIGHT_ADMIN ? places_add(api, status) : status);
 }
 
 /* A text's lines, each of them ended. */

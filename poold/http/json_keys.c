@@ -53,6 +53,17 @@ static int read_text(const struct json_key *key, const json_t *value, char *fiel
     return 0;
 }
 
+static int range_fail(const struct json_key *key, struct err *err)
+{
+    char least[SIZE_TEXT_BYTES], most[SIZE_TEXT_BYTES];
+
+    if (key->kind == JSON_KEY_SIZE)
+        return err_set(err, EINVAL, "'%s' must be from %s to %s", key->name,
+                       size_text(key->min, least), size_text(key->max, most));
+    return err_set(err, EINVAL, "'%s' must be from %llu to %llu", key->name,
+                   (unsigned long long)key->min, (unsigned long long)key->max);
+}
+
 static int read_number(const struct json_key *key, const json_t *value, uint64_t *ret_number,
                        struct err *err)
 {
@@ -71,8 +82,7 @@ static int read_number(const struct json_key *key, const json_t *value, uint64_t
     }
     if (number < key->min || number > key->max ||
         (json_is_integer(value) && json_integer_value(value) < 0))
-        return err_set(err, EINVAL, "'%s' must be from %llu to %llu", key->name,
-                       (unsigned long long)key->min, (unsigned long long)key->max);
+        return range_fail(key, err);
     *ret_number = number;
     return 0;
 }

@@ -130,15 +130,6 @@ const struct json_table pool_record_table = JSON_TABLE(record_keys);
 const struct pool_key pool_keys[] = { POOL_KEYS(KEY_TEXT, KEY_NUMBER, KEY_ASKED) };
 const size_t pool_key_count = ARRAY_LEN(pool_keys);
 
-static void size_put(char *text, size_t bytes, uint64_t size)
-{
-    unsigned unit = 0;
-
-    for (; size && size % 1024 == 0 && unit < 4; unit++)
-        size /= 1024;
-    snprintf(text, bytes, "%" PRIu64 "%.1s", size, &"\0KMGT"[unit]);
-}
-
 const char *pool_key_values(const struct json_key *key, char ret[POOL_KEY_VALUES_BYTES])
 {
     static const char *const words[] = {
@@ -149,7 +140,7 @@ const char *pool_key_values(const struct json_key *key, char ret[POOL_KEY_VALUES
         [JSON_KEY_BOOL] = "yes, no",
     };
     const bool sizes = key->kind != JSON_KEY_COUNT;
-    char least[24], most[24];
+    char least[SIZE_TEXT_BYTES], most[SIZE_TEXT_BYTES];
 
     if (key->kind < ARRAY_LEN(words) && words[key->kind]) {
         snprintf(ret, POOL_KEY_VALUES_BYTES, "%s", words[key->kind]);
@@ -158,8 +149,8 @@ const char *pool_key_values(const struct json_key *key, char ret[POOL_KEY_VALUES
     snprintf(least, sizeof least, "%" PRIu64, key->min);
     snprintf(most, sizeof most, "%" PRIu64, key->max);
     if (sizes) {
-        size_put(least, sizeof least, key->min);
-        size_put(most, sizeof most, key->max);
+        size_text(key->min, least);
+        size_text(key->max, most);
     }
     if (key->max >= UINT32_MAX && key->max != GUEST_RAM_BYTES_MAX)
         snprintf(ret, POOL_KEY_VALUES_BYTES, "from %s", least);

@@ -160,9 +160,9 @@ while read -r option value range; do
     check "--$option $value is refused with the range" bash -c "! '$voltctl' pool create none --$option $value 2>range &&
         grep -q 'from $range ' range && ! '$voltctl' pool show none"
 done <<'NUMBERS'
-memory 0 33554432 to 68719476736
-memory 65G 33554432 to 68719476736
-memory 16000000T 33554432 to 68719476736
+memory 0 32M to 64G
+memory 65G 32M to 64G
+memory 16000000T 32M to 64G
 vcpus 0 1 to 8
 vcpus 9 1 to 8
 min 100001 0 to 100000
@@ -171,6 +171,6 @@ max 100001 1 to 100000
 shells 100001 0 to 100000
 disk-bandwidth 0 512 to 9223372036854775807
 disk-iops 0 1 to 4294967295
-net-bandwidth 0 1024 to 9223372036854775807
+net-bandwidth 0 1K to 9223372036854775807
 net-pps 0 1 to 4294967295
 NUMBERS

@@ -208,7 +208,7 @@ static const struct {
     { { BOOT, "--initrd", "none" }, EXIT_VM_FAILED, "opening 'none': No such file" },
     { { BOOT, "--cpu-template", "junk" }, EXIT_VM_FAILED, "'junk'" },
     { { BOOT, "--cmdline", long_cmdline }, EXIT_VM_FAILED, "command line is longer than" },
-    { { "--kernel", KERNEL, "--memory", "31M" }, EXIT_BAD_USAGE, "from 32M to 65536M" },
+    { { "--kernel", KERNEL, "--memory", "31M" }, EXIT_BAD_USAGE, "from 32M to 64G" },
     { { BOOT, "--snapshot-to", "none/one" }, EXIT_SOFTWARE, "opening the directory of 'none/one'" },
     { { "--restore", "none" }, EXIT_SOFTWARE, "opening the snapshot 'none'" },
     { { "run", "--kernel", KERNEL }, EXIT_BAD_USAGE, "run needs --kernel or --kernel-fd" },

@@ -167,9 +167,12 @@ END_TEST
 
 static void status_expect(enum user user, json_int_t pools)
 {
+    static const char *const places[] = { "run_dir", "state_dir", "log" };
     json_t *status = json_as(user, "/v1/status");
 
     ck_assert_int_eq(json_integer_value(json_object_get(status, "pools")), pools);
+    for (unsigned i = 0; i < ARRAY_LEN(places); i++)
+        ck_assert_int_eq(json_object_get(status, places[i]) != NULL, user == ADMIN);
     json_decref(status);
 }
 

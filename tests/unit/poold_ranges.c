@@ -88,11 +88,15 @@ static void key_refuses(const char *table, const struct json_key *key, const cha
 /* The same, of an integer: the sentence tells both ends. */
 static void key_refuses_number(const char *table, const struct json_key *key, const char *text)
 {
-    char range[64];
+    char range[64], least[SIZE_TEXT_BYTES], most[SIZE_TEXT_BYTES];
     struct err err;
     uint64_t value;
 
-    snprintf(range, sizeof range, "from %" PRIu64 " to %" PRIu64, key->min, key->max);
+    if (key->kind == JSON_KEY_SIZE)
+        snprintf(range, sizeof range, "from %s to %s", size_text(key->min, least),
+                 size_text(key->max, most));
+    else
+        snprintf(range, sizeof range, "from %" PRIu64 " to %" PRIu64, key->min, key->max);
     key_refuses(table, key, text);
     read_one(key, text, &value, &err);
     ck_assert_msg(strstr(err.msg, range), "%s: %s", table, err.msg);

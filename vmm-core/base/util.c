@@ -111,6 +111,17 @@ bool parse_size(const char *text, uint64_t *ret_bytes)
     return true;
 }
 
+const char *size_text(uint64_t bytes, char ret[SIZE_TEXT_BYTES])
+{
+    static const char *const units[] = { "", "K", "M", "G", "T" };
+    unsigned unit = 0;
+
+    for (; bytes && bytes % 1024 == 0 && unit + 1 < ARRAY_LEN(units); unit++)
+        bytes /= 1024;
+    snprintf(ret, SIZE_TEXT_BYTES, "%llu%s", (unsigned long long)bytes, units[unit]);
+    return ret;
+}
+
 void random_bytes(void *buffer, size_t bytes)
 {
     uint8_t *at = buffer;

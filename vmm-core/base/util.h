@@ -99,6 +99,9 @@ int write_all(int fd, const void *buffer, size_t bytes);
 /* Parses "512", "64K", "128M", "2G" (powers of 1024, optional "iB"). False on anything else, and
  * on overflow. */
 bool parse_size(const char *text, uint64_t *ret_bytes);
+/* The other way, in the largest unit without a remainder: ret. */
+#define SIZE_TEXT_BYTES 24
+const char *size_text(uint64_t bytes, char ret[SIZE_TEXT_BYTES]);
 
 /* Fills `bytes` with random bytes from the kernel; it never fails once the host has booted. */
 void random_bytes(void *buffer, size_t bytes);

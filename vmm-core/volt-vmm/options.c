@@ -125,12 +125,12 @@ static int range_fail(const struct option_row *row, const char *value, struct er
 {
     const uint64_t most = row->most ? row->most : UINT32_MAX;
 
-    if (row->kind == OPTION_SIZE && row->least >= MIB(1))
-        return err_set(err, EINVAL, "%s '%s': expected a size like 128M, from %lluM to %lluM",
-                       row->name, value, (unsigned long long)(row->least >> 20),
-                       (unsigned long long)(most >> 20));
-    return err_set(err, EINVAL, "%s '%s': expected a %s from %llu to %llu", row->name, value,
-                   row->kind == OPTION_SIZE ? "size like 128M," : "number",
+    char texts[2][SIZE_TEXT_BYTES];
+
+    if (row->kind == OPTION_SIZE)
+        return err_set(err, EINVAL, "%s '%s': expected a size like 128M, from %s to %s", row->name,
+                       value, size_text(row->least, texts[0]), size_text(most, texts[1]));
+    return err_set(err, EINVAL, "%s '%s': expected a number from %llu to %llu", row->name, value,
                    (unsigned long long)row->least, (unsigned long long)most);
 }
 
