@@ -20,6 +20,8 @@ void link_init(struct link *link, uv_loop_t *loop, const struct link_ops *ops)
     *link = (struct link){ .ops = ops, .loop = loop, .fds = { -1, -1, -1, -1, -1 } };
 }
 
+static void last_words(struct link *link);
+
 /* Reads one message and passes it on. False when there is none, or the channel is closed now. */
 static bool read_one(struct link *link, enum link_channel channel)
 {
@@ -40,9 +42,18 @@ static bool read_one(struct link *link, enum link_channel channel)
         rc = -ENOTCONN;
     if (rc != -EAGAIN) {
         link_close_channel(link, channel);
-        link->ops->closed(link, channel, rc);
+        if (channel == LINK_BELL) /* why it ended is said on the other, which is polled later */
+            last_words(link);
+        if (!link->closing)
+            link->ops->closed(link, channel, rc);
     }
     return false;
+}
+
+static void last_words(struct link *link)
+{
+    for (unsigned i = 0; i < LAST_WORDS_MAX && read_one(link, LINK_CONTROL); i++)
+        ;
 }
 
 /* Reads one piece of text and passes its lines on. False when there is none, or no more is taken. */
@@ -105,8 +116,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     /* Its last words come before the news of its death. */
     while (read_text(link))
         ;
-    for (unsigned i = 0; i < LAST_WORDS_MAX && read_one(link, LINK_CONTROL); i++)
-        ;
+    last_words(link);
     if (link->closing)
         return;
     link_close_channel(link, LINK_PIDFD);

@@ -228,7 +228,7 @@ START_TEST(descriptors_are_divided)
 
         if (limit < FD_LEAST) {
             ck_assert_int_eq(rc, -EMFILE);
-            ck_assert_ptr_nonnull(strstr(err.msg, "320 file descriptors"));
+            ck_assert_ptr_nonnull(strstr(err.msg, "336 file descriptors"));
             continue;
         }
         ck_assert_int_eq(rc, 0);
