@@ -39,7 +39,7 @@ static int answer_fail(const struct client_response *response, struct err *err)
                        response->status);
     if (strcmp(code, "no_vm_free") == 0)
         return err_set(err, API_ERROR_NO_VM, "%s", message);
-    if (response->status == 404)
+    if (response->status == 404 || response->status == 410)
         return err_set(err, API_ERROR_MISSING, "%s", message);
     return err_set(err, EREMOTEIO, "%s (%s)", message, code);
 }

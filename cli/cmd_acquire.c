@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -18,13 +19,32 @@
 #define END_KNOWN_MS 2000u
 #define END_POLL_US 20000u
 
-int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
-                  struct err *err)
+static int labels_add(json_t *body, const struct option_list *labels, struct err *err)
 {
-    _cleanup_json_ json_t *body = json_object();
-    const char *id;
-    json_t *lease = NULL;
+    json_t *object = json_object();
 
+    if (labels->count)
+        json_object_set(body, "labels", object);
+    for (size_t i = 0; i < labels->count; i++) {
+        const char *label = labels->items[i], *equals = strchr(label, '=');
+        char key[64]; /* longer ones are refused by poold, too */
+
+        if (!equals || equals == label || equals - label >= (ptrdiff_t)sizeof key) {
+            json_decref(object);
+            return err_set(err, EINVAL, "--label must be KEY=VALUE, not '%.80s'", label);
+        }
+        snprintf(key, sizeof key, "%.*s", (int)(equals - label), label);
+        if (json_object_set_new(object, key, json_string(equals + 1)) < 0) {
+            json_decref(object);
+            return err_set(err, EINVAL, "--label '%.80s' is not valid UTF-8", label);
+        }
+    }
+    json_decref(object);
+    return 0;
+}
+
+static int request_body(const struct lease_request *request, json_t *body, struct err *err)
+{
     json_object_set_new(body, "wait_ms", json_integer((json_int_t)request->wait_ms));
     if (request->pool && json_object_set_new(body, "pool", json_string(request->pool)) < 0)
         return err_set(err, EINVAL, "the pool's name is not valid UTF-8");
@@ -34,8 +54,20 @@ int lease_acquire(struct api *api, const struct lease_request *request, json_t *
         return err_set(err, EINVAL, "--publish is not valid UTF-8");
     if (request->bind)
         json_object_set_new(body, "bind", json_true());
-    int rc =
-        api_call(api, "POST", "/v1/leases", body, request->wait_ms + API_TIMEOUT_MS, &lease, err);
+    return labels_add(body, &request->labels, err);
+}
+
+int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
+                  struct err *err)
+{
+    _cleanup_json_ json_t *body = json_object();
+    const char *id;
+    json_t *lease = NULL;
+    int rc = request_body(request, body, err);
+
+    if (rc == 0)
+        rc = api_call(api, "POST", "/v1/leases", body, request->wait_ms + API_TIMEOUT_MS, &lease,
+                      err);
     if (rc == 0)
         rc = api_get_string(lease, "lease", &id, err);
     if (rc < 0) {
@@ -87,6 +119,12 @@ void lease_explain(const char *lease, struct err *err)
         *err = reason;
 }
 
+void lease_explain_broken(const char *lease, int rc, struct err *err)
+{
+    if (rc == -ENOTCONN || rc == -ECONNRESET || rc == -EPIPE)
+        lease_explain(lease, err);
+}
+
 /* Prints the lease. One that nobody was told of is given back. */
 static int lease_tell(struct api *api, json_t *lease, bool as_json)
 {
@@ -108,7 +146,7 @@ static int lease_tell(struct api *api, json_t *lease, bool as_json)
 
 int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct lease_request request = { .ttl_ms = UINT64_MAX };
+    _cleanup_lease_request_ struct lease_request request = { .ttl_ms = UINT64_MAX };
     bool as_json = false;
     const struct option_spec specs[] = {
         { "wait", 0, OPTION_DURATION, &request.wait_ms, "TIME",
@@ -117,6 +155,7 @@ int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
           "the lease ends by itself after that (default 10m; 0: never)" },
         { "publish", 'p', OPTION_STRING, &request.publish, "[ADDR:]HOST:GUEST[/udp][,...]",
           "forward ports of the host to the VM's, in a pool with --net user" },
+        LEASE_LABEL_SPEC(&request),
         { "json", 0, OPTION_FLAG, &as_json, NULL, "print the whole lease, with its timings" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1 };
@@ -190,11 +229,20 @@ static const struct table_column ps_columns[] = {
     { "HOSTNAME", "hostname", TABLE_TEXT },   { "TIER", "tier", TABLE_TEXT },
     { "PID", "pid", TABLE_NUMBER },           { "AGE", "age_ms", TABLE_MS },
     { "EXPIRES", "expires_in_ms", TABLE_MS }, { "ACQUIRE", "timings_us.total", TABLE_US },
+    { "LABELS", "labels", TABLE_PAIRS },
 };
-static const struct listing lease_listing = { "/v1/leases", "leases", ps_columns,
-                                              ARRAY_LEN(ps_columns) };
 
 int cmd_ps_run(const struct cli_command *command, int argc, char **argv)
 {
-    return listing_run(&lease_listing, command, argc, argv);
+    const char *label = NULL;
+    const struct option_spec specs[] = {
+        { "label", 'l', OPTION_STRING, &label, "K=V",
+          "only leases that were labelled so; K alone: whatever its value" },
+    };
+    const struct listing listing = { "/v1/leases",     "leases",
+                                     ps_columns,       ARRAY_LEN(ps_columns),
+                                     .specs = specs,   .spec_count = ARRAY_LEN(specs),
+                                     .query = "label", .query_value = &label };
+
+    return listing_run(&listing, command, argc, argv);
 }

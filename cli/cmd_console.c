@@ -9,6 +9,7 @@
 #include "api.h"
 #include "base/util.h"
 #include "cli.h"
+#include "lease.h"
 #include "options.h"
 #include "tty.h"
 
@@ -105,10 +106,16 @@ static int console_attach(struct api *api, const char *lease, struct err *err)
         tty_signals_fini(&signals);
     }
     close_fd(&stream.fd);
-    if (rc == 0 && is_tty)
-        fprintf(stderr, "\n[%s]\n",
-                ended ? "the VM ended, or another client took the console" : "left the console");
-    return rc;
+    if (rc < 0)
+        return rc;
+    struct err end = { .msg = "the VM ended, or another client took the console" };
+    if (ended)
+        lease_explain(lease, &end);
+    if (ended && (is_tty || end.code))
+        cli_failf("%s", end.msg); /* which is no failure of ours */
+    else if (is_tty)
+        fputs("\n[left the console]\n", stderr);
+    return 0;
 }
 
 static int backlog_print(struct api *api, const char *lease, struct err *err)

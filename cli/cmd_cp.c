@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "copy.h"
 #include "interrupt.h"
+#include "lease.h"
 #include "options.h"
 
 #define LEASE_BYTES 128
@@ -56,6 +57,7 @@ int cmd_cp_run(const struct cli_command *command, int argc, char **argv)
     int rc = from_guest ? copy_from_guest(&api, lease, path, to, &copy, &err)
                         : copy_to_guest(&api, lease, from, path, &copy, &err);
     if (rc < 0) {
+        lease_explain_broken(lease, rc, &err);
         err_wrap(&err, "cp %.60s %.60s", from, to);
         return interrupt_fail(&err);
     }

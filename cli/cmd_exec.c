@@ -158,7 +158,9 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
     __attribute__((cleanup(exec_options_fini))) struct exec_options exec = { .kill_after_ms =
                                                                                  KILL_AFTER_MS };
     _cleanup_exec_env_ struct exec_env env = { 0 };
-    struct lease_request request = { .wait_ms = 5000, .ttl_set = true, .bind = true };
+    _cleanup_lease_request_ struct lease_request request = { .wait_ms = 5000,
+                                                             .ttl_set = true,
+                                                             .bind = true };
     bool hold = false;
     const char *entrypoint = NULL;
     const struct option_spec specs[] = {
@@ -167,6 +169,7 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
           "queue for a VM that long (default 5s; then exit 75)" },
         { "publish", 'p', OPTION_STRING, &request.publish, "[ADDR:]HOST:GUEST[/udp][,...]",
           "forward ports of the host to the VM's, in a pool with --net user" },
+        LEASE_LABEL_SPEC(&request),
         { "hold", 0, OPTION_FLAG, &hold, NULL,
           "when CMD fails, keep the VM for a look into it, until Ctrl-C" },
         { "entrypoint", 0, OPTION_STRING, &entrypoint, "PROGRAM",

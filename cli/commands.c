@@ -19,7 +19,8 @@ const char *cli_socket_option;
     "own failure; 126 CMD cannot be executed, 127 there is no CMD, as in a shell."
 
 const struct cli_command commands[] = {
-    { "acquire", "[POOL] [--wait TIME] [--ttl TIME] [--json]", "Lease a running VM; prints its id",
+    { "acquire", "[POOL] [--wait TIME] [--ttl TIME] [--label K=V]... [--json]",
+      "Lease a running VM; prints its id",
       "Exit codes: 75 no VM was free within --wait, 125 any other failure.",
       "id=$(voltctl acquire --wait 5s --ttl 10m)", cmd_acquire_run, COMPLETE_POOL },
     { "exec", "LEASE [-it] [-e K=V] [-w DIR] [--timeout TIME] -- CMD...",
@@ -49,7 +50,7 @@ const struct cli_command commands[] = {
       "voltctl release $id", cmd_release_run, COMPLETE_LEASE },
     { "renew", "LEASE [--ttl TIME]", "Let a lease live longer", NULL, "voltctl renew $id --ttl 1h",
       cmd_renew_run, COMPLETE_LEASE },
-    { "ps", "[--json]", "List leases", NULL, "voltctl ps", cmd_ps_run },
+    { "ps", "[--label K=V] [--json]", "List leases", NULL, "voltctl ps", cmd_ps_run },
     { "status", "[--json]", "Show what poold is doing and where its files are", NULL,
       "voltctl status --json", cmd_status_run },
     { "version", "[--json]", "Show the versions of voltctl and poold", NULL, "voltctl version",

@@ -17,8 +17,7 @@ int exec_lease_run(struct api *api, const char *lease, const struct exec_request
 
     if (rc == 0)
         rc = exec_session_run(agent, request, ret_exit, err);
-    if (rc == -ENOTCONN)
-        lease_explain(lease, err);
+    lease_explain_broken(lease, rc, err);
     return rc < 0 ? err_wrap(err, "lease %.12s", lease) : 0;
 }
 

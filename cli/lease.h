@@ -4,15 +4,29 @@
 #define VOLT_CLI_LEASE_H
 
 #include "api.h"
+#include "options.h"
 
 struct lease_request {
     const char *pool; /* NULL: default */
     uint64_t wait_ms;
     uint64_t ttl_ms;
     bool ttl_set;
-    const char *publish; /* HOST:GUEST,...; NULL: none */
-    bool bind;           /* the lease ends with api's connection */
+    const char *publish;       /* HOST:GUEST,...; NULL: none */
+    struct option_list labels; /* K=V each */
+    bool bind;                 /* the lease ends with api's connection */
 };
+
+static inline void lease_request_fini(struct lease_request *request)
+{
+    option_list_fini(&request->labels);
+}
+#define _cleanup_lease_request_ __attribute__((cleanup(lease_request_fini)))
+
+#define LEASE_LABEL_SPEC(request)                                                                  \
+    {                                                                                              \
+        "label", 'l', OPTION_LIST, &(request)->labels, "K=V",                                      \
+            "call the lease so, for 'ps --label' and events; may be given several times"           \
+    }
 
 /* 0 and the lease's object (owned); err.code API_ERROR_NO_VM when none was free within wait_ms. */
 int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
@@ -24,6 +38,8 @@ int lease_release(struct api *api, const char *lease, struct err *err);
 /* A stream into that lease's VM broke off. Has the lease ended, then *err becomes what poold says of
  * it; else it stays. */
 void lease_explain(const char *lease, struct err *err);
+/* The same, of what failed with rc (-errno), if that may have been its end. */
+void lease_explain_broken(const char *lease, int rc, struct err *err);
 
 /* Reports a failed call: CLI_EXIT_NO_VM when the pool was empty, else CLI_EXIT_FAILURE. */
 int lease_fail(const struct err *err);

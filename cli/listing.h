@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "cli.h"
+#include "options.h"
 #include "table.h"
 
 struct listing {
@@ -15,6 +16,12 @@ struct listing {
     const char *key;  /* of the array in its answer */
     const struct table_column *columns;
     size_t column_count;
+    /* Options beside --json; and a parameter of the query, with the value that one of them sets (NULL:
+     * it was not given). */
+    const struct option_spec *specs;
+    size_t spec_count;
+    const char *query;
+    const char **query_value;
 };
 
 /* The whole command: options, request, output. Returns the exit code; has reported what failed. */

@@ -60,13 +60,38 @@ static void (*const number_formats[TABLE_FORMAT_COUNT])(json_int_t, char *, size
 
 static bool is_text(const struct table_column *column)
 {
-    return column->format == TABLE_TEXT || column->format == TABLE_ID;
+    return column->format == TABLE_TEXT || column->format == TABLE_ID ||
+           column->format == TABLE_PAIRS;
+}
+
+/* Returns "" where there are none. */
+static const char *pairs_text(json_t *object, char ret_text[TABLE_CELL_BYTES])
+{
+    const char *key, *comma = "";
+    size_t used = 0;
+    json_t *value;
+
+    ret_text[0] = '\0';
+    json_object_foreach(object, key, value)
+    {
+        int n = snprintf(ret_text + used, TABLE_CELL_BYTES - used, "%s%s=%s", comma, key,
+                         json_is_string(value) ? json_string_value(value) : "?");
+
+        if (n < 0 || (size_t)n >= TABLE_CELL_BYTES - used)
+            break;
+        used += (size_t)n;
+        comma = ",";
+    }
+    return ret_text;
 }
 
 void table_cell(json_t *object, const struct table_column *column, char ret_text[TABLE_CELL_BYTES])
 {
     if (is_text(column)) {
-        const char *found = api_text_of(object, column->key);
+        char pairs[TABLE_CELL_BYTES];
+        const char *found = column->format == TABLE_PAIRS
+                                ? pairs_text(json_object_get(object, column->key), pairs)
+                                : api_text_of(object, column->key);
         int shown = column->format == TABLE_ID ? TABLE_ID_DIGITS : TABLE_CELL_BYTES - 1;
 
         text_clean(ret_text, TABLE_CELL_BYTES, *found ? found : "-", shown);

@@ -9,6 +9,7 @@
 enum table_format {
     TABLE_TEXT,   /* a string, left-aligned */
     TABLE_ID,     /* the first 12 digits of a long one: enough for people */
+    TABLE_PAIRS,  /* an object of strings: "a=1,b=2" */
     TABLE_NUMBER, /* an integer, right-aligned as are all that follow */
     TABLE_BYTES,  /* bytes: "128 MiB" */
     TABLE_MS,     /* milliseconds: "950 ms", "11.0 s", "5 min" */

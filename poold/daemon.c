@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/lease_news.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "host/cleanup.h"
@@ -67,12 +68,16 @@ static void on_pump(void *data)
     http_flush(daemon->http);
     pressed = vms_pump(&daemon->vms);
     http_flush(daemon->http);
+    turn_arm(&daemon->turn, lease_news_pump(&daemon->api, pressed));
     /* VMs on their way to acquires get the CPU, which poold's haste would take. */
     process_run_promptly(!pressed);
     service_update(&daemon->service);
     listener_keep(daemon);
-    if (daemon->vms.env.stopping && (daemon->leaving ? daemon_left(daemon) : daemon_quiet(daemon)))
+    if (daemon->vms.env.stopping &&
+        (daemon->leaving ? daemon_left(daemon) : daemon_quiet(daemon))) {
+        daemon_news_stopped(daemon);
         uv_stop(&daemon->loop);
+    }
 }
 
 static const struct turn_ops turn_ops = { .pump = on_pump, .tick = on_tick };
@@ -295,7 +300,8 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     api_init(daemon);
     daemon_settings_hold(daemon);
     if (fds_rc < 0 || access_init(&daemon->access, config->policy, err) < 0 ||
-        dirs_open(daemon, err) < 0 || vms_start(daemon, err) < 0 || http_start(daemon, err) < 0)
+        dirs_open(daemon, err) < 0 || daemon_news_init(daemon, err) < 0 ||
+        vms_start(daemon, err) < 0 || http_start(daemon, err) < 0)
         return -err->code;
     hosted_load_all(&daemon->vms);
     takeover_finish(&daemon->vms);
@@ -326,6 +332,7 @@ void daemon_fini(struct daemon *daemon)
     uv_run(&daemon->loop, UV_RUN_DEFAULT);
     uv_loop_close(&daemon->loop);
     vms_fini(&daemon->vms);
+    history_close(daemon->api.history);
     access_fini(&daemon->access);
     close_fd(&daemon->lock_fd);
     close_fd(&daemon->run_lock_fd);

@@ -51,6 +51,11 @@ int daemon_init(struct daemon *daemon, const struct config *config,
 void daemon_run(struct daemon *daemon);
 void daemon_fini(struct daemon *daemon);
 
+/* Has leases and pools tell what becomes of them (news.c): as soon as run_dir is poold's; and the end
+ * of it. */
+int daemon_news_init(struct daemon *daemon, struct err *err);
+void daemon_news_stopped(struct daemon *daemon);
+
 /* No new leases, all VMs stopped, then the loop ends. */
 void daemon_shutdown(struct daemon *daemon);
 /* The loop ends, VMs and leases go on: they are the next poold's. */

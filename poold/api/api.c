@@ -8,7 +8,7 @@
 const struct route api_routes[] = {
     /* The path that is asked for most comes first. */
     { "POST", "/v1/leases", RIGHT_ACQUIRE, api_leases_acquire, .json = &api_acquire_table },
-    { "GET", "/v1/leases", RIGHT_ACQUIRE, api_leases_list },
+    { "GET", "/v1/leases", RIGHT_ACQUIRE, api_leases_list, .query = "label" },
     { "DELETE", "/v1/leases", RIGHT_ACQUIRE, api_leases_release_all },
     { "DELETE", "/v1/leases/{}", RIGHT_ACQUIRE, api_lease_release },
     { "GET", "/v1/leases/{}", RIGHT_ACQUIRE, api_lease_show },

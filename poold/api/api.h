@@ -4,6 +4,7 @@
 #define VOLT_POOLD_API_H
 
 #include "api/api_settings.h"
+#include "api/history.h"
 #include "http/http.h"
 #include "vms/vms.h"
 
@@ -19,9 +20,19 @@ struct api_ops {
     bool (*reload_good)(const void *daemon);
 };
 
+/* lease_news.h */
+struct lease_news {
+    struct list slots; /* of which there is something to tell, by news_node */
+    uint64_t since_ns; /* when the first of them came */
+    uint64_t second;   /* of the lines: how many, and how many more there were */
+    uint32_t lines, left_out;
+};
+
 /* The context of all requests; a part of the daemon. */
 struct api {
     struct vms *vms;
+    struct history *history;
+    struct lease_news news;
     const struct api_settings *settings; /* may change between turns */
     const char *run_dir, *state_dir;
     const char *kvm_kind; /* "hardware", "pvm", "none" */

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/lease_news.h"
 #include "api/lease_text.h"
 #include "api/leases.h"
 #include "api/limits.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "http/json_keys.h"
 #include "vms/clone.h"
@@ -23,6 +25,7 @@ struct acquire_body {
     uint64_t wait_ms, ttl_ms;
     bool bind;
     char publish[NET_PUBLISH_BYTES];
+    char labels[LABELS_BYTES];
 };
 
 static const struct json_key acquire_keys[] = {
@@ -31,6 +34,7 @@ static const struct json_key acquire_keys[] = {
     JSON_NUMBER_KEY(struct acquire_body, ttl_ms, "ttl_ms", JSON_KEY_LONG, false, 0, TTL_MS_MAX),
     JSON_NUMBER_KEY(struct acquire_body, bind, "bind", JSON_KEY_BOOL, false, 0, 0),
     JSON_TEXT_KEY(struct acquire_body, publish, "publish", JSON_KEY_TEXT, false, 0),
+    JSON_TEXT_KEY(struct acquire_body, labels, "labels", JSON_KEY_LABELS, false, 0),
 };
 
 const struct json_table api_acquire_table = JSON_TABLE(acquire_keys);
@@ -47,6 +51,7 @@ struct acquire_call {
     struct client *client;
     bool bind;
     struct net_publish publish; /* reserved */
+    char labels[LABELS_BYTES];
 };
 
 static const enum api_error result_errors[ACQUIRE_RESULT_COUNT] = {
@@ -104,6 +109,7 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
 {
     struct acquire_call *call = list_entry(acquire, struct acquire_call, acquire);
     struct http_request *request = call->request;
+    struct api *api = api_of(request);
     char text[LEASE_TEXT_BYTES];
     size_t bytes;
 
@@ -112,18 +118,20 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
         net_publish_release(&call->publish);
         reply_failure(request, acquire->pool, result);
     } else if (clone_net_lease(slot, &call->publish) < 0) {
-        pool_release(slot);
+        pool_release(slot, LEASE_END_NETWORK_LOST);
         http_reply_error(request, API_INTERNAL, "the VM's network can't be started");
     } else {
         slot->owner_uid = request->connection->peer.uid;
         slot->owner_connection = call->bind ? request->connection : NULL;
         request->connection->owns |= call->bind;
         slot->leased_wall_ns = clock_ns(CLOCK_REALTIME);
+        memcpy(slot->labels, call->labels, strlen(call->labels) + 1);
         /* Before the client hears of it. */
         clone_lease_kept(slot, call->bind ? request->connection->fd : -1);
-        bytes = lease_text(api_of(request), slot, 0, text);
+        bytes = lease_text(api, slot, 0, text);
         text[bytes++] = '\n';
         http_reply_text(request, MHD_HTTP_CREATED, "application/json", text, bytes);
+        lease_news_given(api, slot);
     }
     free(call);
 }
@@ -189,6 +197,7 @@ void api_leases_acquire(struct http_request *request)
     call->acquire.asked_ns = request->began_ns;
     call->acquire.wait_ns = body.wait_ms * NS_PER_MS;
     call->acquire.ttl_ms = body.ttl_ms;
+    memcpy(call->labels, body.labels, strlen(body.labels) + 1);
     call->acquire.done = acquire_done;
     request->call = call;
     pool_acquire(&hosted->pool, &call->acquire);
@@ -213,6 +222,35 @@ void api_connection_closed(void *context, const struct http_connection *connecti
     leases_release_bound(api->vms, connection);
 }
 
+/* There is no such lease; if there was one, says how it ended. */
+static void lease_missing(struct http_request *request)
+{
+    struct api *api = api_of(request);
+    const struct peer *peer = &request->connection->peer;
+    const struct history_event *ended;
+    char when[WALL_TEXT_BYTES];
+
+    lease_news_tell(api);
+    ended = history_lease_end(api->history, request->param, peer->rights & RIGHT_ADMIN, peer->uid);
+    if (!ended) {
+        http_reply_error(request, API_NO_SUCH_LEASE,
+                         "there is no lease '%s', and none is known that has ended",
+                         request->param);
+        return;
+    }
+    const enum lease_end end = (enum lease_end)ended->end;
+    json_t *detail = history_member(ended, "detail");
+    wall_text(ended->wall_ns, when);
+    http_reply_error_with(
+        request, API_LEASE_ENDED,
+        json_pack("{s:o, s:o, s:O, s:o}", "lease", json_text(ended->lease), "reason",
+                  json_text(lease_end_name(end)), "detail", detail, "ended", json_text(when)),
+        "the lease ended at %s: %s%s%s (%s)", when, lease_end_sentence(end),
+        json_is_string(detail) ? ": " : "", json_is_string(detail) ? json_string_value(detail) : "",
+        lease_end_name(end));
+    json_decref(detail);
+}
+
 struct slot *api_lease_find(struct http_request *request)
 {
     const size_t prefix_bytes = strlen(request->param);
@@ -231,14 +269,13 @@ struct slot *api_lease_find(struct http_request *request)
                          "a lease's id may be cut, but not to fewer than %d characters",
                          PREFIX_MIN);
     else
-        http_reply_error(request, API_NO_SUCH_LEASE,
-                         "there is no lease '%s'; it may have expired or its VM ended",
-                         request->param);
+        lease_missing(request);
     return NULL;
 }
 
 static void leases_print(struct http_request *request, FILE *out)
 {
+    const char *label = http_query(request, "label");
     uint64_t now = now_ns();
     const char *comma = "";
 
@@ -247,7 +284,8 @@ static void leases_print(struct http_request *request, FILE *out)
     {
         char text[LEASE_TEXT_BYTES];
 
-        if (!lease_visible(slot, &request->connection->peer))
+        if (!lease_visible(slot, &request->connection->peer) ||
+            (label && !labels_have(slot->labels, label)))
             continue;
         lease_text(api_of(request), slot, now, text);
         fprintf(out, "%s\n%s", comma, text);
@@ -323,7 +361,8 @@ void api_lease_release(struct http_request *request)
 
     if (!slot)
         return;
-    pool_release(slot);
+    pool_release(slot, slot->owner_uid == request->connection->peer.uid ? LEASE_END_RELEASED
+                                                                        : LEASE_END_REVOKED);
     http_reply_empty(request, MHD_HTTP_NO_CONTENT);
 }
 

@@ -60,11 +60,20 @@ static void put_layers(struct text *text, const struct slot *slot)
     put(text, "]");
 }
 
+size_t wall_text(uint64_t wall_ns, char ret_text[WALL_TEXT_BYTES])
+{
+    time_t second = (time_t)(wall_ns / NS_PER_S);
+    struct tm tm;
+
+    gmtime_r(&second, &tm);
+    size_t bytes = strftime(ret_text, WALL_TEXT_BYTES, "%Y-%m-%dT%H:%M:%S", &tm);
+    return bytes + (size_t)snprintf(ret_text + bytes, WALL_TEXT_BYTES - bytes, ".%03uZ",
+                                    (unsigned)(wall_ns % NS_PER_S / NS_PER_MS));
+}
+
 static void put_identity(struct text *text, const struct slot *slot)
 {
-    time_t second = (time_t)(slot->leased_wall_ns / NS_PER_S);
-    char hex[33], stamp[24];
-    struct tm tm;
+    char hex[33], stamp[WALL_TEXT_BYTES];
 
     for (unsigned i = 0; i < 16; i++) {
         static const char digits[] = "0123456789abcdef";
@@ -73,13 +82,13 @@ static void put_identity(struct text *text, const struct slot *slot)
         hex[2 * i + 1] = digits[slot->generation_id[i] & 15];
     }
     hex[32] = '\0';
-    gmtime_r(&second, &tm);
-    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
+    wall_text(slot->leased_wall_ns, stamp);
     put(text,
         "{\"lease\":\"%s\",\"pool\":\"%s\",\"tier\":\"%s\",\"hostname\":\"%s\","
-        "\"generation_id\":\"%s\",\"ttl_ms\":%" PRIu64 ",\"acquired\":\"%s.%03uZ\"",
-        slot->id, slot->pool->name, tier_name(slot->tier), slot->hostname, hex, slot->ttl_ms, stamp,
-        (unsigned)(slot->leased_wall_ns % NS_PER_S / NS_PER_MS));
+        "\"generation_id\":\"%s\",\"owner_uid\":%u,\"labels\":%s,\"ttl_ms\":%" PRIu64
+        ",\"acquired\":\"%s\"",
+        slot->id, slot->pool->name, tier_name(slot->tier), slot->hostname, hex, slot->owner_uid,
+        *slot->labels ? slot->labels : "{}", slot->ttl_ms, stamp);
 }
 
 /* What of the VM's frames was dropped, and what the last one was that its policy denies. */

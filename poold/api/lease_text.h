@@ -8,7 +8,12 @@
 
 #include "api/api.h"
 
-#define LEASE_TEXT_BYTES (PATH_MAX + 2048)
+#define LEASE_TEXT_BYTES (PATH_MAX + 3072)
+
+#define WALL_TEXT_BYTES 32
+
+/* "2026-11-21T20:00:00.123Z"; returns its length. */
+size_t wall_text(uint64_t wall_ns, char ret_text[WALL_TEXT_BYTES]);
 
 /* The object of a leased slot in ret_text; returns its length. now 0: as the answer to an acquire;
  * else with age_ms, expires_in_ms and pid. */

@@ -83,7 +83,7 @@ uint32_t leases_release_user(const struct vms *vms, uid_t uid)
     {
         if (slot->owner_uid != uid)
             continue;
-        pool_release(slot);
+        pool_release(slot, LEASE_END_RELEASED);
         count++;
     }
     return count;
@@ -104,6 +104,6 @@ void leases_release_bound(const struct vms *vms, const void *connection)
     LEASE_FOR_EACH(slot, vms)
     {
         if (slot->owner_connection == connection)
-            pool_release(slot);
+            pool_release(slot, LEASE_END_CLIENT_GONE);
     }
 }

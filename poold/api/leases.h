@@ -28,7 +28,7 @@ unsigned leases_match(const struct vms *vms, const struct peer *peer, const char
 
 /* How many they are, and their guests' memory. */
 struct pool_room leases_of_user(const struct vms *vms, uid_t uid);
-/* Ends them; how many there were. */
+/* Ends them, as their owner wants it; how many there were. */
 uint32_t leases_release_user(const struct vms *vms, uid_t uid);
 
 /* Of those that are bound to a connection (slot->owner_connection). */

@@ -91,6 +91,14 @@ static void print_failures(const struct hosted_pool *hosted, const struct metric
                 failure_name((enum failure)i), hosted->pool.counters.failures[i]);
 }
 
+static void print_lease_ends(const struct hosted_pool *hosted, const struct metric_family *family,
+                             FILE *out)
+{
+    for (unsigned i = 0; i < LEASE_END_COUNT; i++)
+        fprintf(out, "%s{pool=\"%s\",reason=\"%s\"} %" PRIu64 "\n", family->name, hosted->pool.name,
+                lease_end_name((enum lease_end)i), hosted->pool.lease_ends[i]);
+}
+
 static void print_answers(const struct hosted_pool *hosted, const struct metric_family *family,
                           FILE *out)
 {
@@ -170,7 +178,8 @@ const struct metric_family metric_families[] = {
     { "volt_acquires_total", "counter",
       "Acquires by the tier they were served from and result; failed ones count as cold.",
       "pool, tier, result", .print_pool = print_answers },
-    /* Ends of leases by reason belong here. */
+    { "volt_lease_ends_total", "counter", "Leases that ended, by reason.", "pool, reason",
+      .print_pool = print_lease_ends },
     { "volt_restores_total", "counter", "Restores that reached READY.", "pool",
       .print_pool = print_counter, .offset = OF_POOL(counters.restores) },
     { "volt_failures_total", "counter", "VMs discarded, by reason.", "pool, reason",

@@ -55,6 +55,7 @@ struct route;
     X(API_POOL_EXISTS, "pool_exists", 409)                                                         \
     X(API_POOL_BUSY, "pool_busy", 409)                                                             \
     X(API_PORT_BUSY, "port_busy", 409)                                                             \
+    X(API_LEASE_ENDED, "lease_ended", 410)                                                         \
     X(API_IMAGE_EXISTS, "image_exists", 409)                                                       \
     X(API_IMAGE_BUSY, "image_busy", 409)                                                           \
     X(API_POOL_NOT_READY, "pool_not_ready", 409)                                                   \
@@ -204,6 +205,10 @@ void http_reply_text(struct http_request *request, unsigned status, const char *
 void http_reply_empty(struct http_request *request, unsigned status);
 void http_reply_error(struct http_request *request, enum api_error code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The same, with members (an object, taken) beside code and message. */
+void http_reply_error_with(struct http_request *request, enum api_error code, json_t *members,
+                           const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* 101 with `Upgrade: protocol`; then upgraded(data, fd) gets the raw socket, borrowed and blocking;
  * or fd -1 when it never comes to that. It is called exactly once. */

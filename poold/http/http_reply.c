@@ -102,13 +102,17 @@ unsigned http_error_status(enum api_error code)
     return errors[code].status;
 }
 
-char *http_error_text(enum api_error code, const char *message)
+/* members: beside code and message; NULL: none. */
+static char *error_text(enum api_error code, const char *message, json_t *members)
 {
-    json_t *body = json_pack("{s:{s:o, s:o}}", "error", "code", json_text(errors[code].code),
-                             "message", json_text(message));
+    json_t *error = json_pack("{s:o, s:o}", "code", json_text(errors[code].code), "message",
+                              json_text(message));
+    json_t *body = json_pack("{s:o}", "error", error);
     char *text;
     size_t len;
 
+    if (members)
+        json_object_update(error, members);
     text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     if (!text)
@@ -121,11 +125,15 @@ char *http_error_text(enum api_error code, const char *message)
     return whole;
 }
 
-/* allow: the value of that header, NULL for none. */
-static void reply_error(struct http_request *request, enum api_error code, const char *message,
+char *http_error_text(enum api_error code, const char *message)
+{
+    return error_text(code, message, NULL);
+}
+
+/* text: the body, taken. allow: the value of that header, NULL for none. */
+static void reply_error(struct http_request *request, enum api_error code, char *text,
                         const char *allow)
 {
-    char *text = http_error_text(code, message);
     struct MHD_Response *response =
         MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
 
@@ -145,7 +153,21 @@ void http_reply_error(struct http_request *request, enum api_error code, const c
     va_start(args, fmt);
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    reply_error(request, code, message, NULL);
+    reply_error(request, code, http_error_text(code, message), NULL);
+}
+
+void http_reply_error_with(struct http_request *request, enum api_error code, json_t *members,
+                           const char *fmt, ...)
+{
+    char message[1024];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(message, sizeof message, fmt, args);
+    va_end(args);
+    char *text = error_text(code, message, members);
+    json_decref(members);
+    reply_error(request, code, text, NULL);
 }
 
 void http_reply_not_allowed(struct http_request *request)
@@ -154,7 +176,8 @@ void http_reply_not_allowed(struct http_request *request)
     char message[256];
 
     snprintf(message, sizeof message, "this path has no such method, but: %s", methods);
-    reply_error(request, API_METHOD_NOT_ALLOWED, message, methods);
+    reply_error(request, API_METHOD_NOT_ALLOWED, http_error_text(API_METHOD_NOT_ALLOWED, message),
+                methods);
 }
 
 /* ---- Upgrades ---- */

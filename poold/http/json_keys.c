@@ -2,10 +2,12 @@
 /* Owns the checks of foreign JSON; see json_keys.h. */
 #include "http/json_keys.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/json_text.h"
+#include "base/labels.h"
 #include "base/util.h"
 
 #define POOL_NAME_MAX 63
@@ -103,6 +105,9 @@ static int read_value(const struct json_key *key, const json_t *value, char *fie
             return err_set(err, EINVAL, "'%s' must be true or false", key->name);
         memcpy(field, &(bool){ json_is_true(value) }, sizeof(bool));
         return 0;
+    case JSON_KEY_LABELS:
+        assert(key->max == LABELS_BYTES);
+        return labels_read(value, field, err);
     case JSON_KEY_COUNT:
     case JSON_KEY_LONG:
     case JSON_KEY_SIZE:

@@ -20,6 +20,7 @@ enum json_kind {
     JSON_KEY_LONG,      /* uint64_t from min to max */
     JSON_KEY_SIZE,      /* uint64_t from min to max; a string like "128M", or an integer */
     JSON_KEY_BOOL,      /* bool */
+    JSON_KEY_LABELS,    /* char[max], LABELS_BYTES: base/labels.h. Is only read */
 };
 
 struct json_key {

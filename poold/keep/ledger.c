@@ -52,7 +52,8 @@ static_assert(sizeof(struct template_record) == 512, "as other builds have it");
 static_assert(offsetof(struct layout, templates) == HOST_PAGE_BYTES, "as other builds have it");
 static_assert(sizeof(struct ledger_vm) <= VM_COPY_BYTES, "it fits");
 static_assert(sizeof(struct ledger_template) <= TEMPLATE_COPY_BYTES, "it fits");
-static_assert(sizeof(struct ledger_vm) == 520 && sizeof(struct ledger_template) == 104,
+static_assert(sizeof(struct ledger_vm) == 520 + LABELS_BYTES &&
+                  sizeof(struct ledger_template) == 104,
               "fields are only added: see the third invariant");
 
 struct ledger {
@@ -272,6 +273,7 @@ static bool vm_is_good(const struct ledger_vm *vm)
     return text_ends(vm->id, sizeof vm->id) && id_is_good(vm->id) &&
            text_ends(vm->pool, sizeof vm->pool) && pool_name_valid(vm->pool) &&
            text_ends(vm->hostname, sizeof vm->hostname) &&
+           text_ends(vm->labels, sizeof vm->labels) && labels_valid(vm->labels) &&
            text_ends(vm->net.link, sizeof vm->net.link) && vm->net.prefix_bits <= 32 &&
            vm->net.number < NET_HOSTS_MAX && vm->tier < TIER_COUNT &&
            vm->template_index < LEDGER_TEMPLATES_MAX && vm->publish_count <= NET_PUBLISH_MAX;

@@ -73,6 +73,7 @@ struct ledger_vm {
     uint64_t leased_ns, leased_wall_ns, ttl_ms, deadline_ns;
     uint64_t timings_ns[4]; /* struct timings, in its order */
     struct net_port publish[NET_PUBLISH_MAX];
+    char labels[LABELS_BYTES];
 };
 
 struct ledger_template {

@@ -26,7 +26,9 @@
     X(FAILURE_BAD_ANSWER, "bad_answer")                                                            \
     X(FAILURE_GUEST_MISBEHAVED, "guest_misbehaved")                                                \
     X(FAILURE_HOST_ERROR, "host_error")                                                            \
-    X(FAILURE_NETWORK, "network_lost")
+    X(FAILURE_NETWORK, "network_lost")                                                             \
+    X(FAILURE_OUT_OF_MEMORY, "out_of_memory")                                                      \
+    X(FAILURE_TEMPLATE, "template_died")
 
 enum failure {
 #define X(name, text) name,

@@ -289,10 +289,10 @@ void pool_trial_over(struct slot *slot, bool success)
         pool_slot_stop(slot);
 }
 
-void pool_release(struct slot *slot)
+void pool_release(struct slot *slot, enum lease_end why)
 {
     if (slot->state == SLOT_LEASED)
-        pool_slot_stop(slot);
+        pool_lease_end(slot, why, "");
 }
 
 void pool_renew(struct slot *slot, uint64_t ttl_ms)
@@ -337,7 +337,10 @@ void pool_stop_all(struct pool *pool, enum acquire_result result)
 {
     pool_dismiss(pool, result);
     unleased_stop(pool);
-    pool_stop_down_to(pool, SLOT_LEASED, 0);
+    while (!list_empty(&pool->slots[SLOT_LEASED]))
+        pool_release(list_entry(pool->slots[SLOT_LEASED].next, struct slot, node),
+                     result == ACQUIRE_SHUTTING_DOWN ? LEASE_END_POOLD_STOPPED
+                                                     : LEASE_END_POOL_DELETED);
 }
 
 void pool_set_state(struct pool *pool, enum pool_state state, const char *error)

@@ -35,6 +35,7 @@
 #include "base/backoff.h"
 #include "base/list.h"
 #include "control/control.h"
+#include "pool/lease_end.h"
 #include "pool/metrics.h"
 #include "pool/slot.h"
 
@@ -78,7 +79,7 @@ struct vm_ops {
     void (*trial)(void *context, struct slot *slot);
     /* The pool's proof has come (trouble is NULL), or won't: a sentence. From pool_pump. */
     void (*proved)(void *context, struct pool *pool, const char *trouble);
-    /* The slot has come into another state. */
+    /* The slot has come into another state; of a lease that has ended, slot->end says why. */
     void (*note)(void *context, struct slot *slot);
     /* Frees slot->vm; its process is gone. */
     void (*forget)(void *context, struct slot *slot);
@@ -152,7 +153,8 @@ struct pool {
     bool passed_over;          /* its first waiter can't be served now: while pool_serve_all runs */
     char last_failure[POOL_ERROR_BYTES];
     struct pool_counters counters;
-    void *owner; /* the caller's own */
+    uint64_t lease_ends[LEASE_END_COUNT]; /* since poold was started */
+    void *owner;                          /* the caller's own */
 };
 
 enum acquire_result {
@@ -206,8 +208,8 @@ void pool_trial_over(struct slot *slot, bool success);
  * leased, without a lease yet, which the caller fills in. NULL without memory. */
 struct slot *pool_adopt(struct pool *pool, enum slot_state state);
 
-/* Ends a lease: the VM is killed and not reused. */
-void pool_release(struct slot *slot);
+/* Ends a lease, if it is one yet: the VM is killed and not reused. */
+void pool_release(struct slot *slot, enum lease_end why);
 void pool_renew(struct slot *slot, uint64_t ttl_ms);
 
 /* Sends those away with result who wait for a VM or its answer. */

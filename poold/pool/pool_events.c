@@ -89,6 +89,15 @@ void pool_slot_stop(struct slot *slot)
     pool_schedule(slot->pool);
 }
 
+void pool_lease_end(struct slot *slot, enum lease_end why, const char *detail)
+{
+    slot->pool->lease_ends[why]++;
+    slot->end = why;
+    slot->end_detail = detail;
+    pool_slot_stop(slot);
+    slot->end_detail = "";
+}
+
 void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail)
 {
     struct pool *pool = slot->pool;
@@ -106,7 +115,10 @@ void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail)
         pool->env->ops->arm(pool->env->context, pool->backoff.until_ns);
     }
     slot->acquire = NULL;
-    pool_slot_stop(slot);
+    if (slot->state == SLOT_LEASED)
+        pool_lease_end(slot, lease_end_of(failure), detail);
+    else
+        pool_slot_stop(slot);
     if (!acquire)
         return;
     acquire->slot = NULL;
@@ -311,7 +323,7 @@ void pool_vm_failed(struct slot *slot, enum failure failure, const char *detail)
         return;
     /* A guest may power itself off: that ends its lease and is nobody's failure. */
     if (slot->state == SLOT_LEASED && failure == FAILURE_POWEROFF) {
-        pool_slot_stop(slot);
+        pool_lease_end(slot, LEASE_END_GUEST_POWEROFF, "");
         return;
     }
     pool_slot_fail(slot, failure, detail);

@@ -22,8 +22,11 @@ struct slot *pool_slot_create(struct pool *pool, bool trial);
 void pool_slot_enter(struct slot *slot, enum slot_phase phase);
 void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns);
 
-/* Kills the VM or puts it into the kill queue. Its acquire must have been taken from it. */
+/* Kills the VM or puts it into the kill queue. Its acquire must have been taken from it. A lease is
+ * stopped by pool_lease_end. */
 void pool_slot_stop(struct slot *slot);
+/* detail: a sentence more, "" for none. */
+void pool_lease_end(struct slot *slot, enum lease_end why, const char *detail);
 /* The part of it that is about the kill: at once, or later if may_wait. */
 void pool_slot_kill(struct slot *slot, bool may_wait);
 /* Discards a VM that failed and counts it; its acquire is tried again or told. */

@@ -176,8 +176,10 @@ static void slot_expired(struct slot *slot)
         pool_slot_fail(slot, FAILURE_AWAKE_TIMEOUT, "the guest did not answer in time");
     else if (expects & (SLOT_SAYS_READY | SLOT_SAYS_PARKED))
         pool_slot_fail(slot, FAILURE_READY_TIMEOUT, "the guest did not get ready in time");
+    else if (slot->state == SLOT_LEASED)
+        pool_release(slot, LEASE_END_EXPIRED);
     else
-        pool_slot_stop(slot); /* a lease's TTL, a trial's patience */
+        pool_slot_stop(slot); /* a trial's patience */
 }
 
 static uint64_t slots_tick(struct pool *pool, uint64_t now)

@@ -43,6 +43,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/labels.h"
 #include "base/list.h"
 #include "guest_abi.h"
 
@@ -161,7 +162,15 @@ struct slot {
     uint64_t leased_wall_ns; /* CLOCK_REALTIME */
     uint64_t ttl_ms;         /* 0: none; else deadline_ns is its end */
     uint32_t owner_uid;
-    void *owner_connection; /* bound leases: the connection that it ends with; else NULL */
+    void *owner_connection;    /* bound leases: the connection that it ends with; else NULL */
+    char labels[LABELS_BYTES]; /* base/labels.h */
+    bool given;                /* its client was told of it, or is about to be */
+    /* STOPPING, of a lease: why; and a sentence more, "" for none, while vm_ops.note is called. */
+    uint32_t end; /* enum lease_end */
+    const char *end_detail;
+    /* The API's (api/lease_news.h): what is to be told of it yet, and the list of those with news. */
+    uint32_t news;
+    struct list news_node;
 
     void *vm; /* vm_ops' own */
 };

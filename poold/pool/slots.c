@@ -59,6 +59,8 @@ static struct slot *add(struct pool *pool, bool trial, enum slot_phase phase)
         return NULL;
     list_init(&slot->kill_node);
     list_init(&slot->ready_node);
+    list_init(&slot->news_node);
+    slot->end_detail = "";
     slot->pool = pool;
     slot->trial = trial;
     if (trial)

@@ -106,6 +106,8 @@ static void lease_fill(struct slot *slot, const struct ledger_vm *entry)
     slot->leased_wall_ns = entry->leased_wall_ns;
     slot->ttl_ms = entry->ttl_ms;
     slot->deadline_ns = entry->deadline_ns;
+    slot->given = true;
+    memcpy(slot->labels, entry->labels, sizeof slot->labels);
     slot->timings = (struct timings){ t[0], t[1], t[2], t[3] };
 }
 
@@ -176,7 +178,8 @@ static void vm_adopt(struct hosted_pool *hosted, enum slot_state state, uint32_t
                  (state != SLOT_LEASED || lease_adopt(clone, entry, record, held));
     vm_attach(clone, held);
     if (!whole && slot->state == SLOT_LEASED)
-        pool_release(slot);
+        pool_release(slot, entry->bound && !slot->owner_connection ? LEASE_END_CLIENT_GONE
+                                                                   : LEASE_END_LOST);
     else if (!whole)
         clone_fail(clone, FAILURE_HOST_ERROR, "its network can't be taken over");
     else

@@ -281,9 +281,12 @@ static void ops_kill(void *context, struct slot *slot)
 
 static void ops_note(void *context, struct slot *slot)
 {
-    (void)context;
+    const struct vms *vms = context;
+
     if (slot->vm)
         clone_keep_state(slot->vm);
+    if (slot->state == SLOT_STOPPING && slot->given)
+        vms->lease_ended(vms->told_data, slot);
 }
 
 static void ops_forget(void *context, struct slot *slot)
@@ -291,6 +294,8 @@ static void ops_forget(void *context, struct slot *slot)
     struct vms *vms = context;
     struct clone *clone = slot->vm;
 
+    if (slot->given)
+        vms->lease_forgotten(vms->told_data, slot);
     if (!clone)
         return;
     list_remove(&clone->child.node);

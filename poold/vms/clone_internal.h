@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What clone.c (what it is told), clone_link.c (what it says) and clone_net.c (its network while it is
- * leased) share. */
+/* What clone.c (what it is told), clone_link.c (what it says), clone_end.c (why it says no more) and
+ * clone_net.c (its network while it is leased) share. */
 #ifndef VOLT_POOLD_CLONE_INTERNAL_H
 #define VOLT_POOLD_CLONE_INTERNAL_H
 
@@ -33,6 +33,8 @@ extern const struct link_ops clone_link_ops;
 
 /* The VM is of no use any more: logged, and told to its pool, which ends it. */
 void clone_fail(struct clone *clone, enum failure failure, const char *detail);
+/* The same, of a process that ended without a word: finds out why, and says detail where it can't. */
+void clone_fail_silently(struct clone *clone, const char *detail);
 /* A clone of this slot, without a process. NULL without memory. */
 struct clone *clone_create(struct vms *vms, struct slot *slot);
 /* A lease's network: a new gate (fds NULL, or without one), or that of an earlier poold, whose fds are

@@ -110,15 +110,17 @@ static void on_closed(struct link *link, enum link_channel channel, int error)
     struct clone *clone = list_entry(link, struct clone, link);
 
     clone_keep_closed(clone, channel);
-    clone_fail(clone, error == -ENOTCONN ? FAILURE_CRASHED : FAILURE_PROTOCOL,
-               error == -ENOTCONN ? "it closed its socket without a word"
-                                  : "it sent a malformed message");
+    if (error == -ENOTCONN)
+        clone_fail_silently(clone, "it closed its socket without a word");
+    else
+        clone_fail(clone, FAILURE_PROTOCOL, "it sent a malformed message");
 }
 
 static void on_exited(struct link *link)
 {
     struct clone *clone = list_entry(link, struct clone, link);
 
+    clone_fail_silently(clone, "its process ended without a word");
     if (clone->slot)
         pool_vm_gone(clone->slot);
 }

@@ -69,6 +69,7 @@ void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const c
     else
         log_pool(LOG_LEVEL_INFO, hosted->pool.name, "pool '%s' is %s", hosted->pool.name,
                  pool_state_name(hosted->pool.state));
+    hosted->vms->pool_changed(hosted->vms->told_data, &hosted->pool, false);
 }
 
 void hosted_free(struct hosted_pool *hosted)
@@ -222,6 +223,7 @@ static void on_template_ended(struct hosted_pool *hosted, bool was_ready, bool f
              "pool '%s': the template ended (%s); it is started again", hosted->pool.name, detail);
     hosted->phase_began_ns = now_ns();
     pool_set_state(&hosted->pool, POOL_LOADING, was_ready ? NULL : detail);
+    vms->pool_changed(vms->told_data, &hosted->pool, false);
     turn_arm(vms->turn, hosted->template_backoff.until_ns);
 }
 

@@ -64,6 +64,7 @@ static void delete_done(void *data)
         return;
     }
     log_pool(LOG_LEVEL_INFO, hosted->pool.name, "pool '%s' is deleted", hosted->pool.name);
+    hosted->vms->pool_changed(hosted->vms->told_data, &hosted->pool, true);
     hosted_free(hosted);
 }
 

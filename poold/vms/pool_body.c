@@ -49,6 +49,7 @@ json_t *pool_body_value(const struct json_key *key, const char *text, struct err
     case JSON_KEY_AUTO_PATH:
     case JSON_KEY_NAME:
     case JSON_KEY_SIZE:
+    case JSON_KEY_LABELS:
         break;
     }
     value = json_string(text);

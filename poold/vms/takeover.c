@@ -135,8 +135,12 @@ static void records_free(struct vms *vms)
         }
     }
     for (uint32_t i = 0; i < end; i++) {
+        struct ledger_vm entry;
+
         if (used[i])
             continue;
+        if (ledger_vm_read(ledger, i, &entry) == LEDGER_LEASED)
+            vms->lease_lost(vms->told_data, &entry);
         dir_give_back(vms, i);
         ledger_vm_state(ledger, i, LEDGER_FREE);
     }

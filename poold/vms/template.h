@@ -3,6 +3,7 @@
 #ifndef VOLT_POOLD_TEMPLATE_H
 #define VOLT_POOLD_TEMPLATE_H
 
+#include "host/link.h"
 #include "vms/vms.h"
 
 /* Opens the snapshot and starts the process; sets hosted->template, which goes back to NULL when it
@@ -22,6 +23,8 @@ void template_keep(struct template *template);
  * protocol. */
 bool template_is_there(const struct hosted_pool *hosted, uint32_t record);
 bool template_is_foreign(const struct hosted_pool *hosted, uint32_t record);
+/* A descriptor of that template's link, borrowed; -1: it is closed, or the template is gone. */
+int template_fd(const struct hosted_pool *hosted, uint32_t record, enum link_channel channel);
 /* The keeper is a new one. */
 void templates_keep(struct hosted_pool *hosted);
 /* Ends those that are retired and have no VMs. */

@@ -132,6 +132,13 @@ bool template_is_foreign(const struct hosted_pool *hosted, uint32_t record)
     return template && template->entry.control_version != CONTROL_VERSION;
 }
 
+int template_fd(const struct hosted_pool *hosted, uint32_t record, enum link_channel channel)
+{
+    const struct template *template = find(hosted, record);
+
+    return template ? template->link.fds[channel] : -1;
+}
+
 bool template_has_working_set(const struct template *template)
 {
     return template->entry.has_working_set;

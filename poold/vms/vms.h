@@ -73,6 +73,13 @@ struct vms {
     uint32_t takeover_connection_count;
     /* A VM has said what a client may wait for. */
     void (*told)(void *data);
+    /* A lease that was given has ended; and its slot is about to be freed. */
+    void (*lease_ended)(void *data, struct slot *slot);
+    void (*lease_forgotten)(void *data, struct slot *slot);
+    /* One of an earlier poold's ended before this one was there. */
+    void (*lease_lost)(void *data, const struct ledger_vm *entry);
+    /* A pool is in another state, or deleted. */
+    void (*pool_changed)(void *data, const struct pool *pool, bool deleted);
     /* A client's connection that an earlier poold had (fd is taken), with leases that are bound to it;
      * NULL: it is over. */
     void *(*connection_adopt)(void *data, int fd);

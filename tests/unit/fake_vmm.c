@@ -203,8 +203,8 @@ static void on_wake(struct fake *fake, const struct control_msg *msg)
         say(fake->bell_fd, CONTROL_PARKED);
 }
 
-/* A guest that echoes what it gets, unless it is a command, on any vsock port but 666, which ends
- * the VM. */
+/* A guest that echoes what it gets, unless it is a command, on any vsock port but those that end the
+ * VM: 666 by a crash of the guest, 667 by its poweroff, 668 without a word. */
 static void on_stream(struct fake *fake, const struct control_msg *msg, int fd)
 {
     char text[32];
@@ -213,6 +213,11 @@ static void on_stream(struct fake *fake, const struct control_msg *msg, int fd)
         say_exited(fake->control_fd, EXIT_REASON_TRIPLE_FAULT, "the guest fell over");
         _exit(0);
     }
+    if (msg->type == CONTROL_VSOCK_CONNECT && msg->u.vsock_connect.port == 667)
+        say_exited(fake->control_fd, EXIT_REASON_GUEST_POWEROFF, "off");
+    if (msg->type == CONTROL_VSOCK_CONNECT &&
+        (msg->u.vsock_connect.port == 667 || msg->u.vsock_connect.port == 668))
+        _exit(0);
     if (msg->type == CONTROL_CONSOLE && fault("long_console")) { /* and it never ends */
         static const char much[160 * 1024] = "fake";
 

@@ -76,7 +76,7 @@ START_TEST(queue_is_fair_at_max)
     }
     /* Each release serves exactly the next one. */
     for (unsigned i = 0; i < 5; i++) {
-        pool_release(acquires[i].slot);
+        pool_release(acquires[i].slot, LEASE_END_RELEASED);
         fake_host_run(&host);
         ck_assert(acquires[i + 3].done && acquires[i + 3].result == ACQUIRE_OK);
         ck_assert(i + 4 >= 8 || !acquires[i + 4].done);
@@ -125,7 +125,7 @@ START_TEST(cancelled_acquires_leave_nothing)
     fake_acquire_start(&host, &queued, 1000);
     pool_acquire_cancel(&queued.acquire);
     ck_assert_uint_eq(host.pool.waiting, 0);
-    pool_release(holder.slot);
+    pool_release(holder.slot, LEASE_END_RELEASED);
     fake_host_run(&host);
     ck_assert(!queued.done);
     fake_host_fini(&host);
@@ -160,7 +160,7 @@ START_TEST(released_vms_are_never_reused)
         fake_acquire_start(&host, &acquire, 0);
         fake_host_run(&host);
         ck_assert(acquire.done && acquire.result == ACQUIRE_OK);
-        pool_release(acquire.slot);
+        pool_release(acquire.slot, LEASE_END_RELEASED);
         fake_host_run(&host);
     }
     /* 50 leases and the two that are parked now: 52 VMs were made. */
@@ -302,7 +302,7 @@ START_TEST(any_message_in_any_state_is_survived)
             break;
         default:
             if (vm->slot && rand() % 4 == 0)
-                pool_release(vm->slot);
+                pool_release(vm->slot, LEASE_END_RELEASED);
             break;
         }
         fake_host_settle(&host);

@@ -36,7 +36,7 @@ START_TEST(acquire_and_release)
         lease[8] = '\0'; /* a unique prefix will do */
         snprintf(path, sizeof path, "/v1/leases/%s", lease);
         client_expect(204, "DELETE", path, NULL);
-        client_expect(404, "GET", path, NULL);
+        client_expect(410, "GET", path, NULL);
     }
     daemon_slots_await("stopping", 0);
     daemon_slots_await("parked", 2);

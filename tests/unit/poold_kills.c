@@ -35,7 +35,7 @@ static void leases_make(unsigned count, uint32_t max, unsigned frozen_max)
 static void leases_release(unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        pool_release(leases[i].slot);
+        pool_release(leases[i].slot, LEASE_END_RELEASED);
     fake_host_settle(&host);
 }
 

@@ -208,7 +208,7 @@ START_TEST(a_trial_costs_no_place_and_no_figure)
     fake_host_run(&host);
     ck_assert(acquire.done && acquire.result == ACQUIRE_OK);
     ck_assert_uint_eq(acquire.slot->tier, TIER_PARKED);
-    pool_release(acquire.slot);
+    pool_release(acquire.slot, LEASE_END_RELEASED);
     fake_host_run(&host);
     ck_assert_uint_eq(COUNT(&host, SLOT_PARKED), 1);
     pool_trial_over(trial_vm()->slot, true);

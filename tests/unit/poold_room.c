@@ -67,7 +67,7 @@ START_TEST(acquires_wait_for_room)
         fake_acquire_start(&host, &acquires[i], 60000);
     fake_host_run(&host);
     ck_assert(acquires[0].done && acquires[1].done && !acquires[2].done && !acquires[3].done);
-    pool_release(acquires[0].slot);
+    pool_release(acquires[0].slot, LEASE_END_RELEASED);
     fake_host_run(&host);
     ck_assert(acquires[2].done && acquires[2].result == ACQUIRE_OK && !acquires[3].done);
     fake_host_pass(&host, 61 * NS_PER_S);
@@ -87,7 +87,7 @@ START_TEST(a_dying_vm_is_room)
     host.env.room.vms = 1;
     fake_acquire_start(&host, &first, 0);
     fake_host_run(&host);
-    pool_release(first.slot);
+    pool_release(first.slot, LEASE_END_RELEASED);
     fake_acquire_start(&host, &second, 0);
     ck_assert(!second.done);
     fake_host_run(&host);
@@ -134,7 +134,7 @@ START_TEST(stock_of_others_is_room)
         ck_assert_uint_le(host.env.made.vms, 5);
     }
     ck_assert_uint_eq(pool_vm_count(&other), 0);
-    pool_release(acquires[0].slot);
+    pool_release(acquires[0].slot, LEASE_END_RELEASED);
     fake_host_run(&host);
     ck_assert_uint_eq(other.counts[SLOT_PARKED], 1);
     /* Less room than there are: the stock goes, leases stay. */

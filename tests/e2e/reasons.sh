@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: whoever uses a lease that has ended hears why: by the API, in the middle of exec, cp and console,
+# in the log, in a metric; labels and what was are known to the next poold.
+# Method: a lease for each way to end one, each ended while something runs in it.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+poold_with_pool
+
+api()
+{
+    curl -s --unix-socket "$VOLT_RUN_DIR/poold.sock" "http://volt$1"
+}
+# reason_is LEASE REASON
+reason_is()
+{
+    [ "$(api "/v1/leases/$1" | json error.reason)" = "$2" ]
+}
+counted()
+{
+    api /metrics | grep -q "^volt_lease_ends_total{pool=\"default\",reason=\"$1\"} [1-9]"
+}
+runs_in()
+{
+    [ "$(guest "$1" -- pidof sleep | wc -w)" -ge 1 ]
+}
+# ends LEASE REASON COMMAND...: an exec runs in the lease; COMMAND ends it; exec says so, and fails.
+ends()
+{
+    local lease=$1 reason=$2 job status=0
+    shift 2
+    "$voltctl" exec "$lease" -- sleep 1000 >"$work/exec" 2>&1 &
+    job=$!
+    until_true 20 runs_in "$lease" || return 1
+    "$@"
+    wait "$job" || status=$?
+    cat "$work/exec"
+    [ $status = 125 ] && grep -q "($reason)" "$work/exec" && until_true 10 reason_is "$lease" "$reason" &&
+        counted "$reason" && grep "lease $lease" "$log" | grep -q "$reason"
+}
+pid_of()
+{
+    "$voltctl" ps --json | python3 -c '
+import json, sys
+print(next(l["pid"] for l in json.load(sys.stdin)["leases"] if l["lease"] == sys.argv[1]))' "$1"
+}
+
+check "released" ends "$(acquire)" released "$voltctl" release --all
+id=$(acquire)
+check "expired" ends "$id" expired "$voltctl" renew "$id" --ttl 100ms
+id=$(acquire)
+check "the guest powers off" ends "$id" guest_poweroff guest "$id" -- sh -c 'reboot -f & sleep 0.1'
+id=$(acquire)
+check "its process is killed" ends "$id" vm_failed kill -9 "$(pid_of "$id")"
+
+id=$(acquire)
+inside=$(pgrep -P "$(pgrep -P "$poold_pid" -f 'volt-vmm template')")
+check "the process that its VM was forked from ends" ends "$id" template_died kill -9 "$inside"
+until_true 20 pool_is ready
+id=$(acquire)
+check "its template ends" ends "$id" template_died pkill -9 -P "$poold_pid" -f 'volt-vmm template'
+
+# ---- A control group ----
+id=$(acquire --label job=memory)
+group=$(find /sys/fs/cgroup -type d -name "$id" -exec sh -c 'ls "$1"/memory.max "$1"/memory.limit_in_bytes 2>/dev/null' sh {} \; 2>/dev/null | head -n 1)
+squeeze()
+{
+    # What it has already stays; what its guest wants next is too much.
+    local dir used
+    dir=$(dirname "$group")
+    used=$(cat "$dir/memory.current" "$dir/memory.usage_in_bytes" 2>/dev/null)
+    echo $((used + 4 * 1048576)) >"$group"
+    guest "$id" -- dd if=/dev/zero of=/tmp/much bs=1M count=64
+    return 0
+}
+if [ -n "$group" ]; then
+    check "its memory limit" ends "$id" out_of_memory squeeze
+else
+    skip "its memory limit" "there is no memory control group here"
+    "$voltctl" release "$id"
+fi
+
+# ---- cp and console ----
+id=$(acquire)
+mkfifo "$work/nothing"
+exec 7<>"$work/nothing"
+# An archive that goes on and on, slowly.
+archive()
+{
+    python3 -c 'import sys, tarfile; f = tarfile.TarInfo("f"); f.size = 1 << 30; sys.stdout.buffer.write(f.tobuf())'
+    while sleep 0.05 && head -c 65536 /dev/zero 2>/dev/null; do :; done
+}
+archive | "$voltctl" cp - "$id:/tmp" >"$work/cp" 2>&1 &
+cp_job=$!
+"$voltctl" console "$id" <&7 >"$work/console" 2>&1 &
+console_job=$!
+is_connected()
+{
+    find "/proc/$1/fd" -lname 'socket:*' 2>/dev/null | grep -q .
+}
+is_copied()
+{
+    guest "$id" -- test -s /tmp/f
+}
+until_true 20 is_copied
+until_true 20 is_connected "$console_job"
+"$voltctl" release "$id"
+check "console ends with it" until_true 20 process_gone "$console_job"
+check "and says why" grep -q '(released)' "$work/console"
+check "cp ends with it" until_true 20 process_gone "$cp_job"
+check "and says why" grep -q '(released)' "$work/cp"
+exec 7>&-
+
+# ---- Labels, the next poold ----
+id=$(acquire --label job=17 --label ci/branch='a b')
+ended=$(acquire)
+"$voltctl" release "$ended"
+check "ps finds a label" prints "$id" sh -c "'$voltctl' ps --label job=17 --json | python3 -c 'import json, sys; print(*[l[\"lease\"] for l in json.load(sys.stdin)[\"leases\"]])'"
+check "and shows them" sh -c "'$voltctl' ps | grep -q 'ci/branch=a b,job=17'"
+lost=$(acquire)
+lost_pid=$(pid_of "$lost")
+kill -9 "$poold_pid"
+wait "$poold_pid" 2>/dev/null
+kill -9 "$lost_pid"
+poold_start
+check "the next poold knows labels" sh -c "'$voltctl' ps --label job=17 | grep -q $id"
+check "and how leases ended" until_true 10 reason_is "$ended" released
+check "and which did while there was none" until_true 10 reason_is "$lost" lost
+
