@@ -46,6 +46,14 @@
 #define DOORBELL_BANNER_OK 1u
 #define DOORBELL_BANNER_FAILED 2u /* the VM is of no use; mailbox.trouble tells why */
 
+/* ---- Vector registers, on a software-only KVM: 32-bit writes of a guest-physical address >> 6, at which
+ * KVM's XSAVE area (4096 bytes, standard format) is saved or loaded. Used by the guest's kernel, which
+ * is told by "fpu_port=" (kernel/cmdline.software-kvm). ---- */
+
+#define VECTORS_PORT_SAVE 0x0b10u
+#define VECTORS_PORT_LOAD 0x0b14u
+#define VECTORS_PORT_SHIFT 6u
+
 /* ---- Mailbox: one page of reserved RAM below the EBDA. ---- */
 
 #define DOORBELL_MAILBOX_GPA 0x9e000u

@@ -120,6 +120,19 @@ for call in inotify fanotify shm sem msg mqueue mqueue-mounted aio io_uring user
     pid-namespace user-namespace net-namespace seccomp; do
     check "the kernel has $call" grep -x "$call ok" calls
 done
+vectors()
+{
+    "$voltctl" cp "$VOLT_BUILD/tests/e2e/guest-vectors" "$id:/tmp/guest-vectors" &&
+        in_guest /tmp/guest-vectors >vectors && cat vectors
+}
+check 'vector registers are looked after' vectors
+if grep -qx 'no AVX' vectors; then
+    skip 'they belong to their process' 'this CPU has no AVX'
+else
+    for way in 'switches of processes' "a signal's handler" fork; do
+        check "they belong to their process: $way" grep -x "$way: ok" vectors
+    done
+fi
 capabilities()
 {
     # as nobody, by a program that is given CAP_NET_RAW

@@ -70,6 +70,21 @@ START_TEST(uart_prints_and_takes_input)
 }
 END_TEST
 
+START_TEST(vectors_are_saved_and_loaded_for_a_kernel_that_can_not)
+{
+    harness_create(&h, "vectors");
+    harness_start(&h);
+    if (h.kvm.software_only) {
+        harness_expect(&h, CONTROL_BANNER);
+        ck_assert_int_eq(harness_join(&h), EXIT_REASON_GUEST_MISBEHAVED);
+    } else {
+        ck_assert_int_eq(harness_join(&h),
+                         EXIT_REASON_GUEST_POWEROFF); /* there are no such ports */
+        ck_assert_uint_gt(atomic_load(&h.machine.vm.unknown_pio), 0);
+    }
+}
+END_TEST
+
 START_TEST(triple_fault_ends_the_vm_with_its_reason)
 {
     harness_create(&h, "triple_fault");
@@ -311,6 +326,7 @@ int main(void)
     tcase_add_test(tc, unknown_ports_are_counted_and_read_as_ones);
     tcase_add_test(tc, mmio_reaches_devices_and_the_gap_reads_as_ones);
     tcase_add_test(tc, uart_prints_and_takes_input);
+    tcase_add_test(tc, vectors_are_saved_and_loaded_for_a_kernel_that_can_not);
     tcase_add_test(tc, triple_fault_ends_the_vm_with_its_reason);
     tcase_add_test(tc, park_wake_answer_and_again);
     tcase_add_test(tc, park_that_nobody_allowed_is_ignored);

@@ -4,6 +4,7 @@
  *   vm.c        making, interrupts, the device thread's loop, the end
  *   vcpu.c      vCPU threads: KVM_RUN and its exits, from shell to running to parked and back
  *   doorbell.c  the bell, the mailbox, the guest's answer; all of struct vm_doorbell
+ *   vectors.c   vector registers, for a guest's kernel without XSAVE
  *   bus.c       which device an access is for
  */
 #ifndef VOLT_MACHINE_INTERNAL_H
@@ -35,6 +36,18 @@ void vcpu_signal_setup(void);
 /* An access of a guest, to the device whose window it is in: reads of none are all ones. */
 void bus_access(struct vm *vm, enum bus_kind bus, uint64_t address, void *value, uint32_t bytes,
                 bool is_write);
+
+/* ---- vm_state.c ---- */
+
+/* KVM's XSAVE area of a vCPU: kvm->xsave_bytes of it. 0 or -errno. Its thread, or stopped. */
+int vm_state_xsave_get(int vcpu_fd, const struct kvm_host *kvm, void *ret_area);
+
+/* ---- vectors.c ---- */
+
+/* Whether this vCPU's guest has that port (guest_abi.h): on a software-only KVM alone. */
+bool vectors_claims(const struct vcpu *vcpu, uint16_t port);
+/* An access to it, on the vCPU's thread. Ends the VM where the guest names no memory. */
+void vectors_access(struct vcpu *vcpu, uint16_t port, void *value, uint32_t bytes, bool is_write);
 
 /* ---- doorbell.c. vCPU 0's thread, where nothing else is said. ---- */
 

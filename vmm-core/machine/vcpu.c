@@ -137,6 +137,10 @@ static enum exit_action exit_pio(struct vcpu *vcpu)
     bool is_write = run->io.direction == KVM_EXIT_IO_OUT;
 
     for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+        if (vectors_claims(vcpu, run->io.port)) {
+            vectors_access(vcpu, run->io.port, data, run->io.size, is_write);
+            continue;
+        }
         if (!doorbell_claims(run->io.port)) {
             bus_access(vcpu->vm, BUS_PIO, run->io.port, data, run->io.size, is_write);
             continue;

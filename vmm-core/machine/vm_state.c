@@ -20,7 +20,7 @@
 #include <x86intrin.h>
 
 #include "base/util.h"
-#include "machine/vm.h"
+#include "machine/machine_internal.h"
 
 #define MSR_TSC 0x10u
 #define MSR_TSC_DEADLINE 0x6e0u
@@ -121,15 +121,20 @@ static void move_deadline_last(struct vcpu_state *state)
     }
 }
 
-static int save_xsave(int vcpu_fd, const struct kvm_host *kvm, struct vcpu_state *state,
-                      struct err *err)
+int vm_state_xsave_get(int vcpu_fd, const struct kvm_host *kvm, void *ret_area)
 {
     bool large = kvm->xsave_bytes > sizeof(struct kvm_xsave);
 
+    return ioctl(vcpu_fd, large ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, ret_area) < 0 ? -errno : 0;
+}
+
+static int save_xsave(int vcpu_fd, const struct kvm_host *kvm, struct vcpu_state *state,
+                      struct err *err)
+{
+    int rc = vm_state_xsave_get(vcpu_fd, kvm, state->xsave);
+
     state->xsave_bytes = kvm->xsave_bytes;
-    if (ioctl(vcpu_fd, large ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, state->xsave) < 0)
-        return err_set_errno(err, errno, "KVM_GET_XSAVE of %u bytes", kvm->xsave_bytes);
-    return 0;
+    return rc < 0 ? err_set_errno(err, -rc, "KVM_GET_XSAVE of %u bytes", kvm->xsave_bytes) : 0;
 }
 
 static int save_cpuid(int vcpu_fd, struct vcpu_state *state, struct err *err)
