@@ -291,4 +291,6 @@ void vm_dirs_fini(struct vm_dirs *dirs)
 {
     close_fd(&dirs->base_fd);
     vm_uids_fini(&dirs->uids);
+    free(dirs->locks);
+    dirs->locks = NULL;
 }

@@ -32,8 +32,7 @@ struct vm_dirs {
     int base_fd;                    /* RUN_DIR/vms */
     const struct vm_groups *groups; /* whose group of the same id goes with a folder; NULL: none */
     struct vm_uids uids;
-    const struct vm_uid_lock
-        *locks; /* inherited, taken by vm_dirs_init; the caller sets them before */
+    struct vm_uid_lock *locks; /* inherited: the caller sets them, malloc'ed, before vm_dirs_init */
     uint32_t lock_count;
     /* Not before, as it failed the last time: more uids; more folders. */
     uint64_t claim_after_ns, refill_after_ns;

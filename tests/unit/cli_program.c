@@ -196,11 +196,11 @@ END_TEST
 
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], TRY) == 0)
+        return attempts_make(argv[2]);
     Suite *suite = suite_create("program");
     TCase *tests = tap_case(suite, "program");
 
-    if (argc == 3 && strcmp(argv[1], TRY) == 0)
-        return attempts_make(argv[2]);
     tcase_add_test(tests, it_does_what_it_is_for_and_nothing_else);
     tcase_add_test(tests, the_attempts_are_ones);
     return tap_main(suite);

@@ -200,12 +200,28 @@ void daemon_await_log(const char *text, unsigned count)
     ck_assert_msg(found >= count, "'%s' is %u times in the log", text, found);
 }
 
+/* What it said, for whoever looks for the reason: also what a sanitizer has found. */
+static void log_show(void)
+{
+    _cleanup_free_ char *log = malloc(LOG_BYTES_MAX);
+    char path[256];
+    _cleanup_close_ int fd = -1;
+    ssize_t n;
+
+    daemon_path("log", path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = log && fd >= 0 ? read(fd, log, LOG_BYTES_MAX) : 0;
+    fprintf(stderr, "%.*s", (int)MAX_OF(n, 0), log);
+}
+
 void daemon_wait_exit(int expected_status)
 {
     int status = -1;
 
     for (unsigned i = 0; i < CLIENT_LOOKS && waitpid(daemon_pid, &status, WNOHANG) == 0; i++)
         usleep(CLIENT_LOOK_US);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != expected_status)
+        log_show();
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == expected_status, "status 0x%x",
                   status);
     daemon_pid = 0;

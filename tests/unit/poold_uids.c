@@ -131,16 +131,18 @@ static pid_t other_poold(void)
 START_TEST(two_poolds_have_none_in_common_and_a_killed_one_has_none)
 {
     pid_t others[2] = { other_poold(), other_poold() };
-    struct vm_uid_block *block = claim();
+    struct vm_uid_block *block = claim(), *blocks[11];
 
     ck_assert_uint_eq(block->first, BASE + 20 * VM_UIDS_BLOCK);
     give_up(block);
     kill(others[0], SIGKILL);
     ck_assert_int_eq(waitpid(others[0], NULL, 0), others[0]);
-    for (unsigned i = 0; i < 11; i++) {
-        block = claim(); /* kept */
-        ck_assert_uint_eq(block->first, BASE + (i < 10 ? i : 20) * VM_UIDS_BLOCK);
+    for (unsigned i = 0; i < ARRAY_LEN(blocks); i++) {
+        blocks[i] = claim();
+        ck_assert_uint_eq(blocks[i]->first, BASE + (i < 10 ? i : 20) * VM_UIDS_BLOCK);
     }
+    for (unsigned i = 0; i < ARRAY_LEN(blocks); i++)
+        give_up(blocks[i]);
     kill(others[1], SIGKILL);
     ck_assert_int_eq(waitpid(others[1], NULL, 0), others[1]);
 }

@@ -19,6 +19,7 @@
 
 #include "base/util.h"
 #include "control/control.h"
+#include "leave.h"
 #include "sandbox/sandbox_internal.h"
 #include "tap_main.h"
 
@@ -69,7 +70,7 @@ START_TEST(work_that_fails_is_told)
         struct err err = { 0 };
         int r = sandbox_enter(&layers, SANDBOX_KEEP_ID, NULL, 0, &meanwhile, &sandbox, &err);
 
-        _exit(r == -ENODEV && strcmp(err.msg, "there is no such machine") == 0 ? 0 : 1);
+        leave(r == -ENODEV && strcmp(err.msg, "there is no such machine") == 0 ? 0 : 1);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_int_eq(status, 0);

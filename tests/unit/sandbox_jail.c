@@ -22,6 +22,7 @@
 
 #include "base/util.h"
 #include "control/control.h"
+#include "leave.h"
 
 static int errno_of(int result)
 {
@@ -120,8 +121,8 @@ static int jail_enter(const struct jail_config *config, const struct jail *jail,
     return r;
 }
 
-static void __attribute__((noreturn))
-jail_main(const struct jail_config *config, const struct jail *jail, int done_fd, int release_fd)
+static void jail_main(const struct jail_config *config, const struct jail *jail, int done_fd,
+                      int release_fd)
 {
     struct err err = { 0 };
     pid_t outsider = getppid();
@@ -135,7 +136,7 @@ jail_main(const struct jail_config *config, const struct jail *jail, int done_fd
         attempts_make(jail->report, jail, outsider);
     if (write(done_fd, "x", 1) == 1)
         (void)!read(release_fd, &byte, 1);
-    _exit(0);
+    leave(0);
 }
 
 static void abstract_listen(struct jail *jail)

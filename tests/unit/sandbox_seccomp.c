@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "control/control.h"
+#include "leave.h"
 #include "sandbox/sandbox_internal.h"
 #include "sandbox/seccomp_table.h"
 #include "tap_main.h"
@@ -56,12 +57,6 @@ static void i386_call(long nr)
     (void)ret;
 }
 
-/* AddressSanitizer makes calls of its own before _exit, which the filters don't know. */
-static void end_well(void)
-{
-    syscall(SYS_exit_group, 0);
-}
-
 /* Makes one call under a filter in a process of its own. Returns its wait status. */
 static int call_try(enum sandbox_thread_kind kind, const struct call *call)
 {
@@ -81,7 +76,7 @@ static int call_try(enum sandbox_thread_kind kind, const struct call *call)
             i386_call(call->nr);
         else
             syscall(call->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-        end_well();
+        leave(0);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert_msg(!(WIFEXITED(status) && WEXITSTATUS(status) == 77), "no filter was installed");
@@ -206,7 +201,7 @@ START_TEST(tgkill_reaches_only_oneself)
                 sandbox_install_filter(&config, kind, NULL, NULL) < 0)
                 _exit(77);
             syscall(SYS_tgkill, target, target, 0);
-            end_well();
+            leave(0);
         }
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
         if (foreign)

@@ -313,7 +313,11 @@ START_TEST(nothing_is_left_of_it)
         before = i == 1 ? mappings() : before;
         ck_ok(verify(s, NULL, &err), err);
     }
+#ifdef __SANITIZE_ADDRESS__
+    test_note("skipped: of the mappings, AddressSanitizer has some that come and go");
+#else
     ck_assert_uint_eq(mappings(), before);
+#endif
     guest_mem_fini(&mem);
     sealed_free(s);
 }

@@ -145,8 +145,9 @@ static bool outside_poll(const struct outside *outside)
 
 /* What stays outside: holds nothing else, waits for pid 1 of the namespace and ends as it did. Killed
  * from outside, or when it could not be stripped, it takes that process along (PR_SET_PDEATHSIG).
+ * Not sanitized: before each _exit that would make a call which its filter does not know.
  */
-static void __attribute__((noreturn))
+static void __attribute__((noreturn, no_sanitize_address))
 outside_wait(const struct sandbox_config *config, uint32_t uid, pid_t inner)
 {
     struct outside outside = { -1, -1 };
