@@ -259,6 +259,7 @@ void vms_fini(struct vms *vms)
     if (vms->env.stopping || vms->keep.pid > 0) /* else a start that failed costs no VM */
         keep_end(&vms->keep);
     keep_fini(&vms->keep);
+    net_walls_fini(&vms->walls);
     vm_dirs_fini(&vms->vm_dirs);
     vm_groups_fini(&vms->vm_groups);
     stock_fini(&vms->deltas);

@@ -160,7 +160,7 @@ static int boot_vm(int control_fd, int bell_fd, uint64_t memory_bytes)
     unsigned fd_count;
 
     if (fault("boot_crash"))
-        return 3;
+        _exit(3);
     say(control_fd, CONTROL_HELLO);
     if (fault("boot_hang"))
         pause();
@@ -340,7 +340,7 @@ static int template_vm(int control_fd, int snapshot_fd)
     unsigned fd_count;
 
     if (fault("template_crash"))
-        return 4;
+        _exit(4);
     if (fault("template_hang"))
         pause();
     map_memory(snapshot_fd);

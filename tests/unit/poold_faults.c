@@ -100,8 +100,8 @@ START_TEST(boots_that_fail_say_why)
     client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\"}");
     client_await("/v1/pools/default", "state", "failed");
     pool = client_json("GET", "/v1/pools/default", NULL);
-    ck_assert_ptr_nonnull(
-        strstr(json_string_value(json_object_get(pool, "error")), boot_faults[_i].says));
+    const char *error = json_string_value(json_object_get(pool, "error"));
+    ck_assert_msg(error && strstr(error, boot_faults[_i].says), "%s", error);
     json_decref(pool);
     client_expect(409, "POST", "/v1/leases", NULL);
     client_expect(204, "DELETE", "/v1/pools/default", NULL);
