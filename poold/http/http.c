@@ -32,14 +32,6 @@ static struct http_request *request_create(struct http *http, struct MHD_Connect
     return request;
 }
 
-void http_request_count(struct http_request *request, bool open)
-{
-    if (request->counted == open)
-        return;
-    request->counted = open;
-    request->http->open_count += open ? 1 : UINT_MAX;
-}
-
 void http_on_completed(void *data, struct MHD_Connection *mhd, void **context,
                        enum MHD_RequestTerminationCode code)
 {
@@ -119,16 +111,6 @@ void http_request_dispatch(struct http_request *request)
 }
 
 /* ---- Bodies ---- */
-
-bool http_request_charge(struct http_request *request, uint64_t bytes)
-{
-    struct access *access = request->http->config.access;
-
-    if (!access_bytes_take(access, &request->connection->peer, bytes))
-        return false;
-    request->charged_bytes += bytes;
-    return true;
-}
 
 /* Makes room for `bytes` more; what can't be had is the request's refusal. */
 static bool body_grow(struct http_request *request, size_t bytes)

@@ -177,7 +177,7 @@ static void on_listen(uv_poll_t *poll, int status, int events)
             break;
         connection_open(http, fd);
     }
-    http_flush(http);
+    http->config.schedule(http->config.context);
 }
 
 /* ---- The socket ---- */

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the HTTP server share; nobody else includes it. http.c: requests. http_server.c:
- * lanes, start and end. http_accept.c: the socket and who may connect. http_phase.c: time limits.
- * http_turn.c: whose turn it is. http_query.c: what is in a request. http_reply.c: replies. */
+/* What the files of the HTTP server share; nobody else includes it. Each calls those below it only:
+ *   http_server.c  lanes, start and end
+ *   http_accept.c  the socket and who may connect
+ *   http.c         requests
+ *   http_turn.c    whose turn it is
+ *   http_query.c   what is in a request
+ *   http_reply.c   replies
+ *   http_phase.c   time limits
+ *   http_cost.c    what a request takes
+ * What they leave to be done in a lane is done when the loop comes to it: config.schedule. */
 #ifndef VOLT_POOLD_HTTP_INTERNAL_H
 #define VOLT_POOLD_HTTP_INTERNAL_H
 
@@ -41,6 +48,7 @@ struct http {
     uint64_t phase_due_ns; /* when it is due; UINT64_MAX: not at all */
 
     /* http_turn.c */
+    void (*dispatch)(struct http_request *request);
     uv_prepare_t turn_begin;
     uv_idle_t turn_go_on;
     uint64_t turn_end_ns;     /* for users who are not trusted; 0: it has not begun */
@@ -64,6 +72,9 @@ void http_on_completed(void *lane, struct MHD_Connection *mhd, void **context,
                        enum MHD_RequestTerminationCode code);
 /* It is whole and it is its turn: gives it to its handler, or refuses it. */
 void http_request_dispatch(struct http_request *request);
+
+/* ---- http_cost.c ---- */
+
 /* It counts as open, or no longer does. */
 void http_request_count(struct http_request *request, bool open);
 
@@ -88,7 +99,8 @@ void http_connection_shut(struct http_connection *connection);
 
 /* ---- http_turn.c ---- */
 
-void http_turn_init(struct http *http);
+/* dispatch: called when it is a request's turn. */
+void http_turn_init(struct http *http, void (*dispatch)(struct http_request *request));
 /* Dispatches it, now or when its turn comes: then it is suspended. */
 void http_turn_dispatch(struct http_request *request);
 /* Refuses all that wait for their turn. */

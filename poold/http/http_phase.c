@@ -106,7 +106,7 @@ static void on_phase_timer(uv_timer_t *timer)
             expire(http, connection);
         }
     }
-    http_flush(http);
+    http->config.schedule(http->config.context);
 }
 
 void http_phase_init(struct http *http)

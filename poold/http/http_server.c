@@ -147,7 +147,7 @@ static int http_start(struct http *http, struct err *err)
     uv_timer_init(http->config.loop, &http->again);
     http->again.data = http;
     http_phase_init(http);
-    http_turn_init(http);
+    http_turn_init(http, http_request_dispatch);
     http->config.access->bytes = (struct access_share){ .each = BYTES_EACH, .all = BYTES_ALL };
     http_set_limits(http, &http->config.limits);
     for (unsigned i = 0; i < HTTP_LANE_COUNT && rc == 0; i++)

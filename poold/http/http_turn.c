@@ -42,10 +42,10 @@ static void on_go_on(uv_idle_t *idle)
 
     http->turn_end_ns = 0;
     while (anyone_waits(http) && turn_has_time(http))
-        http_request_dispatch(next_take(http));
+        http->dispatch(next_take(http));
     if (!anyone_waits(http))
         uv_idle_stop(idle);
-    http_flush(http);
+    http->config.schedule(http->config.context);
 }
 
 static void on_begin(uv_prepare_t *prepare)
@@ -56,8 +56,9 @@ static void on_begin(uv_prepare_t *prepare)
         http->turn_end_ns = 0;
 }
 
-void http_turn_init(struct http *http)
+void http_turn_init(struct http *http, void (*dispatch)(struct http_request *request))
 {
+    http->dispatch = dispatch;
     list_init(&http->held_clients);
     uv_idle_init(http->config.loop, &http->turn_go_on);
     uv_prepare_init(http->config.loop, &http->turn_begin);
@@ -71,11 +72,11 @@ void http_turn_dispatch(struct http_request *request)
     struct http *http = request->http;
 
     if (peer->trusted) {
-        http_request_dispatch(request);
+        http->dispatch(request);
         return;
     }
     if (!anyone_waits(http) && turn_has_time(http)) {
-        http_request_dispatch(request);
+        http->dispatch(request);
         return;
     }
     request->suspended = true;
