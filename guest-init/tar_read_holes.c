@@ -32,10 +32,10 @@ static int broken(const struct tar_reader *reader, struct fail *fail)
 static int extent_add(struct tar_reader *reader, uint64_t offset, uint64_t bytes, struct fail *fail)
 {
     struct tar_extents *extents = &reader->extents;
-    const struct tar_extent *last = extents->list + extents->count - 1;
+    const struct tar_extent *last = extents->count ? extents->list + extents->count - 1 : NULL;
 
     if (offset > reader->entry.bytes || bytes > reader->entry.bytes - offset ||
-        (extents->count > 0 && offset < last->offset + last->bytes))
+        (last && offset < last->offset + last->bytes))
         return broken(reader, fail);
     if (extents->count == TAR_EXTENTS_MAX)
         return fail_set(fail, E2BIG, "the tar stream has too many holes in", reader->entry.path,

@@ -307,6 +307,14 @@ static void place_make(void)
     place = (struct hostile_place){ TOP, watched.victim };
 }
 
+/* A fork of AddressSanitizer's takes so long that 10,000 of them take a quarter of an hour: there, what
+ * counts is memory, and each archive is unpacked once by each. */
+#ifdef __SANITIZE_ADDRESS__
+#define MEMORY_ONLY true
+#else
+#define MEMORY_ONLY false
+#endif
+
 START_TEST(nothing_outside_changes)
 {
     const struct unpacker *unpacker = &unpackers[_i];
@@ -318,6 +326,8 @@ START_TEST(nothing_outside_changes)
         watched_target_reset(&watched);
         unpack_once(unpacker, index);
         expect_same(unpacker, index, before, "at once");
+        if (MEMORY_ONLY)
+            continue;
         unpack_once(unpacker, index);
         expect_same(unpacker, index, before, "the second time");
         planted_unpack(unpacker, index, before);
