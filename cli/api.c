@@ -99,6 +99,23 @@ int api_call(struct api *api, const char *method, const char *path, json_t *body
     return rc < 0 ? rc : answer_take(&response, ret_json, err);
 }
 
+int api_invoke(struct api *api, const char *path, const char *type, const void *data, size_t bytes,
+               uint64_t timeout_ms, struct client_response *ret_response, struct err *err)
+{
+    struct client_response response;
+    int rc = client_post(&api->client, path, type, data, bytes, timeout_ms, &response, err);
+
+    if (rc < 0)
+        return rc;
+    if (!response.invocation[0]) {
+        rc = answer_fail(&response, err);
+        client_response_fini(&response);
+        return rc;
+    }
+    *ret_response = response;
+    return 0;
+}
+
 int api_text(struct api *api, const char *path, char **ret_text, size_t *ret_bytes, struct err *err)
 {
     struct client_response response;

@@ -36,6 +36,11 @@ int api_call(struct api *api, const char *method, const char *path, json_t *body
 int api_upload(struct api *api, const char *path, const char *before, int fd, uint64_t bytes,
                uint64_t timeout_ms, json_t **ret_json, struct err *err);
 
+/* POSTs bytes to a function. Success is an answer of the function itself, whatever its status:
+ * *ret_response is the caller's (client_response_fini). */
+int api_invoke(struct api *api, const char *path, const char *type, const void *data, size_t bytes,
+               uint64_t timeout_ms, struct client_response *ret_response, struct err *err);
+
 /* The same, for answers that are text; *ret_text is the caller's (free). */
 int api_text(struct api *api, const char *path, char **ret_text, size_t *ret_bytes,
              struct err *err);

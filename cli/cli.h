@@ -62,6 +62,12 @@ int cmd_pool_scale_run(const struct cli_command *command, int argc, char **argv)
 int cmd_pool_drain_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_retry_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_delete_run(const struct cli_command *command, int argc, char **argv);
+int cmd_function_create_run(const struct cli_command *command, int argc, char **argv);
+int cmd_function_invoke_run(const struct cli_command *command, int argc, char **argv);
+int cmd_function_list_run(const struct cli_command *command, int argc, char **argv);
+int cmd_function_show_run(const struct cli_command *command, int argc, char **argv);
+int cmd_function_delete_run(const struct cli_command *command, int argc, char **argv);
+int cmd_function_logs_run(const struct cli_command *command, int argc, char **argv);
 int cmd_snapshot_list_run(const struct cli_command *command, int argc, char **argv);
 int cmd_snapshot_inspect_run(const struct cli_command *command, int argc, char **argv);
 int cmd_image_build_run(const struct cli_command *command, int argc, char **argv);

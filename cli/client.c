@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the connection to poold: where it is, requests, responses, upgrades; see client.h. */
+/* Owns requests to poold, its responses, and upgrades; see client.h. */
 #include "client.h"
 
 #include <errno.h>
@@ -10,121 +10,11 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include "base/util.h"
 
-#define HOST_SOCKET "/run/volt/poold.sock"
 #define HEAD_MAX 65536u
 #define REQUEST_HEAD_BYTES 2048u
-
-_Static_assert(sizeof(((struct sockaddr_un *)0)->sun_path) == 108, "client.socket_path");
-
-static int path_format(char ret_path[108], struct err *err, const char *dir, const char *name)
-{
-    int n = snprintf(ret_path, 108, "%s%s%s", dir, *name ? "/" : "", name);
-
-    if (n < 0 || n >= 108)
-        return err_set(err, ENAMETOOLONG,
-                       "the socket path '%s%s%s' is too long for a Unix socket (107 bytes)", dir,
-                       *name ? "/" : "", name);
-    return 0;
-}
-
-/* Where a poold without XDG_RUNTIME_DIR has its folder. Everybody can make one of that name. */
-static void fallback_format(char ret_dir[32])
-{
-    snprintf(ret_dir, 32, "/tmp/volt-%u", (unsigned)geteuid());
-}
-
-static bool is_own_folder(const char *dir)
-{
-    struct stat st;
-
-    return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
-}
-
-int client_socket_path(const char *option, char ret_path[108], struct err *err)
-{
-    const char *socket_env = getenv("VOLT_SOCKET");
-    const char *run_dir = getenv("VOLT_RUN_DIR");
-    const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
-    char own[108], fallback[32];
-
-    if (option && *option)
-        return path_format(ret_path, err, option, "");
-    if (socket_env && *socket_env)
-        return path_format(ret_path, err, socket_env, "");
-    if (run_dir && *run_dir)
-        return path_format(ret_path, err, run_dir, "poold.sock");
-    if (geteuid() == 0)
-        return path_format(ret_path, err, HOST_SOCKET, "");
-    bool runtime = runtime_dir && *runtime_dir;
-    fallback_format(fallback);
-    int rc = runtime ? path_format(own, err, runtime_dir, "volt/poold.sock")
-                     : path_format(own, err, fallback, "poold.sock");
-    if (rc < 0)
-        return rc;
-    /* Without a poold of one's own, the host's, which lets in whom it lets in. */
-    bool has_own = access(own, F_OK) == 0 && (runtime || is_own_folder(fallback));
-    bool host = !has_own && access(HOST_SOCKET, F_OK) == 0;
-    memcpy(ret_path, host ? HOST_SOCKET : own, host ? sizeof HOST_SOCKET : sizeof own);
-    return 0;
-}
-
-static int connect_fail(const struct client *client, int code, struct err *err)
-{
-    const char *advice = "start it with 'cli/quickstart', or 'poold' by hand";
-
-    if (code == EACCES || code == EPERM)
-        return err_set(err, code,
-                       "no permission to connect to poold at %s; run voltctl as the user who "
-                       "started poold, or as a member of the socket's group",
-                       client->socket_path);
-    if (code == ENOENT || code == ECONNREFUSED)
-        return err_set(err, code, "poold is not running: nothing listens at %s; %s",
-                       client->socket_path, advice);
-    return err_set_errno(err, code, "cannot connect to poold at %s", client->socket_path);
-}
-
-/* Whoever listens in /tmp may be anybody; elsewhere the folder's owner has seen to that. */
-static int listener_check(const struct client *client, int fd, struct err *err)
-{
-    char fallback[32];
-    struct ucred cred;
-    socklen_t bytes = sizeof cred;
-
-    fallback_format(fallback);
-    if (strncmp(client->socket_path, fallback, strlen(fallback)) != 0)
-        return 0;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) < 0)
-        return err_set_errno(err, errno, "who listens at %s", client->socket_path);
-    if (cred.uid == 0 || cred.uid == geteuid())
-        return 0;
-    return err_set(err, EPERM,
-                   "another user (uid %u) listens at %s, where your poold would: set "
-                   "XDG_RUNTIME_DIR, or say --socket PATH",
-                   (unsigned)cred.uid, client->socket_path);
-}
-
-static int client_connect(struct client *client, struct err *err)
-{
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return err_set_errno(err, errno, "cannot make a socket");
-    memcpy(address.sun_path, client->socket_path, sizeof address.sun_path);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-        return connect_fail(client, errno, err);
-    int rc = listener_check(client, fd, err);
-    if (rc < 0)
-        return rc;
-    client->fd = take_fd(&fd);
-    client->reused = false;
-    return 0;
-}
 
 int client_init(struct client *client, const char *socket_path, struct err *err)
 {
@@ -186,10 +76,34 @@ int client_send_all(int fd, const void *data, size_t bytes)
 
 struct reading {
     struct client_response *response;
+    char field[24]; /* the last header's name, cut */
+    bool in_value;
     size_t head_bytes;
     bool complete;
     bool too_large;
 };
+
+static int on_header_field(http_parser *parser, const char *at, size_t bytes)
+{
+    struct reading *reading = parser->data;
+    size_t used = reading->in_value ? 0 : strlen(reading->field);
+
+    reading->in_value = false;
+    snprintf(reading->field + used, sizeof reading->field - used, "%.*s", (int)bytes, at);
+    return 0;
+}
+
+static int on_header_value(http_parser *parser, const char *at, size_t bytes)
+{
+    struct reading *reading = parser->data;
+    char *invocation = reading->response->invocation;
+    size_t used = strlen(invocation);
+
+    reading->in_value = true;
+    if (strcasecmp(reading->field, "X-Volt-Invocation") == 0)
+        snprintf(invocation + used, CLIENT_INVOCATION_BYTES - used, "%.*s", (int)bytes, at);
+    return 0;
+}
 
 static int on_body(http_parser *parser, const char *at, size_t bytes)
 {
@@ -222,6 +136,8 @@ static int on_complete(http_parser *parser)
 
 /* 1xx other than 101 would be followed by the real response; poold sends none. */
 static const http_parser_settings parser_settings = {
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
     .on_body = on_body,
     .on_message_complete = on_complete,
 };
@@ -268,9 +184,11 @@ static int response_read(int fd, uint64_t deadline_ns, struct reading *reading, 
     return 0;
 }
 
-/* What goes with a request: text, and behind it a file if fd is not negative. */
+/* What goes with a request: data, and behind it a file if fd is not negative. */
 struct request_body {
-    const char *text; /* NULL: none */
+    const char *data; /* NULL: none */
+    size_t data_bytes;
+    const char *type; /* NULL: it is not told */
     int fd;
     uint64_t bytes; /* of the file */
 };
@@ -293,20 +211,20 @@ static int send_file(int socket_fd, int fd, uint64_t bytes)
 static int request_send(struct client *client, const char *method, const char *path,
                         const char *headers, const struct request_body *payload, struct err *err)
 {
-    const char *body = payload->text;
-    size_t body_bytes = body ? strlen(body) : 0;
+    const size_t body_bytes = payload->data_bytes;
     _cleanup_free_ char *request = malloc(REQUEST_HEAD_BYTES + body_bytes);
 
     if (!request)
         return err_set(err, ENOMEM, "out of memory");
     int n = snprintf(request, REQUEST_HEAD_BYTES,
-                     "%s %s HTTP/1.1\r\nHost: volt\r\n%sContent-Length: %llu\r\n%s\r\n", method,
-                     path, body && payload->fd < 0 ? "Content-Type: application/json\r\n" : "",
+                     "%s %s HTTP/1.1\r\nHost: volt\r\n%s%s%sContent-Length: %llu\r\n%s\r\n", method,
+                     path, payload->type ? "Content-Type: " : "",
+                     payload->type ? payload->type : "", payload->type ? "\r\n" : "",
                      (unsigned long long)(body_bytes + payload->bytes), headers);
     if (n < 0 || (unsigned)n >= REQUEST_HEAD_BYTES)
         return err_set(err, ENAMETOOLONG, "the request's path is too long");
-    if (body)
-        memcpy(request + n, body, body_bytes);
+    if (body_bytes)
+        memcpy(request + n, payload->data, body_bytes);
     int rc = client_send_all(client->fd, request, (size_t)n + body_bytes);
     if (rc == 0 && payload->fd >= 0)
         rc = send_file(client->fd, payload->fd, payload->bytes);
@@ -379,16 +297,31 @@ static int request(struct client *client, const char *method, const char *path,
 int client_request(struct client *client, const char *method, const char *path, const char *body,
                    uint64_t timeout_ms, struct client_response *ret_response, struct err *err)
 {
-    const struct request_body text = { .text = body, .fd = -1 };
+    const struct request_body text = { .data = body,
+                                       .data_bytes = body ? strlen(body) : 0,
+                                       .type = body ? "application/json" : NULL,
+                                       .fd = -1 };
 
     return request(client, method, path, &text, timeout_ms, ret_response, err);
+}
+
+int client_post(struct client *client, const char *path, const char *type, const void *data,
+                size_t bytes, uint64_t timeout_ms, struct client_response *ret_response,
+                struct err *err)
+{
+    const struct request_body body = { .data = data, .data_bytes = bytes, .type = type, .fd = -1 };
+
+    return request(client, "POST", path, &body, timeout_ms, ret_response, err);
 }
 
 int client_upload(struct client *client, const char *path, const char *before, int body_fd,
                   uint64_t body_bytes, uint64_t timeout_ms, struct client_response *ret_response,
                   struct err *err)
 {
-    const struct request_body file = { .text = before, .fd = body_fd, .bytes = body_bytes };
+    const struct request_body file = { .data = before,
+                                       .data_bytes = before ? strlen(before) : 0,
+                                       .fd = body_fd,
+                                       .bytes = body_bytes };
 
     return request(client, "POST", path, &file, timeout_ms, ret_response, err);
 }

@@ -16,6 +16,7 @@
 
 #define CLIENT_BODY_MAX (16u << 20)
 #define CLIENT_STREAM_BYTES 65536u
+#define CLIENT_INVOCATION_BYTES 40
 
 struct client {
     int fd;                /* -1: not connected */
@@ -25,6 +26,8 @@ struct client {
 
 struct client_response {
     unsigned status;
+    char invocation
+        [CLIENT_INVOCATION_BYTES]; /* a function's own answer has its call's id, else "" */
     size_t body_bytes;
     char *body; /* NUL-terminated as well; owned, free with client_response_fini */
 };
@@ -42,6 +45,8 @@ int client_socket_path(const char *option, char ret_path[108], struct err *err);
 
 /* Connects. -ENOENT, -ECONNREFUSED, -EACCES, ... with a sentence that says how to start poold. */
 int client_init(struct client *client, const char *socket_path, struct err *err);
+/* Once more, where it was before; client->fd is not open. Like client_init. */
+int client_connect(struct client *client, struct err *err);
 void client_fini(struct client *client);
 
 /* Sends one request (`body`: NUL-terminated JSON or NULL) and reads the whole response, which must
@@ -51,6 +56,11 @@ void client_fini(struct client *client);
 int client_request(struct client *client, const char *method, const char *path, const char *body,
                    uint64_t timeout_ms, struct client_response *ret_response, struct err *err);
 void client_response_fini(struct client_response *response);
+
+/* The same for a POST of bytes of that type. */
+int client_post(struct client *client, const char *path, const char *type, const void *data,
+                size_t bytes, uint64_t timeout_ms, struct client_response *ret_response,
+                struct err *err);
 
 /* The same for a POST whose body is the text `before` (NULL: none) and the first body_bytes bytes of
  * the file body_fd (borrowed, read from its start). */

@@ -9,7 +9,7 @@
 
 #include "cli.h"
 
-#define OPTIONS_MAX 32
+#define OPTIONS_MAX 48
 #define OPTION_POSITIONALS_MAX 4
 
 enum option_kind {

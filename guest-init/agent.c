@@ -92,6 +92,8 @@ int agent_init(int listen_fd)
 
 bool agent_child_ended(pid_t pid, int wait_status)
 {
+    if (service_child_ended(pid, wait_status))
+        return true;
     for (int i = 0; sessions && i < SESSION_COUNT; i++) {
         if (sessions[i].state != SESSION_EXEC || sessions[i].pid != pid)
             continue;

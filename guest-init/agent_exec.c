@@ -96,7 +96,7 @@ static void stream_close(const struct session *session, struct stream *stream)
 {
     if (stream->source.fd < 0)
         return;
-    if (session->terminal) /* there is a duplicate of it */
+    if (session->terminal || session->call) /* there is a duplicate of it */
         loop_remove(&stream->source);
     else
         loop_forget(&stream->source);
@@ -145,7 +145,7 @@ static void exec_failed(struct session *session, const struct agent_command *com
     session_error(session, &fail);
 }
 
-static bool streams_watch(struct session *session)
+bool session_streams_watch(struct session *session)
 {
     struct exec_fds *fds = &session->fds;
 
@@ -189,7 +189,8 @@ static void command_start(struct session *session, const struct agent_command *c
     int status;
 
     session->terminal = command->exec.flags & AGENT_EXEC_PTY;
-    if (command->user && user_find(command->user, &user, &fail) < 0) {
+    if ((command->exec.flags & AGENT_EXEC_SERVICE && service_refused(&fail)) ||
+        (command->user && user_find(command->user, &user, &fail) < 0)) {
         session_error(session, &fail);
         return;
     }
@@ -198,10 +199,14 @@ static void command_start(struct session *session, const struct agent_command *c
         exec_failed(session, command, stage, -status);
         return;
     }
+    if (command->exec.flags & AGENT_EXEC_SERVICE) {
+        session_service_started(session);
+        return;
+    }
     session_work(session, SESSION_EXEC);
     session->stdin_granted = AGENT_STDIN_CREDIT;
     exec_fds_started(&session->fds);
-    if (!streams_watch(session)) {
+    if (!session_streams_watch(session)) {
         fail_set(&fail, ENOMEM, "no memory to watch the command's output", NULL, NULL);
         session_error(session, &fail);
     } else if (command->exec.timeout_ms > 0) {
@@ -299,6 +304,8 @@ static bool input_finish(struct session *session)
     if (session->input.source.fd < 0)
         return false;
     if (!session->terminal) {
+        if (session->call)
+            io_shutdown(session->input.source.fd);
         stream_close(session, &session->input);
         return true;
     }
@@ -338,8 +345,7 @@ static bool stream_drained(const struct session *session, const struct stream *s
            stream->drained >= exec_pipe_bytes(stream->source.fd);
 }
 
-/* Reads output into the next frame. False: none there now. */
-static bool stream_produce(struct session *session, int index)
+bool session_stream_produce(struct session *session, int index)
 {
     struct stream *stream = &session->streams[index];
     ssize_t count;
@@ -353,8 +359,10 @@ static bool stream_produce(struct session *session, int index)
     count = io_read(stream->source.fd, session->out + sizeof(struct agent_frame), OUT_PAYLOAD_MAX);
     if (count > 0) {
         session_frame(session, index ? AGENT_STDERR : AGENT_STDOUT, NULL, (size_t)count);
-        /* A pipe that gave less is empty; a terminal may just have paused between lines. */
-        if (!session->terminal && (size_t)count < OUT_PAYLOAD_MAX && !session->child_ended)
+        /* A pipe that gave less is empty; a terminal may just have paused between lines, and a
+         * connection have ended behind what it gave. */
+        if (!session->terminal && !(session->call && index == 0) &&
+            (size_t)count < OUT_PAYLOAD_MAX && !session->child_ended)
             stream->readable = false;
         if (session->child_ended)
             stream->drained += (size_t)count;
@@ -363,6 +371,8 @@ static bool stream_produce(struct session *session, int index)
     stream->readable = false;
     if (count != -EAGAIN) /* EIO: nobody has the terminal open any more */
         stream_close(session, stream);
+    if (count < 0 && count != -EAGAIN && session->call)
+        session->call_error = (int)-count;
     return false;
 }
 
@@ -400,8 +410,10 @@ bool session_exec_produce(struct session *session)
 {
     if (credit_produce(session))
         return true;
+    if (session->call)
+        return session_call_produce(session);
     for (int i = 0; i < STREAM_COUNT; i++)
-        if (stream_produce(session, i))
+        if (session_stream_produce(session, i))
             return true;
     /* A terminal hands its last output over with a delay, but always ends: its leader is gone. */
     if (!session->child_ended || (session->terminal && session->streams[0].source.fd >= 0))

@@ -27,6 +27,7 @@ static int header_check(const struct agent_frame *frame, struct fail *fail)
     case AGENT_SIGNAL:
     case AGENT_RESIZE:
     case AGENT_PARK:
+    case AGENT_CALL:
     case AGENT_DATA:
         return 0;
     default:
@@ -83,7 +84,8 @@ int agent_command_parse(uint8_t *payload, size_t bytes, struct agent_command *re
 {
     struct agent_exec *exec = &ret_command->exec;
     const uint32_t known = AGENT_EXEC_PTY | AGENT_EXEC_STDIN | AGENT_EXEC_CLEAR_ENV |
-                           AGENT_EXEC_COUNTS | AGENT_EXEC_USER;
+                           AGENT_EXEC_COUNTS | AGENT_EXEC_USER | AGENT_EXEC_SERVICE;
+    const uint32_t not_service = AGENT_EXEC_PTY | AGENT_EXEC_STDIN;
     struct agent_exec_counts counts;
     size_t at = sizeof(*exec);
 
@@ -92,6 +94,9 @@ int agent_command_parse(uint8_t *payload, size_t bytes, struct agent_command *re
     memcpy(exec, payload, sizeof(*exec));
     if (exec->flags & ~known)
         return fail_set(fail, EPROTO, "the EXEC request has unknown flags", NULL, NULL);
+    if (exec->flags & AGENT_EXEC_SERVICE && (exec->flags & not_service || exec->timeout_ms))
+        return fail_set(fail, EPROTO, "a service has no terminal, no input and no time limit", NULL,
+                        NULL);
     counts = (struct agent_exec_counts){ .argc = exec->argc, .envc = exec->envc };
     if (exec->flags & AGENT_EXEC_COUNTS) {
         if (bytes < at + sizeof(counts))

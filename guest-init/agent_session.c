@@ -131,6 +131,7 @@ static int frame_begin(void *context, const struct agent_frame *frame, struct fa
         { AGENT_SIGNAL, SESSION_EXEC, sizeof(uint32_t), sizeof(uint32_t) },
         { AGENT_RESIZE, SESSION_EXEC, sizeof(struct agent_winsize), sizeof(struct agent_winsize) },
         { AGENT_PARK, SESSION_REQUEST, 0, 0 },
+        { AGENT_CALL, SESSION_REQUEST, sizeof(struct agent_call), sizeof(struct agent_call) },
         { AGENT_DATA, SESSION_PUT, 0, AGENT_PAYLOAD_MAX },
         { AGENT_EOF, SESSION_PUT, 0, 0 },
     };
@@ -232,6 +233,9 @@ static int frame_end(void *context, struct fail *fail)
         break;
     case AGENT_PARK:
         session_park(session);
+        break;
+    case AGENT_CALL:
+        session_call_start(session);
         break;
     case AGENT_EOF:
         if (session->state == SESSION_PUT)

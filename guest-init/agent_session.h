@@ -4,6 +4,8 @@
  *   agent.c          connections: which sessions there are
  *   agent_session.c  frames in and out, the session's life
  *   agent_exec.c     EXEC: the command, its streams, stdin, timeout
+ *   agent_call.c     CALL: a connection in the place of a command
+ *   agent_service.c  the service, and what it writes
  *   agent_files.c    PUT and GET
  *
  * How it works
@@ -31,12 +33,19 @@
 enum session_state {
     SESSION_FREE = 0,
     SESSION_REQUEST, /* waits for its request */
-    SESSION_EXEC,    /* a command runs, or its output is still being sent */
+    SESSION_EXEC,    /* a command runs, or its output is still being sent; or a CALL */
     SESSION_PUT,
     SESSION_GET,
     SESSION_RESULT, /* the result frame is being sent; from here on nothing the client sends counts
                      */
     SESSION_LINGER, /* it is sent; waits for the client to close */
+};
+
+enum session_call {
+    CALL_NONE = 0, /* it is a command */
+    CALL_WAITING,  /* tries to connect, by `timeout` */
+    CALL_OPEN,     /* streams[0] and input are the connection; streams[1] is the service's output */
+    CALL_OVER,     /* call_error says how; what the service has written yet is still to be sent */
 };
 
 #define OUT_PAYLOAD_MAX 65536u
@@ -75,6 +84,13 @@ struct session {
     uint32_t stdin_at, stdin_bytes; /* what of the ring is waiting for the command */
     uint32_t stdin_granted;         /* bytes the client may still send */
     struct loop_timer timeout;      /* of EXEC, then of LINGER */
+
+    /* CALL: of EXEC's, streams, input, stdin_* and timeout */
+    enum session_call call;
+    struct agent_call call_request;
+    uint32_t call_tries; /* left */
+    int call_error;      /* 0, or an errno */
+    bool log_flood;      /* the last frame was as much of the service's output as fits */
 
     /* The frame that is being sent. */
     uint32_t out_bytes, out_sent;
@@ -138,6 +154,30 @@ void session_exec_ended(struct session *session, int wait_status);
 bool session_exec_produce(struct session *session);
 /* Kills what runs and closes its fds. */
 void session_exec_fini(struct session *session);
+
+/* Takes over those of session->fds that are ours to read and write. False: one can't be watched. */
+bool session_streams_watch(struct session *session);
+/* Reads stream `index` into the next frame. False: there is nothing now. */
+bool session_stream_produce(struct session *session, int index);
+
+/* ---- CALL ---- */
+
+void session_call_start(struct session *session);
+/* Makes the next frame: output or the result. False: nothing to send now. */
+bool session_call_produce(struct session *session);
+
+/* ---- The service ---- */
+
+/* True, with fail set: there is one already. */
+bool service_refused(struct fail *fail);
+/* It runs: takes pid and fds of the session, which has its result then. */
+void session_service_started(struct session *session);
+/* True if that was the service's. */
+bool service_child_ended(pid_t pid, int wait_status);
+/* Whether there was one and it has ended; then how, added to text. */
+bool service_ended(struct text *text);
+/* A duplicate of the fd that has its output, or -1. */
+int service_output(void);
 
 /* ---- PUT and GET ---- */
 

@@ -25,7 +25,7 @@ void exec_fds_close(struct exec_fds *fds)
     /* A terminal is all three. */
     if (fds->child[1] == fds->child[0])
         fds->child[1] = -1;
-    if (fds->child[2] == fds->child[0])
+    if (fds->child[2] == fds->child[0] || fds->child[2] == fds->child[1]) /* or a service's */
         fds->child[2] = -1;
     fds_close(fds->child, ARRAY_LEN(fds->child));
     fds_close(&fds->input, 1);
@@ -70,6 +70,18 @@ static int null_fd(void)
     return fd < 0 ? -errno : fd;
 }
 
+/* One pipe, which takes much while nobody reads it; a smaller one does as well. */
+static int open_service(struct exec_fds *fds)
+{
+    int status = open_pipe(&fds->streams[0], &fds->child[1], false);
+
+    if (status < 0)
+        return status;
+    fds->child[2] = fds->child[1];
+    (void)fcntl(fds->streams[0], F_SETPIPE_SZ, AGENT_SERVICE_LOG_BYTES);
+    return 0;
+}
+
 static int open_pipes(const struct agent_exec *exec, struct exec_fds *fds)
 {
     int status = 0;
@@ -78,6 +90,8 @@ static int open_pipes(const struct agent_exec *exec, struct exec_fds *fds)
         status = open_pipe(&fds->input, &fds->child[0], true);
     else if (null_fd() < 0)
         status = null_fd();
+    if (status == 0 && exec->flags & AGENT_EXEC_SERVICE)
+        return open_service(fds);
     for (int i = 0; status == 0 && i < STREAM_COUNT; i++)
         status = open_pipe(&fds->streams[i], &fds->child[1 + i], false);
     return status;
@@ -111,6 +125,13 @@ void exec_fds_started(struct exec_fds *fds)
 void exec_fds_prepare(void)
 {
     (void)null_fd();
+}
+
+int exec_fd_duplicate(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    return copy < 0 ? -errno : copy;
 }
 
 size_t exec_pipe_bytes(int fd)

@@ -25,7 +25,7 @@ struct exec_fds {
     int streams[STREAM_COUNT]; /* our ends of stdout and stderr */
 };
 
-/* Makes them for this request. 0, or -errno with nothing left open. */
+/* Makes them for this request: a service's stdout and stderr are one pipe, streams[0]. 0, or -errno with nothing left open. */
 int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret_fds);
 
 /* What the command is born with: /dev/null where it has none. */
@@ -41,6 +41,9 @@ void exec_fds_close(struct exec_fds *fds);
 /* Makes ready what all commands share. Once, before the snapshot; else the first one waits for it.
  */
 void exec_fds_prepare(void);
+
+/* Another fd for the same, or -errno. */
+int exec_fd_duplicate(int fd);
 
 /* What a pipe holds at most. */
 size_t exec_pipe_bytes(int fd);

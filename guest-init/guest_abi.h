@@ -170,6 +170,10 @@ enum agent_frame_type {
     AGENT_PARK = 9,   /* park again once no session is open, this one included; answered by DONE */
     AGENT_EXEC_PART = 10, /* a piece of an EXEC that is longer than a frame, before that frame; the
                              payloads one behind the other are the request */
+    AGENT_CALL = 11, /* struct agent_call: a connection to a TCP port of the guest's loopback. STDIN
+                        and CREDIT as for EXEC are what goes into it, STDOUT what comes out; STDERR
+                        is what the service has written meanwhile, before what it answers. DONE
+                        when the connection has ended; ERROR if there is none */
     /* either way */
     AGENT_DATA = 16,
     /* agent to client */
@@ -201,6 +205,10 @@ struct agent_frame {
 #define AGENT_EXEC_CLEAR_ENV 0x4u /* start from an empty environment, not from volt-init's */
 #define AGENT_EXEC_COUNTS 0x8u    /* argc and envc are 0, the true ones in an agent_exec_counts */
 #define AGENT_EXEC_USER 0x10u     /* the last string is whom it runs as (user.h), else it is root */
+#define AGENT_EXEC_SERVICE                                                                         \
+    0x20u /* the VM's service, of which there is one: DONE as soon as it runs; it goes on, and what
+             it writes is kept for AGENT_CALL, AGENT_SERVICE_LOG_BYTES at most before it waits. Not
+             with PTY, STDIN or a timeout */
 
 #define AGENT_REQUEST_MAX (2u << 20) /* of an EXEC and its parts: what Linux lets a command have */
 
@@ -216,6 +224,15 @@ struct agent_exec {
 
 struct agent_exec_counts {
     uint32_t argc, envc;
+};
+
+#define AGENT_SERVICE_LOG_BYTES (1u << 20)
+
+struct agent_call {
+    uint16_t port;
+    uint16_t reserved; /* 0 */
+    uint32_t wait_ms;  /* 0: connects now. Else only waits, so long at most, until a connection can
+                          be made: DONE; ERROR at once when the service ends */
 };
 
 struct agent_winsize {
@@ -243,6 +260,7 @@ struct agent_error {
 _Static_assert(sizeof(struct agent_frame) == 8, "wire layout");
 _Static_assert(sizeof(struct agent_exec) == 16, "wire layout");
 _Static_assert(sizeof(struct agent_exec_counts) == 8, "wire layout");
+_Static_assert(sizeof(struct agent_call) == 8, "wire layout");
 _Static_assert(sizeof(struct agent_exit) == 8, "wire layout");
 _Static_assert(sizeof(struct agent_error) == 4, "wire layout");
 

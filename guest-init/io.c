@@ -3,6 +3,8 @@
 #include "io.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,4 +47,36 @@ void io_close(int fd)
 int io_accept(int listen_fd)
 {
     return (int)UNINTERRUPTED(accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
+}
+
+/* A connection that is on its way: 0 when it is there. */
+static int connect_await(int fd)
+{
+    struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+    int error = 0;
+    socklen_t bytes = sizeof(error);
+
+    if (poll(&poll_fd, 1, IO_CONNECT_MS) <= 0)
+        return -ETIMEDOUT;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes) < 0)
+        return -errno;
+    return -error;
+}
+
+int io_connect_local(uint16_t port)
+{
+    const struct sockaddr_in address = { .sin_family = AF_INET,
+                                         .sin_port = htons(port),
+                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), status;
+
+    if (fd < 0)
+        return -errno;
+    status = (int)UNINTERRUPTED(connect(fd, (const struct sockaddr *)&address, sizeof(address)));
+    if (status == -EINPROGRESS)
+        status = connect_await(fd);
+    if (status == 0)
+        return fd;
+    close(fd);
+    return status;
 }

@@ -6,6 +6,7 @@
 #ifndef GUEST_IO_H
 #define GUEST_IO_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Non-blocking: bytes, 0 at the end, -EAGAIN, or -errno. */
@@ -22,5 +23,10 @@ void io_close(int fd);
 
 /* The next connection, non-blocking. -EAGAIN: none. */
 int io_accept(int listen_fd);
+
+/* A non-blocking connection to a TCP port of the loopback, or -errno. It waits IO_CONNECT_MS at most,
+ * and only for a listener whose queue is full. */
+#define IO_CONNECT_MS 50
+int io_connect_local(uint16_t port);
 
 #endif

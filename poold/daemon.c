@@ -33,22 +33,25 @@ static uint64_t on_tick(void *data, uint64_t now)
 {
     struct daemon *daemon = data;
 
+    uint64_t functions_next = functions_tick(&daemon->functions, now);
+
     if (daemon->leaving)
         turn_schedule(&daemon->turn);
-    return vms_tick(&daemon->vms, now);
+    return MIN_OF(functions_next, vms_tick(&daemon->vms, now));
 }
 
 static bool daemon_quiet(struct daemon *daemon)
 {
     return http_open_requests(daemon->http) == 0 && daemon->api.image_works == 0 &&
-           !daemon->reloading && vms_stopped(&daemon->vms);
+           !daemon->reloading && functions_idle(&daemon->functions) && vms_stopped(&daemon->vms);
 }
 
 /* Requests that are being answered, and files that are being written, are waited for. */
 static bool daemon_left(const struct daemon *daemon)
 {
     return now_ns() >= daemon->leave_ns ||
-           (http_open_requests(daemon->http) == 0 && vms_left(&daemon->vms));
+           (http_open_requests(daemon->http) == 0 && functions_idle(&daemon->functions) &&
+            vms_left(&daemon->vms));
 }
 
 /* Who connects while there is no poold waits for the next one. */
@@ -65,6 +68,7 @@ static void on_pump(void *data)
     struct daemon *daemon = data;
     bool pressed;
 
+    functions_pump(&daemon->functions);
     http_flush(daemon->http);
     pressed = vms_pump(&daemon->vms);
     http_flush(daemon->http);
@@ -89,6 +93,7 @@ void daemon_shutdown(struct daemon *daemon)
     log_info("shutting down: no new leases, VMs are stopped");
     service_stopping();
     daemon->vms.env.stopping = true;
+    functions_stop(&daemon->functions);
     http_stop(daemon->http);
     vms_stop(&daemon->vms);
     turn_schedule(&daemon->turn);
@@ -102,6 +107,7 @@ void daemon_hand_over(struct daemon *daemon)
     service_stopping();
     daemon->vms.env.stopping = daemon->leaving = true;
     daemon->leave_ns = now_ns() + LEAVE_NS_MAX;
+    functions_stop(&daemon->functions);
     http_hand_over(daemon->http);
     vms_leave(&daemon->vms);
     turn_arm(&daemon->turn, daemon->leave_ns);
@@ -242,6 +248,7 @@ static const struct api_ops api_ops = {
 static void api_init(struct daemon *daemon)
 {
     daemon->api = (struct api){ .vms = &daemon->vms,
+                                .functions = &daemon->functions,
                                 .settings = &daemon->config.api,
                                 .run_dir = daemon->config.run_dir,
                                 .state_dir = daemon->config.state_dir,
@@ -293,6 +300,7 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     const int fds_rc = fd_budget_init(&daemon->fds, err);
     loop_init(daemon);
     vms_init(&daemon->vms, &daemon->turn, &daemon->fds, &daemon->config.vms);
+    functions_init(&daemon->functions, &daemon->vms);
     daemon->vms.told = on_told;
     daemon->vms.connection_adopt = on_connection_adopt;
     daemon->vms.keep_anew = on_keep_anew;
@@ -305,6 +313,8 @@ int daemon_init(struct daemon *daemon, const struct config *config,
         return -err->code;
     hosted_load_all(&daemon->vms);
     takeover_finish(&daemon->vms);
+    if (functions_open(&daemon->functions, config->state_dir, err) < 0)
+        return -err->code;
     if (!config->vms.stop_only)
         declared_apply(daemon, declarations);
     service_init(&daemon->service, daemon);
@@ -327,6 +337,7 @@ void daemon_fini(struct daemon *daemon)
 {
     http_destroy(daemon->http);
     declarations_fini(&daemon->declared);
+    functions_fini(&daemon->functions);
     vms_pools_free(&daemon->vms);
     uv_walk(&daemon->loop, close_handle, NULL);
     uv_run(&daemon->loop, UV_RUN_DEFAULT);

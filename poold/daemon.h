@@ -34,6 +34,7 @@ struct daemon {
     uv_signal_t signals[4];
     struct fd_budget fds;
     struct vms vms;
+    struct functions functions;
     struct http *http;
     struct api api;
     int lock_fd, run_lock_fd;

@@ -5,6 +5,7 @@
 
 #include "api/api_settings.h"
 #include "api/history.h"
+#include "functions/function.h"
 #include "http/http.h"
 #include "vms/vms.h"
 
@@ -33,6 +34,7 @@ struct api {
     struct vms *vms;
     struct history *history;
     struct lease_news news;
+    struct functions *functions;
     const struct api_settings *settings; /* may change between turns */
     const char *run_dir, *state_dir;
     const char *kvm_kind; /* "hardware", "pvm", "none" */
@@ -60,6 +62,24 @@ void api_pool_retry(struct http_request *request);
 void api_pool_delete(struct http_request *request);
 /* The pool of request->param; NULL: it has replied. */
 struct hosted_pool *api_pool_find(struct http_request *request, const char *name);
+
+/* Which of the host's networks VMs may be part of is not for every administrator of pools to say.
+ * False: it has replied. */
+bool api_links_allowed(struct http_request *request, const struct pool_net_spec *net);
+
+/* The code of an error of pool_make, hosted_change and their like; `other`: of what is none of these. */
+enum api_error api_failure_code(int code, enum api_error other);
+
+/* api_functions.c */
+extern const struct http_body_ops api_invoke_body;
+void api_functions_create(struct http_request *request);
+void api_functions_list(struct http_request *request);
+void api_function_show(struct http_request *request);
+void api_function_delete(struct http_request *request);
+void api_function_invoke(struct http_request *request);
+void api_function_logs(struct http_request *request);
+/* The function of that name, if its client may call it; NULL: it has replied. */
+struct function *api_function_find(struct http_request *request, const char *name);
 
 /* api_leases.c */
 extern const struct json_table api_acquire_table, api_renew_table;

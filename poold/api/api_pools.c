@@ -158,7 +158,7 @@ void api_pool_show(struct http_request *request)
 /* ---- Creation ---- */
 
 /* Of an errno value that says why a pool was not made or changed. */
-static enum api_error failure_code(int code, enum api_error otherwise)
+enum api_error api_failure_code(int code, enum api_error otherwise)
 {
     static const struct {
         int code;
@@ -183,12 +183,10 @@ static void on_made(void *data, struct hosted_pool *hosted, const struct err *er
     if (hosted)
         http_reply_json(request, MHD_HTTP_CREATED, pool_json(request, hosted));
     else
-        http_reply_error(request, failure_code(err->code, API_BAD_REQUEST), "%s", err->msg);
+        http_reply_error(request, api_failure_code(err->code, API_BAD_REQUEST), "%s", err->msg);
 }
 
-/* Which of the host's networks VMs may be part of is not for every administrator of pools to say.
- * False: it has replied. */
-static bool links_allowed(struct http_request *request, const struct pool_net_spec *net)
+bool api_links_allowed(struct http_request *request, const struct pool_net_spec *net)
 {
     const char *equals = strchr(net->kind, '='); /* bridge=LINK, macvtap=LINK */
 
@@ -208,7 +206,7 @@ void api_pools_create(struct http_request *request)
     int rc = 0;
 
     pool_body_default(&body);
-    if (!http_read_body(request, &body) || !links_allowed(request, &body.spec.net))
+    if (!http_read_body(request, &body) || !api_links_allowed(request, &body.spec.net))
         return;
     if (!request->connection->peer.trusted)
         rc = client_ids_of_peer(request->connection->fd, &maker);
@@ -226,8 +224,8 @@ static void on_changed(void *data, const struct err *err)
     struct http_request *request = data;
 
     if (err)
-        http_reply_error(request, failure_code(err->code, API_INTERNAL), "nothing was changed: %s",
-                         err->msg);
+        http_reply_error(request, api_failure_code(err->code, API_INTERNAL),
+                         "nothing was changed: %s", err->msg);
     else
         http_reply_json(request, MHD_HTTP_OK,
                         pool_json(request, hosted_find(api_of(request)->vms, request->param)));
@@ -291,7 +289,7 @@ void api_pool_retry(struct http_request *request)
     if (!hosted)
         return;
     if (hosted_retry(hosted, &err) < 0)
-        http_reply_error(request, failure_code(err.code, API_POOL_NOT_READY), "%s", err.msg);
+        http_reply_error(request, api_failure_code(err.code, API_POOL_NOT_READY), "%s", err.msg);
     else
         http_reply_json(request, MHD_HTTP_OK, pool_json(request, hosted));
 }
@@ -314,6 +312,12 @@ void api_pool_delete(struct http_request *request)
 
     if (!hosted || !http_query_bool(request, "force", &force))
         return;
+    if (function_find(api_of(request)->functions, hosted->pool.name)) {
+        http_reply_error(request, API_POOL_BUSY,
+                         "'%s' is the pool of a function; delete that (voltctl function delete)",
+                         hosted->pool.name);
+        return;
+    }
     in_use = hosted->pool.counts[SLOT_LEASED] + hosted->pool.counts[SLOT_WAKING];
     if (hosted->deleting) {
         http_reply_error(request, API_POOL_BUSY, "pool '%s' is being deleted already",

@@ -145,6 +145,32 @@ static void print_histogram(const struct hosted_pool *hosted, const struct metri
     histogram_print(h, out, family->name, hosted->pool.name);
 }
 
+/* ---- Of functions ---- */
+
+static void print_invocations(const struct function *function, const struct metric_family *family,
+                              FILE *out)
+{
+    for (unsigned i = 0; i < INVOCATION_RESULT_COUNT; i++)
+        fprintf(out, "%s{function=\"%s\",result=\"%s\"} %" PRIu64 "\n", family->name,
+                function->name, invocation_result_name((enum invocation_result)i),
+                function->results[i]);
+}
+
+static void print_under_way(const struct function *function, const struct metric_family *family,
+                            FILE *out)
+{
+    fprintf(out, "%s{function=\"%s\",state=\"queued\"} %u\n", family->name, function->name,
+            function->queued_count);
+    fprintf(out, "%s{function=\"%s\",state=\"on\"} %u\n", family->name, function->name,
+            function->on_count);
+}
+
+static void print_total(const struct function *function, const struct metric_family *family,
+                        FILE *out)
+{
+    histogram_print(&function->total, out, family->name, function->name);
+}
+
 /* ---- The table ---- */
 
 #define OF_POOL(member) offsetof(struct hosted_pool, pool.member)
@@ -201,6 +227,13 @@ const struct metric_family metric_families[] = {
     { "volt_ready_seconds", "histogram",
       "From the guest's answer until it is unique and its clock right.", "pool",
       .print_pool = print_histogram, .offset = OF_POOL(counters.ready) },
+    { "volt_function_invocations_total", "counter", "Calls of functions by how they ended.",
+      "function, result", .print_function = print_invocations },
+    { "volt_function_invocations", "gauge", "Calls of functions that wait, or are on.",
+      "function, state", .print_function = print_under_way },
+    { "volt_function_seconds", "histogram",
+      "From a call to its answer, of those that were answered.", "pool",
+      .print_function = print_total },
 };
 const size_t metric_family_count = ARRAY_LEN(metric_families);
 
@@ -219,6 +252,13 @@ void metrics_text_print(const struct api *api, const struct peer *peer, FILE *ou
 
             if (family->print_pool && access_pool_seen(peer, pool->name))
                 family->print_pool(pool->owner, family, out);
+        }
+        LIST_FOR_EACH(at, &api->functions->all)
+        {
+            const struct function *function = list_entry(at, struct function, node);
+
+            if (family->print_function && access_pool_seen(peer, function->name))
+                family->print_function(function, family, out);
         }
     }
 }

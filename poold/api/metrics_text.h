@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 struct api;
+struct function;
 struct hosted_pool;
 struct peer;
 
@@ -18,6 +19,8 @@ struct metric_family {
     void (*print_pool)(const struct hosted_pool *hosted, const struct metric_family *family,
                        FILE *out);
     size_t offset; /* of a value in struct hosted_pool */
+    void (*print_function)(const struct function *function, const struct metric_family *family,
+                           FILE *out);
 };
 
 extern const struct metric_family metric_families[];

@@ -25,7 +25,7 @@
 /* Two sockets, a pidfd, one more while it joins its group; and of a network with a gate and passt its
  * namespace, a socket, memory, two pidfds and two pipes of theirs. */
 #define FD_VM 12u
-/* Its socket, and that of a VM whose console is read for it. */
+/* Its socket, and that of a VM whose console is read for it, or which it calls. */
 #define FD_CONNECTION 2u
 /* What a poold needs that is of any use: a pool of a few VMs and a few clients. */
 #define FD_LEAST 336u

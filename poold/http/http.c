@@ -177,28 +177,40 @@ void http_body_resume(struct http_request *request)
     http->config.schedule(http->config.context);
 }
 
-bool http_read_body(struct http_request *request, void *ret)
+json_t *http_read_json(struct http_request *request)
 {
-    const struct json_table *json = request->route->json;
-    struct err err = { 0 };
     json_error_t error;
     json_t *root;
-    int rc;
 
     if (request->body_bytes == 0)
         root = json_object();
     else
         root = json_loadb(request->body, request->body_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!root) {
+    if (!root)
         http_reply_error(request, API_BAD_JSON, "the body is not JSON: line %d: %s", error.line,
                          error.text);
+    return root;
+}
+
+void http_reply_bad_keys(struct http_request *request, const struct err *err)
+{
+    http_reply_error(request, err->code == EBADMSG ? API_BAD_NAME : API_BAD_REQUEST, "%s",
+                     err->msg);
+}
+
+bool http_read_body(struct http_request *request, void *ret)
+{
+    const struct json_table *json = request->route->json;
+    json_t *root = http_read_json(request);
+    struct err err = { 0 };
+    int rc;
+
+    if (!root)
         return false;
-    }
     rc = json_keys_read(root, json->keys, json->key_count, ret, &err);
     json_decref(root);
     if (rc < 0)
-        http_reply_error(request, err.code == EBADMSG ? API_BAD_NAME : API_BAD_REQUEST, "%s",
-                         err.msg);
+        http_reply_bad_keys(request, &err);
     return rc == 0;
 }
 

@@ -50,11 +50,13 @@ struct route;
     X(API_NO_SUCH_LEASE, "no_such_lease", 404)                                                     \
     X(API_NO_SUCH_SNAPSHOT, "no_such_snapshot", 404)                                               \
     X(API_NO_SUCH_IMAGE, "no_such_image", 404)                                                     \
+    X(API_NO_SUCH_FUNCTION, "no_such_function", 404)                                               \
     X(API_NOT_FOUND, "not_found", 404)                                                             \
     X(API_METHOD_NOT_ALLOWED, "method_not_allowed", 405)                                           \
     X(API_POOL_EXISTS, "pool_exists", 409)                                                         \
     X(API_POOL_BUSY, "pool_busy", 409)                                                             \
     X(API_PORT_BUSY, "port_busy", 409)                                                             \
+    X(API_FUNCTION_BUSY, "function_busy", 409)                                                     \
     X(API_LEASE_ENDED, "lease_ended", 410)                                                         \
     X(API_IMAGE_EXISTS, "image_exists", 409)                                                       \
     X(API_IMAGE_BUSY, "image_busy", 409)                                                           \
@@ -66,9 +68,11 @@ struct route;
     X(API_INTERNAL, "internal", 500)                                                               \
     X(API_BOOT_FAILED, "boot_failed", 500)                                                         \
     X(API_RESTORE_FAILED, "restore_failed", 500)                                                   \
+    X(API_FUNCTION_FAILED, "function_failed", 502)                                                 \
     X(API_NO_VM_FREE, "no_vm_free", 503)                                                           \
     X(API_NO_ROOM, "no_room", 503)                                                                 \
     X(API_SHUTTING_DOWN, "shutting_down", 503)                                                     \
+    X(API_FUNCTION_TIMEOUT, "function_timeout", 504)                                               \
     X(API_NO_SPACE, "no_space", 507)
 
 enum api_error {
@@ -202,6 +206,13 @@ void http_reply_json(struct http_request *request, unsigned status, json_t *body
 /* Copies text. type: a MIME type. */
 void http_reply_text(struct http_request *request, unsigned status, const char *type,
                      const char *text, size_t bytes);
+/* With headers of its own, and a body that it takes (malloc); NULL for none. */
+struct http_header {
+    const char *name, *value;
+};
+void http_reply_with(struct http_request *request, unsigned status,
+                     const struct http_header *headers, size_t header_count, char *body,
+                     size_t bytes);
 void http_reply_empty(struct http_request *request, unsigned status);
 void http_reply_error(struct http_request *request, enum api_error code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -235,5 +246,9 @@ bool http_request_charge(struct http_request *request, uint64_t bytes);
 /* Parses the body as a JSON object by the route's table into ret; an empty body is an empty object.
  * False: it has replied. */
 bool http_read_body(struct http_request *request, void *ret);
+/* The body as JSON, an empty one as an empty object: the caller's. NULL: it has replied. */
+json_t *http_read_json(struct http_request *request);
+/* Replies with what is wrong with a body's keys. */
+void http_reply_bad_keys(struct http_request *request, const struct err *err);
 
 #endif

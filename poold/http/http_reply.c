@@ -45,8 +45,9 @@ void http_reply_response(struct http_request *request, unsigned status,
     }
 }
 
-static void reply_buffer(struct http_request *request, unsigned status, const char *type,
-                         const char *text, size_t bytes, enum MHD_ResponseMemoryMode mode)
+/* A response of these bytes; NULL: they are more than its client may have, and it has replied. */
+static struct MHD_Response *response_make(struct http_request *request, const char *text,
+                                          size_t bytes, enum MHD_ResponseMemoryMode mode)
 {
     struct MHD_Response *response = NULL;
     /* MHD does not write to it, whatever the type says. */
@@ -61,8 +62,17 @@ static void reply_buffer(struct http_request *request, unsigned status, const ch
                          "the reply is %zu bytes long, and those that you have not read yet take "
                          "too much memory; read them first",
                          bytes);
-        return;
     }
+    return response;
+}
+
+static void reply_buffer(struct http_request *request, unsigned status, const char *type,
+                         const char *text, size_t bytes, enum MHD_ResponseMemoryMode mode)
+{
+    struct MHD_Response *response = response_make(request, text, bytes, mode);
+
+    if (!response)
+        return;
     if (type)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     http_reply_response(request, status, response);
@@ -72,6 +82,21 @@ void http_reply_text(struct http_request *request, unsigned status, const char *
                      const char *text, size_t bytes)
 {
     reply_buffer(request, status, type, text, bytes, MHD_RESPMEM_MUST_COPY);
+}
+
+void http_reply_with(struct http_request *request, unsigned status,
+                     const struct http_header *headers, size_t header_count, char *body,
+                     size_t bytes)
+{
+    struct MHD_Response *response =
+        response_make(request, body ? body : "", body ? bytes : 0,
+                      body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+
+    if (!response)
+        return;
+    for (size_t i = 0; i < header_count; i++)
+        MHD_add_response_header(response, headers[i].name, headers[i].value);
+    http_reply_response(request, status, response);
 }
 
 void http_reply_empty(struct http_request *request, unsigned status)

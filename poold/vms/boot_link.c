@@ -77,19 +77,25 @@ static void warmup_wake(struct boot *boot)
         boot_fail(boot, -rc, "the boot VM does not take messages");
 }
 
+/* Shorter than the step's own limit, so that what the service wrote is told. */
+static uint64_t boot_service_ms(const struct boot *boot)
+{
+    return MAX_OF(boot->hosted->vms->settings->boot_timeout_ms * 3 / 4, 1);
+}
+
 static void on_awake(struct boot *boot)
 {
     struct err err = { 0 };
 
     boot_step_to(boot, BOOT_WARMING);
-    if (warmup_start(&boot->warmup, boot->hosted->vms->loop, boot->hosted->spec.warmup, true,
-                     &boot_warmup_ops, boot, &err) < 0)
+    if (warmup_start(&boot->warmup, boot->hosted->vms->loop, &boot->hosted->spec, true,
+                     boot_service_ms(boot), &boot_warmup_ops, boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);
 }
 
 static void on_parked(struct boot *boot)
 {
-    if (boot->step == BOOT_BOOTING && boot->hosted->spec.warmup[0]) {
+    if (boot->step == BOOT_BOOTING && warmup_wanted(&boot->hosted->spec)) {
         warmup_wake(boot);
         return;
     }

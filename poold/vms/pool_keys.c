@@ -33,6 +33,10 @@
     POOL_LIMITS(NUMBER)                                                                            \
     TEXT(spec.warmup, "warmup", JSON_KEY_TEXT, 0, MUST, OR_NULL,                                   \
          "command that is run by /bin/sh -c before the snapshot is taken", "none")                 \
+    TEXT(spec.service, "service", JSON_KEY_TEXT, 0, MAY, OR_NULL,                                  \
+         "command that /bin/sh -c starts before the snapshot and that goes on in each VM", "none") \
+    NUMBER(spec.service_port, "service_port", JSON_KEY_COUNT, 1, 65535, MAY, OR_NULL,              \
+           "TCP port at which it accepts connections, which it finds in PORT", "none")             \
     TEXT(spec.kernel, "kernel", JSON_KEY_AUTO_PATH, 1, MUST, AS_IS,                                \
          "guest kernel, an absolute path or auto", "auto")                                         \
     TEXT(spec.initrd, "initrd", JSON_KEY_AUTO_PATH, 1, MUST, OR_NULL,                              \

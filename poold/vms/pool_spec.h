@@ -22,6 +22,10 @@ struct pool_spec {
     bool kernel_is_own, initrd_is_own; /* chosen by poold, not named by whoever made the pool */
     char cmdline[CMDLINE_BYTES];       /* added to volt-vmm's default */
     char warmup[WARMUP_BYTES];         /* "": none */
+    /* A command that is started before the snapshot is taken and goes on in each VM; "": none. It is
+     * there once it accepts connections at this TCP port of the guest's loopback. */
+    char service[WARMUP_BYTES];
+    uint32_t service_port; /* 0: none */
     /* Its disk: an image of the store, or a file or block device; "": none. */
     char image[IMAGE_NAME_BYTES], disk[PATH_MAX];
     bool disk_read_only;     /* of `disk`; an image's file system decides for itself */

@@ -12,6 +12,9 @@
 #include "vms/template.h"
 #include "vms/warmup.h"
 
+/* The service has accepted connections already, in the snapshot. */
+#define SERVICE_WAIT_MS 5000
+
 struct trial {
     struct hosted_pool *hosted;
     const struct trial_ops *ops;
@@ -107,8 +110,8 @@ struct trial *trial_start(struct hosted_pool *hosted, const struct trial_ops *op
         return NULL;
     }
     *trial = (struct trial){ .hosted = hosted, .ops = ops, .owner = owner, .set_fd = -1 };
-    if (hosted->spec.warmup[0])
-        rc = warmup_start(&trial->warmup, hosted->vms->loop, hosted->spec.warmup, false,
+    if (warmup_wanted(&hosted->spec))
+        rc = warmup_start(&trial->warmup, hosted->vms->loop, &hosted->spec, false, SERVICE_WAIT_MS,
                           &trial_warmup_ops, trial, &trial->err);
     else
         rc = record_start(trial);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The trial restore of a pool whose snapshot has no working set yet: its VM runs the pool's warm-up
- * command, if there is one, what it has touched is recorded and stored in the snapshot, the running
+ * command and reaches for its service, if there are such, what it has touched is recorded and stored in the snapshot, the running
  * template is told, and the VM ends. Whatever fails is logged and costs only speed. Loop thread
  * only. */
 #ifndef VOLT_POOLD_TRIAL_H

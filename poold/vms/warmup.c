@@ -1,92 +1,92 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the agent sessions of a warm-up: EXEC, then perhaps PARK; see warmup.h. */
+/* Owns the steps of a warm-up, a session with the agent each; see warmup.h. */
 #include "vms/warmup.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include "base/text.h"
 #include "base/util.h"
 #include "guest_abi.h"
+#include "vms/agent_stream.h"
+#include "vms/pool_spec.h"
 
-#define REQUEST_BYTES_MAX 2048
+#define REQUEST_BYTES_MAX (sizeof(struct agent_exec) + 64 + WARMUP_BYTES)
+#define TAIL_BYTES 160u
 
 enum step {
-    STEP_EXEC,
+    STEP_COMMAND, /* the pool's command, to its end */
+    STEP_SERVICE, /* its service is started */
+    STEP_AWAIT,   /* until that accepts connections */
     STEP_PARK,
+    STEP_COUNT,
 };
 
 struct warmup {
     uv_loop_t *loop;
+    const struct pool_spec *spec;
     const struct warmup_ops *ops;
     void *owner;
-    uv_poll_t poll;
-    int fd;
+    struct agent_stream *stream; /* of the step */
     enum step step;
-    bool park;     /* after the command */
-    bool greeted;  /* the host's "OK <port>" line has come */
-    bool finished; /* freed when the poll is closed */
-    char *command;
-    struct err err;
-    size_t bytes; /* in buffer */
-    uint8_t buffer[sizeof(struct agent_frame) + AGENT_PAYLOAD_MAX];
+    bool boot;
+    uint64_t wait_ms;
+    size_t tail_bytes;
+    char tail[TAIL_BYTES]; /* of what was written in this step */
 };
 
-static int session_start(struct warmup *warmup);
+static void step_start(struct warmup *warmup);
 
-static void on_finished(uv_handle_t *handle)
+static void warmup_free(struct warmup *warmup)
 {
-    struct warmup *warmup = handle->data;
-
-    free(warmup->command);
+    agent_stream_close(warmup->stream);
     free(warmup);
-}
-
-static void on_session_closed(uv_handle_t *handle)
-{
-    struct warmup *warmup = handle->data;
-
-    if (warmup->finished) { /* cancelled meanwhile */
-        on_finished(handle);
-        return;
-    }
-    warmup->step = STEP_PARK;
-    if (session_start(warmup) < 0) {
-        warmup->ops->done(warmup->owner, &warmup->err);
-        free(warmup->command);
-        free(warmup);
-    }
-}
-
-/* The last word: good, or warmup->err. */
-static void finish(struct warmup *warmup)
-{
-    warmup->finished = true;
-    uv_close((uv_handle_t *)&warmup->poll, on_finished);
-    close_fd(&warmup->fd);
-    warmup->ops->done(warmup->owner, warmup->err.code ? &warmup->err : NULL);
-}
-
-static void fail(struct warmup *warmup, const char *what)
-{
-    err_set(&warmup->err, EIO, "the warm-up: %s", what);
-    finish(warmup);
 }
 
 void warmup_cancel(struct warmup *warmup)
 {
-    if (!warmup || warmup->finished)
-        return;
-    warmup->finished = true;
-    if (!uv_is_closing((uv_handle_t *)&warmup->poll))
-        uv_close((uv_handle_t *)&warmup->poll, on_finished);
-    close_fd(&warmup->fd);
+    if (warmup)
+        warmup_free(warmup);
 }
+
+static void finish(struct warmup *warmup, const struct err *err)
+{
+    const struct warmup_ops *ops = warmup->ops;
+    void *owner = warmup->owner;
+
+    warmup_free(warmup);
+    ops->done(owner, err);
+}
+
+/* With the last that was written, which mostly says more. */
+static void fail(struct warmup *warmup, const char *what)
+{
+    char clean[2 * TAIL_BYTES];
+    struct err err;
+
+    while (warmup->tail_bytes && strchr(" \r\n", warmup->tail[warmup->tail_bytes - 1]))
+        warmup->tail_bytes--;
+    text_clean(clean, sizeof clean, warmup->tail, warmup->tail_bytes);
+    if (warmup->tail_bytes)
+        err_set(&err, EIO, "the warm-up: %.200s; what it wrote ends with \"%s\"", what, clean);
+    else
+        err_set(&err, EIO, "the warm-up: %s", what);
+    finish(warmup, &err);
+}
+
+static void tail_add(struct warmup *warmup, const uint8_t *bytes, size_t count)
+{
+    const size_t take = MIN_OF(count, (size_t)TAIL_BYTES);
+    const size_t keep = MIN_OF(warmup->tail_bytes, TAIL_BYTES - take);
+
+    memmove(warmup->tail, warmup->tail + warmup->tail_bytes - keep, keep);
+    memcpy(warmup->tail + keep, bytes + count - take, take);
+    warmup->tail_bytes = keep + take;
+}
+
+/* ---- What is asked ---- */
 
 /* Appends a NUL-terminated string to a request. */
 static size_t put_string(uint8_t *request, size_t at, const char *text)
@@ -97,26 +97,67 @@ static size_t put_string(uint8_t *request, size_t at, const char *text)
     return at + len;
 }
 
+/* `sh -c command`, which for a service has its port in its environment. */
+static int send_exec(struct warmup *warmup, const char *command, bool service)
+{
+    const struct agent_exec exec = { .argc = 3,
+                                     .envc = service ? 1 : 0,
+                                     .flags = service ? AGENT_EXEC_SERVICE : 0 };
+    uint8_t request[REQUEST_BYTES_MAX];
+    char port[16];
+    size_t at = sizeof exec;
+
+    memcpy(request, &exec, sizeof exec);
+    at = put_string(request, at, "");
+    at = put_string(request, at, "/bin/sh");
+    at = put_string(request, at, "-c");
+    at = put_string(request, at, command);
+    snprintf(port, sizeof port, "PORT=%u", warmup->spec->service_port);
+    if (service)
+        at = put_string(request, at, port);
+    return agent_stream_send(warmup->stream, AGENT_EXEC, request, at);
+}
+
 static int request_send(struct warmup *warmup)
 {
-    uint8_t request[REQUEST_BYTES_MAX];
-    struct agent_frame frame = { .type = AGENT_PARK };
-    size_t at = sizeof frame;
+    const struct pool_spec *spec = warmup->spec;
+    const struct agent_call call = { .port = (uint16_t)spec->service_port,
+                                     .wait_ms = (uint32_t)MIN_OF(warmup->wait_ms, UINT32_MAX) };
 
-    if (warmup->step == STEP_EXEC) {
-        const struct agent_exec exec = { .argc = 3 };
-
-        frame.type = AGENT_EXEC;
-        memcpy(request + at, &exec, sizeof exec);
-        at = put_string(request, at + sizeof exec, "");
-        at = put_string(request, at, "/bin/sh");
-        at = put_string(request, at, "-c");
-        at = put_string(request, at, warmup->command);
+    switch (warmup->step) {
+    case STEP_COMMAND:
+        return send_exec(warmup, spec->warmup, false);
+    case STEP_SERVICE:
+        return send_exec(warmup, spec->service, true);
+    case STEP_AWAIT:
+        return agent_stream_send(warmup->stream, AGENT_CALL, &call, sizeof call);
+    default:
+        return agent_stream_send(warmup->stream, AGENT_PARK, NULL, 0);
     }
-    frame.payload_bytes = (uint32_t)(at - sizeof frame);
-    memcpy(request, &frame, sizeof frame);
-    /* Into an empty socket of our own: it always fits. */
-    return send(warmup->fd, request, at, MSG_NOSIGNAL) == (ssize_t)at ? 0 : -EIO;
+}
+
+static bool step_wanted(const struct warmup *warmup, enum step step)
+{
+    switch (step) {
+    case STEP_COMMAND:
+        return warmup->spec->warmup[0];
+    case STEP_SERVICE:
+        return warmup->spec->service[0] && warmup->boot;
+    case STEP_AWAIT:
+        return warmup->spec->service[0];
+    default:
+        return warmup->boot;
+    }
+}
+
+/* ---- What is answered ---- */
+
+static void step_done(struct warmup *warmup)
+{
+    agent_stream_close(take_pointer(&warmup->stream));
+    warmup->step++;
+    warmup->tail_bytes = 0;
+    step_start(warmup);
 }
 
 static void on_exit_frame(struct warmup *warmup, const uint8_t *payload, uint32_t bytes)
@@ -129,161 +170,117 @@ static void on_exit_frame(struct warmup *warmup, const uint8_t *payload, uint32_
         return;
     }
     memcpy(&ended, payload, sizeof ended);
-    if (ended.kind != AGENT_EXIT_CODE || ended.value != 0) {
-        snprintf(what, sizeof what, "the command ended with %s %u",
-                 ended.kind == AGENT_EXIT_CODE     ? "exit code"
-                 : ended.kind == AGENT_EXIT_SIGNAL ? "signal"
-                                                   : "error",
-                 ended.value);
-        fail(warmup, what);
+    if (ended.kind == AGENT_EXIT_CODE && ended.value == 0) {
+        step_done(warmup);
         return;
     }
-    if (!warmup->park) {
-        finish(warmup);
-        return;
-    }
-    uv_close((uv_handle_t *)&warmup->poll, on_session_closed);
-    close_fd(&warmup->fd);
+    snprintf(what, sizeof what, "the %s ended with %s %u",
+             warmup->step == STEP_SERVICE ? "service" : "command",
+             ended.kind == AGENT_EXIT_CODE     ? "exit code"
+             : ended.kind == AGENT_EXIT_SIGNAL ? "signal"
+                                               : "error",
+             ended.value);
+    fail(warmup, what);
 }
 
-/* False: the session is over. */
-static bool on_frame(struct warmup *warmup, const struct agent_frame *frame, const uint8_t *payload)
+static void on_frame(void *owner, const struct agent_frame *frame, const uint8_t *payload)
 {
-    char what[256];
+    struct warmup *warmup = owner;
+    char sentence[AGENT_SENTENCE_BYTES], what[AGENT_SENTENCE_BYTES + 32];
 
     switch (frame->type) {
     case AGENT_STDOUT:
     case AGENT_STDERR:
-        return true;
+        tail_add(warmup, payload, frame->payload_bytes);
+        return;
     case AGENT_EXIT:
-        if (warmup->step != STEP_EXEC)
+        if (warmup->step > STEP_SERVICE)
             break;
         on_exit_frame(warmup, payload, frame->payload_bytes);
-        return false;
+        return;
     case AGENT_DONE:
-        if (warmup->step != STEP_PARK)
+        if (warmup->step == STEP_COMMAND)
             break;
-        finish(warmup);
-        return false;
+        step_done(warmup);
+        return;
     case AGENT_ERROR:
-        if (frame->payload_bytes < sizeof(struct agent_error))
-            break;
-        snprintf(what, sizeof what, "the agent says: %.*s",
-                 (int)(frame->payload_bytes - sizeof(struct agent_error)),
-                 (const char *)payload + sizeof(struct agent_error));
+        snprintf(what, sizeof what, "the agent says: %s",
+                 agent_error_sentence(frame, payload, sentence));
         fail(warmup, what);
-        return false;
+        return;
     default:
         break;
     }
     fail(warmup, "the agent sent a frame out of place");
-    return false;
 }
 
-/* Takes whole frames from the buffer. */
-static void frames_take(struct warmup *warmup)
+static void on_broken(void *owner, const char *why)
 {
-    struct agent_frame frame;
-    size_t at = 0;
-
-    while (warmup->bytes - at >= sizeof frame) {
-        memcpy(&frame, warmup->buffer + at, sizeof frame);
-        if (frame.payload_bytes > AGENT_PAYLOAD_MAX) {
-            fail(warmup, "the agent sent an oversized frame");
-            return;
-        }
-        if (warmup->bytes - at < sizeof frame + frame.payload_bytes)
-            break;
-        if (!on_frame(warmup, &frame, warmup->buffer + at + sizeof frame))
-            return;
-        at += sizeof frame + frame.payload_bytes;
-    }
-    memmove(warmup->buffer, warmup->buffer + at, warmup->bytes - at);
-    warmup->bytes -= at;
+    fail(owner, why);
 }
 
-/* Takes the greeting line, answers with the request. False: not whole yet, or failed. */
-static bool greeting_take(struct warmup *warmup)
+static int on_connect(void *owner, int fd)
 {
-    uint8_t *end = memchr(warmup->buffer, '\n', warmup->bytes);
+    const struct warmup *warmup = owner;
 
-    if (!end) {
-        if (warmup->bytes > 32)
-            fail(warmup, "the VM did not greet");
-        return false;
-    }
-    if (memcmp(warmup->buffer, "OK ", 3) != 0 || request_send(warmup) < 0) {
-        fail(warmup, "the agent can't be reached");
-        return false;
-    }
-    warmup->bytes -= (size_t)(end + 1 - warmup->buffer);
-    memmove(warmup->buffer, end + 1, warmup->bytes);
-    warmup->greeted = true;
-    return true;
+    return warmup->ops->connect(warmup->owner, fd);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static const struct agent_stream_ops stream_ops = {
+    .connect = on_connect,
+    .frame = on_frame,
+    .broken = on_broken,
+};
+
+/* ---- Steps ---- */
+
+/* Goes on with the next one that is wanted. 1: there is none; or -errno. */
+static int step_open(struct warmup *warmup)
 {
-    struct warmup *warmup = poll->data;
-    ssize_t n =
-        read(warmup->fd, warmup->buffer + warmup->bytes, sizeof warmup->buffer - warmup->bytes);
+    int rc;
 
-    (void)status;
-    (void)events;
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0) {
-        fail(warmup, "the agent hung up");
-        return;
-    }
-    warmup->bytes += (size_t)n;
-    if (warmup->greeted || greeting_take(warmup))
-        frames_take(warmup);
+    while (warmup->step < STEP_COUNT && !step_wanted(warmup, warmup->step))
+        warmup->step++;
+    if (warmup->step == STEP_COUNT)
+        return 1;
+    rc = agent_stream_open(&warmup->stream, warmup->loop, &stream_ops, warmup);
+    return rc < 0 ? rc : request_send(warmup);
 }
 
-static int session_start(struct warmup *warmup)
+static void step_start(struct warmup *warmup)
 {
-    int pair[2], rc;
+    int rc = step_open(warmup);
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return err_set_errno(&warmup->err, errno, "the warm-up: can't make a socket pair");
-    warmup->fd = pair[0];
-    warmup->bytes = 0;
-    warmup->greeted = false;
-    rc = warmup->ops->connect(warmup->owner, pair[1]);
-    close(pair[1]);
-    if (rc == 0)
-        rc = uv_poll_init(warmup->loop, &warmup->poll, warmup->fd);
-    if (rc < 0) {
-        close_fd(&warmup->fd);
-        return err_set_errno(&warmup->err, -rc, "the warm-up: the VM takes no stream");
-    }
-    warmup->poll.data = warmup;
-    return uv_poll_start(&warmup->poll, UV_READABLE, on_readable);
+    if (rc < 0)
+        fail(warmup, "the VM takes no stream");
+    else if (rc > 0)
+        finish(warmup, NULL);
 }
 
-int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *command, bool park,
-                 const struct warmup_ops *ops, void *owner, struct err *err)
+bool warmup_wanted(const struct pool_spec *spec)
+{
+    return spec->warmup[0] || spec->service[0];
+}
+
+int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const struct pool_spec *spec,
+                 bool boot, uint64_t wait_ms, const struct warmup_ops *ops, void *owner,
+                 struct err *err)
 {
     struct warmup *warmup = calloc(1, sizeof *warmup);
     int rc;
 
-    if (warmup)
-        warmup->command = strdup(command);
-    if (!warmup || !warmup->command) {
-        free(warmup);
+    if (!warmup)
         return err_set(err, ENOMEM, "out of memory");
-    }
     warmup->loop = loop;
-    warmup->park = park;
+    warmup->spec = spec;
+    warmup->boot = boot;
+    warmup->wait_ms = wait_ms;
     warmup->ops = ops;
     warmup->owner = owner;
-    rc = session_start(warmup);
+    rc = step_open(warmup);
     if (rc < 0) {
-        *err = warmup->err;
-        free(warmup->command);
-        free(warmup);
-        return rc;
+        warmup_free(warmup);
+        return err_set_errno(err, -rc, "the warm-up: the VM takes no stream");
     }
     *ret_warmup = warmup;
     return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The warm-up: the pool's command is run in a VM through the agent (guest_abi.h). In a boot VM,
- * before its snapshot, the agent is then asked to park the guest again: what the command leaves in
- * caches is in every clone. In a trial VM it shows which pages the command needs. Loop thread only.
- */
+/* The warm-up: what is done in a VM through its agent (guest_abi.h) before it is of use to its pool.
+ * In a boot VM the pool's command is run and its service started and awaited, then the guest parks
+ * for its snapshot: what is in caches then, and the service with all that it has done, is in every
+ * clone. In a trial VM it shows which pages that takes. Loop thread only. */
 #ifndef VOLT_POOLD_WARMUP_H
 #define VOLT_POOLD_WARMUP_H
 
@@ -11,20 +11,26 @@
 
 #include "base/err.h"
 
+struct pool_spec;
 struct warmup;
 
 struct warmup_ops {
     /* Connects fd (borrowed) to the agent's vsock port of the VM. 0 or -errno. */
     int (*connect)(void *owner, int fd);
-    /* The command is through and the guest asked to park, if that was wanted (err NULL), or why
-     * not. The warmup is gone after it. */
+    /* All is done and the guest asked to park, if that was wanted (err NULL), or why not. The warmup
+     * is gone after it. */
     void (*done)(void *owner, const struct err *err);
 };
 
-/* Runs `sh -c command` in a live guest, which with `park` parks then. done comes later, unless it
- * is cancelled. 0 or -errno. */
-int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *command, bool park,
-                 const struct warmup_ops *ops, void *owner, struct err *err);
+/* Whether there is something to do for a pool that is to be so. */
+bool warmup_wanted(const struct pool_spec *spec);
+
+/* What the pool is to be (borrowed until it is over), in a live guest; `boot`: this one is to be the
+ * snapshot, so the service is not there yet, and it parks in the end. wait_ms: for the service. done
+ * comes later, unless it is cancelled. 0 or -errno. */
+int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const struct pool_spec *spec,
+                 bool boot, uint64_t wait_ms, const struct warmup_ops *ops, void *owner,
+                 struct err *err);
 /* NULL is fine. */
 void warmup_cancel(struct warmup *warmup);
 

@@ -9,6 +9,9 @@
  *   template_crash template_hang                          of templates
  *   clone_crash no_awake no_ready bad_ready awake_crash   of clones
  *   slow_ready                                            READY comes 300 ms late
+ *   no_service                                            a service ends at its start
+ *
+ * Its functions answer by the path that they are asked for (fake_function.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -28,6 +31,7 @@
 #include "base/arguments.h"
 #include "base/util.h"
 #include "control/control.h"
+#include "fake_function.h"
 #include "snapshot/sections.h"
 
 #define STREAMS_MAX 16
@@ -114,15 +118,6 @@ static void write_snapshot(int control_fd, int state_fd, int memory_fd, uint64_t
     control_send(control_fd, &msg, NULL, 0);
 }
 
-/* Sends one frame of the agent's protocol. */
-static void say_frame(int fd, uint8_t type, const void *payload, uint32_t bytes)
-{
-    struct agent_frame frame = { .type = type, .payload_bytes = bytes };
-
-    if (write(fd, &frame, sizeof frame) < 0 || write(fd, payload, bytes) < 0)
-        fprintf(stderr, "fake_vmm: the agent's client hung up\n");
-}
-
 /* What a command ended with: 7 with "exit" in it, else 0. */
 static void say_command_end(int fd, const void *request, size_t bytes)
 {
@@ -143,8 +138,12 @@ static void agent_session(int fd, int bell_fd)
         frame.payload_bytes > sizeof payload ||
         (frame.payload_bytes && recv(fd, payload, frame.payload_bytes, MSG_WAITALL) <= 0))
         return;
-    if (frame.type == AGENT_EXEC) {
+    if (frame.type == AGENT_EXEC && ((struct agent_exec *)payload)->flags & AGENT_EXEC_SERVICE) {
+        say_frame(fd, AGENT_DONE, NULL, 0);
+    } else if (frame.type == AGENT_EXEC) {
         say_command_end(fd, payload, frame.payload_bytes);
+    } else if (frame.type == AGENT_CALL) {
+        fake_service(fd, fault("no_service"));
     } else if (frame.type == AGENT_PARK) {
         say_frame(fd, AGENT_DONE, NULL, 0);
         say(bell_fd, CONTROL_PARKED);
@@ -244,11 +243,18 @@ static void echo(struct fake *fake, unsigned i)
     if (n < 0 && errno == EAGAIN)
         return;
     memcpy(&frame, data, sizeof frame);
+    if (n >= (ssize_t)(sizeof frame + sizeof(struct agent_call)) && frame.type == AGENT_CALL &&
+        frame.payload_bytes == sizeof(struct agent_call)) {
+        fake_call(fake->streams[i], data, sizeof data, (size_t)n, fault("no_service"));
+        return;
+    }
     if (n > (ssize_t)sizeof frame && frame.type == AGENT_EXEC &&
         frame.payload_bytes == (size_t)n - sizeof frame) {
         say_command_end(fake->streams[i], data, (size_t)n);
         return;
     }
+    if (n > 0 && frame.type == AGENT_STDIN) /* the rest of a call's request */
+        return;
     if (n > 0 && write(fake->streams[i], data, (size_t)n) == n)
         return;
     close(fake->streams[i]);
