@@ -191,13 +191,13 @@ static void on_poll_closed(uv_handle_t *handle)
     renew_later(keep);
 }
 
-/* It says nothing: what can be read is its end. */
+/* It says nothing: what can be read is its end, and so is an error, as of one that ends with messages
+ * unread. */
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct keep *keep = poll->data;
 
-    (void)status;
-    if (!(events & UV_READABLE)) {
+    if (status == 0 && !(events & UV_READABLE)) {
         keep->room_wanted = false;
         uv_poll_start(&keep->poll, UV_READABLE, on_poll);
         keep_pump(keep, false);

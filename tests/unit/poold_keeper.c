@@ -135,6 +135,26 @@ START_TEST(one_that_was_taken_over_is_replaced_too)
 }
 END_TEST
 
+/* Its end is an error of poold's socket then, and not the end of it. */
+START_TEST(one_that_ends_with_messages_unread_is_replaced)
+{
+    char id[32];
+
+    daemon_restart(KEPT);
+    daemon_pool_create("{\"name\":\"default\",\"min\":1}");
+    const pid_t first = keeper_await(0);
+    ck_assert_int_eq(kill(first, SIGSTOP), 0);
+    lease_make(id);
+    daemon_slots_await("parked", 1);
+    kill(first, SIGKILL);
+    keeper_await(first);
+    daemon_await_log("the new keeper has what the one before had", 1);
+    poold_kill();
+    daemon_start(KEPT);
+    lease_check(id);
+}
+END_TEST
+
 START_TEST(one_that_ends_again_and_again_is_said_once)
 {
     char id[32];
@@ -188,6 +208,7 @@ int main(int argc, char **argv)
 
     tcase_add_test(tcase, a_keeper_without_room_is_replaced);
     tcase_add_test(tcase, one_that_was_taken_over_is_replaced_too);
+    tcase_add_test(tcase, one_that_ends_with_messages_unread_is_replaced);
     tcase_add_test(tcase, one_that_ends_again_and_again_is_said_once);
     tcase_add_test(tcase, what_does_not_fit_into_a_poold_stays);
     return tap_main(suite);
