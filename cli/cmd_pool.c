@@ -103,6 +103,8 @@ int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv
           "started before the snapshot is taken, and goes on in each VM" },
         { "service-port", 0, OPTION_NUMBER, &given.service_port, "PORT",
           "TCP port where it accepts connections; it finds it in PORT" },
+        { "service-gate", 0, OPTION_FLAG, &given.service_gate, NULL,
+          "instead of a port: it asks for its calls by Lambda's Runtime API" },
         { "no-wait", 0, OPTION_FLAG, &no_wait, NULL, "do not wait until it is ready" },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
     };

@@ -76,8 +76,9 @@ const struct cli_command commands[] = {
       "voltctl pool delete big", cmd_pool_delete_run, COMPLETE_POOL },
     { "function create", "NAME --handler CMD [--image NAME] [--timeout TIME] [POOL OPTIONS]",
       "Make a function: a program that is called, each call in a fresh VM",
-      "The snapshot of its VMs is taken when it accepts connections at its port: "
-      "docs/functions.md.",
+      "The snapshot of its VMs is taken when it accepts connections at its port, or asks for its "
+      "first\n"
+      "event: docs/functions.md.",
       "voltctl function create hello --image node --handler 'node /app/index.mjs'",
       cmd_function_create_run },
     { "function invoke", "NAME [--data TEXT | --file FILE] [--method METHOD] [--path PATH]",

@@ -25,7 +25,7 @@ struct pool_options {
     const char *net_allow, *net_deny, *service;
     uint64_t memory_bytes, disk_bandwidth, net_bandwidth;
     int64_t vcpus, min, max, shells, disk_iops, net_pps, cpu_weight, cpu_percent, service_port;
-    bool balloon, net_any_source;
+    bool balloon, net_any_source, service_gate;
 };
 #define POOL_OPTIONS_NONE                                                                          \
     {                                                                                              \

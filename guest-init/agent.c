@@ -92,8 +92,10 @@ int agent_init(int listen_fd)
 
 bool agent_child_ended(pid_t pid, int wait_status)
 {
-    if (service_child_ended(pid, wait_status))
+    if (service_child_ended(pid, wait_status)) {
+        agent_gate_came(); /* nobody comes any more */
         return true;
+    }
     for (int i = 0; sessions && i < SESSION_COUNT; i++) {
         if (sessions[i].state != SESSION_EXEC || sessions[i].pid != pid)
             continue;
@@ -102,6 +104,13 @@ bool agent_child_ended(pid_t pid, int wait_status)
         return true;
     }
     return false;
+}
+
+void agent_gate_came(void)
+{
+    for (int i = 0; sessions && i < SESSION_COUNT; i++)
+        if (sessions[i].state == SESSION_EXEC && sessions[i].call == CALL_WAITING)
+            session_call_offer(&sessions[i]);
 }
 
 bool agent_run_pending(void)

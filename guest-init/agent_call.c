@@ -22,35 +22,78 @@ static void call_over(struct session *session, int error)
     session->call_error = error;
 }
 
-static void call_try(struct session *session)
+/* A connection, of either kind; -errno: there is none yet, or none at all. */
+static int connection_get(const struct agent_call *request)
 {
-    const struct agent_call *request = &session->call_request;
-    int fd = io_connect_local(request->port);
+    if (request->flags & AGENT_CALL_ACCEPT)
+        return gate_take();
+    return io_connect_local(request->port);
+}
+
+/* Whether one could be had: what it would be used for, or -errno. */
+static ssize_t connection_look(struct session *session)
+{
+    int fd;
+
+    if (session->call_request.flags & AGENT_CALL_ACCEPT)
+        return gate_peek(session->request, AGENT_PEEK_BYTES);
+    fd = io_connect_local(session->call_request.port);
+    if (fd >= 0)
+        io_close(fd);
+    return fd < 0 ? fd : 0;
+}
+
+static void call_wait(struct session *session)
+{
+    ssize_t count = connection_look(session);
     struct text none;
     char room[64];
 
     text_init(&none, room, sizeof(room));
-    if (fd < 0 && session->call_tries > 0 && !service_ended(&none)) {
+    if (count < 0 && session->call_tries > 0 && !service_ended(&none)) {
         session->call_tries--;
         loop_timer_start(&session->timeout, RETRY_MS * 1000000ull);
         return;
     }
-    if (fd < 0) {
-        call_over(session, -fd);
-    } else if (request->wait_ms) {
-        io_close(fd);
-        call_over(session, 0);
-    } else if (connection_take(session, fd)) {
-        session->call = CALL_OPEN;
-    } else {
-        call_over(session, ENOMEM);
+    session->fill = count > 0 ? (uint32_t)count : 0;
+    call_over(session, count < 0 ? (int)-count : 0);
+}
+
+static void call_try(struct session *session)
+{
+    const struct agent_call *request = &session->call_request;
+    struct text none;
+    char room[64];
+    int fd;
+
+    if (request->wait_ms) {
+        call_wait(session);
+        return;
     }
+    fd = connection_get(request);
+    text_init(&none, room, sizeof(room));
+    if (fd == -EAGAIN && request->flags & AGENT_CALL_ACCEPT && !service_ended(&none))
+        return; /* session_call_offer */
+    if (fd < 0)
+        call_over(session, -fd);
+    else if (connection_take(session, fd))
+        session->call = CALL_OPEN;
+    else
+        call_over(session, ENOMEM);
 }
 
 static void retry(struct loop_timer *timer)
 {
     struct session *session = (struct session *)((char *)timer - offsetof(struct session, timeout));
 
+    call_try(session);
+    session_pump(session);
+}
+
+void session_call_offer(struct session *session)
+{
+    if (session->call_request.wait_ms) /* looks by itself */
+        return;
     call_try(session);
     session_pump(session);
 }
@@ -64,6 +107,7 @@ void session_call_start(struct session *session)
     session->stdin_granted = AGENT_STDIN_CREDIT;
     session->timeout.expired = retry;
     session->call_tries = session->call_request.wait_ms / RETRY_MS;
+    session->fill = 0;
     session->fds = (struct exec_fds){ { -1, -1, -1 }, -1, { -1, service_output() } };
     (void)session_streams_watch(session); /* else there is no log */
     call_try(session);
@@ -75,7 +119,7 @@ static void call_result(struct session *session)
     struct text text;
 
     if (session->call_error == 0) {
-        session_result_first(session, AGENT_DONE, NULL, 0);
+        session_result_first(session, AGENT_DONE, session->request, session->fill);
         return;
     }
     fail.code = session->call_error;

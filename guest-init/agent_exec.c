@@ -189,7 +189,8 @@ static void command_start(struct session *session, const struct agent_command *c
     int status;
 
     session->terminal = command->exec.flags & AGENT_EXEC_PTY;
-    if ((command->exec.flags & AGENT_EXEC_SERVICE && service_refused(&fail)) ||
+    if ((command->exec.flags & AGENT_EXEC_SERVICE &&
+         service_refused(command->exec.flags & AGENT_EXEC_GATE, &fail)) ||
         (command->user && user_find(command->user, &user, &fail) < 0)) {
         session_error(session, &fail);
         return;

@@ -11,11 +11,18 @@ static struct exec_fds service_fds = { { -1, -1, -1 }, -1, { -1, -1 } };
 static bool known, ended;
 static int ended_status;
 
-bool service_refused(struct fail *fail)
+bool service_refused(bool gate, struct fail *fail)
 {
-    if (known)
+    int status;
+
+    if (known) {
         fail_set(fail, EBUSY, "this VM has its service already", NULL, NULL);
-    return known;
+        return true;
+    }
+    status = gate ? gate_open() : 0;
+    if (status < 0)
+        fail_set_errno(fail, -status, "can't listen for the service", NULL);
+    return status < 0;
 }
 
 void session_service_started(struct session *session)

@@ -6,6 +6,7 @@
  *   agent_exec.c     EXEC: the command, its streams, stdin, timeout
  *   agent_call.c     CALL: a connection in the place of a command
  *   agent_service.c  the service, and what it writes
+ *   agent_gate.c     connections that the service makes, until a CALL takes them
  *   agent_files.c    PUT and GET
  *
  * How it works
@@ -43,7 +44,7 @@ enum session_state {
 
 enum session_call {
     CALL_NONE = 0, /* it is a command */
-    CALL_WAITING,  /* tries to connect, by `timeout` */
+    CALL_WAITING,  /* tries to connect, by `timeout`, or waits for the gate */
     CALL_OPEN,     /* streams[0] and input are the connection; streams[1] is the service's output */
     CALL_OVER,     /* call_error says how; what the service has written yet is still to be sent */
 };
@@ -163,13 +164,15 @@ bool session_stream_produce(struct session *session, int index);
 /* ---- CALL ---- */
 
 void session_call_start(struct session *session);
+/* Somebody has come to the gate. */
+void session_call_offer(struct session *session);
 /* Makes the next frame: output or the result. False: nothing to send now. */
 bool session_call_produce(struct session *session);
 
 /* ---- The service ---- */
 
-/* True, with fail set: there is one already. */
-bool service_refused(struct fail *fail);
+/* True, with fail set: there is one already, or no gate for it. */
+bool service_refused(bool gate, struct fail *fail);
 /* It runs: takes pid and fds of the session, which has its result then. */
 void session_service_started(struct session *session);
 /* True if that was the service's. */
@@ -178,6 +181,17 @@ bool service_child_ended(pid_t pid, int wait_status);
 bool service_ended(struct text *text);
 /* A duplicate of the fd that has its output, or -1. */
 int service_output(void);
+
+/* ---- The gate ---- */
+
+/* Listens. 0 or -errno. */
+int gate_open(void);
+/* The oldest connection that is held, which becomes the caller's; -EAGAIN: there is none. */
+int gate_take(void);
+/* What has been asked on one that is held, which stays: bytes, or -EAGAIN. */
+ssize_t gate_peek(void *data, size_t bytes);
+/* Has the sessions that wait for the gate told. In agent.c. */
+void agent_gate_came(void);
 
 /* ---- PUT and GET ---- */
 

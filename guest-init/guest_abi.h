@@ -210,6 +210,14 @@ struct agent_frame {
              it writes is kept for AGENT_CALL, AGENT_SERVICE_LOG_BYTES at most before it waits. Not
              with PTY, STDIN or a timeout */
 
+#define AGENT_EXEC_GATE                                                                            \
+    0x40u /* with SERVICE, which connects to AGENT_GATE_PORT of the loopback to ask for its calls:
+             whoever does is held there until a CALL takes the connection */
+
+#define AGENT_GATE_PORT 9001u
+#define AGENT_GATE_HELD 16u /* connections; the next ones wait in the kernel's queue */
+#define AGENT_PEEK_BYTES 4096u
+
 #define AGENT_REQUEST_MAX (2u << 20) /* of an EXEC and its parts: what Linux lets a command have */
 
 struct agent_exec {
@@ -230,10 +238,15 @@ struct agent_exec_counts {
 
 struct agent_call {
     uint16_t port;
-    uint16_t reserved; /* 0 */
-    uint32_t wait_ms;  /* 0: connects now. Else only waits, so long at most, until a connection can
-                          be made: DONE; ERROR at once when the service ends */
+    uint16_t flags;   /* AGENT_CALL_* */
+    uint32_t wait_ms; /* 0: connects now. Else only waits, so long at most, until a connection can
+                         be made: DONE; ERROR at once when the service ends */
 };
+
+/* Takes a connection that was made to the gate, the oldest, instead of making one; port is 0. Without
+ * one it waits until there is. With wait_ms: until one is there on which something has been asked; DONE
+ * has the first AGENT_PEEK_BYTES of that, and the connection stays. */
+#define AGENT_CALL_ACCEPT 0x1u
 
 struct agent_winsize {
     uint16_t rows, cols;

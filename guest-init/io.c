@@ -63,11 +63,16 @@ static int connect_await(int fd)
     return -error;
 }
 
+static struct sockaddr_in local_address(uint16_t port)
+{
+    return (struct sockaddr_in){ .sin_family = AF_INET,
+                                 .sin_port = htons(port),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+}
+
 int io_connect_local(uint16_t port)
 {
-    const struct sockaddr_in address = { .sin_family = AF_INET,
-                                         .sin_port = htons(port),
-                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    const struct sockaddr_in address = local_address(port);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), status;
 
     if (fd < 0)
@@ -79,4 +84,24 @@ int io_connect_local(uint16_t port)
         return fd;
     close(fd);
     return status;
+}
+
+int io_listen_local(uint16_t port, int backlog)
+{
+    const struct sockaddr_in address = local_address(port);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), status;
+
+    if (fd < 0)
+        return -errno;
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+        listen(fd, backlog) == 0)
+        return fd;
+    status = -errno;
+    close(fd);
+    return status;
+}
+
+ssize_t io_peek(int fd, void *data, size_t bytes)
+{
+    return UNINTERRUPTED(recv(fd, data, bytes, MSG_PEEK | MSG_DONTWAIT));
 }

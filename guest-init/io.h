@@ -28,5 +28,9 @@ int io_accept(int listen_fd);
  * and only for a listener whose queue is full. */
 #define IO_CONNECT_MS 50
 int io_connect_local(uint16_t port);
+/* A listening, non-blocking socket at such a port, or -errno. */
+int io_listen_local(uint16_t port, int backlog);
+/* Reads what is there without taking it; as io_read. */
+ssize_t io_peek(int fd, void *data, size_t bytes);
 
 #endif

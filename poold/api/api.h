@@ -76,10 +76,17 @@ void api_functions_create(struct http_request *request);
 void api_functions_list(struct http_request *request);
 void api_function_show(struct http_request *request);
 void api_function_delete(struct http_request *request);
-void api_function_invoke(struct http_request *request);
+void api_function_invoke(struct http_request *request); /* api_invoke.c */
+extern const struct http_body_ops api_lambda_body;
+void api_lambda_invoke(struct http_request *request); /* api_lambda.c */
+/* The code of an end that is none of the function's; api_invoke.c. */
+enum api_error invocation_error(enum invocation_result result);
 void api_function_logs(struct http_request *request);
 /* The function of that name, if its client may call it; NULL: it has replied. */
 struct function *api_function_find(struct http_request *request, const char *name);
+/* The same, but what is wrong comes back. */
+struct function *api_function_look(struct http_request *request, const char *name,
+                                   enum api_error *ret_code, char ret_sentence[ERR_MSG_BYTES]);
 
 /* api_leases.c */
 extern const struct json_table api_acquire_table, api_renew_table;

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "api/function_head.h"
 #include "api/functions_json.h"
 #include "base/util.h"
 #include "functions/function_keep.h"
@@ -16,19 +15,33 @@ static bool is_admin(const struct http_request *request)
     return request->connection->peer.rights & RIGHT_ADMIN;
 }
 
-struct function *api_function_find(struct http_request *request, const char *name)
+struct function *api_function_look(struct http_request *request, const char *name,
+                                   enum api_error *ret_code, char ret_sentence[ERR_MSG_BYTES])
 {
     struct function *function = function_find(api_of(request)->functions, name);
 
     /* As for pools: whether there is one is not to be told. */
-    if (!access_pool_seen(&request->connection->peer, name))
-        http_reply_error(request, API_FORBIDDEN,
-                         "poold's policy does not give you the function '%s'", name);
-    else if (!function)
-        http_reply_error(request, API_NO_SUCH_FUNCTION, "there is no function '%s'", name);
-    else
-        return function;
-    return NULL;
+    if (!access_pool_seen(&request->connection->peer, name)) {
+        *ret_code = API_FORBIDDEN;
+        snprintf(ret_sentence, ERR_MSG_BYTES,
+                 "poold's policy does not give you the function '%.63s'", name);
+        return NULL;
+    }
+    *ret_code = API_NO_SUCH_FUNCTION;
+    if (!function)
+        snprintf(ret_sentence, ERR_MSG_BYTES, "there is no function '%.63s'", name);
+    return function;
+}
+
+struct function *api_function_find(struct http_request *request, const char *name)
+{
+    char sentence[ERR_MSG_BYTES];
+    enum api_error code;
+    struct function *function = api_function_look(request, name, &code, sentence);
+
+    if (!function)
+        http_reply_error(request, code, "%s", sentence);
+    return function;
 }
 
 /* ---- What there is ---- */
@@ -144,197 +157,4 @@ void api_function_delete(struct http_request *request)
                          calls, function->name);
     else
         function_delete(function, on_deleted, request);
-}
-
-/* ---- Calls ---- */
-
-struct invoke_call {
-    struct http_request *request;
-    struct invocation *invocation;
-    char *body;
-    size_t body_bytes, body_room;
-    enum api_error refusal; /* API_ERROR_COUNT: none; else what still comes is read and dropped */
-    char head[FUNCTION_HEAD_MAX];
-};
-
-static void call_free(struct invoke_call *call)
-{
-    free(call->body);
-    free(call);
-}
-
-static void too_large(struct http_request *request)
-{
-    http_reply_error(request, API_TOO_LARGE, "the body of a call is at most %u bytes",
-                     FUNCTION_BODY_MAX);
-}
-
-static bool invoke_begin(struct http_request *request)
-{
-    const char *length =
-        MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    struct invoke_call *call;
-
-    if (!api_function_find(request, request->param))
-        return false;
-    if (length && strtoull(length, NULL, 10) > FUNCTION_BODY_MAX) {
-        too_large(request);
-        return false;
-    }
-    call = malloc(sizeof *call);
-    if (!call) {
-        http_reply_error(request, API_INTERNAL, "out of memory");
-        return false;
-    }
-    memset(call, 0, offsetof(struct invoke_call, head));
-    call->request = request;
-    call->refusal = API_ERROR_COUNT;
-    request->call = call;
-    return true;
-}
-
-/* False: it is noted why. */
-static bool body_grow(struct invoke_call *call, size_t bytes)
-{
-    size_t room = MAX_OF(call->body_room, (size_t)4096);
-    char *body = NULL;
-
-    if (bytes > FUNCTION_BODY_MAX) {
-        call->refusal = API_TOO_LARGE;
-        return false;
-    }
-    while (room < bytes)
-        room *= 2;
-    if (room == call->body_room)
-        return true;
-    if (http_request_charge(call->request, room - call->body_room))
-        body = realloc(call->body, room);
-    if (!body) {
-        call->refusal = API_TOO_MANY;
-        return false;
-    }
-    call->body = body;
-    call->body_room = room;
-    return true;
-}
-
-static size_t invoke_take(struct http_request *request, const char *data, size_t bytes)
-{
-    struct invoke_call *call = request->call;
-
-    if (call->refusal == API_ERROR_COUNT && body_grow(call, call->body_bytes + bytes)) {
-        memcpy(call->body + call->body_bytes, data, bytes);
-        call->body_bytes += bytes;
-    }
-    return bytes;
-}
-
-static void invoke_gone(struct http_request *request)
-{
-    struct invoke_call *call = request->call;
-
-    if (call && call->invocation)
-        invocation_cancel(call->invocation);
-    if (call)
-        call_free(call);
-}
-
-const struct http_body_ops api_invoke_body = { invoke_begin, invoke_take, invoke_gone };
-
-static void on_client_gone(struct http_request *request)
-{
-    invoke_gone(request);
-    http_reply_error(request, API_FUNCTION_FAILED, "the client is gone");
-}
-
-static void reply_answer(struct http_request *request, struct invocation *invocation)
-{
-    struct http_answer *answer = &invocation->answer;
-    struct http_header headers[HTTP_ANSWER_HEADERS_MAX + 1];
-    size_t count = 0;
-
-    for (unsigned i = 0; i < answer->header_count; i++) {
-        const char *name = http_answer_name(answer, i);
-
-        if (!http_header_is_hop(name))
-            headers[count++] = (struct http_header){ name, http_answer_value(answer, i) };
-    }
-    headers[count++] = (struct http_header){ "X-Volt-Invocation", invocation->id };
-    http_reply_with(request, answer->status, headers, count, take_pointer(&answer->body),
-                    answer->body_bytes);
-}
-
-static void on_done(void *data, struct invocation *invocation)
-{
-    static const enum api_error errors[INVOCATION_RESULT_COUNT] = {
-        [INVOCATION_FAILED] = API_FUNCTION_FAILED,    [INVOCATION_TIMED_OUT] = API_FUNCTION_TIMEOUT,
-        [INVOCATION_NO_VM] = API_NO_VM_FREE,          [INVOCATION_NOT_READY] = API_POOL_NOT_READY,
-        [INVOCATION_CANCELLED] = API_FUNCTION_FAILED, [INVOCATION_SHUTDOWN] = API_SHUTTING_DOWN,
-        [INVOCATION_REFUSED] = API_TOO_MANY,
-    };
-    struct invoke_call *call = data;
-    struct http_request *request = call->request;
-
-    request->call = NULL;
-    if (invocation->result == INVOCATION_ANSWERED)
-        reply_answer(request, invocation);
-    else
-        http_reply_error(request, errors[invocation->result], "function '%s', invocation %s: %s",
-                         invocation->function->name, invocation->id, invocation->sentence);
-    call_free(call);
-}
-
-/* 0, or -errno with what is wrong. */
-static int invoke_start(struct invoke_call *call, struct function *function, struct err *err)
-{
-    struct http_request *http = call->request;
-    const char *method = http_query(http, "method");
-    struct function_request request = { .head = call->head,
-                                        .body = call->body,
-                                        .body_bytes = call->body_bytes,
-                                        .no_body = method && strcmp(method, "HEAD") == 0,
-                                        .uid = http->connection->peer.uid };
-    int rc = function_head_make(http, function->name, call->body_bytes, call->head,
-                                &request.head_bytes, err);
-
-    if (rc < 0)
-        return rc;
-    rc = function_invoke(function, &request, on_done, call, &call->invocation);
-    if (rc == -EBUSY)
-        err_set(err, EBUSY, "%u calls of function '%s' wait already", function->queued_count,
-                function->name);
-    else if (rc < 0)
-        err_set_errno(err, -rc, "function '%s'", function->name);
-    return rc;
-}
-
-void api_function_invoke(struct http_request *request)
-{
-    struct invoke_call *call = request->call;
-    struct function *function = NULL;
-    struct err err = { 0 };
-    int rc = 0;
-
-    if (call->refusal == API_TOO_LARGE)
-        too_large(request);
-    else if (call->refusal != API_ERROR_COUNT)
-        http_reply_error(request, call->refusal,
-                         "your requests and unread replies take too much memory; read them first");
-    else
-        function = api_function_find(request, request->param); /* it may have ended meanwhile */
-    if (function)
-        rc = invoke_start(call, function, &err);
-    if (!function || rc < 0) {
-        request->call = NULL;
-        call_free(call);
-    }
-    if (rc < 0)
-        http_reply_error(request,
-                         rc == -EBUSY       ? API_TOO_MANY
-                         : rc == -ESHUTDOWN ? API_SHUTTING_DOWN
-                         : rc == -ENOMEM    ? API_INTERNAL
-                                            : API_BAD_REQUEST,
-                         "%s", err.msg);
-    else if (function)
-        http_watch(request, on_client_gone);
 }

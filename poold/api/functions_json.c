@@ -34,7 +34,9 @@ json_t *function_json(const struct function *function, bool all)
         return object;
     json_object_set_new(object, "error", json_text_or_null(hosted->pool.error));
     json_object_set_new(object, "handler", json_text(hosted->spec.service));
-    json_object_set_new(object, "port", json_integer(hosted->spec.service_port));
+    json_object_set_new(object, "port",
+                        hosted->spec.service_port ? json_integer(hosted->spec.service_port)
+                                                  : json_null());
     json_object_set_new(object, "image", json_text_or_null(hosted->spec.image));
     json_object_set_new(object, "memory_bytes",
                         json_integer((json_int_t)hosted->spec.memory_bytes));

@@ -33,7 +33,7 @@
  *   Whatever the guest does ends in one result (enum invocation_result), in at most queue_ms, the
  *   pool's own limits and timeout_ms one after the other; its VM is killed unless it has answered and
  *   may be used again. A guest can make its answer wrong, slow or long, and nothing else: its bytes
- *   are cut by agent_stream.c and http_answer.c, both bounded. A client that hangs up takes its VM
+ *   are cut by agent_stream.c and http_message.c, both bounded. A client that hangs up takes its VM
  *   with it (invocation_cancel). When poold ends, or leaves its VMs to the next one, invocations are
  *   ended with INVOCATION_SHUTDOWN and their VMs killed: they are not marked as kept (clone.h), so
  *   that the next poold knows of no lease.
@@ -44,8 +44,10 @@
 #define VOLT_POOLD_FUNCTION_H
 
 #include "base/list.h"
+#include "functions/agent_feed.h"
 #include "functions/function_records.h"
-#include "functions/http_answer.h"
+#include "functions/http_message.h"
+#include "functions/runtime_api.h"
 #include "pool/metrics.h"
 #include "vms/agent_stream.h"
 #include "vms/vms.h"
@@ -55,7 +57,8 @@
 #define FUNCTION_HEAD_MAX 16384u     /* the same of their heads */
 
 enum function_runtime {
-    FUNCTION_HTTP, /* accepts HTTP/1.1 at a port: a call is one request */
+    FUNCTION_HTTP,   /* accepts HTTP/1.1 at a port: a call is one request */
+    FUNCTION_LAMBDA, /* asks for events by Lambda's Runtime API (runtime_api.h) */
     FUNCTION_RUNTIME_COUNT,
 };
 const char *function_runtime_name(enum function_runtime runtime);
@@ -85,6 +88,7 @@ struct function {
     struct functions *functions;
     char name[POOL_NAME_BYTES]; /* its pool's too */
     struct function_spec spec;
+    enum function_runtime runtime; /* spec's */
     char created[32];
     struct list queued, on, idle; /* invocations; invocations, ACQUIRING and SENT; VMs */
     uint32_t queued_count, on_count;
@@ -117,6 +121,10 @@ typedef void (*invocation_done_fn)(void *data, struct invocation *invocation);
 
 struct function_vm {
     struct list node; /* in function->idle */
+    struct function *function;
+    struct invocation *invocation; /* SENT; NULL: idle, or not yet */
+    struct runtime *runtime;       /* FUNCTION_LAMBDA's */
+    bool broken;                   /* it serves no call any more */
     struct slot *slot;
     char id[SLOT_ID_BYTES]; /* the slot's, which may be gone */
     uint32_t calls;
@@ -133,11 +141,11 @@ struct invocation {
     struct function_request request;
     struct acquire acquire;
     struct function_vm *vm;
-    struct agent_stream *stream;
-    struct http_answer answer;
+    struct agent_stream *stream; /* FUNCTION_HTTP's, as is the next */
+    struct agent_feed feed;
+    struct http_message answer; /* of FUNCTION_LAMBDA: status 200 and a body, */
+    bool function_error;        /* which tells of an error */
     struct function_log log;
-    size_t sent;     /* of head and body */
-    uint32_t credit; /* bytes that the agent takes now */
     uint64_t asked_ns, asked_wall_ns, sent_ns, deadline_ns;
     invocation_done_fn done; /* NULL: nobody wants to know any more */
     void *data;

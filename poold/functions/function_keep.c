@@ -80,9 +80,10 @@ static int keys_read(json_t *object, json_t *own, struct function_body *ret, str
     int rc = json_keys_read(own, body_keys, ARRAY_LEN(body_keys), ret, err);
 
     /* The pool's own word for the handler. */
-    for (unsigned i = 0; rc == 0 && i < 2; i++) {
+    for (unsigned i = 0; rc == 0 && i < 3; i++) {
         static const char *const words[][2] = { { "service", "handler" },
-                                                { "service_port", "port" } };
+                                                { "service_port", "port" },
+                                                { "service_gate", "runtime" } };
 
         if (json_object_get(object, words[i][0]))
             rc = err_set(err, EINVAL, "a function's '%s' is its '%s'", words[i][0], words[i][1]);
@@ -96,19 +97,28 @@ int function_body_read(json_t *object, struct function_body *ret, struct err *er
 {
     enum function_runtime runtime;
     json_t *own;
+    bool port;
     int rc;
 
     if (!json_is_object(object))
         return err_set(err, EINVAL, "the body must be a JSON object");
     ret->spec = spec_default;
     pool_body_default(&ret->pool);
-    ret->pool.spec.service_port = FUNCTION_PORT_DEFAULT;
     own = own_keys_take(object);
+    port = json_object_get(own, "port");
     rc = keys_read(object, own, ret, err);
     json_decref(own);
     if (rc == 0 && function_runtime_parse(ret->spec.runtime, &runtime) < 0)
-        rc = err_set(err, EINVAL, "'runtime' must be http, not '%s'", ret->spec.runtime);
-    return rc;
+        rc = err_set(err, EINVAL, "'runtime' must be http or lambda, not '%s'", ret->spec.runtime);
+    if (rc < 0)
+        return rc;
+    if (runtime != FUNCTION_LAMBDA) {
+        if (!port)
+            ret->pool.spec.service_port = FUNCTION_PORT_DEFAULT;
+        return 0;
+    }
+    ret->pool.spec.service_gate = true;
+    return port ? err_set(err, EINVAL, "'port' is of the runtime http") : 0;
 }
 
 json_t *function_spec_json(const struct function_spec *spec)

@@ -13,7 +13,9 @@
 #include "functions/function_keep.h"
 #include "host/cleanup.h"
 
-static const char *const runtime_names[] = { [FUNCTION_HTTP] = "http" };
+static const char *const runtime_names[] = {
+    [FUNCTION_HTTP] = "http", [FUNCTION_LAMBDA] = "lambda"
+};
 static_assert(ARRAY_LEN(runtime_names) == FUNCTION_RUNTIME_COUNT, "every runtime has a name");
 
 const char *function_runtime_name(enum function_runtime runtime)
@@ -104,7 +106,8 @@ int function_invoke(struct function *function, const struct function_request *re
     invocation->asked_wall_ns = clock_ns(CLOCK_REALTIME);
     invocation->deadline_ns = invocation->asked_ns + function->spec.queue_ms * NS_PER_MS;
     id_make(&vms->random, invocation->id);
-    http_answer_init(&invocation->answer, FUNCTION_HEAD_MAX, FUNCTION_BODY_MAX, request->no_body);
+    http_message_init(&invocation->answer, FUNCTION_HEAD_MAX, FUNCTION_BODY_MAX,
+                      request->no_body ? HTTP_MESSAGE_HEAD_ANSWER : HTTP_MESSAGE_ANSWER);
     list_append(&function->queued, &invocation->node);
     function->queued_count++;
     turn_arm(vms->turn, invocation->deadline_ns);
@@ -260,6 +263,7 @@ struct function *function_add(struct functions *functions, const char *name,
     snprintf(function->name, sizeof function->name, "%s", name);
     snprintf(function->created, sizeof function->created, "%s", created);
     function->spec = *spec;
+    function_runtime_parse(spec->runtime, &function->runtime); /* it was checked */
     list_init(&function->queued);
     list_init(&function->on);
     list_init(&function->idle);

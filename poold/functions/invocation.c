@@ -10,7 +10,6 @@
 #include "net/net_publish.h"
 #include "vms/clone.h"
 
-#define SEND_BYTES_MAX 32768u
 /* Of such a lease: no client's own, so that nobody who calls gets into it beside the function. */
 #define OWNER_NOBODY UINT32_MAX
 #define IDLE_NS_MAX (10 * NS_PER_S) /* a VM that waits for its next call */
@@ -40,6 +39,7 @@ void function_vm_end(struct function *function, struct function_vm *vm)
     if (!vm)
         return;
     list_remove(&vm->node);
+    runtime_destroy(vm->runtime);
     if (vm_is_there(function, vm))
         pool_release(vm->slot, LEASE_END_RELEASED);
     free(vm);
@@ -49,7 +49,8 @@ void function_vm_end(struct function *function, struct function_vm *vm)
 static void vm_keep(struct function *function, struct function_vm *vm)
 {
     vm->calls++;
-    if (vm->calls >= function->spec.reuse || function->deleting) {
+    vm->invocation = NULL;
+    if (vm->calls >= function->spec.reuse || function->deleting || vm->broken) {
         function_vm_end(function, vm);
         return;
     }
@@ -65,9 +66,9 @@ static struct function_vm *vm_idle(struct function *function)
         struct function_vm *vm = list_entry(function->idle.prev, struct function_vm, node);
 
         list_remove(&vm->node);
-        if (vm_is_there(function, vm))
+        if (!vm->broken && vm_is_there(function, vm))
             return vm;
-        free(vm);
+        function_vm_end(function, vm);
     }
     return NULL;
 }
@@ -131,7 +132,7 @@ void invocation_finish(struct invocation *invocation)
     else
         function_vm_end(function, invocation->vm);
     record_keep(invocation);
-    http_answer_fini(&invocation->answer);
+    http_message_fini(&invocation->answer);
     free(invocation);
 }
 
@@ -145,46 +146,17 @@ void invocation_cancel(struct invocation *invocation)
 
 /* ---- The session ---- */
 
-/* Sends of head and body what the agent takes. */
-static void request_send(struct invocation *invocation)
+static void request_sent(struct invocation *invocation, int rc)
 {
-    const struct function_request *request = &invocation->request;
-    const size_t total = request->head_bytes + request->body_bytes;
-
-    while (invocation->sent < total && invocation->credit > 0) {
-        const bool head = invocation->sent < request->head_bytes;
-        const char *from = head ? request->head + invocation->sent
-                                : request->body + (invocation->sent - request->head_bytes);
-        const size_t left =
-            head ? request->head_bytes - invocation->sent : total - invocation->sent;
-        const size_t take = MIN_OF(left, MIN_OF((size_t)invocation->credit, SEND_BYTES_MAX));
-
-        if (agent_stream_send(invocation->stream, AGENT_STDIN, from, take) < 0) {
-            invocation_end(invocation, INVOCATION_FAILED, "its VM ended");
-            return;
-        }
-        invocation->sent += take;
-        invocation->credit -= (uint32_t)take;
-    }
-}
-
-static void on_credit(struct invocation *invocation, const uint8_t *payload, uint32_t bytes)
-{
-    uint32_t credit;
-
-    if (bytes != sizeof credit)
-        return;
-    memcpy(&credit, payload, sizeof credit);
-    /* More than that was never given. */
-    invocation->credit += MIN_OF(credit, AGENT_STDIN_CREDIT - invocation->credit);
-    request_send(invocation);
+    if (rc < 0)
+        invocation_end(invocation, INVOCATION_FAILED, "its VM ended");
 }
 
 static void on_output(struct invocation *invocation, const uint8_t *payload, uint32_t bytes)
 {
     struct err err;
 
-    if (http_answer_feed(&invocation->answer, payload, bytes, &err) < 0)
+    if (http_message_feed(&invocation->answer, payload, bytes, &err) < 0)
         invocation_end(invocation, INVOCATION_FAILED, err.msg);
     else if (invocation->answer.whole)
         invocation_end(invocation, INVOCATION_ANSWERED, NULL);
@@ -194,7 +166,7 @@ static void on_connection_end(struct invocation *invocation)
 {
     struct err err;
 
-    if (http_answer_end(&invocation->answer, &err) < 0)
+    if (http_message_end(&invocation->answer, &err) < 0)
         invocation_end(invocation, INVOCATION_FAILED, err.msg);
     else
         invocation_end(invocation, INVOCATION_ANSWERED, NULL);
@@ -215,7 +187,8 @@ static void on_frame(void *owner, const struct agent_frame *frame, const uint8_t
         function_log_add(&invocation->log, payload, frame->payload_bytes);
         break;
     case AGENT_CREDIT:
-        on_credit(invocation, payload, frame->payload_bytes);
+        request_sent(invocation, agent_feed_credit(&invocation->feed, invocation->stream, payload,
+                                                   frame->payload_bytes));
         break;
     case AGENT_DONE:
         on_connection_end(invocation);
@@ -236,13 +209,19 @@ static void on_broken(void *owner, const char *why)
     invocation_end(owner, INVOCATION_FAILED, "its VM ended");
 }
 
-static int on_connect(void *owner, int fd)
+static int vm_connect(const struct function_vm *vm, int fd)
 {
-    struct invocation *invocation = owner;
     struct control_msg msg = { .type = CONTROL_VSOCK_CONNECT };
 
     msg.u.vsock_connect.port = AGENT_VSOCK_PORT;
-    return clone_connect(invocation->vm->slot, &msg, fd);
+    return vm_is_there(vm->function, vm) ? clone_connect(vm->slot, &msg, fd) : -ENOTCONN;
+}
+
+static int on_connect(void *owner, int fd)
+{
+    const struct invocation *invocation = owner;
+
+    return vm_connect(invocation->vm, fd);
 }
 
 static const struct agent_stream_ops stream_ops = {
@@ -251,24 +230,107 @@ static const struct agent_stream_ops stream_ops = {
     .broken = on_broken,
 };
 
-/* It has its VM: the request goes out with the session's own. */
-static void invocation_send(struct invocation *invocation)
+static void http_send(struct invocation *invocation)
 {
-    struct function *function = invocation->function;
-    struct vms *vms = function->functions->vms;
+    struct vms *vms = invocation->function->functions->vms;
     const struct hosted_pool *hosted = invocation->vm->slot->pool->owner;
+    const struct function_request *request = &invocation->request;
     const struct agent_call call = { .port = (uint16_t)hosted->spec.service_port };
 
-    invocation->state = INVOCATION_SENT;
-    invocation->sent_ns = now_ns();
-    invocation->deadline_ns = invocation->sent_ns + function->spec.timeout_ms * NS_PER_MS;
-    turn_arm(vms->turn, invocation->deadline_ns);
-    invocation->credit = AGENT_STDIN_CREDIT;
+    invocation->feed = (struct agent_feed){ .head = request->head,
+                                            .head_bytes = request->head_bytes,
+                                            .body = request->body,
+                                            .body_bytes = request->body_bytes,
+                                            .credit = AGENT_STDIN_CREDIT };
     if (agent_stream_open(&invocation->stream, vms->loop, &stream_ops, invocation) < 0 ||
         agent_stream_send(invocation->stream, AGENT_CALL, &call, sizeof call) < 0)
         invocation_end(invocation, INVOCATION_FAILED, "its VM takes no stream");
     else
-        request_send(invocation);
+        request_sent(invocation, agent_feed_send(&invocation->feed, invocation->stream));
+}
+
+/* ---- Lambda's runtimes ---- */
+
+static int runtime_connect(void *owner, int fd)
+{
+    return vm_connect(owner, fd);
+}
+
+static void on_runtime_log(void *owner, const void *bytes, size_t count)
+{
+    struct function_vm *vm = owner;
+
+    if (vm->invocation)
+        function_log_add(&vm->invocation->log, bytes, count);
+}
+
+static void on_runtime_over(void *owner, struct http_message *message, bool error)
+{
+    struct function_vm *vm = owner;
+    struct invocation *invocation = vm->invocation;
+
+    if (!invocation || invocation->state == INVOCATION_OVER)
+        return;
+    invocation->function_error = error;
+    invocation->answer.whole = true;
+    invocation->answer.status = 200;
+    invocation->answer.body = take_pointer(&message->body);
+    invocation->answer.body_bytes = message->body_bytes;
+    invocation_end(invocation, INVOCATION_ANSWERED, NULL);
+}
+
+static void on_runtime_failed(void *owner, const char *why)
+{
+    struct function_vm *vm = owner;
+
+    vm->broken = true;
+    if (vm->invocation)
+        invocation_end(vm->invocation, INVOCATION_FAILED, why);
+}
+
+static const struct runtime_ops lambda_ops = {
+    .connect = runtime_connect,
+    .log = on_runtime_log,
+    .over = on_runtime_over,
+    .failed = on_runtime_failed,
+};
+
+static void lambda_send(struct invocation *invocation)
+{
+    struct function *function = invocation->function;
+    struct function_vm *vm = invocation->vm;
+    const struct function_request *request = &invocation->request;
+    const struct runtime_event event = {
+        .id = invocation->id,
+        .function = function->name,
+        .deadline_ms = clock_ns(CLOCK_REALTIME) / NS_PER_MS + function->spec.timeout_ms,
+        .body = request->body ? request->body : "",
+        .body_bytes = request->body_bytes,
+    };
+
+    if (!vm->runtime)
+        vm->runtime = runtime_create(function->functions->vms->loop, &lambda_ops, vm);
+    if (vm->runtime)
+        runtime_offer(vm->runtime, &event);
+    else
+        invocation_end(invocation, INVOCATION_FAILED, "its VM takes no stream");
+}
+
+/* It has its VM: the request goes out with the session's own. */
+static void invocation_send(struct invocation *invocation)
+{
+    static void (*const send[FUNCTION_RUNTIME_COUNT])(struct invocation *) = {
+        [FUNCTION_HTTP] = http_send,
+        [FUNCTION_LAMBDA] = lambda_send,
+    };
+    struct function *function = invocation->function;
+
+    invocation->vm->invocation = invocation;
+    invocation->state = INVOCATION_SENT;
+    invocation->sent_ns = now_ns();
+    invocation->deadline_ns = invocation->sent_ns + function->spec.timeout_ms * NS_PER_MS;
+    turn_arm(function->functions->vms->turn, invocation->deadline_ns);
+    send[function->runtime](invocation);
 }
 
 /* ---- The acquire ---- */
@@ -332,6 +394,7 @@ static void acquire_start(struct invocation *invocation)
         return;
     }
     list_init(&invocation->vm->node);
+    invocation->vm->function = function;
     invocation->acquire =
         (struct acquire){ .asked_ns = now,
                           .wait_ns =

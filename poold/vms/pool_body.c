@@ -66,8 +66,10 @@ int pool_body_check(const struct pool_body *body, struct err *err)
                        body->min + (unsigned long long)body->shells, body->max);
     if (body->spec.memory_bytes % MEMORY_STEP)
         return err_set(err, EINVAL, "'memory' must be a multiple of 2M");
-    if (!body->spec.service[0] != !body->spec.service_port)
-        return err_set(err, EINVAL, "'service' and 'service_port' need each other");
+    if ((body->spec.service[0] != 0) != (body->spec.service_port != 0) + body->spec.service_gate)
+        return err_set(
+            err, EINVAL,
+            "'service' needs one of 'service_port' and 'service_gate', and they need it");
     if (body->spec.image[0] && body->spec.disk[0])
         return err_set(err, EINVAL, "give 'image' or 'disk', not both");
     return pool_net_check(&body->spec.net, body->max, err);

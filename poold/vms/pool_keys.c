@@ -37,6 +37,8 @@
          "command that /bin/sh -c starts before the snapshot and that goes on in each VM", "none") \
     NUMBER(spec.service_port, "service_port", JSON_KEY_COUNT, 1, 65535, MAY, OR_NULL,              \
            "TCP port at which it accepts connections, which it finds in PORT", "none")             \
+    NUMBER(spec.service_gate, "service_gate", JSON_KEY_BOOL, 0, 0, MAY, OR_NULL,                   \
+           "instead: it asks for its calls by Lambda's Runtime API", "no")                         \
     TEXT(spec.kernel, "kernel", JSON_KEY_AUTO_PATH, 1, MUST, AS_IS,                                \
          "guest kernel, an absolute path or auto", "auto")                                         \
     TEXT(spec.initrd, "initrd", JSON_KEY_AUTO_PATH, 1, MUST, OR_NULL,                              \

@@ -13,7 +13,7 @@
 #include "vms/agent_stream.h"
 #include "vms/pool_spec.h"
 
-#define REQUEST_BYTES_MAX (sizeof(struct agent_exec) + 64 + WARMUP_BYTES)
+#define REQUEST_BYTES_MAX (sizeof(struct agent_exec) + 512 + WARMUP_BYTES)
 #define TAIL_BYTES 160u
 
 enum step {
@@ -27,6 +27,7 @@ enum step {
 struct warmup {
     uv_loop_t *loop;
     const struct pool_spec *spec;
+    const char *name; /* the pool's */
     const struct warmup_ops *ops;
     void *owner;
     struct agent_stream *stream; /* of the step */
@@ -97,24 +98,48 @@ static size_t put_string(uint8_t *request, size_t at, const char *text)
     return at + len;
 }
 
-/* `sh -c command`, which for a service has its port in its environment. */
+/* The environment of a service that asks for its calls: what Lambda's runtimes look for. */
+static size_t put_lambda(const struct warmup *warmup, uint8_t *request, size_t at,
+                         uint16_t *ret_count)
+{
+    static const char *const fixed[] = { "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
+                                         "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start",
+                                         "AWS_REGION=local", "LAMBDA_TASK_ROOT=/var/task" };
+    char text[POOL_NAME_BYTES + 64];
+
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
+        at = put_string(request, at, fixed[i]);
+    snprintf(text, sizeof text, "AWS_LAMBDA_RUNTIME_API=127.0.0.1:%u", AGENT_GATE_PORT);
+    at = put_string(request, at, text);
+    snprintf(text, sizeof text, "AWS_LAMBDA_FUNCTION_NAME=%s", warmup->name);
+    at = put_string(request, at, text);
+    snprintf(text, sizeof text, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=%llu",
+             (unsigned long long)(warmup->spec->memory_bytes >> 20));
+    *ret_count = ARRAY_LEN(fixed) + 3;
+    return put_string(request, at, text);
+}
+
+/* `sh -c command`; a service learns from its environment where its calls come from. */
 static int send_exec(struct warmup *warmup, const char *command, bool service)
 {
-    const struct agent_exec exec = { .argc = 3,
-                                     .envc = service ? 1 : 0,
-                                     .flags = service ? AGENT_EXEC_SERVICE : 0 };
+    struct agent_exec exec = { .argc = 3, .flags = service ? AGENT_EXEC_SERVICE : 0 };
     uint8_t request[REQUEST_BYTES_MAX];
     char port[16];
     size_t at = sizeof exec;
 
-    memcpy(request, &exec, sizeof exec);
     at = put_string(request, at, "");
     at = put_string(request, at, "/bin/sh");
     at = put_string(request, at, "-c");
     at = put_string(request, at, command);
-    snprintf(port, sizeof port, "PORT=%u", warmup->spec->service_port);
-    if (service)
+    if (service && warmup->spec->service_gate) {
+        exec.flags |= AGENT_EXEC_GATE;
+        at = put_lambda(warmup, request, at, &exec.envc);
+    } else if (service) {
+        snprintf(port, sizeof port, "PORT=%u", warmup->spec->service_port);
         at = put_string(request, at, port);
+        exec.envc = 1;
+    }
+    memcpy(request, &exec, sizeof exec);
     return agent_stream_send(warmup->stream, AGENT_EXEC, request, at);
 }
 
@@ -122,6 +147,7 @@ static int request_send(struct warmup *warmup)
 {
     const struct pool_spec *spec = warmup->spec;
     const struct agent_call call = { .port = (uint16_t)spec->service_port,
+                                     .flags = spec->service_gate ? AGENT_CALL_ACCEPT : 0,
                                      .wait_ms = (uint32_t)MIN_OF(warmup->wait_ms, UINT32_MAX) };
 
     switch (warmup->step) {
@@ -183,6 +209,18 @@ static void on_exit_frame(struct warmup *warmup, const uint8_t *payload, uint32_
     fail(warmup, what);
 }
 
+/* Whether what it has asked at the gate is not for a call, but tells why it can take none. */
+static bool asks_in_vain(struct warmup *warmup, const struct agent_frame *frame,
+                         const uint8_t *payload)
+{
+    static const char path[] = "/runtime/init/error";
+
+    if (warmup->step != STEP_AWAIT || !memmem(payload, frame->payload_bytes, path, sizeof path - 1))
+        return false;
+    tail_add(warmup, payload, frame->payload_bytes);
+    return true;
+}
+
 static void on_frame(void *owner, const struct agent_frame *frame, const uint8_t *payload)
 {
     struct warmup *warmup = owner;
@@ -201,7 +239,10 @@ static void on_frame(void *owner, const struct agent_frame *frame, const uint8_t
     case AGENT_DONE:
         if (warmup->step == STEP_COMMAND)
             break;
-        step_done(warmup);
+        if (asks_in_vain(warmup, frame, payload))
+            fail(warmup, "the service says that it can't start");
+        else
+            step_done(warmup);
         return;
     case AGENT_ERROR:
         snprintf(what, sizeof what, "the agent says: %s",
@@ -262,9 +303,9 @@ bool warmup_wanted(const struct pool_spec *spec)
     return spec->warmup[0] || spec->service[0];
 }
 
-int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const struct pool_spec *spec,
-                 bool boot, uint64_t wait_ms, const struct warmup_ops *ops, void *owner,
-                 struct err *err)
+int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *name,
+                 const struct pool_spec *spec, bool boot, uint64_t wait_ms,
+                 const struct warmup_ops *ops, void *owner, struct err *err)
 {
     struct warmup *warmup = calloc(1, sizeof *warmup);
     int rc;
@@ -273,6 +314,7 @@ int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const struct pool_
         return err_set(err, ENOMEM, "out of memory");
     warmup->loop = loop;
     warmup->spec = spec;
+    warmup->name = name;
     warmup->boot = boot;
     warmup->wait_ms = wait_ms;
     warmup->ops = ops;

@@ -32,7 +32,7 @@ check 'one that does not start' create bad --handler 'echo no luck; exit 3' --mi
 check 'its name is taken' fails_saying 125 "there is a function 'f' already" \
     "$voltctl" function create f --handler x
 check 'a handler is needed' fails_saying 125 'give --handler' "$voltctl" function create g
-check 'there is one runtime' fails_saying 125 "'runtime' must be http" \
+check 'there is one runtime' fails_saying 125 "'runtime' must be http or lambda" \
     "$voltctl" function create g --handler x --runtime java
 check 'no call before it is ready, and why' fails_saying 125 "pool is" "$voltctl" function invoke bad
 until_true 60 function_is f ready || { echo 'Bail out! the function does not get ready'; exit 1; }

@@ -63,6 +63,86 @@ static void say_call(int fd, const char *request)
     }
 }
 
+/* ---- A runtime that asks for its events ---- */
+
+static int runtime_fd = -1; /* of its connection */
+
+static void say_text(int fd, const char *text)
+{
+    say_frame(fd, AGENT_STDOUT, text, (uint32_t)strlen(text));
+}
+
+static void say_next(int fd)
+{
+    say_text(fd, "GET //2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n");
+}
+
+static void say_result(const char *id, const char *what)
+{
+    char text[256];
+
+    snprintf(text, sizeof text,
+             "POST /2018-06-01/runtime/invocation/%.36s/%s HTTP/1.1\r\nContent-Length: 6\r\n\r\n"
+             "\"done\"",
+             id, what);
+    say_text(runtime_fd, text);
+}
+
+static void take_event(const char *id, const char *event)
+{
+    if (strncmp(event, "ok", 2) == 0) {
+        say_result(id, "response");
+        say_next(runtime_fd);
+    } else if (strncmp(event, "error", 5) == 0) {
+        say_result(id, "error");
+    } else if (strncmp(event, "other", 5) == 0) {
+        say_result("11111111-1111-4111-8111-111111111111", "response");
+        say_result(id, "nonsense");
+        say_result(id, "response");
+        say_result(id, "response");
+    } else if (strncmp(event, "garbage", 7) == 0) {
+        say_text(runtime_fd, "no HTTP\r\n\r\n");
+    } else if (strncmp(event, "restore", 7) == 0) {
+        say_text(runtime_fd, "POST /2018-06-01/runtime/restore/error HTTP/1.1\r\n\r\n");
+    } else if (strncmp(event, "again", 5) == 0) { /* it hangs up whenever it may connect */
+        say_frame(runtime_fd, AGENT_DONE, "", 0);
+        runtime_fd = -2;
+    }
+}
+
+/* What comes is kept until an event is whole in it: its head in one frame, its body in the next. */
+void fake_input(int fd, const char *data, size_t bytes)
+{
+    static const char name[] = "Lambda-Runtime-Aws-Request-Id: ";
+    static char text[8192];
+    static size_t fill;
+    const char *id, *end;
+
+    if (fd != runtime_fd || bytes >= sizeof text - fill)
+        return;
+    memcpy(text + fill, data, bytes);
+    fill += bytes;
+    text[fill] = '\0';
+    id = memmem(text, fill, name, sizeof name - 1);
+    end = id ? memmem(id, fill - (size_t)(id - text), "\r\n\r\n", 4) : NULL;
+    if (!end || end + 4 + sizeof(struct agent_frame) >= text + fill)
+        return;
+    fill = 0;
+    take_event(id + sizeof name - 1, end + 4 + sizeof(struct agent_frame));
+}
+
+/* The first connection is the runtime's; those that follow are never made. */
+static void take_gate(int fd)
+{
+    if (runtime_fd == -2) {
+        say_frame(fd, AGENT_DONE, "", 0);
+    } else if (runtime_fd < 0) {
+        runtime_fd = fd;
+        say_frame(fd, AGENT_STDERR, "an event\n", 9);
+        say_next(fd);
+    }
+}
+
 void fake_call(int fd, char *data, size_t room, size_t bytes, bool ends)
 {
     const size_t head = 2 * sizeof(struct agent_frame) + sizeof(struct agent_call);
@@ -71,6 +151,10 @@ void fake_call(int fd, char *data, size_t room, size_t bytes, bool ends)
     memcpy(&call, data + sizeof(struct agent_frame), sizeof call);
     if (call.wait_ms) {
         fake_service(fd, ends);
+        return;
+    }
+    if (call.flags & AGENT_CALL_ACCEPT) {
+        take_gate(fd);
         return;
     }
     while (!memmem(data, bytes, "\r\n\r\n", 4) && bytes < room - 1) {

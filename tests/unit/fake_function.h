@@ -13,5 +13,7 @@ void say_frame(int fd, uint8_t type, const void *payload, uint32_t bytes);
 void fake_service(int fd, bool ends);
 /* A CALL has come in data (room of it), and behind it perhaps a piece of the request already. */
 void fake_call(int fd, char *data, size_t room, size_t bytes, bool ends);
+/* More has come on such a connection: of a request, or an event. */
+void fake_input(int fd, const char *data, size_t bytes);
 
 #endif

@@ -253,8 +253,10 @@ static void echo(struct fake *fake, unsigned i)
         say_command_end(fake->streams[i], data, (size_t)n);
         return;
     }
-    if (n > 0 && frame.type == AGENT_STDIN) /* the rest of a call's request */
+    if (n > 0 && frame.type == AGENT_STDIN) {
+        fake_input(fake->streams[i], data, (size_t)n);
         return;
+    }
     if (n > 0 && write(fake->streams[i], data, (size_t)n) == n)
         return;
     close(fake->streams[i]);

@@ -140,6 +140,21 @@ int io_connect_local(uint16_t port)
     return -ECONNREFUSED;
 }
 
+int io_listen_local(uint16_t port, int backlog)
+{
+    (void)port;
+    (void)backlog;
+    return -EADDRINUSE;
+}
+
+ssize_t io_peek(int fd, void *data, size_t bytes)
+{
+    (void)fd;
+    (void)data;
+    (void)bytes;
+    return -EAGAIN;
+}
+
 /* ---- The command's descriptors ---- */
 
 int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret)

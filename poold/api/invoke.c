@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns calls of functions between their clients and their functions; see invoke.h. */
+#include "api/invoke.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/function_head.h"
+#include "base/log.h"
+#include "base/util.h"
+
+static void call_free(struct invoke_call *call)
+{
+    free(call->body);
+    free(call);
+}
+
+void invoke_drop(struct http_request *request)
+{
+    call_free(request->call);
+    request->call = NULL;
+}
+
+/* ---- The body ---- */
+
+static void too_large(struct http_request *request, const struct invoke_front *front)
+{
+    char sentence[64];
+
+    snprintf(sentence, sizeof sentence, "the body of a call is at most %u bytes",
+             FUNCTION_BODY_MAX);
+    front->refuse(request, API_TOO_LARGE, sentence);
+}
+
+/* NULL: it has replied. */
+static struct function *function_of(struct http_request *request, const struct invoke_front *front,
+                                    const char *name)
+{
+    char sentence[ERR_MSG_BYTES];
+    enum api_error code;
+    struct function *function = api_function_look(request, name, &code, sentence);
+
+    if (!function)
+        front->refuse(request, code, sentence);
+    return function;
+}
+
+bool invoke_begin(struct http_request *request, const struct invoke_front *front)
+{
+    const char *length =
+        MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    char name[POOL_NAME_BYTES];
+    struct invoke_call *call;
+
+    front->name(request, name);
+    if (!function_of(request, front, name))
+        return false;
+    if (length && strtoull(length, NULL, 10) > FUNCTION_BODY_MAX) {
+        too_large(request, front);
+        return false;
+    }
+    call = malloc(sizeof *call);
+    if (!call) {
+        front->refuse(request, API_INTERNAL, "out of memory");
+        return false;
+    }
+    memset(call, 0, offsetof(struct invoke_call, head));
+    call->request = request;
+    call->front = front;
+    memcpy(call->name, name, sizeof call->name);
+    call->refusal = API_ERROR_COUNT;
+    request->call = call;
+    return true;
+}
+
+/* False: it is noted why. */
+static bool body_grow(struct invoke_call *call, size_t bytes)
+{
+    size_t room = MAX_OF(call->body_room, (size_t)4096);
+    char *body = NULL;
+
+    if (bytes > FUNCTION_BODY_MAX) {
+        call->refusal = API_TOO_LARGE;
+        return false;
+    }
+    while (room < bytes)
+        room *= 2;
+    if (room == call->body_room)
+        return true;
+    if (http_request_charge(call->request, room - call->body_room))
+        body = realloc(call->body, room);
+    if (!body) {
+        call->refusal = API_TOO_MANY;
+        return false;
+    }
+    call->body = body;
+    call->body_room = room;
+    return true;
+}
+
+size_t invoke_take(struct http_request *request, const char *data, size_t bytes)
+{
+    struct invoke_call *call = request->call;
+
+    if (call->refusal == API_ERROR_COUNT && body_grow(call, call->body_bytes + bytes)) {
+        memcpy(call->body + call->body_bytes, data, bytes);
+        call->body_bytes += bytes;
+    }
+    return bytes;
+}
+
+void invoke_gone(struct http_request *request)
+{
+    struct invoke_call *call = request->call;
+
+    if (call && call->invocation)
+        invocation_cancel(call->invocation);
+    if (call)
+        invoke_drop(request);
+}
+
+bool invoke_ready(struct http_request *request)
+{
+    struct invoke_call *call = request->call;
+    const struct invoke_front *front = call->front;
+    const enum api_error refusal = call->refusal;
+
+    if (refusal == API_ERROR_COUNT)
+        return true;
+    invoke_drop(request);
+    if (refusal == API_TOO_LARGE)
+        too_large(request, front);
+    else
+        front->refuse(request, refusal,
+                      "your requests and unread replies take too much memory; read them first");
+    return false;
+}
+
+/* ---- The call ---- */
+
+static void on_client_gone(struct http_request *request)
+{
+    invoke_gone(request);
+    http_reply_error(request, API_FUNCTION_FAILED, "the client is gone");
+}
+
+static void on_done(void *data, struct invocation *invocation);
+
+static int call_start(struct invoke_call *call, struct function *function)
+{
+    return function_invoke(function, &call->asked, on_done, call, &call->invocation);
+}
+
+/* One that nobody waits for any more is tried again, unless it was answered well. */
+static bool retry(struct invoke_call *call, struct invocation *invocation)
+{
+    const bool good = invocation->result == INVOCATION_ANSWERED && !invocation->function_error;
+
+    if (good || call->retries == 0 || invocation->result == INVOCATION_SHUTDOWN)
+        return false;
+    call->retries--;
+    return call_start(call, invocation->function) == 0;
+}
+
+/* Nobody else hears of it. */
+static void event_over(const struct invocation *invocation)
+{
+    if (invocation->result != INVOCATION_ANSWERED)
+        log_warn("function '%s': an event is given up after invocation %s: %s",
+                 invocation->function->name, invocation->id, invocation->sentence);
+    else if (invocation->function_error)
+        log_warn("function '%s': an event is given up after invocation %s: the function told an "
+                 "error",
+                 invocation->function->name, invocation->id);
+}
+
+static void on_done(void *data, struct invocation *invocation)
+{
+    struct invoke_call *call = data;
+    struct http_request *request = call->request;
+
+    if (!request && retry(call, invocation))
+        return;
+    if (!request) {
+        event_over(invocation);
+        call_free(call);
+        return;
+    }
+    request->call = NULL;
+    call->front->end(request, invocation);
+    call_free(call);
+}
+
+/* 0; or it has ended it and replied. */
+static int call_begin(struct http_request *request)
+{
+    struct invoke_call *call = request->call;
+    const struct invoke_front *front = call->front;
+    struct function *function = function_of(request, front, call->name);
+    const char *method = http_query(request, "method");
+    struct err err = { 0 };
+    int rc;
+
+    if (!function) { /* it has ended meanwhile */
+        invoke_drop(request);
+        return -ENOENT;
+    }
+    call->asked = (struct function_request){ .head = call->head,
+                                             .body = call->body,
+                                             .body_bytes = call->body_bytes,
+                                             .no_body = method && strcmp(method, "HEAD") == 0,
+                                             .uid = request->connection->peer.uid };
+    rc = function_head_make(request, function->name, call->body_bytes, call->head,
+                            &call->asked.head_bytes, &err);
+    if (rc == 0)
+        rc = call_start(call, function);
+    if (rc == 0)
+        return 0;
+    if (rc == -EBUSY)
+        err_set(&err, EBUSY, "%u calls of function '%s' wait already", function->queued_count,
+                function->name);
+    else if (!err.code)
+        err_set_errno(&err, -rc, "function '%s'", function->name);
+    invoke_drop(request);
+    front->refuse(request,
+                  rc == -EBUSY       ? API_TOO_MANY
+                  : rc == -ESHUTDOWN ? API_SHUTTING_DOWN
+                  : rc == -ENOMEM    ? API_INTERNAL
+                                     : API_BAD_REQUEST,
+                  err.msg);
+    return rc;
+}
+
+void invoke_start(struct http_request *request)
+{
+    if (call_begin(request) == 0)
+        http_watch(request, on_client_gone);
+}
+
+void invoke_start_event(struct http_request *request, uint32_t retries, unsigned status)
+{
+    struct invoke_call *call = request->call;
+
+    call->retries = retries;
+    if (call_begin(request) < 0)
+        return;
+    call->request = NULL;
+    request->call = NULL;
+    http_reply_empty(request, status);
+}

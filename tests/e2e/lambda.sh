@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: programs made for AWS Lambda run as they are, on both sides: runtimes that ask for events, and
+#   clients that invoke.
+# Method: real VMs; lambda_runtime.c does what its events say; curl asks as AWS' clients do.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+tree=$work/tree
+tree_make()
+{
+    mkdir -p "$tree"/{bin,proc,sys,dev,run,tmp,var/task} && cp /usr/bin/busybox "$tree/bin/busybox" &&
+        ln -s busybox "$tree/bin/sh" && cp "$VOLT_BUILD/tests/e2e/lambda-runtime" "$tree/bin/runtime"
+}
+
+check 'a root with a runtime in it' tree_make
+poold_start || { echo 'Bail out! no poold'; exit 1; }
+check 'an image of it' "$voltctl" image build fn --from-dir "$tree"
+
+function_is()
+{
+    [ "$("$voltctl" function show "$1" --json | json state)" = "$2" ]
+}
+create()
+{
+    "$voltctl" function create "$@" --runtime lambda --image fn --no-wait >/dev/null
+}
+check 'a function' create f --handler 'exec runtime' --min 2 --max 8 --timeout "$(patient 4)s"
+check 'one whose VMs serve three' create again --handler 'exec runtime' --min 1 --max 2 --reuse 3 --timeout "$(patient 12)s"
+check 'one whose runtime says that it can not' create bad --handler 'exec runtime bad' --min 0
+check 'a port is of no use' fails_saying 125 "'port' is of the runtime http" \
+    "$voltctl" function create g --handler x --runtime lambda --port 80
+until_true 60 function_is f ready || { echo 'Bail out! the function does not get ready'; exit 1; }
+until_true 60 function_is again ready
+until_true 60 function_is bad failed
+bad_says()
+{
+    "$voltctl" function show bad --json | json error | grep "can't start" | grep 'no such module'
+}
+check 'an error of its start is told' bad_says
+
+# ---- The Runtime API ----
+invoke()
+{
+    "$voltctl" function invoke "$@"
+}
+check 'the answer to an event' prints '{"n": 1}' invoke f --data '{"n": 1}'
+head -c 200000 /dev/zero | tr '\0' 'x' >"$work/data"
+long_is_the_same()
+{
+    invoke f --file "$work/data" >"$work/answer" && cmp "$work/data" "$work/answer"
+}
+check '200,000 bytes, both ways' long_is_the_same
+check 'an error that the function tells is its answer' fails_saying 1 'status 500' invoke f --data '"error"'
+error_text()
+{
+    [ "$(invoke f --data '"error"' 2>/dev/null | json errorType)" = Odd ]
+}
+check 'with its type' error_text
+check "another call's id is refused" prints 'HTTP/1.1 400 Bad Request' invoke f --data '"other id"'
+check 'a runtime that ends, and how' fails_saying 125 'exit code 3' invoke f --data '"exit"'
+check 'one that hangs' fails_saying 125 'has not answered within' invoke f --data '"hang"'
+check 'none of them has kept its VM' until_true 5 no_lease
+own_vms()
+{
+    seq 20 | xargs -P 5 -I{} "$voltctl" function invoke f --data '"host"' | sed 's/""/"\n"/g' >"$work/hosts" || return 1
+    [ "$(sort -u "$work/hosts" | wc -l)" = 20 ] && ! grep -v ' 1"$' "$work/hosts" || { cat "$work/hosts"; return 1; }
+}
+check '20 events, 5 at a time, each in a VM of its own' own_vms
+reused()
+{
+    local names
+    names=$(for _ in 1 2 3 4; do invoke again --data '"host"' && echo; done) || return 1
+    [ "$(tr -d '"' <<<"$names" | cut -d' ' -f2 | tr '\n' ' ')" = '1 2 3 1 ' ] || { echo "$names"; return 1; }
+}
+check 'with --reuse 3 the fourth has a new VM' reused
+
+# ---- As AWS' clients ask ----
+# aws NAME TYPE DATA [CURL OPTION...]: status and headers into $work/head, the body on stdout
+aws()
+{
+    local name=$1 type=$2 data=$3
+    shift 3
+    curl -s -D "$work/head" --unix-socket "$VOLT_RUN_DIR/poold.sock" -H "X-Amz-Invocation-Type: $type" -d "$data" "$@" \
+        "http://volt/2015-03-31/functions/$name/invocations"
+}
+head_has()
+{
+    tr -d '\r' <"$work/head" | grep -qix -- "$1" || { cat "$work/head"; return 1; }
+}
+aws_answer()
+{
+    [ "$(aws f RequestResponse '{"n": 2}' -H 'X-Amz-Log-Type: Tail')" = '{"n": 2}' ] && head_has 'HTTP/1.1 200 OK' &&
+        head_has 'X-Amz-Executed-Version: $LATEST' && sed -n 's/^X-Amz-Log-Result: //p' "$work/head" | tr -d '\r' |
+        base64 -d | grep -x 'event 1'
+}
+check 'an answer, with the end of its log' aws_answer
+aws_error()
+{
+    [ "$(aws f RequestResponse '"error"' | json errorMessage)" = 'it is odd' ] && head_has 'X-Amz-Function-Error: Unhandled' &&
+        head_has 'HTTP/1.1 200 OK'
+}
+check "a function's error" aws_error
+aws_exit()
+{
+    [ "$(aws f RequestResponse '"exit"' | json errorType)" = Runtime.ExitError ] && head_has 'X-Amz-Function-Error: Unhandled'
+}
+check 'the end of a runtime' aws_exit
+aws_late()
+{
+    aws f RequestResponse '"hang"' | json errorMessage | grep "Task timed out after $(patient 4).00 seconds"
+}
+check 'a function that takes too long' aws_late
+aws_missing()
+{
+    aws nothing RequestResponse '1' | grep '"Type":"User"' && head_has 'HTTP/1.1 404 Not Found' &&
+        head_has 'X-Amzn-ErrorType: ResourceNotFoundException'
+}
+check 'a function that is not there' aws_missing
+aws_dry()
+{
+    aws f DryRun '1' && head_has 'HTTP/1.1 204 No Content'
+}
+check 'a dry run' aws_dry
+answered()
+{
+    "$voltctl" function show f --json | json results.answered
+}
+aws_event()
+{
+    local before
+    before=$(answered)
+    [ -z "$(aws f Event '"error"')" ] && head_has 'HTTP/1.1 202 Accepted' || return 1
+    more() { [ "$(answered)" -ge $((before + 3)) ]; }
+    until_true 30 more
+}
+check 'an event, which is tried twice again' aws_event
