@@ -67,8 +67,8 @@ int cleanup_lock(const char *dir, int *ret_fd, struct err *err)
     return 0;
 }
 
-/* Whether it is gone now. */
-static bool remove_below(int parent_fd, const char *name, int depth)
+/* 0: it is gone now; or -errno. */
+static int remove_below(int parent_fd, const char *name, int depth)
 {
     int fd;
     DIR *dir;
@@ -76,24 +76,31 @@ static bool remove_below(int parent_fd, const char *name, int depth)
     /* An empty one goes without a descriptor, too. */
     if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT ||
         unlinkat(parent_fd, name, AT_REMOVEDIR) == 0)
-        return true;
+        return 0;
     fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (!dir) {
+        const int rc = -errno;
+
         close_fd(&fd);
-        return false;
+        return rc;
     }
     for (struct dirent *entry; depth < DEPTH_MAX && (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             remove_below(fd, entry->d_name, depth + 1);
     }
     closedir(dir);
-    return unlinkat(parent_fd, name, AT_REMOVEDIR) == 0;
+    return unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
-void cleanup_remove_tree(int parent_fd, const char *name)
+int cleanup_remove_tree(int parent_fd, const char *name)
 {
+    int rc = remove_below(parent_fd, name, 0);
+
     /* What failed for want of an fd or of memory may work a moment later. */
-    for (unsigned i = 0; i < REMOVE_TRIES && !remove_below(parent_fd, name, 0); i++)
+    for (unsigned i = 0; rc < 0 && i < REMOVE_TRIES; i++) {
         usleep(REMOVE_WAIT_US);
+        rc = remove_below(parent_fd, name, 0);
+    }
+    return rc;
 }

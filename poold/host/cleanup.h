@@ -14,7 +14,8 @@ int cleanup_make_dirs(const char *path, unsigned mode, struct err *err);
 int cleanup_lock(const char *dir, int *ret_fd, struct err *err);
 
 /* Removes parent/name and what is in it, without following links or leaving the file system; at
- * most a few levels deep. What can't be removed stays. Any thread. */
-void cleanup_remove_tree(int parent_fd, const char *name);
+ * most a few levels deep. 0, also when there is none; or -errno, and what can't be removed stays. Any
+ * thread. */
+int cleanup_remove_tree(int parent_fd, const char *name);
 
 #endif

@@ -20,7 +20,7 @@
 
 #define BATCH_MAX 64
 #define CLAIM_RETRY_NS (10 * NS_PER_S)
-#define REFILL_RETRY_NS (100 * NS_PER_MS)
+#define RETRY_NS (100 * NS_PER_MS)
 
 struct garbage {
     struct list node;
@@ -34,6 +34,7 @@ struct batch {
     int made[BATCH_MAX]; /* 0 or -errno */
     unsigned make_count;
     struct vm_dir drop[BATCH_MAX];
+    int dropped[BATCH_MAX]; /* the same */
     unsigned drop_count;
     bool claim;                     /* more uids */
     struct vm_uid_block *uid_block; /* NULL: none could be had */
@@ -76,20 +77,12 @@ static int dir_fill(int base_fd, struct vm_dir *dir)
     return rc;
 }
 
-/* Any thread. */
+/* Any thread. What failed is to be given back. */
 static int dir_make(int base_fd, struct vm_dir *dir)
 {
-    int rc;
-
     if (mkdirat(base_fd, dir->id, 0700) < 0)
         return -errno;
-    rc = dir_fill(base_fd, dir);
-    if (rc == 0)
-        return 0;
-    close_fd(&dir->fd);
-    close_fd(&dir->listen_fd);
-    cleanup_remove_tree(base_fd, dir->id);
-    return rc;
+    return dir_fill(base_fd, dir);
 }
 
 /* What a poold that was killed has left goes the way of what VMs leave: nobody waits for that. */
@@ -157,7 +150,7 @@ int vm_dirs_take(struct vm_dirs *dirs, struct vm_dir *ret_dir)
         return rc;
     rc = dir_make(dirs->base_fd, ret_dir);
     if (rc < 0)
-        vm_uids_drop(&dirs->uids, ret_dir->uid);
+        vm_dirs_give_back(dirs, ret_dir);
     return rc;
 }
 
@@ -173,11 +166,13 @@ void vm_dirs_give_back(struct vm_dirs *dirs, struct vm_dir *dir)
     list_append(&dirs->garbage, &garbage->node);
 }
 
-static void dir_remove(const struct vm_dirs *dirs, const struct vm_dir *dir)
+static int dir_remove(const struct vm_dirs *dirs, const struct vm_dir *dir)
 {
-    cleanup_remove_tree(dirs->base_fd, dir->id);
+    int rc = cleanup_remove_tree(dirs->base_fd, dir->id);
+
     if (dirs->groups)
         vm_groups_remove(dirs->groups, dir->id);
+    return rc;
 }
 
 static void batch_run(void *data)
@@ -185,7 +180,7 @@ static void batch_run(void *data)
     struct batch *batch = data;
 
     for (unsigned i = 0; i < batch->drop_count; i++)
-        dir_remove(batch->dirs, &batch->drop[i]);
+        batch->dropped[i] = dir_remove(batch->dirs, &batch->drop[i]);
     for (unsigned i = 0; i < batch->make_count; i++)
         batch->made[i] = dir_make(batch->base_fd, &batch->make[i]);
     if (batch->claim)
@@ -196,6 +191,11 @@ static void batch_run(void *data)
 static uint32_t batch_least(const struct vm_dirs *dirs)
 {
     return MIN_OF(VM_DIRS_BATCH, dirs->stock_max / 2);
+}
+
+static bool may_drop(const struct vm_dirs *dirs, uint64_t now)
+{
+    return !list_empty(&dirs->garbage) && (dirs->closing || now >= dirs->drop_after_ns);
 }
 
 static bool stock_low(const struct vm_dirs *dirs)
@@ -213,25 +213,38 @@ static void claim_done(struct vm_dirs *dirs, const struct batch *batch)
     dirs->claim_after_ns = now_ns() + CLAIM_RETRY_NS;
 }
 
+/* What is short now may not be later; an end does not wait for that. */
+static bool is_to_try_again(const struct vm_dirs *dirs, int rc)
+{
+    return !dirs->closing && (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM);
+}
+
 static void batch_done(void *data)
 {
     struct batch *batch = data;
     struct vm_dirs *dirs = batch->dirs;
+    const uint64_t again_ns = now_ns() + RETRY_NS;
     const uint32_t before = dirs->stock_count;
 
     dirs->busy = false;
-    for (unsigned i = 0; i < batch->drop_count; i++)
-        vm_uids_drop(&dirs->uids, batch->drop[i].uid);
+    for (unsigned i = 0; i < batch->drop_count; i++) {
+        if (!is_to_try_again(dirs, batch->dropped[i])) {
+            vm_uids_drop(&dirs->uids, batch->drop[i].uid);
+            continue;
+        }
+        vm_dirs_give_back(dirs, &batch->drop[i]);
+        dirs->drop_after_ns = again_ns;
+    }
     for (unsigned i = 0; i < batch->make_count; i++) {
         if (batch->made[i] < 0)
-            vm_uids_drop(&dirs->uids, batch->make[i].uid);
-        else if (dirs->stock_count < dirs->stock_max && !dirs->closing)
+            dirs->refill_after_ns = again_ns;
+        if (batch->made[i] == 0 && dirs->stock_count < dirs->stock_max && !dirs->closing)
             dirs->stock[dirs->stock_count++] = batch->make[i];
         else
             vm_dirs_give_back(dirs, &batch->make[i]);
     }
-    if (dirs->stock_count == before && stock_low(dirs)) /* in vain: the next may be, too */
-        dirs->refill_after_ns = now_ns() + REFILL_RETRY_NS;
+    if (dirs->stock_count == before && stock_low(dirs)) /* for want of uids */
+        dirs->refill_after_ns = again_ns;
     if (batch->claim)
         claim_done(dirs, batch);
     free(batch);
@@ -239,14 +252,15 @@ static void batch_done(void *data)
     dirs->changed(dirs->changed_data);
 }
 
-static void batch_fill(struct batch *batch, struct vm_dirs *dirs)
+static void batch_fill(struct batch *batch, struct vm_dirs *dirs, uint64_t now)
 {
-    unsigned wanted = dirs->closing ? 0 : dirs->stock_max - dirs->stock_count;
+    const bool may_make = !dirs->closing && now >= dirs->refill_after_ns;
+    const unsigned wanted = may_make ? dirs->stock_max - dirs->stock_count : 0;
 
     while (batch->make_count < MIN_OF(wanted, BATCH_MAX) &&
            dir_prepare(dirs, &batch->make[batch->make_count]) == 0)
         batch->make_count++;
-    while (batch->drop_count < BATCH_MAX && !list_empty(&dirs->garbage)) {
+    while (batch->drop_count < BATCH_MAX && may_drop(dirs, now)) {
         struct garbage *garbage = list_entry(dirs->garbage.next, struct garbage, node);
 
         batch->drop[batch->drop_count++] = garbage->dir;
@@ -255,27 +269,43 @@ static void batch_fill(struct batch *batch, struct vm_dirs *dirs)
     }
 }
 
-void vm_dirs_pump(struct vm_dirs *dirs)
+static uint64_t next_try_ns(const struct vm_dirs *dirs)
+{
+    uint64_t next = UINT64_MAX;
+
+    if (!list_empty(&dirs->garbage))
+        next = MIN_OF(next, dirs->drop_after_ns);
+    if (stock_low(dirs))
+        next = MIN_OF(next, dirs->refill_after_ns);
+    if (!dirs->closing && vm_uids_low(&dirs->uids))
+        next = MIN_OF(next, dirs->claim_after_ns);
+    return next;
+}
+
+uint64_t vm_dirs_pump(struct vm_dirs *dirs)
 {
     const uint64_t now = now_ns();
     bool low = stock_low(dirs) && now >= dirs->refill_after_ns;
     bool claim = !dirs->closing && vm_uids_low(&dirs->uids) && now >= dirs->claim_after_ns;
     struct batch *batch;
 
-    if (dirs->busy || (!low && !claim && list_empty(&dirs->garbage)))
-        return;
+    if (dirs->busy)
+        return UINT64_MAX;
+    if (!low && !claim && !may_drop(dirs, now))
+        return next_try_ns(dirs);
     if (dirs->pressed && !dirs->closing && dirs->stock_count >= batch_least(dirs))
-        return;
+        return UINT64_MAX;
     batch = calloc(1, sizeof *batch);
     if (!batch)
-        return;
+        return now + RETRY_NS;
     batch->dirs = dirs;
     batch->base_fd = dirs->base_fd;
     batch->claim = claim;
-    batch_fill(batch, dirs);
+    batch_fill(batch, dirs, now);
     dirs->busy = work_start(dirs->loop, batch_run, batch_done, batch) == 0;
     if (!dirs->busy)
         free(batch);
+    return UINT64_MAX;
 }
 
 bool vm_dirs_finish(struct vm_dirs *dirs)

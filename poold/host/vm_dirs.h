@@ -34,8 +34,8 @@ struct vm_dirs {
     struct vm_uids uids;
     struct vm_uid_lock *locks; /* inherited: the caller sets them, malloc'ed, before vm_dirs_init */
     uint32_t lock_count;
-    /* Not before, as it failed the last time: more uids; more folders. */
-    uint64_t claim_after_ns, refill_after_ns;
+    /* Not before, as it failed the last time: more uids; more folders; removal. */
+    uint64_t claim_after_ns, refill_after_ns, drop_after_ns;
     struct vm_dir stock[VM_DIRS_STOCK];
     uint32_t stock_count, stock_max; /* the latter by the caller, who knows of descriptors */
     struct list garbage;             /* folders to remove */
@@ -63,8 +63,9 @@ int vm_dirs_init(struct vm_dirs *dirs, uv_loop_t *loop, const struct vm_dirs_con
 int vm_dirs_take(struct vm_dirs *dirs, struct vm_dir *ret_dir);
 /* Has the folder removed, with what is in it. Its VM is gone. */
 void vm_dirs_give_back(struct vm_dirs *dirs, struct vm_dir *dir);
-/* Starts what is to be done: refill and removal. */
-void vm_dirs_pump(struct vm_dirs *dirs);
+/* Starts what is to be done: refill and removal. When to call it again for what failed; UINT64_MAX: when
+ * `changed` is called, or something else happens. */
+uint64_t vm_dirs_pump(struct vm_dirs *dirs);
 /* No more refills; true when nothing is left to remove. */
 bool vm_dirs_finish(struct vm_dirs *dirs);
 void vm_dirs_fini(struct vm_dirs *dirs);

@@ -2,13 +2,15 @@
 /* Owns the listening socket and the way of a connection from there to its lane, or out.
  *
  * The peer is looked at first. Who has as many connections as it may gets a reply that was made
- * beforehand, and is closed: nothing of it is read, and MHD never hears of it. Where descriptors or
- * memory have run out, accepting is paused, as the loop would find the same socket readable again at
- * once: until a connection closes, or for ACCEPT_PAUSE_MS. */
+ * beforehand, and is closed: nothing of it is read, and MHD never hears of it. Where descriptors have
+ * run out, one is left that was kept for this: so clients come in one after another, and can release
+ * what they have. Without it, or memory, accepting is paused, as the loop would find the same socket
+ * readable again at once: until a connection closes, or for ACCEPT_PAUSE_MS. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -155,14 +157,35 @@ static void accept_pause(struct http *http, int error)
     uv_timer_start(&http->accept_again, on_accept_again, ACCEPT_PAUSE_MS, 0);
 }
 
+void http_spare_take(struct http *http)
+{
+    if (http->spare_fd < 0 && http->listener.fd >= 0)
+        http->spare_fd = eventfd(0, EFD_CLOEXEC);
+}
+
+static int accept_one(struct http *http)
+{
+    int fd = accept4(http->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd >= 0 || (errno != EMFILE && errno != ENFILE) || http->spare_fd < 0)
+        return fd;
+    close_fd(&http->spare_fd);
+    fd = accept4(http->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int error = errno;
+    http_spare_take(http);
+    errno = error;
+    return fd;
+}
+
 static void on_listen(uv_poll_t *poll, int status, int events)
 {
     struct http *http = poll->data;
 
     (void)status;
     (void)events;
+    http_spare_take(http);
     for (unsigned i = 0; i < ACCEPTS_MAX && http->listener.fd >= 0; i++) {
-        int fd = accept4(http->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept_one(http);
 
         if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
             continue;
@@ -192,6 +215,7 @@ int http_accept_start(struct http *http, struct err *err)
     if (rc < 0)
         return err_set_errno(err, -rc, "can't watch the API's socket");
     http->accept_again.data = http->listen.data = http;
+    http_spare_take(http);
     return uv_poll_start(&http->listen, UV_READABLE, on_listen);
 }
 
@@ -214,4 +238,5 @@ void http_accept_stop(struct http *http)
     if (http->listen.type != UV_UNKNOWN_HANDLE)
         uv_poll_stop(&http->listen);
     unix_listener_close(&http->listener);
+    close_fd(&http->spare_fd);
 }

@@ -40,6 +40,7 @@ struct http {
     uv_poll_t listen;
     uv_timer_t accept_again;
     bool accept_paused, accept_failed; /* not accepting for now; and that was said */
+    int spare_fd;                      /* given up for a connection when there is no other */
     struct http_connection *accepting; /* while MHD is given it */
 
     /* http_phase.c */
@@ -83,6 +84,8 @@ void http_request_count(struct http_request *request, bool open);
 int http_accept_start(struct http *http, struct err *err);
 /* Accepts no more and removes the socket. Twice is fine. */
 void http_accept_stop(struct http *http);
+/* Keeps a descriptor for a connection, if there is none that is kept: before others can take it. */
+void http_spare_take(struct http *http);
 /* A descriptor came free: goes on if it was paused. */
 void http_accept_resume(struct http *http);
 void http_on_connection(void *lane, struct MHD_Connection *mhd, void **context,

@@ -65,6 +65,7 @@ void http_run(struct http *http)
             more |= lane_run(&http->lanes[i]);
     }
     http->running = false;
+    http_spare_take(http);
     /* A long body: the rest of the loop has its turn, but nothing will wake us for what MHD has
      * read already. */
     if (more)
@@ -167,6 +168,7 @@ int http_create(struct http **ret_http, const struct http_config *config, struct
     }
     http->config = *config;
     http->listener = listener;
+    http->spare_fd = -1;
     rc = http_start(http, err);
     if (rc < 0)
         http_destroy(http);

@@ -110,6 +110,9 @@ static void on_closed(struct link *link, enum link_channel channel, int error)
     struct clone *clone = list_entry(link, struct clone, link);
 
     clone_keep_closed(clone, channel);
+    /* Whether it was born at all, or why not, is the template's to say, and is on its way. */
+    if (!list_empty(&clone->child.node))
+        return;
     if (error == -ENOTCONN)
         clone_fail_silently(clone, "it closed its socket without a word");
     else

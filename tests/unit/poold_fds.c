@@ -245,6 +245,28 @@ START_TEST(a_shortage_costs_no_lease)
 }
 END_TEST
 
+/* One client after another comes in, asks, and gives back what it has. */
+START_TEST(with_none_left_leases_are_released)
+{
+    char path[96];
+
+    daemon_fds_max = 1024;
+    daemon_restart("--log-level info");
+    daemon_pool_create("{\"name\":\"default\",\"min\":0}");
+    json_t *lease = client_json("POST", "/v1/leases", "{\"ttl_ms\":0}");
+    snprintf(path, sizeof path, "/v1/leases/%s",
+             json_string_value(json_object_get(lease, "lease")));
+    json_decref(lease);
+    leave_free(0);
+    for (unsigned i = 0; i < 10; i++)
+        client_expect(200, "GET", path, NULL);
+    client_expect(204, "DELETE", path, NULL);
+    client_expect(410, "GET", path, NULL);
+    leave_all();
+    ck_assert_uint_eq(daemon_log_count("the template ended"), 0);
+}
+END_TEST
+
 START_TEST(accepting_pauses_without_spinning)
 {
     struct client_reply reply;
@@ -253,6 +275,7 @@ START_TEST(accepting_pauses_without_spinning)
     daemon_restart("--log-level info");
     client_expect(200, "GET", "/v1/status", NULL);
     leave_free(0);
+    int last = client_connect(); /* in place of the descriptor that is kept for it */
     int fd = client_send("GET", "/v1/status", NULL);
     daemon_await_log("no connection can be accepted for now: Too many open files", 1);
     double share = cpu_share(1000);
@@ -265,6 +288,7 @@ START_TEST(accepting_pauses_without_spinning)
     client_expect(200, "GET", "/v1/status", NULL);
     daemon_await_log("connections are accepted again", 1);
     close(fd);
+    close(last);
 }
 END_TEST
 
@@ -279,6 +303,7 @@ int main(int argc, char **argv)
     }
     tcase_add_test(tcase, too_few_are_told_at_the_start);
     tcase_add_test(tcase, a_shortage_costs_no_lease);
+    tcase_add_test(tcase, with_none_left_leases_are_released);
     tcase_add_test(tcase, accepting_pauses_without_spinning);
     tcase_add_loop_test(tcase, few_descriptors_are_enough, 0, (int)ARRAY_LEN(limits));
     return tap_main(suite);
