@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Goal: programs made for AWS Lambda run as they are, on both sides: runtimes that ask for events, and
 #   clients that invoke.
-# Method: real VMs; lambda_runtime.c does what its events say; curl asks as AWS' clients do.
+# Method: real VMs; lambda_runtime.c does what its events say. Node's runtime interface client and AWS'
+#   SDK come from npm; without that, or without node, they are skipped.
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -12,7 +13,35 @@ tree_make()
         ln -s busybox "$tree/bin/sh" && cp "$VOLT_BUILD/tests/e2e/lambda-runtime" "$tree/bin/runtime"
 }
 
+# ---- What npm has ----
+npm_reason=
+npm_get()
+{
+    command -v node >/dev/null && command -v npm >/dev/null || { npm_reason='there is no node here'; return 0; }
+    mkdir "$work/npm" && cd "$work/npm" && timeout "$(patient 30)" npm install --ignore-scripts --no-audit --no-fund \
+        @serverless-stack/aws-lambda-ric@2.0.13 @aws-sdk/client-lambda@3.1164.0 >"$work/npm.log" 2>&1 ||
+        npm_reason="npm's registry can't be had from here"
+    cd "$root" || exit 1
+}
+npm_get
+# Node with its libraries, the runtime interface client, and a handler.
+node_put()
+{
+    local node file
+    node=$(readlink -f "$(command -v node)")
+    { echo "$node"; ldd "$node" | grep -oE '/[^ ]+'; } | sed 's|^/||' | (cd / && xargs cp -aL --parents -t "$tree") &&
+        ln -sf "$node" "$tree/bin/node" && mkdir -p "$tree/var/task/node_modules/@serverless-stack" &&
+        cp -a "$work/npm/node_modules/@serverless-stack/aws-lambda-ric" "$tree/var/task/node_modules/@serverless-stack/" &&
+        cat >"$tree/var/task/index.js" <<'J'
+exports.handler = async (event, context) => {
+    console.log("id " + context.awsRequestId);
+    if (event.fail) throw new TypeError("as you wish");
+    return { sum: event.a + event.b, left: context.getRemainingTimeInMillis() > 0 };
+};
+J
+}
 check 'a root with a runtime in it' tree_make
+[ -n "$npm_reason" ] || check "and Node's" node_put
 poold_start || { echo 'Bail out! no poold'; exit 1; }
 check 'an image of it' "$voltctl" image build fn --from-dir "$tree"
 
@@ -29,6 +58,10 @@ check 'one whose VMs serve three' create again --handler 'exec runtime' --min 1 
 check 'one whose runtime says that it can not' create bad --handler 'exec runtime bad' --min 0
 check 'a port is of no use' fails_saying 125 "'port' is of the runtime http" \
     "$voltctl" function create g --handler x --runtime lambda --port 80
+if [ -z "$npm_reason" ]; then
+    check "Node's" create node --memory 256M --min 1 --max 4 --timeout "$(patient 20)s" --handler \
+        'cd /var/task && AWS_LAMBDA_NODEJS_USE_ALTERNATIVE_CLIENT_1=true exec node node_modules/@serverless-stack/aws-lambda-ric/bin/index.js index.handler'
+fi
 until_true 60 function_is f ready || { echo 'Bail out! the function does not get ready'; exit 1; }
 until_true 60 function_is again ready
 until_true 60 function_is bad failed
@@ -134,3 +167,42 @@ aws_event()
     until_true 30 more
 }
 check 'an event, which is tried twice again' aws_event
+
+# ---- Node ----
+node_answers()
+{
+    until_true 120 function_is node ready || { "$voltctl" function show node; return 1; }
+    [ "$(invoke node --data '{"a": 1, "b": 2}')" = '{"sum":3,"left":true}' ]
+}
+cat >"$work/sdk.mjs" <<'J'
+import http from "node:http";
+import { createRequire } from "node:module";
+const { LambdaClient, InvokeCommand } = createRequire(process.argv[2] + "/")("@aws-sdk/client-lambda");
+const { NodeHttpHandler } = createRequire(process.argv[2] + "/")("@smithy/node-http-handler");
+const client = new LambdaClient({
+    endpoint: "http://volt", region: "local", maxAttempts: 1,
+    credentials: { accessKeyId: "none", secretAccessKey: "none" },
+    requestHandler: new NodeHttpHandler({ httpAgent: new http.Agent({ socketPath: process.argv[3] }) }),
+});
+const call = (FunctionName, payload, more) =>
+    client.send(new InvokeCommand({ FunctionName, Payload: JSON.stringify(payload), ...more }));
+const text = (answer) => Buffer.from(answer.Payload).toString();
+const good = await call("node", { a: 20, b: 3 }, { LogType: "Tail" });
+const bad = await call("node", { fail: true });
+const event = await call("node", { a: 1, b: 1 }, { InvocationType: "Event" });
+const dry = await call("node", {}, { InvocationType: "DryRun" });
+const none = await call("nothing", {}).catch((error) => error.name);
+console.log([good.StatusCode, text(good), good.ExecutedVersion, bad.FunctionError, JSON.parse(text(bad)).errorType,
+    event.StatusCode, dry.StatusCode, none].join(" "));
+J
+sdk()
+{
+    node "$work/sdk.mjs" "$work/npm" "$VOLT_RUN_DIR/poold.sock"
+}
+if [ -n "$npm_reason" ]; then
+    skip "Node's runtime interface client" "$npm_reason"
+    skip "AWS' SDK for JavaScript" "$npm_reason"
+else
+    check "Node's runtime interface client gets events" node_answers
+    check "AWS' SDK for JavaScript invokes" prints '200 {"sum":23,"left":true} $LATEST Unhandled TypeError 202 204 ResourceNotFoundException' sdk
+fi
