@@ -3,7 +3,7 @@
 # clean Debian, and do the main job there, under a real systemd: readiness, reload, restart, watchdog,
 # socket activation, the journal, the group, upgrade, removal and purge.
 # Method: a root made by mmdebstrap, whose systemd boot-root boots in namespaces. Packages that are
-# "newer" are those that were built, under another version.
+# "newer" are those that were built, under another version. Restarts are in restarts.sh.
 # shellcheck shell=bash source=tests/e2e/lib.sh
 export VOLT_KERNEL=auto
 . "$(dirname "$0")/../e2e/lib.sh"
@@ -223,7 +223,7 @@ socket_activates()
 {
     inside systemctl stop poold.service || return 1
     prints inactive exits_any inside systemctl is-active poold.service || return 1
-    ctl pool list >/dev/null && prints active inside systemctl is-active poold.service
+    ctl pool list >/dev/null && until_true 30 inside systemctl is-active poold.service
 }
 exits_any()
 {
@@ -248,6 +248,8 @@ group_may_acquire()
         { echo 'a stranger may'; return 1; }
 }
 check 'members of the group volt may acquire, others may not connect' group_may_acquire
+# shellcheck source=tests/package/restarts.sh
+. "$here/restarts.sh"
 boots_are()
 {
     local count
@@ -277,12 +279,13 @@ upgrades()
     prints 0.1.0+next inside dpkg-query -W -f '${Version}' volt || return 1
     grep -q 'by the administrator' "$debian/etc/volt/poold.conf" || { echo 'its configuration is lost'; return 1; }
 }
-check 'an upgrade restarts poold, with its pools and configuration' upgrades
-check 'again without a boot' boots_are 1
+outlives upgraded upgrades
+check 'with its pools and configuration, again without a boot' boots_are 1
+restarts_end
 removes()
 {
     inside env DEBIAN_FRONTEND=noninteractive apt-get remove -y -qq volt >"$work/apt" 2>&1 || { cat "$work/apt"; return 1; }
-    ! inside pgrep -x 'poold|volt-vmm' >/dev/null || { echo 'something runs'; return 1; }
+    none_runs || return 1
     [ -d "$debian/var/lib/volt/snapshots/default" ] || { echo 'its pools are gone'; return 1; }
 }
 check 'removed, nothing runs, and pools are kept' removes
