@@ -16,23 +16,38 @@
 
 #define CONSOLE_BYTES_MAX (1u << 20)
 
-#define TAIL_BYTES 256u
+#define TAIL_BYTES 4096u
+#define TOLD_BYTES 256u
+
+/* What of it says most, of `count` bytes: a kernel's panic, whose trace comes after it, else the end. */
+static const char *telling(const char *tail, size_t *count)
+{
+    static const char panic[] = "Kernel panic";
+    const char *from = memmem(tail, *count, panic, sizeof panic - 1);
+
+    if (!from)
+        from = tail + *count - MIN_OF(*count, TOLD_BYTES);
+    *count = MIN_OF((size_t)(tail + *count - from), TOLD_BYTES);
+    return from;
+}
 
 void boot_fail_console(struct boot *boot, int code, const char *what)
 {
-    char tail[TAIL_BYTES], clean[TAIL_BYTES + 16], text[ERR_MSG_BYTES];
+    char tail[TAIL_BYTES], clean[TOLD_BYTES + 16], text[ERR_MSG_BYTES];
     uint32_t kept = MIN_OF(boot->console_bytes, TAIL_BYTES);
-    ssize_t count =
+    ssize_t got =
         boot->console_fd < 0 ? -1 : pread(boot->console_fd, tail, kept, boot->console_bytes - kept);
 
-    while (count > 0 && strchr(" \r\n", tail[count - 1]))
-        count--;
-    if (count <= 0) {
+    while (got > 0 && strchr(" \r\n", tail[got - 1]))
+        got--;
+    if (got <= 0) {
         boot_fail(boot, code, what);
         return;
     }
-    text_clean(clean, sizeof clean, tail, (size_t)count);
-    snprintf(text, sizeof text, "%.200s; its console ends with \"%s\"", what, clean);
+    size_t count = (size_t)got;
+    const char *from = telling(tail, &count);
+    text_clean(clean, sizeof clean, from, count);
+    snprintf(text, sizeof text, "%.200s; its console: \"%s\"", what, clean);
     boot_fail(boot, code, text);
 }
 

@@ -167,6 +167,14 @@ check 'a pool of a root that is none fails' created useless 125
 check "in the guest's own words" grep -q "can't move a mount to '.*/proc'" useless.created
 check 'and is not ready' bash -c "'$voltctl' pool show useless --json | grep -q '\"failed\"'"
 
+# ---- A kernel that finds no init ----
+
+# shellcheck disable=SC2086 # several options
+"$voltctl" pool create panics --min 0 --max 1 --cmdline rdinit=/nothing ${E2E_POOL_OPTIONS:-} >panics.created 2>&1
+made[panics]=$?
+check 'a pool whose kernel panics fails' created panics 125
+check "with the kernel's words" grep -q 'its console: "Kernel panic - not syncing' panics.created
+
 # ---- Numbers that are none of a pool's ----
 
 while read -r option value range; do
