@@ -39,6 +39,8 @@ static int answer_fail(const struct client_response *response, struct err *err)
                        response->status);
     if (strcmp(code, "no_vm_free") == 0)
         return err_set(err, API_ERROR_NO_VM, "%s", message);
+    if (strcmp(code, "request_pending") == 0)
+        return err_set(err, API_ERROR_PENDING, "%s", message);
     if (response->status == 404 || response->status == 410)
         return err_set(err, API_ERROR_MISSING, "%s", message);
     return err_set(err, EREMOTEIO, "%s (%s)", message, code);
@@ -131,6 +133,19 @@ int api_text(struct api *api, const char *path, char **ret_text, size_t *ret_byt
     *ret_bytes = response.body_bytes;
     *ret_text = response.body;
     return 0;
+}
+
+int api_follow(struct api *api, const char *path, client_take_fn *take, void *data, struct err *err)
+{
+    struct client_response response;
+    int rc = client_follow(&api->client, path, take, data, &response, err);
+
+    if (rc < 0)
+        return rc;
+    if (response.status != 200)
+        rc = answer_fail(&response, err);
+    client_response_fini(&response);
+    return rc;
 }
 
 int api_upgrade(struct api *api, const char *path, const char *protocol,

@@ -14,8 +14,9 @@
 #define API_PATH_BYTES 512
 
 /* err.code of an error answer that voltctl treats specially; all others are EREMOTEIO. */
-#define API_ERROR_NO_VM EAGAIN   /* no_vm_free */
-#define API_ERROR_MISSING ENOENT /* HTTP 404, and 410: it is there no more */
+#define API_ERROR_NO_VM EAGAIN        /* no_vm_free */
+#define API_ERROR_PENDING EINPROGRESS /* request_pending */
+#define API_ERROR_MISSING ENOENT      /* HTTP 404, and 410: it is there no more */
 
 struct api {
     struct client client;
@@ -44,6 +45,10 @@ int api_invoke(struct api *api, const char *path, const char *type, const void *
 /* The same, for answers that are text; *ret_text is the caller's (free). */
 int api_text(struct api *api, const char *path, char **ret_text, size_t *ret_bytes,
              struct err *err);
+
+/* A GET that goes on and on, whose body take gets (client.h). 0 when it has ended. */
+int api_follow(struct api *api, const char *path, client_take_fn *take, void *data,
+               struct err *err);
 
 /* Turns the connection into a stream; `protocol` as in docs/api.md. */
 int api_upgrade(struct api *api, const char *path, const char *protocol,

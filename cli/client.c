@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <http_parser.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +13,14 @@
 #include "base/util.h"
 
 #define HEAD_MAX 65536u
+#define FOREVER_MS (100ull * 365 * 24 * 3600 * 1000) /* what is left of it is awaited in turns */
 #define REQUEST_HEAD_BYTES 2048u
 
 int client_init(struct client *client, const char *socket_path, struct err *err)
 {
     client->fd = -1;
     client->reused = false;
+    client->headers = NULL;
     memset(client->socket_path, 0, sizeof client->socket_path);
     if (strlen(socket_path) >= sizeof client->socket_path)
         return err_set(err, ENAMETOOLONG, "the socket path '%s' is too long", socket_path);
@@ -38,40 +39,6 @@ void client_response_fini(struct client_response *response)
     response->body_bytes = 0;
 }
 
-int client_wait_readable(int fd, uint64_t deadline_ns)
-{
-    for (;;) {
-        struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-        uint64_t now = now_ns();
-
-        if (now >= deadline_ns)
-            return -ETIMEDOUT;
-        uint64_t left_ms = (deadline_ns - now) / NS_PER_MS + 1;
-        int n = poll(&poll_fd, 1, (int)MIN_OF(left_ms, 3600u * 1000));
-        if (n > 0)
-            return 0;
-        if (n < 0 && errno != EINTR)
-            return -errno;
-    }
-}
-
-int client_send_all(int fd, const void *data, size_t bytes)
-{
-    const uint8_t *at = data;
-
-    while (bytes > 0) {
-        ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        at += n;
-        bytes -= (size_t)n;
-    }
-    return 0;
-}
-
 /* ---- Reading one response ---- */
 
 struct reading {
@@ -81,6 +48,10 @@ struct reading {
     size_t head_bytes;
     bool complete;
     bool too_large;
+    client_take_fn *take; /* of client_follow; else NULL */
+    void *take_data;
+    struct err *take_err;
+    bool refused; /* by it */
 };
 
 static int on_header_field(http_parser *parser, const char *at, size_t bytes)
@@ -110,6 +81,11 @@ static int on_body(http_parser *parser, const char *at, size_t bytes)
     struct reading *reading = parser->data;
     struct client_response *response = reading->response;
 
+    response->status = parser->status_code;
+    if (reading->take && parser->status_code == 200) {
+        reading->refused = reading->take(reading->take_data, at, bytes, reading->take_err) < 0;
+        return reading->refused;
+    }
     if (bytes > CLIENT_BODY_MAX - response->body_bytes) {
         reading->too_large = true;
         return 1;
@@ -275,16 +251,17 @@ static int request(struct client *client, const char *method, const char *path,
 {
     struct client_response response = { 0 };
     struct reading reading = { .response = &response };
+    const char *headers = client->headers ? client->headers : "";
     int rc = client->fd < 0 ? client_connect(client, err) : 0;
     /* poold may have closed it meanwhile, or be on its way down, and another on its way up. */
     bool may_repeat = strcmp(method, "GET") == 0;
 
     if (rc == 0)
-        rc = exchange(client, method, path, "", body, timeout_ms, &reading, NULL, err);
+        rc = exchange(client, method, path, headers, body, timeout_ms, &reading, NULL, err);
     if (rc < 0 && may_repeat && reading.head_bytes == 0 && rc != -ETIMEDOUT) {
         rc = client_connect(client, err);
         if (rc == 0)
-            rc = exchange(client, method, path, "", body, timeout_ms, &reading, NULL, err);
+            rc = exchange(client, method, path, headers, body, timeout_ms, &reading, NULL, err);
     }
     if (rc < 0) {
         client_response_fini(&response);
@@ -312,6 +289,33 @@ int client_post(struct client *client, const char *path, const char *type, const
     const struct request_body body = { .data = data, .data_bytes = bytes, .type = type, .fd = -1 };
 
     return request(client, "POST", path, &body, timeout_ms, ret_response, err);
+}
+
+int client_follow(struct client *client, const char *path, client_take_fn *take, void *data,
+                  struct client_response *ret_response, struct err *err)
+{
+    struct client_response response = { 0 };
+    struct err take_err = { 0 };
+    struct reading reading = {
+        .response = &response, .take = take, .take_data = data, .take_err = &take_err
+    };
+    const struct request_body none = { .fd = -1 };
+    int rc = client->fd < 0 ? client_connect(client, err) : 0;
+
+    if (rc == 0)
+        rc = exchange(client, "GET", path, "", &none, FOREVER_MS, &reading, NULL, err);
+    if (reading.refused)
+        *err = take_err;
+    else if (rc == -ECONNRESET && response.status == 200)
+        rc = 0; /* in the middle of it: as poold's end, or its being killed, is seen */
+    if (reading.refused)
+        rc = -err->code;
+    if (rc < 0) {
+        client_response_fini(&response);
+        return rc;
+    }
+    *ret_response = response;
+    return 0;
 }
 
 int client_upload(struct client *client, const char *path, const char *before, int body_fd,

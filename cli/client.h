@@ -19,8 +19,9 @@
 #define CLIENT_INVOCATION_BYTES 40
 
 struct client {
-    int fd;                /* -1: not connected */
-    bool reused;           /* a request was answered on it before */
+    int fd;              /* -1: not connected */
+    bool reused;         /* a request was answered on it before */
+    const char *headers; /* more lines, each ended, of its requests' heads; NULL: none. Borrowed */
     char socket_path[108]; /* as in sockaddr_un */
 };
 
@@ -67,6 +68,15 @@ int client_post(struct client *client, const char *path, const char *type, const
 int client_upload(struct client *client, const char *path, const char *before, int body_fd,
                   uint64_t body_bytes, uint64_t timeout_ms, struct client_response *ret_response,
                   struct err *err);
+
+/* Takes some of a body as it comes. 0, or -errno with a sentence: no more of it is wanted. */
+typedef int client_take_fn(void *data, const char *bytes, size_t count, struct err *err);
+
+/* A GET whose reply has no end of its own: with status 200, take gets its body, however long it takes.
+ * 0 when the body has ended or poold has closed the connection in it; take's -errno; any other status
+ * is in the response, as by client_request. */
+int client_follow(struct client *client, const char *path, client_take_fn *take, void *data,
+                  struct client_response *ret_response, struct err *err);
 
 /* Asks for an upgrade to `protocol` by POST. On 101 the connection moves to *ret_stream and client
  * is left unconnected, ret_response->status is 101. On any other status it is 0 as well, the stream

@@ -18,6 +18,8 @@
 /* poold may hear of a VM's end a moment after whoever was connected to it. */
 #define END_KNOWN_MS 2000u
 #define END_POLL_US 20000u
+#define KEY_BYTES_MAX 128u
+#define REPEAT_US 100000u
 
 static int labels_add(json_t *body, const struct option_list *labels, struct err *err)
 {
@@ -57,6 +59,35 @@ static int request_body(const struct lease_request *request, json_t *body, struc
     return labels_add(body, &request->labels, err);
 }
 
+static bool worth_repeating(int rc)
+{
+    return rc == -ECONNRESET || rc == -ECONNREFUSED || rc == -EPIPE || rc == -API_ERROR_PENDING;
+}
+
+/* Asks for it; again and again, if it has a key and its reply is lost: the key makes that harmless. */
+static int acquire_call(struct api *api, const struct lease_request *request, json_t *body,
+                        json_t **ret_lease, struct err *err)
+{
+    const uint64_t timeout_ms = request->wait_ms + API_TIMEOUT_MS;
+    const uint64_t until_ns = now_ns() + timeout_ms * NS_PER_MS;
+    char header[256];
+    int rc;
+
+    if (!request->idempotency_key)
+        return api_call(api, "POST", "/v1/leases", body, timeout_ms, ret_lease, err);
+    if (strlen(request->idempotency_key) > KEY_BYTES_MAX ||
+        strpbrk(request->idempotency_key, "\r\n"))
+        return err_set(err, EINVAL, "--idempotency-key must be 1 to %u visible characters",
+                       KEY_BYTES_MAX);
+    snprintf(header, sizeof header, "Idempotency-Key: %s\r\n", request->idempotency_key);
+    api->client.headers = header;
+    while ((rc = api_call(api, "POST", "/v1/leases", body, timeout_ms, ret_lease, err)) < 0 &&
+           worth_repeating(rc) && now_ns() < until_ns)
+        usleep(REPEAT_US);
+    api->client.headers = NULL;
+    return rc;
+}
+
 int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
                   struct err *err)
 {
@@ -66,8 +97,7 @@ int lease_acquire(struct api *api, const struct lease_request *request, json_t *
     int rc = request_body(request, body, err);
 
     if (rc == 0)
-        rc = api_call(api, "POST", "/v1/leases", body, request->wait_ms + API_TIMEOUT_MS, &lease,
-                      err);
+        rc = acquire_call(api, request, body, &lease, err);
     if (rc == 0)
         rc = api_get_string(lease, "lease", &id, err);
     if (rc < 0) {
@@ -152,10 +182,13 @@ int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
         { "wait", 0, OPTION_DURATION, &request.wait_ms, "TIME",
           "queue for a VM that long (default 0: fail at once)" },
         { "ttl", 0, OPTION_DURATION, &request.ttl_ms, "TIME",
-          "the lease ends by itself after that (default 10m; 0: never)" },
+          "the lease ends by itself after that (0: never; default 10m, and again while an exec, cp "
+          "or console is open)" },
         { "publish", 'p', OPTION_STRING, &request.publish, "[ADDR:]HOST:GUEST[/udp][,...]",
           "forward ports of the host to the VM's, in a pool with --net user" },
         LEASE_LABEL_SPEC(&request),
+        { "idempotency-key", 0, OPTION_STRING, &request.idempotency_key, "KEY",
+          "of requests with the same KEY one gets a lease, and all are told of it" },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "print the whole lease, with its timings" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1 };
@@ -213,7 +246,7 @@ int cmd_renew_run(const struct cli_command *command, int argc, char **argv)
     uint64_t ttl_ms = 600000;
     const struct option_spec specs[] = {
         { "ttl", 0, OPTION_DURATION, &ttl_ms, "TIME",
-          "from now on (default 10m; 0: never ends by itself)" },
+          "from now on, whatever is open then (default 10m; 0: never ends by itself)" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
     struct err err;

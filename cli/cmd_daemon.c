@@ -2,6 +2,7 @@
 /* Owns the commands about poold itself: status, version, reload, shutdown. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "version.h"
 
 #define SHUTDOWN_TIMEOUT_MS 30000u
+#define DRAIN_LOOK_MS 250u
 
 static const struct table_column status_columns[] = {
     { "version", "version", TABLE_TEXT },
@@ -118,24 +120,74 @@ static int peer_open(int fd)
     return pid_fd < 0 ? -errno : pid_fd;
 }
 
+/* Until poold (a pidfd, or -1) has ended or can't be asked any more, which comes just before: says how
+ * many leases it waits for, whenever that changes. */
+static void drain_await(struct api *api, int daemon)
+{
+    json_int_t told = -1;
+    bool goes_on = true;
+
+    while (goes_on) {
+        _cleanup_json_ json_t *status = NULL;
+        struct err err;
+
+        goes_on = api_call(api, "GET", "/v1/status", NULL, API_TIMEOUT_MS, &status, &err) == 0 &&
+                  strcmp(api_text_of(status, "state"), "draining") == 0;
+        json_int_t leases = api_number_of(status, "leases");
+        if (goes_on && leases != told)
+            fprintf(stderr, "voltctl: %" JSON_INTEGER_FORMAT " lease%s left\n", leases,
+                    leases == 1 ? " is" : "s are");
+        told = leases;
+        if (daemon < 0)
+            usleep(DRAIN_LOOK_MS * 1000);
+        else if (client_wait_readable(daemon, now_ns() + DRAIN_LOOK_MS * NS_PER_MS) == 0)
+            return;
+    }
+}
+
+/* Asks poold to end, and waits until it has. */
+static int shutdown_ask(struct api *api, bool drain, uint64_t grace_ms, struct err *err)
+{
+    _cleanup_close_ int daemon = peer_open(api->client.fd);
+    _cleanup_json_ json_t *body = NULL;
+
+    if (drain)
+        body = json_pack("{s:b, s:I}", "drain", 1, "grace_ms", (json_int_t)grace_ms);
+    int rc = api_call(api, "POST", "/v1/shutdown", body, API_TIMEOUT_MS, NULL, err);
+    if (rc < 0)
+        return rc;
+    if (drain)
+        drain_await(api, daemon);
+    /* A pidfd is readable once its process has ended. */
+    uint64_t deadline_ns = now_ns() + SHUTDOWN_TIMEOUT_MS * NS_PER_MS;
+    if (daemon >= 0 && client_wait_readable(daemon, deadline_ns) == -ETIMEDOUT)
+        return err_set(err, ETIMEDOUT, "poold was asked to stop and still runs after %u s",
+                       SHUTDOWN_TIMEOUT_MS / 1000);
+    return 0;
+}
+
 int cmd_shutdown_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct options options = { 0 };
+    uint64_t grace_ms = UINT64_MAX;
+    bool drain = false;
+    const struct option_spec specs[] = {
+        { "drain", 0, OPTION_FLAG, &drain, NULL,
+          "give no new leases, and wait for those that are out" },
+        { "grace", 0, OPTION_DURATION, &grace_ms, "TIME",
+          "with --drain: no longer than that (default: as long as they last)" },
+    };
+    struct options options = { specs, ARRAY_LEN(specs) };
     _cleanup_api_ struct api api = { .client.fd = -1 };
     struct err err;
     int exit_code;
 
     if (!options_parse(&options, command, argc, argv, &exit_code))
         return exit_code;
-    if (api_init(&api, &err) < 0)
+    if (grace_ms != UINT64_MAX && !drain)
+        return cli_failf("shutdown: --grace is the time of --drain");
+    /* No time at all is no drain. */
+    if (api_init(&api, &err) < 0 ||
+        shutdown_ask(&api, drain && grace_ms > 0, grace_ms == UINT64_MAX ? 0 : grace_ms, &err) < 0)
         return cli_fail(&err);
-    _cleanup_close_ int daemon = peer_open(api.client.fd);
-    if (api_call(&api, "POST", "/v1/shutdown", NULL, API_TIMEOUT_MS, NULL, &err) < 0)
-        return cli_fail(&err);
-    /* A pidfd is readable once its process has ended. */
-    uint64_t deadline_ns = now_ns() + SHUTDOWN_TIMEOUT_MS * NS_PER_MS;
-    if (daemon >= 0 && client_wait_readable(daemon, deadline_ns) == -ETIMEDOUT)
-        return cli_failf("poold was asked to stop and still runs after %u s",
-                         SHUTDOWN_TIMEOUT_MS / 1000);
     return CLI_EXIT_OK;
 }

@@ -182,20 +182,6 @@ int cmd_pool_scale_run(const struct cli_command *command, int argc, char **argv)
                                                                         : CLI_EXIT_OK;
 }
 
-int cmd_pool_drain_run(const struct cli_command *command, int argc, char **argv)
-{
-    const struct named_request request = { "POST", POOLS, "/drain" };
-
-    return named_run(&request, command, argc, argv);
-}
-
-int cmd_pool_retry_run(const struct cli_command *command, int argc, char **argv)
-{
-    const struct named_request request = { "POST", POOLS, "/retry" };
-
-    return named_run(&request, command, argc, argv);
-}
-
 int cmd_pool_delete_run(const struct cli_command *command, int argc, char **argv)
 {
     bool force = false;

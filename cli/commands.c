@@ -70,6 +70,8 @@ const struct cli_command commands[] = {
       "voltctl pool scale default --min 8 --max 100", cmd_pool_scale_run, COMPLETE_POOL },
     { "pool drain", "NAME", "Give out no more VMs of a pool", NULL, "voltctl pool drain default",
       cmd_pool_drain_run, COMPLETE_POOL },
+    { "pool undrain", "NAME", "Give out VMs of a drained pool again", NULL,
+      "voltctl pool undrain default", cmd_pool_undrain_run, COMPLETE_POOL },
     { "pool retry", "NAME", "Try again at once what failed of a pool", NULL,
       "voltctl pool retry default", cmd_pool_retry_run, COMPLETE_POOL },
     { "pool delete", "NAME [--force]", "Delete a pool and its snapshot", NULL,
@@ -133,11 +135,17 @@ const struct cli_command commands[] = {
       "voltctl gitlab cleanup", cmd_gitlab_cleanup_run },
     { "names", "pools | leases | images | snapshots", "List names, one a line, for scripts", NULL,
       "voltctl names pools", cmd_names_run },
+    { "events", "[--since ID] [--json]", "Show what happens to leases and pools, as it does",
+      "It goes on until Ctrl-C or the end of poold, and over restarts of poold. ID is an event's\n"
+      "number, as --json shows it: nothing that came after it is missed, or it says what is.",
+      "voltctl events --json --since 0 | jq 'select(.type == \"lease_ended\")'", cmd_events_run },
     { "reload", "[--json]", "Have poold read its configuration again",
       "Prints what takes a restart of poold to change. When something in the configuration is\n"
       "wrong, nothing changes.",
       "voltctl reload", cmd_reload_run },
-    { "shutdown", "", "Stop poold and all its VMs", NULL, "voltctl shutdown", cmd_shutdown_run },
+    { "shutdown", "[--drain [--grace TIME]]", "Stop poold and all its VMs",
+      "A drain goes on when voltctl is ended; 'voltctl shutdown' stops poold at once then.",
+      "voltctl shutdown --drain --grace 60s", cmd_shutdown_run },
 };
 const size_t command_count = ARRAY_LEN(commands);
 

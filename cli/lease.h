@@ -11,9 +11,10 @@ struct lease_request {
     uint64_t wait_ms;
     uint64_t ttl_ms;
     bool ttl_set;
-    const char *publish;       /* HOST:GUEST,...; NULL: none */
-    struct option_list labels; /* K=V each */
-    bool bind;                 /* the lease ends with api's connection */
+    const char *publish;         /* HOST:GUEST,...; NULL: none */
+    struct option_list labels;   /* K=V each */
+    const char *idempotency_key; /* a reply that is lost is asked for again; NULL: none */
+    bool bind;                   /* the lease ends with api's connection */
 };
 
 static inline void lease_request_fini(struct lease_request *request)

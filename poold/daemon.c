@@ -73,8 +73,11 @@ static void on_pump(void *data)
     pressed = vms_pump(&daemon->vms);
     http_flush(daemon->http);
     turn_arm(&daemon->turn, lease_news_pump(&daemon->api, pressed));
+    if (!pressed)
+        api_events_pump(&daemon->api);
     /* VMs on their way to acquires get the CPU, which poold's haste would take. */
     process_run_promptly(!pressed);
+    turn_arm(&daemon->turn, daemon_drain_pump(daemon));
     service_update(&daemon->service);
     listener_keep(daemon);
     if (daemon->vms.env.stopping &&
@@ -222,9 +225,19 @@ static void on_http_schedule(void *context)
     turn_schedule(api->vms->turn);
 }
 
-static void api_shutdown_asked(void *daemon)
+static void api_shutdown_asked(void *data, bool drain, uint64_t grace_ms)
 {
-    daemon_shutdown(daemon);
+    if (drain)
+        daemon_drain(data, grace_ms);
+    else
+        daemon_shutdown(data);
+}
+
+static uint64_t api_drain_until(const void *data)
+{
+    const struct daemon *daemon = data;
+
+    return daemon->drain_until_ns;
 }
 
 static void api_reload_asked(void *daemon, reloaded_fn done, void *data)
@@ -241,6 +254,7 @@ static bool api_reload_good(const void *data)
 
 static const struct api_ops api_ops = {
     .shutdown = api_shutdown_asked,
+    .drain_until = api_drain_until,
     .reload = api_reload_asked,
     .reload_good = api_reload_good,
 };

@@ -38,9 +38,10 @@ struct daemon {
     struct http *http;
     struct api api;
     int lock_fd, run_lock_fd;
-    bool listener_kept; /* by the keeper */
-    bool leaving;       /* VMs are the next poold's; all there is to do is to leave, */
-    uint64_t leave_ns;  /* by then */
+    bool listener_kept;      /* by the keeper */
+    bool leaving;            /* VMs are the next poold's; all there is to do is to leave, */
+    uint64_t leave_ns;       /* by then */
+    uint64_t drain_until_ns; /* vms.env.draining: at the latest; UINT64_MAX: no limit */
     bool signalled; /* a signal asked for the end, which has begun when vms.env.stopping is set */
 };
 
@@ -59,6 +60,11 @@ void daemon_news_stopped(struct daemon *daemon);
 
 /* No new leases, all VMs stopped, then the loop ends. */
 void daemon_shutdown(struct daemon *daemon);
+/* The same, once the last lease is over, at the latest after grace_ms (0: whenever that is). Until then
+ * no new ones are given (drain.c). */
+void daemon_drain(struct daemon *daemon, uint64_t grace_ms);
+/* Begins the end if it is time; returns when it is, at the latest; UINT64_MAX for nobody knows. */
+uint64_t daemon_drain_pump(struct daemon *daemon);
 /* The loop ends, VMs and leases go on: they are the next poold's. */
 void daemon_hand_over(struct daemon *daemon);
 

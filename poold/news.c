@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "daemon.h"
+#include "http/http.h"
 
 static void on_lease_ended(void *data, struct slot *slot)
 {
@@ -26,7 +27,8 @@ static void on_lease_lost(void *data, const struct ledger_vm *entry)
 {
     struct daemon *daemon = data;
 
-    lease_news_lost(&daemon->api, entry->id, entry->pool, entry->owner_uid, entry->labels);
+    lease_news_lost(&daemon->api, entry->id, entry->pool, entry->owner_uid, entry->labels,
+                    &entry->request);
 }
 
 static void on_pool_changed(void *data, const struct pool *pool, bool deleted)
@@ -49,6 +51,8 @@ int daemon_news_init(struct daemon *daemon, struct err *err)
     vms->lease_lost = on_lease_lost;
     vms->pool_changed = on_pool_changed;
     lease_news_init(&daemon->api.news);
+    list_init(&daemon->api.event_streams);
+    list_init(&daemon->api.pending);
     daemon->api.history = history_open(daemon->config.run_dir, &notice);
     if (!daemon->api.history)
         return err_set(err, ENOMEM, "out of memory for events");
@@ -63,4 +67,6 @@ void daemon_news_stopped(struct daemon *daemon)
     lease_news_tell(&daemon->api);
     news_add(&daemon->api, HISTORY_POOLD_STOPPED, "",
              daemon->leaving ? "\"vms\":\"kept\"" : "\"vms\":\"ended\"");
+    api_events_end(&daemon->api);
+    http_flush(daemon->http);
 }

@@ -23,6 +23,7 @@ const struct route api_routes[] = {
     { "PATCH", "/v1/pools/{}", RIGHT_ADMIN, api_pool_patch, .json = &pool_limit_table },
     { "DELETE", "/v1/pools/{}", RIGHT_ADMIN, api_pool_delete, .query = "force" },
     { "POST", "/v1/pools/{}/drain", RIGHT_ADMIN, api_pool_drain },
+    { "POST", "/v1/pools/{}/undrain", RIGHT_ADMIN, api_pool_undrain },
     { "POST", "/v1/pools/{}/retry", RIGHT_ADMIN, api_pool_retry },
     { "POST", "/v1/functions/{}/invoke", RIGHT_ACQUIRE, api_function_invoke,
       .body = &api_invoke_body, .query = "method path" },
@@ -44,8 +45,9 @@ const struct route api_routes[] = {
     { "POST", "/v1/images/{}/verify", RIGHT_ADMIN, api_image_verify },
     { "GET", "/v1/version", 0, api_version },
     { "GET", "/v1/status", 0, api_status },
+    { "GET", "/v1/events", RIGHT_ACQUIRE, api_events, .query = "since" },
     { "POST", "/v1/reload", RIGHT_ADMIN, api_reload },
-    { "POST", "/v1/shutdown", RIGHT_ADMIN, api_shutdown },
+    { "POST", "/v1/shutdown", RIGHT_ADMIN, api_shutdown, .json = &api_shutdown_table },
     { "GET", "/metrics", RIGHT_METRICS, api_metrics },
 };
 const size_t api_route_count = ARRAY_LEN(api_routes);

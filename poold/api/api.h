@@ -14,7 +14,10 @@ typedef void (*reloaded_fn)(void *data, const struct err *err, const char *notes
 
 /* What the API asks of the daemon that it is part of. */
 struct api_ops {
-    void (*shutdown)(void *daemon);
+    /* drain: once leases are over, at the latest after grace_ms (0: no limit). */
+    void (*shutdown)(void *daemon, bool drain, uint64_t grace_ms);
+    /* While it drains: until when, UINT64_MAX for no limit. */
+    uint64_t (*drain_until)(const void *daemon);
     /* Reads the configuration again; done(data, ...) is called once, later or from within. */
     void (*reload)(void *daemon, reloaded_fn done, void *data);
     /* Whether it was right the last time. */
@@ -35,6 +38,8 @@ struct api {
     struct history *history;
     struct lease_news news;
     struct functions *functions;
+    struct list event_streams;
+    struct list pending;                 /* acquires with a key, under way (repeat.h) */
     const struct api_settings *settings; /* may change between turns */
     const char *run_dir, *state_dir;
     const char *kvm_kind; /* "hardware", "pvm", "none" */
@@ -58,6 +63,7 @@ void api_pools_list(struct http_request *request);
 void api_pool_show(struct http_request *request);
 void api_pool_patch(struct http_request *request);
 void api_pool_drain(struct http_request *request);
+void api_pool_undrain(struct http_request *request);
 void api_pool_retry(struct http_request *request);
 void api_pool_delete(struct http_request *request);
 /* The pool of request->param; NULL: it has replied. */
@@ -122,7 +128,15 @@ void api_image_show(struct http_request *request);
 void api_image_verify(struct http_request *request);
 void api_image_delete(struct http_request *request);
 
+/* api_events.c */
+void api_events(struct http_request *request);
+/* Wakes the streams that have events to write. */
+void api_events_pump(struct api *api);
+/* Ends them all, when what there is has been written. */
+void api_events_end(struct api *api);
+
 /* api_daemon.c */
+extern const struct json_table api_shutdown_table;
 void api_version(struct http_request *request);
 void api_status(struct http_request *request);
 void api_reload(struct http_request *request);

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/version.h"
 
+#define GRACE_MS_MAX (365 * 24 * 3600 * 1000ull)
+
 static json_t *version_json(void)
 {
     return json_pack("{s:o, s:i, s:i}", "version", json_text(VOLT_VERSION), "api", 1,
@@ -29,6 +31,25 @@ static json_t *places_add(const struct api *api, json_t *status)
     json_object_set_new(status, "state_dir", json_text(api->state_dir));
     json_object_set_new(status, "log", json_text(log_target()));
     return status;
+}
+
+/* What poold is at; with when a drain ends, if it has a limit. */
+static void state_add(const struct api *api, json_t *status)
+{
+    const struct pool_env *env = &api->vms->env;
+    const uint64_t until_ns = env->draining ? api->ops->drain_until(api->daemon) : UINT64_MAX;
+    const uint64_t now = now_ns();
+
+    json_object_set_new(status, "state",
+                        json_text(env->stopping   ? "stopping"
+                                  : env->draining ? "draining"
+                                                  : "running"));
+    if (env->draining)
+        json_object_set_new(
+            status, "drain_ms_left",
+            until_ns == UINT64_MAX
+                ? json_null()
+                : json_integer(until_ns > now ? (json_int_t)((until_ns - now) / NS_PER_MS) : 0));
 }
 
 void api_status(struct http_request *request)
@@ -53,6 +74,7 @@ void api_status(struct http_request *request)
         "pid", (int)getpid(), "uptime_ms", (json_int_t)((now_ns() - api->started_ns) / NS_PER_MS),
         "kvm", "kind", json_text(api->kvm_kind), "path", json_text("/dev/kvm"), "pools", (int)pools,
         "leases", (int)leases, "vms", (int)vms, "unsafe", (int)api->vms->settings->skip_guest_work);
+    state_add(api, status);
     http_reply_json(request, MHD_HTTP_OK,
                     peer->rights & RIGHT_ADMIN ? places_add(api, status) : status);
 }
@@ -89,12 +111,35 @@ void api_reload(struct http_request *request)
     api_of(request)->ops->reload(api_of(request)->daemon, on_reloaded, request);
 }
 
+struct shutdown_body {
+    bool drain;
+    uint64_t grace_ms;
+};
+
+static const struct json_key shutdown_keys[] = {
+    JSON_NUMBER_KEY(struct shutdown_body, drain, "drain", JSON_KEY_BOOL, false, 0, 0),
+    JSON_NUMBER_KEY(struct shutdown_body, grace_ms, "grace_ms", JSON_KEY_LONG, false, 0,
+                    GRACE_MS_MAX),
+};
+
+const struct json_table api_shutdown_table = JSON_TABLE(shutdown_keys);
+
 void api_shutdown(struct http_request *request)
 {
     struct api *api = api_of(request);
+    struct shutdown_body body = { .drain = false };
 
-    http_reply_json(request, MHD_HTTP_ACCEPTED, json_pack("{s:o}", "state", json_text("stopping")));
-    api->ops->shutdown(api->daemon);
+    if (!http_read_body(request, &body))
+        return;
+    if (body.grace_ms && !body.drain) {
+        http_reply_error(request, API_BAD_REQUEST,
+                         "'grace_ms' is the time of a drain: it needs "
+                         "\"drain\": true");
+        return;
+    }
+    http_reply_json(request, MHD_HTTP_ACCEPTED,
+                    json_pack("{s:o}", "state", json_text(body.drain ? "draining" : "stopping")));
+    api->ops->shutdown(api->daemon, body.drain, body.grace_ms);
 }
 
 void api_metrics(struct http_request *request)

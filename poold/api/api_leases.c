@@ -6,18 +6,19 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/lease_gone.h"
 #include "api/lease_news.h"
 #include "api/lease_text.h"
 #include "api/leases.h"
 #include "api/limits.h"
-#include "base/json_text.h"
+#include "api/repeat.h"
 #include "base/log.h"
 #include "http/json_keys.h"
 #include "vms/clone.h"
 
 #define WAIT_MS_MAX (24 * 3600 * 1000ull)
 #define TTL_MS_MAX (365 * 24 * 3600 * 1000ull)
-#define TTL_MS_DEFAULT 600000
+#define TTL_MS_NONE UINT64_MAX /* none is asked for */
 #define PREFIX_MIN 4
 
 struct acquire_body {
@@ -52,6 +53,7 @@ struct acquire_call {
     bool bind;
     struct net_publish publish; /* reserved */
     char labels[LABELS_BYTES];
+    struct repeat_pending pending;
 };
 
 static const enum api_error result_errors[ACQUIRE_RESULT_COUNT] = {
@@ -99,7 +101,10 @@ static void reply_failure(struct http_request *request, const struct pool *pool,
                  detail_for(request, pool->last_failure));
         break;
     default:
-        snprintf(sentence, sizeof sentence, "poold is shutting down");
+        snprintf(sentence, sizeof sentence, "%s",
+                 pool->env->draining ? "poold drains: it gives no new leases, and ends when those "
+                                       "that are out are over"
+                                     : "poold is shutting down");
         break;
     }
     http_reply_error(request, result_errors[result], "%s", sentence);
@@ -114,6 +119,7 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
     size_t bytes;
 
     call->client->acquires--;
+    list_remove(&call->pending.node);
     if (result != ACQUIRE_OK) {
         net_publish_release(&call->publish);
         reply_failure(request, acquire->pool, result);
@@ -125,6 +131,7 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
         slot->owner_connection = call->bind ? request->connection : NULL;
         request->connection->owns |= call->bind;
         slot->leased_wall_ns = clock_ns(CLOCK_REALTIME);
+        slot->request = call->pending.key;
         memcpy(slot->labels, call->labels, strlen(call->labels) + 1);
         /* Before the client hears of it. */
         clone_lease_kept(slot, call->bind ? request->connection->fd : -1);
@@ -144,6 +151,7 @@ static void acquire_abandoned(struct http_request *request)
     pool_acquire_cancel(&call->acquire);
     net_publish_release(&call->publish);
     call->client->acquires--;
+    list_remove(&call->pending.node);
     free(call);
     http_reply_error(request, API_NO_VM_FREE, "the client is gone");
 }
@@ -166,21 +174,66 @@ static bool publish(struct http_request *request, const struct hosted_pool *host
     return rc == 0;
 }
 
+/* The pool that the request is for, if its client may have a VM of it now, and has not got one by this
+ * request before. NULL: it has replied. */
+static struct hosted_pool *acquire_allowed(struct http_request *request,
+                                           const struct acquire_body *body,
+                                           struct request_key *ret_key)
+{
+    struct hosted_pool *hosted = api_pool_find(request, body->pool);
+
+    if (!hosted || !repeat_read(request, body->pool, ret_key))
+        return NULL;
+    if (!access_pool_allowed(&request->connection->peer, body->pool)) {
+        http_reply_error(request, API_FORBIDDEN, "you may not acquire from pool '%s'", body->pool);
+        return NULL;
+    }
+    if (ret_key->key[1] && body->bind) {
+        http_reply_error(
+            request, API_BAD_REQUEST,
+            "'bind' and an Idempotency-Key exclude each other: with its connection the "
+            "lease would be lost, too");
+        return NULL;
+    }
+    return !repeat_answered(request, ret_key) && limits_allow(request, &hosted->pool) ? hosted
+                                                                                      : NULL;
+}
+
+static void acquire_start(struct acquire_call *call, struct hosted_pool *hosted,
+                          const struct acquire_body *body)
+{
+    struct http_request *request = call->request;
+
+    call->bind = body->bind;
+    call->client = request->connection->peer.client;
+    call->client->acquires++;
+    call->acquire.asked_ns = request->began_ns;
+    call->acquire.wait_ns = body->wait_ms * NS_PER_MS;
+    call->acquire.kept_by_streams = body->ttl_ms == TTL_MS_NONE;
+    call->acquire.ttl_ms =
+        body->ttl_ms == TTL_MS_NONE ? api_of(request)->settings->lease_ttl_ms : body->ttl_ms;
+    memcpy(call->labels, body->labels, strlen(body->labels) + 1);
+    call->acquire.done = acquire_done;
+    request->call = call;
+    pool_acquire(&hosted->pool, &call->acquire);
+    if (request->answered)
+        return;
+    /* Whoever waits longer than a parked VM takes to wake may hang up meanwhile. */
+    if (!call->acquire.slot || call->acquire.slot->tier != TIER_PARKED)
+        http_watch(request, acquire_abandoned);
+}
+
 void api_leases_acquire(struct http_request *request)
 {
-    struct acquire_body body = { .pool = "default", .ttl_ms = TTL_MS_DEFAULT };
-    struct hosted_pool *hosted;
+    struct acquire_body body = { .pool = "default", .ttl_ms = TTL_MS_NONE };
+    struct hosted_pool *hosted = NULL;
     struct acquire_call *call;
+    struct request_key key;
 
-    if (!http_read_body(request, &body))
+    if (http_read_body(request, &body))
+        hosted = acquire_allowed(request, &body, &key);
+    if (!hosted)
         return;
-    hosted = api_pool_find(request, body.pool);
-    if (!hosted || !limits_allow(request, &hosted->pool))
-        return;
-    if (!access_pool_allowed(&request->connection->peer, body.pool)) {
-        http_reply_error(request, API_FORBIDDEN, "you may not acquire from pool '%s'", body.pool);
-        return;
-    }
     call = calloc(1, sizeof *call);
     if (!call) {
         http_reply_error(request, API_INTERNAL, "out of memory");
@@ -191,21 +244,8 @@ void api_leases_acquire(struct http_request *request)
         return;
     }
     call->request = request;
-    call->bind = body.bind;
-    call->client = request->connection->peer.client;
-    call->client->acquires++;
-    call->acquire.asked_ns = request->began_ns;
-    call->acquire.wait_ns = body.wait_ms * NS_PER_MS;
-    call->acquire.ttl_ms = body.ttl_ms;
-    memcpy(call->labels, body.labels, strlen(body.labels) + 1);
-    call->acquire.done = acquire_done;
-    request->call = call;
-    pool_acquire(&hosted->pool, &call->acquire);
-    if (request->answered)
-        return;
-    /* Whoever waits longer than a parked VM takes to wake may hang up meanwhile. */
-    if (!call->acquire.slot || call->acquire.slot->tier != TIER_PARKED)
-        http_watch(request, acquire_abandoned);
+    repeat_begin(request, &call->pending, &key);
+    acquire_start(call, hosted, &body);
 }
 
 bool api_connection_keeps(void *context, const struct http_connection *connection)
@@ -220,35 +260,6 @@ void api_connection_closed(void *context, const struct http_connection *connecti
     const struct api *api = context;
 
     leases_release_bound(api->vms, connection);
-}
-
-/* There is no such lease; if there was one, says how it ended. */
-static void lease_missing(struct http_request *request)
-{
-    struct api *api = api_of(request);
-    const struct peer *peer = &request->connection->peer;
-    const struct history_event *ended;
-    char when[WALL_TEXT_BYTES];
-
-    lease_news_tell(api);
-    ended = history_lease_end(api->history, request->param, peer->rights & RIGHT_ADMIN, peer->uid);
-    if (!ended) {
-        http_reply_error(request, API_NO_SUCH_LEASE,
-                         "there is no lease '%s', and none is known that has ended",
-                         request->param);
-        return;
-    }
-    const enum lease_end end = (enum lease_end)ended->end;
-    json_t *detail = history_member(ended, "detail");
-    wall_text(ended->wall_ns, when);
-    http_reply_error_with(
-        request, API_LEASE_ENDED,
-        json_pack("{s:o, s:o, s:O, s:o}", "lease", json_text(ended->lease), "reason",
-                  json_text(lease_end_name(end)), "detail", detail, "ended", json_text(when)),
-        "the lease ended at %s: %s%s%s (%s)", when, lease_end_sentence(end),
-        json_is_string(detail) ? ": " : "", json_is_string(detail) ? json_string_value(detail) : "",
-        lease_end_name(end));
-    json_decref(detail);
 }
 
 struct slot *api_lease_find(struct http_request *request)
@@ -269,7 +280,7 @@ struct slot *api_lease_find(struct http_request *request)
                          "a lease's id may be cut, but not to fewer than %d characters",
                          PREFIX_MIN);
     else
-        lease_missing(request);
+        lease_missing_reply(request);
     return NULL;
 }
 
@@ -342,7 +353,7 @@ void api_lease_config(struct http_request *request)
 
 void api_lease_renew(struct http_request *request)
 {
-    struct acquire_body body = { .ttl_ms = TTL_MS_DEFAULT };
+    struct acquire_body body = { .ttl_ms = 0 };
     struct slot *slot;
 
     if (!http_read_body(request, &body))
@@ -350,6 +361,7 @@ void api_lease_renew(struct http_request *request)
     slot = api_lease_find(request);
     if (!slot)
         return;
+    slot->kept_by_streams = false; /* a time was asked for */
     pool_renew(slot, body.ttl_ms);
     clone_lease_renewed(slot);
     reply_lease(request, slot);

@@ -269,16 +269,30 @@ void api_pool_patch(struct http_request *request)
     hosted_change(hosted, &wish, on_changed, request);
 }
 
-void api_pool_drain(struct http_request *request)
+static void draining_set(struct http_request *request, bool draining)
 {
     struct hosted_pool *hosted = changeable_find(request);
     struct pool_wish wish;
 
     if (!hosted)
         return;
+    if (hosted->deleting) {
+        http_reply_error(request, API_POOL_BUSY, "pool '%s' is being deleted", hosted->pool.name);
+        return;
+    }
     wish = hosted_wish(hosted);
-    wish.draining = true;
+    wish.draining = draining;
     hosted_change(hosted, &wish, on_changed, request);
+}
+
+void api_pool_drain(struct http_request *request)
+{
+    draining_set(request, true);
+}
+
+void api_pool_undrain(struct http_request *request)
+{
+    draining_set(request, false);
 }
 
 void api_pool_retry(struct http_request *request)

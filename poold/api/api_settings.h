@@ -8,6 +8,7 @@
 struct api_settings {
     /* Of one user who is no administrator. */
     uint32_t leases_per_client, acquires_per_client;
+    uint64_t lease_ttl_ms;          /* of leases whose client asks for none */
     uint64_t memory_per_client_mib; /* of leases; 0: no limit */
 };
 

@@ -38,6 +38,7 @@ struct history {
     struct layout *layout;
     uint64_t next;
     uint64_t leases[HISTORY_EVENTS]; /* ids of those that ended, by the place of their end; 0 */
+    uint32_t keys[HISTORY_EVENTS];   /* and a part of their requests' keys */
 };
 
 const char *history_type_name(enum history_type type)
@@ -97,6 +98,7 @@ static void lease_note(struct history *history, const struct history_event *even
     const bool ended = event->type == HISTORY_LEASE_ENDED;
 
     history->leases[event->id % HISTORY_EVENTS] = ended ? strtoull(event->lease, NULL, 16) : 0;
+    history->keys[event->id % HISTORY_EVENTS] = ended ? (uint32_t)event->request.key[1] : 0;
 }
 
 /* Nothing is there, or nothing that this poold can read. */
@@ -239,6 +241,24 @@ const struct history_event *history_lease_end(const struct history *history, con
         if (found)
             return NULL;
         found = event;
+    }
+    return found;
+}
+
+const struct history_event *history_request_end(const struct history *history,
+                                                const struct request_key *key, uint32_t uid)
+{
+    const uint64_t now = clock_ns(CLOCK_REALTIME);
+    const struct history_event *found = NULL;
+
+    for (uint64_t place = 0; place < HISTORY_EVENTS; place++) {
+        const struct history_event *event = &history->layout->events[place];
+
+        if (history->leases[place] && history->keys[place] == (uint32_t)key->key[1] &&
+            event->request.key[0] == key->key[0] && event->request.key[1] == key->key[1] &&
+            event->uid == uid && event->wall_ns + HISTORY_LEASE_NS >= now &&
+            (!found || found->id < event->id))
+            found = event;
     }
     return found;
 }

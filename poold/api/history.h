@@ -57,7 +57,7 @@ struct history_event {
     uint32_t reserved;
     char lease[24];             /* "" in events of none */
     char pool[POOL_NAME_BYTES]; /* "" in events of poold */
-    uint64_t reserved_key[3];   /* 0 */
+    struct request_key request; /* of LEASE_ENDED: that the lease was asked for with */
     char text
         [HISTORY_TEXT_BYTES]; /* what else of it is told: members of a JSON object, in one line */
 };
@@ -86,5 +86,9 @@ const struct history_event *history_get(const struct history *history, uint64_t 
  * (any: of everybody) that ended in the last HISTORY_LEASE_NS; NULL: none. */
 const struct history_event *history_lease_end(const struct history *history, const char *prefix,
                                               bool any, uint32_t uid);
+
+/* The end of the lease that a request of that key of `uid` was given; as above. */
+const struct history_event *history_request_end(const struct history *history,
+                                                const struct request_key *key, uint32_t uid);
 
 #endif

@@ -22,6 +22,7 @@ enum {
 struct told {
     const char *lease, *pool, *labels;
     uint32_t uid;
+    struct request_key request;
 };
 
 void lease_news_init(struct lease_news *news)
@@ -78,7 +79,9 @@ static void line_print(struct api *api, enum history_type type, const struct tol
 static void event_add(struct api *api, enum history_type type, const struct told *told,
                       enum lease_end end, const char *more)
 {
-    struct history_event event = { .type = type, .uid = told->uid, .end = end };
+    struct history_event event = {
+        .type = type, .uid = told->uid, .end = end, .request = told->request
+    };
 
     snprintf(event.lease, sizeof event.lease, "%s", told->lease);
     snprintf(event.pool, sizeof event.pool, "%s", told->pool);
@@ -99,7 +102,8 @@ void news_add(struct api *api, enum history_type type, const char *pool, const c
 
 static struct told told_of(const struct slot *slot)
 {
-    return (struct told){ slot->id, slot->pool->name, slot->labels, slot->owner_uid };
+    return (struct told){ slot->id, slot->pool->name, slot->labels, slot->owner_uid,
+                          slot->request };
 }
 
 static void given_tell(struct api *api, const struct slot *slot)
@@ -181,9 +185,9 @@ void lease_news_forgotten(struct api *api, struct slot *slot)
 }
 
 void lease_news_lost(struct api *api, const char *lease, const char *pool, uint32_t uid,
-                     const char *labels)
+                     const char *labels, const struct request_key *request)
 {
-    const struct told told = { lease, pool, labels, uid };
+    const struct told told = { lease, pool, labels, uid, .request = *request };
 
     end_tell(api, &told, LEASE_END_LOST, "", 0);
 }

@@ -26,7 +26,7 @@ void lease_news_ended(struct api *api, struct slot *slot);
 void lease_news_forgotten(struct api *api, struct slot *slot);
 /* A lease of an earlier poold's ended before this one was there. */
 void lease_news_lost(struct api *api, const char *lease, const char *pool, uint32_t uid,
-                     const char *labels);
+                     const char *labels, const struct request_key *request);
 
 /* Tells what is due: all of it, or while acquires wait (pressed) what is late. Returns when the rest
  * will be, UINT64_MAX for none. */

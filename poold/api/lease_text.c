@@ -86,9 +86,10 @@ static void put_identity(struct text *text, const struct slot *slot)
     put(text,
         "{\"lease\":\"%s\",\"pool\":\"%s\",\"tier\":\"%s\",\"hostname\":\"%s\","
         "\"generation_id\":\"%s\",\"owner_uid\":%u,\"labels\":%s,\"ttl_ms\":%" PRIu64
-        ",\"acquired\":\"%s\"",
+        ",\"kept_by_streams\":%s,\"acquired\":\"%s\"",
         slot->id, slot->pool->name, tier_name(slot->tier), slot->hostname, hex, slot->owner_uid,
-        *slot->labels ? slot->labels : "{}", slot->ttl_ms, stamp);
+        *slot->labels ? slot->labels : "{}", slot->ttl_ms, slot->kept_by_streams ? "true" : "false",
+        stamp);
 }
 
 /* What of the VM's frames was dropped, and what the last one was that its policy denies. */

@@ -43,6 +43,7 @@ void http_on_completed(void *data, struct MHD_Connection *mhd, void **context,
     if (!request)
         return;
     *context = NULL;
+    http_watch_stop(request);
     http_upgrade_end(request);
     /* The client hung up in the middle of its request. */
     if (!request->answered && request->streams)

@@ -18,6 +18,9 @@
  *   6. In every phase but HTTP_BUSY, whose end is the handler's to bring about, a connection has a
  *      time by which it must leave the phase, whatever bytes come or go meanwhile (http_phase.c).
  *
+ *   7. A reply may go on and on (http_stream.c): its connection is suspended while there is nothing to
+ *      write, and has a time limit while there is.
+ *
  * Loop thread only. */
 #ifndef VOLT_POOLD_HTTP_H
 #define VOLT_POOLD_HTTP_H
@@ -57,7 +60,9 @@ struct route;
     X(API_POOL_BUSY, "pool_busy", 409)                                                             \
     X(API_PORT_BUSY, "port_busy", 409)                                                             \
     X(API_FUNCTION_BUSY, "function_busy", 409)                                                     \
+    X(API_REQUEST_PENDING, "request_pending", 409)                                                 \
     X(API_LEASE_ENDED, "lease_ended", 410)                                                         \
+    X(API_KEY_REUSED, "key_reused", 422)                                                           \
     X(API_IMAGE_EXISTS, "image_exists", 409)                                                       \
     X(API_IMAGE_BUSY, "image_busy", 409)                                                           \
     X(API_POOL_NOT_READY, "pool_not_ready", 409)                                                   \
@@ -106,6 +111,7 @@ struct http_connection {
 };
 
 struct http_watch;
+struct http_stream;
 
 /* A route whose body is not JSON in memory but goes on as it comes. The first three are called in
  * this order, then the route's handle when the body is whole. */
@@ -138,6 +144,7 @@ struct http_request {
     bool streams;           /* route->body takes it */
     enum api_error refusal; /* API_ERROR_COUNT: none; else found before the body was read */
     struct http_watch *watch;
+    struct http_stream *stream;           /* its reply goes on and on; else NULL */
     void (*upgraded)(void *data, int fd); /* not called yet; else NULL */
     void *upgrade_data;
     void *call; /* the handler's own, which it frees before it replies */
@@ -225,6 +232,19 @@ void http_reply_error_with(struct http_request *request, enum api_error code, js
  * or fd -1 when it never comes to that. It is called exactly once. */
 void http_reply_upgrade(struct http_request *request, const char *protocol,
                         void (*upgraded)(void *data, int fd), void *data);
+/* 200, and then what read gives, as chunks, until the client hangs up or http_stream_end: read fills in
+ * up to room bytes and returns how many; 0: none now, and it is asked again after http_stream_wake.
+ * closed is called exactly once, when it is over; until then the request may be used for these two. */
+void http_reply_stream(struct http_request *request, const char *type,
+                       size_t (*read)(void *data, char *buffer, size_t room),
+                       void (*closed)(void *data), void *data);
+/* Neither is for within read. */
+void http_stream_wake(struct http_request *request);
+/* What read gives yet is the last of it. */
+void http_stream_end(struct http_request *request);
+
+/* The value of a header, NULL for none. */
+const char *http_header(const struct http_request *request, const char *name);
 /* The value of the Upgrade header, NULL for none. */
 const char *http_upgrade_header(const struct http_request *request);
 /* The value of a query parameter of the route, NULL for none. */

@@ -5,6 +5,7 @@
  *   http.c         requests
  *   http_turn.c    whose turn it is
  *   http_query.c   what is in a request
+ *   http_stream.c  replies that go on and on
  *   http_reply.c   replies
  *   http_phase.c   time limits
  *   http_cost.c    what a request takes

@@ -246,9 +246,14 @@ void http_upgrade_end(struct http_request *request)
     request->upgraded = NULL;
 }
 
+const char *http_header(const struct http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
+}
+
 const char *http_upgrade_header(const struct http_request *request)
 {
-    return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_UPGRADE);
+    return http_header(request, MHD_HTTP_HEADER_UPGRADE);
 }
 
 /* ---- Watching ---- */

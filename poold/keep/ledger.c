@@ -52,7 +52,7 @@ static_assert(sizeof(struct template_record) == 512, "as other builds have it");
 static_assert(offsetof(struct layout, templates) == HOST_PAGE_BYTES, "as other builds have it");
 static_assert(sizeof(struct ledger_vm) <= VM_COPY_BYTES, "it fits");
 static_assert(sizeof(struct ledger_template) <= TEMPLATE_COPY_BYTES, "it fits");
-static_assert(sizeof(struct ledger_vm) == 520 + LABELS_BYTES &&
+static_assert(sizeof(struct ledger_vm) == 552 + LABELS_BYTES &&
                   sizeof(struct ledger_template) == 104,
               "fields are only added: see the third invariant");
 

@@ -74,6 +74,9 @@ struct ledger_vm {
     uint64_t timings_ns[4]; /* struct timings, in its order */
     struct net_port publish[NET_PUBLISH_MAX];
     char labels[LABELS_BYTES];
+    uint32_t kept_by_streams;
+    uint32_t more; /* 0 */
+    struct request_key request;
 };
 
 struct ledger_template {

@@ -171,7 +171,7 @@ void pool_serve_all(struct pool_env *env)
 
 static enum acquire_result acquire_refusal(const struct pool *pool, const struct acquire *acquire)
 {
-    if (pool->env->stopping)
+    if (pool->env->stopping || pool->env->draining)
         return ACQUIRE_SHUTTING_DOWN;
     if (pool->state == POOL_DRAINING)
         return ACQUIRE_DRAINING;
@@ -298,6 +298,7 @@ void pool_release(struct slot *slot, enum lease_end why)
 void pool_renew(struct slot *slot, uint64_t ttl_ms)
 {
     slot->ttl_ms = ttl_ms;
+    slot->asked = false;
     pool_slot_deadline(slot, ttl_ms ? pool_now(slot->pool) + ttl_ms * NS_PER_MS : 0);
 }
 
@@ -345,7 +346,7 @@ void pool_stop_all(struct pool *pool, enum acquire_result result)
 
 void pool_set_state(struct pool *pool, enum pool_state state, const char *error)
 {
-    /* A drained pool stays so, whatever its processes do. */
+    /* A drained pool stays so, whatever its processes do, until pool_undrain. */
     if (pool->state == POOL_DRAINING)
         return;
     pool->state = state;
@@ -357,6 +358,12 @@ void pool_set_state(struct pool *pool, enum pool_state state, const char *error)
     if (state == POOL_READY)
         backoff_success(&pool->backoff);
     pool_schedule(pool);
+}
+
+void pool_undrain(struct pool *pool)
+{
+    pool->state = POOL_FAILED;
+    pool->error[0] = '\0';
 }
 
 void pool_set_limits(struct pool *pool, uint32_t min, uint32_t max, uint32_t shells)

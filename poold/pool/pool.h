@@ -75,6 +75,8 @@ struct vm_ops {
     int (*freeze)(void *context, struct slot *slot);
     /* Kills it; pool_vm_gone follows. */
     void (*kill)(void *context, struct slot *slot);
+    /* Asks a leased VM whether streams are open; pool_vm_streams follows. 0 or -errno: it can't be. */
+    int (*ask)(void *context, struct slot *slot);
     /* A trial VM is READY: do with it what it was made for, then call pool_trial_over. */
     void (*trial)(void *context, struct slot *slot);
     /* The pool's proof has come (trouble is NULL), or won't: a sentence. From pool_pump. */
@@ -125,6 +127,7 @@ struct pool_env {
     struct list held;     /* slots that answered and wait for their turn to get READY */
     struct list readying; /* slots whose guests are getting READY, for acquires or not */
     struct list kill_queue;
+    bool draining; /* no new leases, and no VMs for them */
     bool stopping; /* shutdown: nothing new */
 };
 
@@ -179,6 +182,7 @@ struct acquire {
     uint64_t wait_ns;  /* how long it may queue; 0: not at all */
     uint64_t deadline_ns;
     uint64_t ttl_ms;
+    bool kept_by_streams; /* of the lease: ttl_ms is what is given to those who ask for none */
     uint32_t attempts;
     bool queued;
     /* Called once, never from within pool_acquire_cancel; with OK slot is LEASED and the callee
@@ -192,6 +196,8 @@ void pool_init(struct pool *pool, struct pool_env *env, const char *name);
  * is proven already; READY starts refilling; FAILED and DRAINING send
  * the waiters away and stop all VMs that no one has leased. */
 void pool_set_state(struct pool *pool, enum pool_state state, const char *error);
+/* A DRAINING pool is FAILED, without an error: the caller moves it on. */
+void pool_undrain(struct pool *pool);
 void pool_set_limits(struct pool *pool, uint32_t min, uint32_t max, uint32_t shells);
 
 /* done may be called from within. */
@@ -224,6 +230,9 @@ void pool_stop_all(struct pool *pool, enum acquire_result result);
  * acquires must not hold back those that have answered. */
 #define POOL_HELD_NS_MAX (200 * NS_PER_MS)
 
+/* So long a leased VM may take to say whether streams are open. */
+#define POOL_ASK_NS (10 * NS_PER_S)
+
 /* Starts the kills that are due and that dying_max allows. */
 void pool_kill_queue(struct pool_env *env);
 
@@ -253,6 +262,8 @@ void pool_vm_hello(struct slot *slot, uint32_t layers, uint32_t landlock_abi);
 void pool_vm_awake(struct slot *slot, uint64_t run_ns);
 void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble);
 void pool_vm_parked(struct slot *slot);
+/* What a leased VM was asked. False: it was not. */
+bool pool_vm_streams(struct slot *slot, uint64_t open_count);
 /* The VM ended or broke the protocol; detail is a sentence. */
 void pool_vm_failed(struct slot *slot, enum failure failure, const char *detail);
 /* Its process is gone: frees slot. */

@@ -204,6 +204,7 @@ static void lease_begin(struct slot *slot, uint64_t now)
     pool_slot_enter(slot, SLOT_PHASE_LEASED);
     slot->leased_ns = now;
     slot->ttl_ms = acquire->ttl_ms;
+    slot->kept_by_streams = acquire->kept_by_streams;
     if (slot->ttl_ms)
         pool_slot_deadline(slot, now + slot->ttl_ms * NS_PER_MS);
     histogram_add(&counters->acquire, t->queue_ns + t->load_ns + t->awake_ns + t->ready_ns);
@@ -315,6 +316,18 @@ void pool_vm_parked(struct slot *slot)
     if (slot->pool->waiting)
         pool_serve(slot->pool);
     pool_schedule(slot->pool);
+}
+
+bool pool_vm_streams(struct slot *slot, uint64_t open_count)
+{
+    if (slot->answers_due == 0)
+        return slot->state == SLOT_STOPPING;
+    slot->answers_due--;
+    if (slot->asked && open_count == 0)
+        pool_release(slot, LEASE_END_EXPIRED);
+    else if (slot->asked)
+        pool_renew(slot, slot->ttl_ms);
+    return true;
 }
 
 void pool_vm_failed(struct slot *slot, enum failure failure, const char *detail)

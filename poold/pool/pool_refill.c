@@ -29,8 +29,9 @@ static bool making_allowed(const struct pool *pool, uint64_t now)
 {
     const struct pool_env *env = pool->env;
 
-    return pool->state == POOL_READY && !env->stopping && env->refilling < env->refill_max &&
-           !backoff_active(&pool->backoff, now) && pool_room_has_spare(pool);
+    return pool->state == POOL_READY && !env->stopping && !env->draining &&
+           env->refilling < env->refill_max && !backoff_active(&pool->backoff, now) &&
+           pool_room_has_spare(pool);
 }
 
 /* No acquire needs the CPU that the making takes. */
@@ -159,11 +160,28 @@ void pool_pump(struct pool *pool)
     pool_kill_queue(pool->env);
     pool_serve(pool);
     pool_room_make(pool->env);
-    if (pool->state == POOL_FAILED || pool->state == POOL_DRAINING || pool->env->stopping)
+    if (pool->state == POOL_FAILED || pool->state == POOL_DRAINING || pool->env->stopping ||
+        pool->env->draining)
         return;
     pool_prove(pool);
     excess_stop(pool);
     surplus_watch(pool);
+}
+
+/* Its time is over, or that which it had to say whether streams are open. */
+static void lease_expired(struct slot *slot)
+{
+    struct pool_env *env = slot->pool->env;
+
+    if (slot->asked) {
+        pool_lease_end(slot, LEASE_END_EXPIRED, "its VM did not say whether streams are open");
+    } else if (slot->kept_by_streams && env->ops->ask(env->context, slot) == 0) {
+        slot->asked = true;
+        slot->answers_due++;
+        pool_slot_deadline(slot, pool_now(slot->pool) + POOL_ASK_NS);
+    } else {
+        pool_release(slot, LEASE_END_EXPIRED);
+    }
 }
 
 static void slot_expired(struct slot *slot)
@@ -177,7 +195,7 @@ static void slot_expired(struct slot *slot)
     else if (expects & (SLOT_SAYS_READY | SLOT_SAYS_PARKED))
         pool_slot_fail(slot, FAILURE_READY_TIMEOUT, "the guest did not get ready in time");
     else if (slot->state == SLOT_LEASED)
-        pool_release(slot, LEASE_END_EXPIRED);
+        lease_expired(slot);
     else
         pool_slot_stop(slot); /* a trial's patience */
 }

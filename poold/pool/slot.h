@@ -27,7 +27,8 @@
  *   WAKING     belongs to exactly one acquire (slot->acquire), which is told when it is done. Its
  *              cancellation, a failure or the deadline stop the VM: it is never given to another.
  *   LEASED     belongs to a client. Only release, TTL, the death of the VM and shutdown end it. It
- *              is never reused.
+ *              is never reused. One whose client asked for no TTL gets its time again when that is
+ *              over as long as streams are open, which its VM is asked then (vm_ops.ask).
  *   STOPPING   the VM is killed, or waits in the kill queue, frozen if it was leased (the phase
  *              tells which). Nothing but pool_vm_gone may follow; other VM events are ignored.
  *   DEAD       its process is gone; the slot is in no list and freed by whoever set it.
@@ -131,6 +132,12 @@ struct timings {
     uint64_t queue_ns, load_ns, awake_ns, ready_ns; /* disjoint; their sum is the total */
 };
 
+/* Of the request that a lease was asked for with, to know it again by (api/repeat.h). */
+struct request_key {
+    uint64_t key[2]; /* of its Idempotency-Key; 0: it had none */
+    uint64_t body;
+};
+
 #define SLOT_ID_BYTES 17 /* 16 hex digits and NUL */
 
 struct slot {
@@ -163,8 +170,12 @@ struct slot {
     uint64_t ttl_ms;         /* 0: none; else deadline_ns is its end */
     uint32_t owner_uid;
     void *owner_connection;    /* bound leases: the connection that it ends with; else NULL */
+    bool kept_by_streams;      /* no ttl was asked for: it does not end while a stream is open */
+    bool asked;                /* if there are any, as its time is over: the answer decides */
+    uint32_t answers_due;      /* to that question, or to an earlier poold's */
     char labels[LABELS_BYTES]; /* base/labels.h */
-    bool given;                /* its client was told of it, or is about to be */
+    struct request_key request;
+    bool given; /* its client was told of it, or is about to be */
     /* STOPPING, of a lease: why; and a sentence more, "" for none, while vm_ops.note is called. */
     uint32_t end; /* enum lease_end */
     const char *end_detail;

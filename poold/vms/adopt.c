@@ -106,6 +106,9 @@ static void lease_fill(struct slot *slot, const struct ledger_vm *entry)
     slot->leased_wall_ns = entry->leased_wall_ns;
     slot->ttl_ms = entry->ttl_ms;
     slot->deadline_ns = entry->deadline_ns;
+    slot->kept_by_streams = entry->kept_by_streams;
+    slot->request = entry->request;
+    slot->answers_due = 1; /* the poold before may have asked */
     slot->given = true;
     memcpy(slot->labels, entry->labels, sizeof slot->labels);
     slot->timings = (struct timings){ t[0], t[1], t[2], t[3] };

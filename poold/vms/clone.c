@@ -311,6 +311,17 @@ static void ops_forget(void *context, struct slot *slot)
     templates_reap(slot->pool->owner, clone_template_has_vms);
 }
 
+static int ops_ask(void *context, struct slot *slot)
+{
+    struct clone *clone = slot->vm;
+    struct control_msg msg = { .type = CONTROL_QUERY_STATS };
+
+    (void)context;
+    if (clone->foreign || clone->link.fds[LINK_CONTROL] < 0)
+        return -ENOTCONN;
+    return control_send(clone->link.fds[LINK_CONTROL], &msg, NULL, 0);
+}
+
 static void ops_trial(void *context, struct slot *slot)
 {
     struct clone *clone = slot->vm;
@@ -352,6 +363,7 @@ const struct vm_ops clone_ops = {
     .resume = ops_resume,
     .freeze = ops_freeze,
     .kill = ops_kill,
+    .ask = ops_ask,
     .trial = ops_trial,
     .proved = ops_proved,
     .note = ops_note,

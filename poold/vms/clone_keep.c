@@ -43,6 +43,8 @@ static void lease_fill(const struct clone *clone, struct ledger_vm *ret)
     ret->leased_wall_ns = slot->leased_wall_ns;
     ret->ttl_ms = slot->ttl_ms;
     ret->deadline_ns = slot->deadline_ns;
+    ret->kept_by_streams = slot->kept_by_streams;
+    ret->request = slot->request;
     memcpy(ret->labels, slot->labels, strlen(slot->labels) + 1);
     memcpy(ret->timings_ns, (uint64_t[]){ t->queue_ns, t->load_ns, t->awake_ns, t->ready_ns },
            sizeof ret->timings_ns);

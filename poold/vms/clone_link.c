@@ -67,6 +67,17 @@ static void on_trouble(struct clone *clone, const struct control_msg *msg)
         clone->trouble = strndup(msg->u.trouble.text, sizeof msg->u.trouble.text - 1);
 }
 
+/* Its lease's time may begin anew. */
+static void on_stats(struct clone *clone, const struct control_msg *msg)
+{
+    struct slot *slot = clone->slot;
+
+    if (!pool_vm_streams(slot, msg->u.stats.vsock_connections + msg->cookie))
+        clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
+    else if (slot->state == SLOT_LEASED)
+        clone_lease_renewed(slot);
+}
+
 static void on_message(struct link *link, enum link_channel channel, const struct control_msg *msg,
                        int *fds, unsigned fd_count)
 {
@@ -92,6 +103,9 @@ static void on_message(struct link *link, enum link_channel channel, const struc
         break;
     case CONTROL_HELLO:
         on_hello(clone, msg);
+        break;
+    case CONTROL_STATS:
+        on_stats(clone, msg);
         break;
     case CONTROL_EXITED:
         on_exited_message(clone, msg);

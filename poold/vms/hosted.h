@@ -42,12 +42,15 @@ void hosted_load(struct hosted_pool *hosted);
 /* What of a pool can be changed while it lives. */
 struct pool_wish {
     uint32_t min, max, shells;
-    bool draining; /* from then on for good */
+    bool draining;
 };
 
 /* With err nothing has changed. It may be ENOSPC and what else writing a file gives, ENOMEM, or EBUSY:
  * the pool is being deleted. Without, the pool is there. */
 typedef void (*hosted_changed_fn)(void *data, const struct err *err);
+
+/* Its draining is over: it is loaded again, from where it was. */
+void hosted_undrained(struct hosted_pool *hosted);
 
 /* What the pool will be once all changes hold that are under way. */
 struct pool_wish hosted_wish(const struct hosted_pool *hosted);

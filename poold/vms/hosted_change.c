@@ -49,6 +49,8 @@ static void change_apply(struct change *change)
     pool_set_limits(&hosted->pool, wish->min, wish->max, wish->shells);
     if (wish->draining && hosted->pool.state != POOL_DRAINING)
         hosted_set_state(hosted, POOL_DRAINING, NULL);
+    else if (!wish->draining && hosted->pool.state == POOL_DRAINING)
+        hosted_undrained(hosted);
 }
 
 static char *text_of(const struct hosted_pool *hosted, const struct pool_wish *wish)

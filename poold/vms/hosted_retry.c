@@ -79,3 +79,17 @@ int hosted_retry(struct hosted_pool *hosted, struct err *err)
         hosted_save_booted(hosted);
     return 0;
 }
+
+/* As what it is depends on how far it had got, which a pool that failed has the ways for. */
+void hosted_undrained(struct hosted_pool *hosted)
+{
+    struct err err;
+
+    pool_undrain(&hosted->pool);
+    if (hosted->template && template_is_ready(hosted->template))
+        hosted->vms->hosted_ops->template_ready(hosted, template_has_working_set(hosted->template));
+    else if (hosted->template || hosted->boot)
+        hosted_set_state(hosted, hosted->boot ? POOL_BOOTING : POOL_LOADING, NULL);
+    else if (hosted_retry(hosted, &err) < 0)
+        hosted_set_state(hosted, POOL_FAILED, err.msg);
+}

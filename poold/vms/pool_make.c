@@ -61,8 +61,9 @@ static int check_limits(const struct vms *vms, const struct pool_spec *spec, str
 /* Of a body that may be made now; later, too. */
 static int may_be_made(const struct vms *vms, const struct pool_body *body, struct err *err)
 {
-    if (vms->env.stopping)
-        return err_set(err, ESHUTDOWN, "poold is shutting down");
+    if (vms->env.stopping || vms->env.draining)
+        return err_set(err, ESHUTDOWN, "poold is %s",
+                       vms->env.stopping ? "shutting down" : "draining");
     if (hosted_find(vms, body->name))
         return err_set(err, EEXIST, "there is a pool '%s' already", body->name);
     if (!fd_budget_has_pool(vms->fds, vms->pool_count + vms->pool_makes, vms->env.claimed.vms))

@@ -16,6 +16,7 @@ void template_kill(struct template *template);
  * forks no more, and ends with its last VM. 0 or -ENOMEM. */
 int template_adopt(struct hosted_pool *hosted, uint32_t record, const struct ledger_template *entry,
                    int fds[KEEP_ROLES_MAX]);
+bool template_is_ready(const struct template *template);
 bool template_has_working_set(const struct template *template);
 /* Puts it again, for a new keeper. */
 void template_keep(struct template *template);

@@ -139,6 +139,11 @@ int template_fd(const struct hosted_pool *hosted, uint32_t record, enum link_cha
     return template ? template->link.fds[channel] : -1;
 }
 
+bool template_is_ready(const struct template *template)
+{
+    return template->ready && !template->killed;
+}
+
 bool template_has_working_set(const struct template *template)
 {
     return template->entry.has_working_set;

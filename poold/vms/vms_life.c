@@ -215,6 +215,15 @@ void vms_stop(struct vms *vms)
     pool_kill_queue(&vms->env);
 }
 
+void vms_drain(struct vms *vms)
+{
+    vms->env.draining = true;
+    LIST_FOR_EACH(at, &vms->pools)
+    {
+        pool_dismiss(list_entry(at, struct pool, node), ACQUIRE_SHUTTING_DOWN);
+    }
+}
+
 void vms_leave(struct vms *vms)
 {
     LIST_FOR_EACH(at, &vms->pools)

@@ -28,6 +28,8 @@ uint64_t vms_tick(struct vms *vms, uint64_t now);
 
 /* The end begins, with env.stopping set: every VM and process is stopped. */
 void vms_stop(struct vms *vms);
+/* No acquire gets a lease any more, and no VM is made for one. */
+void vms_drain(struct vms *vms);
 /* The end begins that VMs outlive, with env.stopping set: no acquire waits any more. */
 void vms_leave(struct vms *vms);
 /* Whether nothing is being written that the next poold reads. */

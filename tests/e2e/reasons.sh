@@ -110,6 +110,31 @@ check "cp ends with it" until_true 20 process_gone "$cp_job"
 check "and says why" grep -q '(released)' "$work/cp"
 exec 7>&-
 
+# ---- Streams keep a lease ----
+is_over()
+{
+    [ "$(api "/v1/leases/$1" | json error.code)" = lease_ended ]
+}
+poold_stop
+poold_start --lease-ttl-ms 1500
+until_true 20 pool_is ready
+until_true 20 parked_at_least 1
+kept=$(acquire)
+idle=$(acquire)
+given=$(acquire --ttl 1500ms)
+"$voltctl" exec "$given" -- sleep 1000 >"$work/given" 2>&1 &
+given_job=$!
+"$voltctl" exec "$kept" -- sh -c 'sleep 8; echo done' >"$work/kept" 2>&1
+check "an exec of several times the TTL ends by itself" grep -qx 'done' "$work/kept"
+check "a lease that nobody uses does not last so long" is_over "$idle"
+check "nor one whose client asked for a TTL" is_over "$given"
+wait "$given_job"
+check "and its exec says so" grep -q '(expired)' "$work/given"
+check "without streams it ends" until_true 20 is_over "$kept"
+poold_stop
+poold_start
+until_true 20 pool_is ready
+
 # ---- Labels, the next poold ----
 id=$(acquire --label job=17 --label ci/branch='a b')
 ended=$(acquire)

@@ -263,6 +263,14 @@ static void echo(struct fake *fake, unsigned i)
     fake->streams[i] = fake->streams[--fake->stream_count];
 }
 
+static void say_stats(struct fake *fake)
+{
+    struct control_msg msg = { .type = CONTROL_STATS };
+
+    msg.u.stats.vsock_connections = fake->stream_count;
+    assert(control_send(fake->control_fd, &msg, NULL, 0) == 0);
+}
+
 static void take_message(struct fake *fake, int from_fd)
 {
     struct control_msg msg;
@@ -275,6 +283,8 @@ static void take_message(struct fake *fake, int from_fd)
         on_wake(fake, &msg);
     else if ((msg.type == CONTROL_VSOCK_CONNECT || msg.type == CONTROL_CONSOLE) && fd_count == 1)
         on_stream(fake, &msg, fds[0]);
+    else if (msg.type == CONTROL_QUERY_STATS && !fault("no_stats"))
+        say_stats(fake);
     else if (msg.type == CONTROL_STOP)
         _exit(0);
 }

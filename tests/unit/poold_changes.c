@@ -253,6 +253,30 @@ START_TEST(who_waits_for_a_boot_waits_no_longer_than_it_says)
 }
 END_TEST
 
+START_TEST(a_drained_pool_comes_back)
+{
+    daemon_pool_create("{\"name\":\"default\",\"memory\":\"64M\",\"min\":1,\"max\":4}");
+    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+    /* At once; after a restart, when it has no template. */
+    for (unsigned i = 0; i < 3; i++) {
+        client_expect(200, "POST", POOL "/drain", NULL);
+        client_expect(409, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+        if (i == 1)
+            daemon_restart("--log-level info");
+        client_await(POOL, "state", "draining");
+        client_expect(200, "POST", POOL "/undrain", NULL);
+        client_await(POOL, "state", "ready");
+        client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+    }
+    client_expect(200, "POST", POOL "/undrain", NULL); /* of one that is none */
+    client_await(POOL, "state", "ready");
+    /* It is no more draining after a restart, either. */
+    daemon_restart("--log-level info");
+    client_await(POOL, "state", "ready");
+    client_expect(404, "POST", "/v1/pools/other/undrain", NULL);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("poold-changes");
@@ -263,6 +287,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, a_pool_that_was_ready_recovers);
     tcase_add_test(tcase, a_boot_that_failed_is_tried_again);
     tcase_add_test(tcase, a_boot_that_poold_did_not_live_to_see_is_begun_again);
+    tcase_add_test(tcase, a_drained_pool_comes_back);
     tcase_add_test(tcase, who_waits_for_a_boot_waits_no_longer_than_it_says);
     if (geteuid() == 0) {
         tcase_add_test(tcase, what_can_not_be_saved_has_not_happened);

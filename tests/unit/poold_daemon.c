@@ -310,3 +310,37 @@ TCase *daemon_case(Suite *suite, int argc, char **argv)
     tcase_add_checked_fixture(tcase, setup, teardown);
     return tcase;
 }
+
+/* ---- Leases ---- */
+
+void daemon_acquire(const char *body, char ret_path[64])
+{
+    json_t *lease = client_json("POST", "/v1/leases", body);
+
+    snprintf(ret_path, 64, "/v1/leases/%s", json_string_value(json_object_get(lease, "lease")));
+    json_decref(lease);
+}
+
+json_t *daemon_lease_end(const char *method, const char *path, const char *body)
+{
+    struct client_reply reply;
+
+    client_call(method, path, body, &reply);
+    ck_assert_msg(reply.status == 410, "%s %s: %u %s", method, path, reply.status, reply.body);
+    json_t *whole = json_loads(reply.body, 0, NULL);
+    json_t *error = json_incref(json_object_get(whole, "error"));
+    json_decref(whole);
+    ck_assert_str_eq(json_string_value(json_object_get(error, "code")), "lease_ended");
+    return error;
+}
+
+void daemon_expect_end(const char *path, const char *reason)
+{
+    json_t *error = daemon_lease_end("GET", path, NULL);
+
+    ck_assert_str_eq(json_string_value(json_object_get(error, "reason")), reason);
+    ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(error, "message")), reason));
+    ck_assert_uint_eq(strlen(json_string_value(json_object_get(error, "ended"))), 24);
+    ck_assert_str_eq(json_string_value(json_object_get(error, "lease")), path + 11);
+    json_decref(error);
+}

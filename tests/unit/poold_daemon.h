@@ -61,4 +61,10 @@ unsigned daemon_log_count(const char *text);
 json_int_t daemon_slots(const char *state);
 void daemon_slots_await(const char *state, json_int_t count);
 
+/* A lease, by its path. The error of a call on one that has ended (the caller's); and that it ended for
+ * this reason. */
+void daemon_acquire(const char *body, char ret_path[64]);
+json_t *daemon_lease_end(const char *method, const char *path, const char *body);
+void daemon_expect_end(const char *path, const char *reason);
+
 #endif

@@ -75,6 +75,16 @@ static void op_kill(void *context, struct slot *slot)
     vm->killed = true;
 }
 
+static int op_ask(void *context, struct slot *slot)
+{
+    struct fake_host *host = context;
+
+    if (host->ask_fails)
+        return -ENOTCONN;
+    ((struct fake_vm *)slot->vm)->asked++;
+    return 0;
+}
+
 static void op_trial(void *context, struct slot *slot)
 {
     struct fake_vm *vm = slot->vm;
@@ -139,6 +149,7 @@ static const struct vm_ops fake_ops = {
     .resume = op_resume,
     .freeze = op_freeze,
     .kill = op_kill,
+    .ask = op_ask,
     .trial = op_trial,
     .proved = op_proved,
     .note = op_note,

@@ -13,6 +13,7 @@
 struct fake_vm {
     struct slot *slot; /* NULL: gone */
     bool woken, paused, frozen, killed;
+    unsigned asked;
     bool on_trial; /* READY as a trial VM */
     enum doorbell_op op;
     uint32_t flags;
@@ -28,7 +29,7 @@ struct fake_host {
     bool scheduled;
     unsigned proofs;                /* how often the pool's proof came, or was given up */
     char trouble[POOL_ERROR_BYTES]; /* why it was given up */
-    bool clone_fails, wake_fails, freeze_fails;
+    bool clone_fails, wake_fails, freeze_fails, ask_fails;
     struct fake_vm vms[FAKE_VMS_MAX];
     unsigned vm_count;
 };

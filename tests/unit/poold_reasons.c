@@ -17,39 +17,6 @@ static void pool_make(void)
     daemon_pool_create("{\"name\":\"default\",\"memory\":\"64M\",\"min\":1,\"max\":4}");
 }
 
-static void acquire(const char *body, char ret_path[64])
-{
-    json_t *lease = client_json("POST", "/v1/leases", body);
-
-    snprintf(ret_path, 64, "/v1/leases/%s", json_string_value(json_object_get(lease, "lease")));
-    json_decref(lease);
-}
-
-/* The error of a call on a lease that has ended. The caller's. */
-static json_t *end_of(const char *method, const char *path, const char *body)
-{
-    struct client_reply reply;
-
-    client_call(method, path, body, &reply);
-    ck_assert_msg(reply.status == 410, "%s %s: %u %s", method, path, reply.status, reply.body);
-    json_t *whole = json_loads(reply.body, 0, NULL);
-    json_t *error = json_incref(json_object_get(whole, "error"));
-    json_decref(whole);
-    ck_assert_str_eq(json_string_value(json_object_get(error, "code")), "lease_ended");
-    return error;
-}
-
-static void expect_end(const char *path, const char *reason)
-{
-    json_t *error = end_of("GET", path, NULL);
-
-    ck_assert_str_eq(json_string_value(json_object_get(error, "reason")), reason);
-    ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(error, "message")), reason));
-    ck_assert_uint_eq(strlen(json_string_value(json_object_get(error, "ended"))), 24);
-    ck_assert_str_eq(json_string_value(json_object_get(error, "lease")), path + 11);
-    json_decref(error);
-}
-
 static void expect_metric(const char *reason, unsigned count)
 {
     struct client_reply reply;
@@ -76,17 +43,17 @@ START_TEST(a_lease_that_was_released_says_so)
     char path[64], prefix[64], renew[80];
 
     pool_make();
-    acquire("{}", path);
+    daemon_acquire("{}", path);
     client_expect(204, "DELETE", path, NULL);
-    expect_end(path, "released");
+    daemon_expect_end(path, "released");
     snprintf(prefix, sizeof prefix, "%.*s", 11 + 6, path);
-    json_decref(end_of("DELETE", prefix, NULL));
+    json_decref(daemon_lease_end("DELETE", prefix, NULL));
     snprintf(renew, sizeof renew, "%s/renew", path);
-    json_decref(end_of("POST", renew, "{\"ttl_ms\":1}"));
+    json_decref(daemon_lease_end("POST", renew, "{\"ttl_ms\":1}"));
     client_expect(404, "GET", "/v1/leases/0123456789abcdef", NULL);
-    acquire("{}", path);
+    daemon_acquire("{}", path);
     client_expect(200, "DELETE", "/v1/leases", NULL);
-    expect_end(path, "released");
+    daemon_expect_end(path, "released");
     expect_metric("released", 2);
 }
 END_TEST
@@ -97,15 +64,15 @@ START_TEST(time_and_connection_that_are_over_are_reasons)
     struct client_reply reply;
 
     pool_make();
-    acquire("{\"ttl_ms\":1}", path);
+    daemon_acquire("{\"ttl_ms\":1}", path);
     await_ended(path);
-    expect_end(path, "expired");
+    daemon_expect_end(path, "expired");
     int bound = client_send("POST", "/v1/leases", "{\"bind\":true}");
     client_receive(bound, &reply);
     snprintf(path, sizeof path, "/v1/leases/%.16s", strstr(reply.body, "\"lease\":\"") + 9);
     close(bound);
     await_ended(path);
-    expect_end(path, "client_gone");
+    daemon_expect_end(path, "client_gone");
     expect_metric("expired", 1);
     expect_metric("client_gone", 1);
 }
@@ -116,12 +83,12 @@ static void expect_end_of_vm(unsigned port, const char *reason, const char *deta
 {
     char path[64], stream[96];
 
-    acquire("{\"wait_ms\":60000}", path);
+    daemon_acquire("{\"wait_ms\":60000}", path);
     snprintf(stream, sizeof stream, "%s/vsock?port=%u", path, port);
     close(client_upgrade(stream, "volt-vsock"));
     await_ended(path);
-    expect_end(path, reason);
-    json_t *error = end_of("GET", path, NULL);
+    daemon_expect_end(path, reason);
+    json_t *error = daemon_lease_end("GET", path, NULL);
     const char *said = json_string_value(json_object_get(error, "detail"));
     ck_assert_msg((said && detail && strstr(said, detail)) || said == detail, "%s", said);
     json_decref(error);
@@ -144,9 +111,9 @@ START_TEST(a_pool_that_is_deleted_is_a_reason)
     char path[64];
 
     pool_make();
-    acquire("{}", path);
+    daemon_acquire("{}", path);
     client_expect(204, "DELETE", "/v1/pools/default?force=1", NULL);
-    expect_end(path, "pool_deleted");
+    daemon_expect_end(path, "pool_deleted");
 }
 END_TEST
 
@@ -155,20 +122,20 @@ START_TEST(the_next_poold_knows_what_was)
     char ended[64], stopped[64], lost[64];
 
     pool_make();
-    acquire("{}", ended);
+    daemon_acquire("{}", ended);
     client_expect(204, "DELETE", ended, NULL);
-    acquire("{\"ttl_ms\":0,\"wait_ms\":60000}", stopped);
+    daemon_acquire("{\"ttl_ms\":0,\"wait_ms\":60000}", stopped);
     daemon_restart("--log-level info");
-    expect_end(ended, "released");
-    expect_end(stopped, "poold_stopped");
+    daemon_expect_end(ended, "released");
+    daemon_expect_end(stopped, "poold_stopped");
     client_await("/v1/pools/default", "state", "ready");
-    acquire("{\"ttl_ms\":0,\"wait_ms\":60000}", lost);
+    daemon_acquire("{\"ttl_ms\":0,\"wait_ms\":60000}", lost);
     kill(daemon_pid, SIGKILL);
     waitpid(daemon_pid, NULL, 0);
     daemon_pid = 0;
     daemon_vm_processes_await(0, 0);
     daemon_start("--log-level info");
-    expect_end(ended, "released");
+    daemon_expect_end(ended, "released");
     client_expect(404, "GET", lost, NULL); /* its keeper was killed, too: nobody knows */
 }
 END_TEST
@@ -182,7 +149,7 @@ START_TEST(others_hear_nothing_of_it)
         return;
     pool_make();
     daemon_open_to_all();
-    acquire("{}", path);
+    daemon_acquire("{}", path);
     client_expect(204, "DELETE", path, NULL);
     int other = client_connect_as(12345, 12345);
     snprintf(line, sizeof line, "%s", path);
@@ -199,7 +166,7 @@ START_TEST(labels_are_kept_shown_and_found)
     json_t *leases;
 
     pool_make();
-    acquire("{\"labels\":{\"job\":\"17\",\"ci/branch\":\"a \\\"b\\\" \xc3\xa4\"}}", path);
+    daemon_acquire("{\"labels\":{\"job\":\"17\",\"ci/branch\":\"a \\\"b\\\" \xc3\xa4\"}}", path);
     json_t *lease = client_json("GET", path, NULL);
     json_t *labels = json_object_get(lease, "labels");
     ck_assert_str_eq(json_string_value(json_object_get(labels, "ci/branch")), "a \"b\" \xc3\xa4");

@@ -98,9 +98,11 @@ struct control_network {
 };
 
 struct control_msg {
-    uint32_t type;   /* enum control_type */
-    uint32_t bytes;  /* of this datagram; equals what recvmsg returned */
-    uint64_t cookie; /* CLONE: chosen by poold, echoed in CLONED and CHILD_EXITED; else 0 */
+    uint32_t type;  /* enum control_type */
+    uint32_t bytes; /* of this datagram; equals what recvmsg returned */
+    uint64_t
+        cookie; /* CLONE: chosen by poold, echoed in CLONED and CHILD_EXITED; STATS: 1 if a client
+                        has the console; else 0 */
     union {
         struct {
             uint32_t version; /* CONTROL_VERSION */

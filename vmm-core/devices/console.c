@@ -297,3 +297,8 @@ void console_fini(struct console *console)
     free(console->ring);
     pthread_mutex_destroy(&console->lock);
 }
+
+bool console_is_attached(const struct console *console)
+{
+    return console->client.fd >= 0 && console->client_end == UINT64_MAX;
+}

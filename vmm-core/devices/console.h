@@ -56,5 +56,7 @@ void console_input_wanted(struct console *console);
 int console_attach(struct console *console, int client_fd, bool backlog_only, struct err *err);
 void console_set_log(struct console *console, int log_fd);
 uint64_t console_dropped_bytes(struct console *console);
+/* Whether a client is attached, for more than the backlog. Device thread. */
+bool console_is_attached(const struct console *console);
 
 #endif

@@ -418,3 +418,8 @@ uint64_t uart_dropped_bytes(struct uart *uart)
 {
     return console_dropped_bytes(&uart->console);
 }
+
+bool uart_is_attached(const struct uart *uart)
+{
+    return console_is_attached(&uart->console);
+}

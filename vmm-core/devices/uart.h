@@ -41,5 +41,7 @@ void uart_set_log(struct uart *uart, int log_fd);
 
 /* Bytes that fell out of the backlog since creation. Any thread. */
 uint64_t uart_dropped_bytes(struct uart *uart);
+/* Whether a client is attached, for more than the backlog. Device thread. */
+bool uart_is_attached(const struct uart *uart);
 
 #endif

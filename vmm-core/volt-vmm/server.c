@@ -105,6 +105,7 @@ static void on_query_stats(struct server *server, const struct control_msg *msg,
     (void)fds;
     vm_stats(&server->machine->vm, &stats);
     vsock_query_stats(server->machine->vsock, &vsock);
+    stats.cookie = uart_is_attached(server->machine->uart);
     stats.u.stats.console_dropped_bytes = uart_dropped_bytes(server->machine->uart);
     stats.u.stats.vsock_connections = vsock.connections;
     stats.u.stats.vsock_refused = vsock.refused;
