@@ -147,6 +147,7 @@ lost_pid=$(pid_of "$lost")
 kill -9 "$poold_pid"
 wait "$poold_pid" 2>/dev/null
 kill -9 "$lost_pid"
+until_true 10 process_gone "$lost_pid"
 poold_start
 check "the next poold knows labels" sh -c "'$voltctl' ps --label job=17 | grep -q $id"
 check "and how leases ended" until_true 10 reason_is "$ended" released
