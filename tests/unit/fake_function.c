@@ -66,6 +66,7 @@ static void say_call(int fd, const char *request)
 /* ---- A runtime that asks for its events ---- */
 
 static int runtime_fd = -1; /* of its connection */
+static int spare_fd = -1;   /* of the session that waits for another one */
 
 static void say_text(int fd, const char *text)
 {
@@ -107,6 +108,8 @@ static void take_event(const char *id, const char *event)
     } else if (strncmp(event, "again", 5) == 0) { /* it hangs up whenever it may connect */
         say_frame(runtime_fd, AGENT_DONE, "", 0);
         runtime_fd = -2;
+        if (spare_fd >= 0)
+            say_frame(spare_fd, AGENT_DONE, "", 0);
     }
 }
 
@@ -140,6 +143,8 @@ static void take_gate(int fd)
         runtime_fd = fd;
         say_frame(fd, AGENT_STDERR, "an event\n", 9);
         say_next(fd);
+    } else {
+        spare_fd = fd;
     }
 }
 
