@@ -30,7 +30,7 @@ vm_exec_ends()
 check 'a killed VM ends its exec' vm_exec_ends
 wait $exec_pid
 check 'with 125' test $? = 125
-check 'and a sentence' grep -q 'VM ended' "$work/said"
+check 'and a sentence' grep -q "its VM's process failed" "$work/said"
 check 'its lease is gone' until_true 5 lease_gone "$victim"
 check 'the other VM did not notice' prints alive guest "$other" -- echo alive
 check 'the pool is full again' until_true 20 parked_at_least 2
