@@ -91,14 +91,24 @@ static void frames_take(struct agent_stream *stream)
     consume(stream, at);
 }
 
+/* Of one that hung up with something unread, the error comes first, and once; then what it had sent. */
+static ssize_t stream_read(struct agent_stream *stream)
+{
+    uint8_t *to = stream->buffer + stream->bytes;
+    const size_t room = sizeof stream->buffer - stream->bytes;
+    ssize_t n = read(stream->fd, to, room);
+
+    return n < 0 && errno == ECONNRESET ? read(stream->fd, to, room) : n;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct agent_stream *stream = poll->data;
-    ssize_t n =
-        read(stream->fd, stream->buffer + stream->bytes, sizeof stream->buffer - stream->bytes);
+    ssize_t n = stream_read(stream);
 
-    (void)status;
     (void)events;
+    if (status < 0) /* libuv has stopped at the error */
+        uv_poll_start(poll, UV_READABLE, on_readable);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {

@@ -238,7 +238,7 @@ static void echo(struct fake *fake, unsigned i)
 {
     char data[4096] = "";
     struct agent_frame frame;
-    ssize_t n = read(fake->streams[i], data, sizeof data);
+    ssize_t n = read(fake->streams[i], data, sizeof data - 1); /* an end for texts */
 
     if (n < 0 && errno == EAGAIN)
         return;
