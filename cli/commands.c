@@ -76,7 +76,9 @@ const struct cli_command commands[] = {
       "voltctl pool retry default", cmd_pool_retry_run, COMPLETE_POOL },
     { "pool delete", "NAME [--force]", "Delete a pool and its snapshot", NULL,
       "voltctl pool delete big", cmd_pool_delete_run, COMPLETE_POOL },
-    { "function create", "NAME --handler CMD [--image NAME] [--timeout TIME] [POOL OPTIONS]",
+    { "function create",
+      "NAME --handler CMD [--runtime http|lambda] [--image NAME] [--reuse N] [--timeout TIME] "
+      "[POOL OPTIONS]",
       "Make a function: a program that is called, each call in a fresh VM",
       "The snapshot of its VMs is taken when it accepts connections at its port, or asks for its "
       "first\n"

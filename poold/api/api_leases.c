@@ -307,8 +307,15 @@ static void leases_print(struct http_request *request, FILE *out)
 
 void api_leases_list(struct http_request *request)
 {
+    const char *label = http_query(request, "label");
     _cleanup_free_ char *text = NULL;
     size_t bytes = 0;
+
+    if (label && (label[0] == '\0' || label[0] == '=')) {
+        http_reply_error(request, API_BAD_REQUEST, "'label' must be KEY=VALUE or KEY, not '%s'",
+                         label);
+        return;
+    }
     FILE *out = open_memstream(&text, &bytes);
 
     if (out) {

@@ -175,9 +175,14 @@ START_TEST(labels_are_kept_shown_and_found)
     const struct {
         const char *query;
         size_t count;
-    } rows[] = { { "", 1 },           { "?label=job%3D17", 1 },
-                 { "?label=job", 1 }, { "?label=job%3D1", 0 },
-                 { "?label=jo", 0 },  { "?label=%3D17", 0 } };
+    } rows[] = { { "", 1 },
+                 { "?label=job%3D17", 1 },
+                 { "?label=job", 1 },
+                 { "?label=job%3D1", 0 },
+                 { "?label=jo", 0 } };
+
+    client_expect(400, "GET", "/v1/leases?label=%3D17", NULL);
+    client_expect(400, "GET", "/v1/leases?label=", NULL);
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         char query[64];
 
