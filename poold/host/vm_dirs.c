@@ -20,7 +20,7 @@
 
 #define BATCH_MAX 64
 #define CLAIM_RETRY_NS (10 * NS_PER_S)
-#define RETRY_NS (100 * NS_PER_MS)
+#define RETRY_NS (500 * NS_PER_MS)
 
 struct garbage {
     struct list node;
@@ -31,10 +31,11 @@ struct batch {
     struct vm_dirs *dirs;
     int base_fd;
     struct vm_dir make[BATCH_MAX];
-    int made[BATCH_MAX]; /* 0 or -errno */
     unsigned make_count;
+    unsigned made_count; /* of them: the rest was not begun, as one before it failed */
+    int made_rc;         /* 0, or why the last one of them failed */
     struct vm_dir drop[BATCH_MAX];
-    int dropped[BATCH_MAX]; /* the same */
+    int dropped[BATCH_MAX]; /* 0 or -errno */
     unsigned drop_count;
     bool claim;                     /* more uids */
     struct vm_uid_block *uid_block; /* NULL: none could be had */
@@ -181,8 +182,8 @@ static void batch_run(void *data)
 
     for (unsigned i = 0; i < batch->drop_count; i++)
         batch->dropped[i] = dir_remove(batch->dirs, &batch->drop[i]);
-    for (unsigned i = 0; i < batch->make_count; i++)
-        batch->made[i] = dir_make(batch->base_fd, &batch->make[i]);
+    while (batch->made_count < batch->make_count && batch->made_rc == 0)
+        batch->made_rc = dir_make(batch->base_fd, &batch->make[batch->made_count++]);
     if (batch->claim)
         vm_uids_claim(&batch->dirs->uids.host, batch->dirs->uids.base, batch->dirs->uids.count,
                       &batch->uid_block, &batch->claim_err);
@@ -219,32 +220,43 @@ static bool is_to_try_again(const struct vm_dirs *dirs, int rc)
     return !dirs->closing && (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM);
 }
 
-static void batch_done(void *data)
+static void dropped_take(struct vm_dirs *dirs, struct batch *batch)
 {
-    struct batch *batch = data;
-    struct vm_dirs *dirs = batch->dirs;
-    const uint64_t again_ns = now_ns() + RETRY_NS;
-    const uint32_t before = dirs->stock_count;
-
-    dirs->busy = false;
     for (unsigned i = 0; i < batch->drop_count; i++) {
         if (!is_to_try_again(dirs, batch->dropped[i])) {
             vm_uids_drop(&dirs->uids, batch->drop[i].uid);
             continue;
         }
         vm_dirs_give_back(dirs, &batch->drop[i]);
-        dirs->drop_after_ns = again_ns;
+        dirs->drop_after_ns = now_ns() + RETRY_NS;
     }
+}
+
+static void made_take(struct vm_dirs *dirs, struct batch *batch)
+{
+    const uint32_t before = dirs->stock_count;
+    const unsigned good = batch->made_count - (batch->made_rc < 0);
+
     for (unsigned i = 0; i < batch->make_count; i++) {
-        if (batch->made[i] < 0)
-            dirs->refill_after_ns = again_ns;
-        if (batch->made[i] == 0 && dirs->stock_count < dirs->stock_max && !dirs->closing)
+        if (i < good && dirs->stock_count < dirs->stock_max && !dirs->closing)
             dirs->stock[dirs->stock_count++] = batch->make[i];
-        else
+        else if (i < batch->made_count)
             vm_dirs_give_back(dirs, &batch->make[i]);
+        else
+            vm_uids_drop(&dirs->uids, batch->make[i].uid);
     }
-    if (dirs->stock_count == before && stock_low(dirs)) /* for want of uids */
-        dirs->refill_after_ns = again_ns;
+    if (batch->made_rc < 0 || (dirs->stock_count == before && stock_low(dirs))) /* no uids left */
+        dirs->refill_after_ns = now_ns() + RETRY_NS;
+}
+
+static void batch_done(void *data)
+{
+    struct batch *batch = data;
+    struct vm_dirs *dirs = batch->dirs;
+
+    dirs->busy = false;
+    dropped_take(dirs, batch);
+    made_take(dirs, batch);
     if (batch->claim)
         claim_done(dirs, batch);
     free(batch);
