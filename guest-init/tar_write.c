@@ -17,6 +17,30 @@
 
 #include "tar_write_pax.h"
 
+/* Where the file at hand is: its name in the innermost folder, as the kernel's way to a file is as long as
+ * its path has names. */
+struct place {
+    int dir_fd;
+    const char *name;
+    bool follow;
+};
+
+static struct place place_of(const struct tar_writer *writer)
+{
+    const struct tar_writer_dir *level;
+
+    if (writer->depth == 0)
+        return (struct place){ AT_FDCWD, writer->path, writer->follow };
+    level = &writer->dirs[writer->depth - 1];
+    return (struct place){ dirfd(level->dir), writer->path + level->path_bytes + 1, false };
+}
+
+static int place_open(const struct place *place, int flags)
+{
+    return openat(place->dir_fd, place->name,
+                  O_RDONLY | O_CLOEXEC | flags | (place->follow ? 0 : O_NOFOLLOW));
+}
+
 static uint8_t *header_room(struct tar_writer *writer, size_t bytes)
 {
     uint8_t *at = writer->headers + writer->header_bytes;
@@ -99,15 +123,15 @@ static bool is_kernels(int fd)
     return false;
 }
 
-static int directory_add(struct tar_writer *writer, const struct stat *st, int nofollow,
-                         struct fail *fail)
+static int directory_add(struct tar_writer *writer, const struct place *place,
+                         const struct stat *st, struct fail *fail)
 {
     struct tar_writer_dir *level = &writer->dirs[writer->depth];
     int fd;
 
     if (writer->depth == TAR_WRITER_DEPTH_MAX)
         return fail_set(fail, ELOOP, "folders are nested too deeply at", writer->path, NULL);
-    fd = open(writer->path, O_RDONLY | O_DIRECTORY | nofollow | O_CLOEXEC);
+    fd = place_open(place, O_DIRECTORY);
     if (fd < 0)
         return fail_set_errno(fail, errno, "can't open", writer->path);
     member_add(writer, TAR_TYPE_DIRECTORY, st, 0, "", fd);
@@ -137,25 +161,21 @@ static bool hardlink_add(struct tar_writer *writer, const struct stat *st)
     return first;
 }
 
-static int file_add(struct tar_writer *writer, int nofollow, struct fail *fail)
+static int file_add(struct tar_writer *writer, const struct stat *st)
 {
-    struct stat st;
-
-    writer->file_fd = open(writer->path, O_RDONLY | nofollow | O_CLOEXEC | O_NONBLOCK);
-    if (writer->file_fd < 0 || fstat(writer->file_fd, &st) < 0)
-        return fail_set_errno(fail, errno, "can't read", writer->path);
-    if (hardlink_add(writer, &st))
+    if (hardlink_add(writer, st))
         return 0;
-    writer->remaining = tar_holes_find(&writer->holes, writer->file_fd, &st);
+    writer->remaining = tar_holes_find(&writer->holes, writer->file_fd, st);
     writer->padding = (uint32_t)(-writer->remaining & (TAR_BLOCK_BYTES - 1));
-    member_add(writer, TAR_TYPE_FILE, &st, writer->remaining, "", writer->file_fd);
+    member_add(writer, TAR_TYPE_FILE, st, writer->remaining, "", writer->file_fd);
     return 0;
 }
 
-static int symlink_add(struct tar_writer *writer, const struct stat *st, struct fail *fail)
+static int symlink_add(struct tar_writer *writer, const struct place *place, const struct stat *st,
+                       struct fail *fail)
 {
     char target[TAR_PATH_BYTES];
-    ssize_t length = readlink(writer->path, target, sizeof(target) - 1);
+    ssize_t length = readlinkat(place->dir_fd, place->name, target, sizeof(target) - 1);
 
     if (length < 0)
         return fail_set_errno(fail, errno, "can't read the link", writer->path);
@@ -166,27 +186,55 @@ static int symlink_add(struct tar_writer *writer, const struct stat *st, struct 
     return 0;
 }
 
-/* Adds what is at writer->path. A file that vanished between the listing and here is left out. */
-static int path_add(struct tar_writer *writer, struct fail *fail)
+/* A file that vanished between the listing and here is left out. */
+static int unreadable(const struct tar_writer *writer, struct fail *fail)
 {
-    bool follow = writer->depth == 0 && writer->follow;
-    int nofollow = follow ? 0 : O_NOFOLLOW;
-    struct stat st;
+    if (errno == ENOENT && writer->depth > 0)
+        return 0;
+    return fail_set_errno(fail, errno, "can't read", writer->path);
+}
 
-    if ((follow ? stat : lstat)(writer->path, &st) < 0)
-        return errno == ENOENT && writer->depth > 0
-                   ? 0
-                   : fail_set_errno(fail, errno, "can't read", writer->path);
-    if (S_ISDIR(st.st_mode))
-        return directory_add(writer, &st, nofollow, fail);
-    if (S_ISREG(st.st_mode))
-        return file_add(writer, nofollow, fail);
-    if (S_ISLNK(st.st_mode))
-        return symlink_add(writer, &st, fail);
+static int special_add(struct tar_writer *writer, struct fail *fail)
+{
     if (writer->depth == 0)
         return fail_set(fail, ENOTSUP, "neither file nor folder nor link:", writer->path, NULL);
     writer->left_out++;
     return 0;
+}
+
+/* What is a file, or was one when its folder was listed: it is opened first, and what was opened is
+ * looked at, which spares one look-up of its name. */
+static int opened_add(struct tar_writer *writer, const struct place *place, struct fail *fail)
+{
+    struct stat st;
+
+    writer->file_fd = place_open(place, O_NONBLOCK);
+    if (writer->file_fd < 0 || fstat(writer->file_fd, &st) < 0)
+        return unreadable(writer, fail);
+    if (S_ISREG(st.st_mode))
+        return file_add(writer, &st);
+    close(writer->file_fd);
+    writer->file_fd = -1;
+    return special_add(writer, fail);
+}
+
+/* Adds what is at writer->path; type: as its folder lists it. */
+static int path_add(struct tar_writer *writer, unsigned char type, struct fail *fail)
+{
+    const struct place place = place_of(writer);
+    struct stat st;
+
+    if (type == DT_REG)
+        return opened_add(writer, &place, fail);
+    if (fstatat(place.dir_fd, place.name, &st, place.follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
+        return unreadable(writer, fail);
+    if (S_ISREG(st.st_mode))
+        return opened_add(writer, &place, fail);
+    if (S_ISDIR(st.st_mode))
+        return directory_add(writer, &place, &st, fail);
+    if (S_ISLNK(st.st_mode))
+        return symlink_add(writer, &place, &st, fail);
+    return special_add(writer, fail);
 }
 
 /* Goes to the next name of the innermost directory. */
@@ -213,7 +261,7 @@ static int walk_next(struct tar_writer *writer, struct fail *fail)
     text = (struct text){ writer->path, level->path_bytes, TAR_PATH_BYTES };
     text_add(&text, "/");
     text_add(&text, entry->d_name);
-    return path_add(writer, fail);
+    return path_add(writer, entry->d_type, fail);
 }
 
 int tar_writer_init(struct tar_writer *writer, const char *path, bool follow, struct fail *fail)
@@ -314,7 +362,7 @@ ssize_t tar_writer_read(struct tar_writer *writer, uint8_t *buffer, size_t room,
             continue;
         if (!writer->started) {
             writer->started = true;
-            status = path_add(writer, fail);
+            status = path_add(writer, DT_UNKNOWN, fail);
         } else if (writer->depth > 0) {
             status = walk_next(writer, fail);
         } else if (!writer->ended) {
