@@ -36,6 +36,10 @@ enum gate_fd {
 
 #define GATE_RUN_FDS 8192u
 
+/* For --help and volt-gate(8). */
+#define GATE_PASS_SYNTAX "volt-gate pass"
+#define GATE_RUN_SYNTAX "volt-gate run UID PROCS_FD SHARES COMMAND [ARGUMENT...]"
+
 #define GATE_SHARED_VERSION 2u
 #define GATE_KEEP_UID UINT32_MAX
 

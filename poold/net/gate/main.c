@@ -36,7 +36,7 @@ struct gate {
 };
 
 static const char help[] =
-    "usage: volt-gate pass | volt-gate run UID PROCS_FD SHARES COMMAND [ARGUMENT...]\n"
+    "usage: " GATE_PASS_SYNTAX " | " GATE_RUN_SYNTAX "\n"
     "Started by poold, which holds VMs to the policy of their pool's network "
     "with it (docs/network.md).\n";
 
