@@ -196,7 +196,7 @@ static int request_send(struct client *client, const char *method, const char *p
                      "%s %s HTTP/1.1\r\nHost: volt\r\n%s%s%sContent-Length: %llu\r\n%s\r\n", method,
                      path, payload->type ? "Content-Type: " : "",
                      payload->type ? payload->type : "", payload->type ? "\r\n" : "",
-                     (unsigned long long)(body_bytes + payload->bytes), headers);
+                     (unsigned long long)body_bytes + payload->bytes, headers);
     if (n < 0 || (unsigned)n >= REQUEST_HEAD_BYTES)
         return err_set(err, ENAMETOOLONG, "the request's path is too long");
     if (body_bytes)

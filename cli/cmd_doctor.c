@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/landlock.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -27,30 +26,6 @@
 #define PASST "/usr/bin/passt" /* where poold looks for it */
 /* Debian 13's, with which a late answer was seen to arrive; Debian 12's tells no version. */
 #define PASST_DATE_WANTED 20250503
-
-static const char *const level_names[] = {
-    [DOCTOR_OK] = "ok",
-    [DOCTOR_INFO] = "info",
-    [DOCTOR_WARNING] = "warning",
-    [DOCTOR_ERROR] = "error",
-};
-_Static_assert(ARRAY_LEN(level_names) == DOCTOR_LEVEL_COUNT, "every level has a name");
-
-void doctor_add(struct doctor *doctor, const char *check, enum doctor_level level,
-                const char *advice, const char *found_fmt, ...)
-{
-    char found[512];
-    va_list args;
-
-    va_start(args, found_fmt);
-    vsnprintf(found, sizeof found, found_fmt, args);
-    va_end(args);
-    doctor->counts[level]++;
-    json_array_append_new(doctor->findings,
-                          json_pack("{s:o,s:o,s:o,s:o}", "check", json_text(check), "level",
-                                    json_text(level_names[level]), "found", json_text(found),
-                                    "advice", json_text(advice)));
-}
 
 static void check_system(struct doctor *doctor)
 {
@@ -202,7 +177,7 @@ static long passt_date(const char *version)
 
         if (sscanf(at, "%4u_%2u_%2u", &year, &month, &day) == 3 ||
             (strspn(at, "0123456789") == 8 && sscanf(at, "%4u%2u%2u", &year, &month, &day) == 3))
-            return (long)(year * 10000 + month * 100 + day);
+            return (long)year * 10000 + month * 100 + day;
     }
     return 0;
 }

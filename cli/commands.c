@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the table of commands, the overview that `voltctl help` prints, and how errors are told. */
+/* Owns the table of commands, the overview that `voltctl help` prints. */
 #include "commands.h"
 
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <string.h>
 
 #include "base/nearest.h"
 #include "base/text.h"
 #include "base/util.h"
-
-const char *cli_socket_option;
 
 #define EXEC_DETAILS                                                                               \
     "Exit codes: CMD's own; 128+N when signal N ended it; 124 --timeout ran out; 125 voltctl's\n"  \
@@ -150,36 +145,6 @@ const struct cli_command commands[] = {
       "voltctl shutdown --drain --grace 60s", cmd_shutdown_run },
 };
 const size_t command_count = ARRAY_LEN(commands);
-
-int cli_failf(const char *fmt, ...)
-{
-    char line[2 * ERR_MSG_BYTES], clean[4 * ERR_MSG_BYTES];
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
-    /* It may quote a guest, or a file's name. */
-    text_clean(clean, sizeof clean, line, sizeof line);
-    fprintf(stderr, "voltctl: %s\n", clean);
-    return CLI_EXIT_FAILURE;
-}
-
-int cli_fail(const struct err *err)
-{
-    return cli_failf("%s", err->msg);
-}
-
-int cli_flush(struct err *err)
-{
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return 0;
-    int code = errno ? errno : EIO;
-    __fpurge(stdout);
-    clearerr(stdout);
-    return err_set_errno(err, code, "cannot write to standard output");
-}
 
 static void overview_print(void)
 {

@@ -119,9 +119,9 @@ static int make_ext4(struct build *build, struct err *err)
         return err_set_errno(err, errno, "measuring %s", build->root);
     if (!bytes)
         bytes = tree.bytes + tree.bytes / 8 + EXT4_ROOM;
-    snprintf(blocks, sizeof blocks, "%llu", (unsigned long long)(bytes / 4096));
+    snprintf(blocks, sizeof blocks, "%llu", (unsigned long long)bytes / 4096);
     snprintf(inodes, sizeof inodes, "%llu",
-             (unsigned long long)(tree.inodes + bytes / EXT4_BYTES_PER_NEW_INODE));
+             (unsigned long long)tree.inodes + bytes / EXT4_BYTES_PER_NEW_INODE);
     /* No journal: what a VM writes is gone with it. */
     return RUN(build, "e2fsprogs", err, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0",
                "-O", "^has_journal", "-N", inodes, "-E",

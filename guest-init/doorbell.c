@@ -60,7 +60,7 @@ static void trouble_tell(const char *trouble)
 {
     size_t i = 0;
 
-    for (; trouble[i] && i < DOORBELL_TROUBLE_BYTES - 1; i++)
+    for (; i < DOORBELL_TROUBLE_BYTES - 1 && trouble[i]; i++)
         mailbox->trouble[i] = trouble[i];
     mailbox->trouble[i] = '\0';
 }

@@ -4,19 +4,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "commands.h"
 #include "doc.h"
-
-void doc_describe_all(void)
-{
-    for (size_t i = 0; i < command_count; i++) {
-        char name[64];
-        char *argv[] = { name, NULL };
-
-        snprintf(name, sizeof name, "%s", commands[i].name);
-        commands[i].run(&commands[i], 1, argv);
-    }
-}
 
 int main(int argc, char **argv)
 {

@@ -51,7 +51,7 @@ int vm_uids_init(struct vm_uids *uids, const struct vm_uids_host *host, uint32_t
         return err_set(err, EINVAL,
                        "--uid-count %u: expected a multiple of %u, and no uid beyond %u", count,
                        VM_UIDS_BLOCK, UINT32_MAX - 2);
-    uids->blocks = calloc(count / VM_UIDS_BLOCK + lock_count, sizeof *uids->blocks);
+    uids->blocks = calloc(count / VM_UIDS_BLOCK + lock_count, sizeof(struct vm_uid_block *));
     if (!uids->blocks)
         return err_set(err, ENOMEM, "out of memory");
     if (lock_count > 0) {

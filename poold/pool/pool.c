@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns a pool's state, its queue of acquires and how they are served; see pool.h. */
+/* Owns a pool's state, and what is asked of it; see pool.h. */
 #include "pool/pool.h"
 
 #include <assert.h>
@@ -51,124 +51,6 @@ void pool_init(struct pool *pool, struct pool_env *env, const char *name)
     snprintf(pool->name, sizeof pool->name, "%s", name);
 }
 
-void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot)
-{
-    struct pool *pool = acquire->pool;
-
-    acquire->slot = NULL;
-    if (result == ACQUIRE_OK)
-        pool->counters.acquires++;
-    pool->counters.answers[slot ? slot->tier : TIER_COLD][result]++;
-    acquire->done(acquire, result, slot);
-}
-
-static void waiter_unlink(struct acquire *acquire)
-{
-    list_remove(&acquire->node);
-    acquire->queued = false;
-    acquire->pool->waiting--;
-}
-
-void pool_waiters_dismiss(struct pool *pool, enum acquire_result result)
-{
-    while (!list_empty(&pool->waiters)) {
-        struct acquire *acquire = list_entry(pool->waiters.next, struct acquire, node);
-
-        waiter_unlink(acquire);
-        pool_acquire_finish(acquire, result, NULL);
-    }
-}
-
-/* Gives a parked VM its lease message. False when the VM failed at once. */
-static bool parked_wake(struct slot *slot, struct acquire *acquire)
-{
-    struct pool *pool = slot->pool;
-    int rc = pool->env->ops->wake(pool->env->context, slot, DOORBELL_OP_LEASE, 0);
-
-    if (rc < 0) {
-        pool_slot_fail(slot, FAILURE_CRASHED, "its bell does not take a message");
-        return false;
-    }
-    /* The message is out: what follows runs while the guest does. */
-    acquire->slot = slot;
-    slot->acquire = acquire;
-    slot->tier = TIER_PARKED;
-    slot->begun_ns = pool_now(pool);
-    pool_slot_enter(slot, SLOT_PHASE_LEASING);
-    pool_slot_deadline(slot, slot->begun_ns + pool->env->timeouts.awake_ns);
-    return true;
-}
-
-static bool parked_take(struct pool *pool, struct acquire *acquire)
-{
-    /* The youngest has the warmest caches, and shrinking takes the oldest. */
-    while (!list_empty(&pool->slots[SLOT_PARKED])) {
-        if (parked_wake(list_entry(pool->slots[SLOT_PARKED].prev, struct slot, node), acquire))
-            return true;
-    }
-    return false;
-}
-
-/* Starts the best VM there is for the first waiter. False: nothing can be done for it now. */
-static bool serve_one(struct pool *pool, struct acquire *acquire)
-{
-    struct pool_env *env = pool->env;
-
-    if (parked_take(pool, acquire)) {
-        waiter_unlink(acquire);
-        return true;
-    }
-    if (env->demanded >= env->demand_max)
-        return false;
-    if (!list_empty(&pool->slots[SLOT_SHELL])) {
-        waiter_unlink(acquire);
-        pool_shell_restore(list_entry(pool->slots[SLOT_SHELL].prev, struct slot, node), acquire);
-        return true;
-    }
-    if (pool->state != POOL_READY || pool_live_count(pool) >= pool->max || !pool_room_has(pool))
-        return false;
-    waiter_unlink(acquire);
-    return pool_clone_start(pool, acquire, CLONE_PARKED);
-}
-
-void pool_serve(struct pool *pool)
-{
-    /* A VM that fails at once puts its acquire back to the head: bounded by its attempts. */
-    while (!list_empty(&pool->waiters) &&
-           serve_one(pool, list_entry(pool->waiters.next, struct acquire, node)))
-        ;
-}
-
-static struct pool *longest_waiting(const struct pool_env *env)
-{
-    struct pool *found = NULL;
-    uint64_t since_ns = UINT64_MAX;
-
-    LIST_FOR_EACH(at, env->pools)
-    {
-        struct pool *pool = list_entry(at, struct pool, node);
-
-        if (pool->passed_over || list_empty(&pool->waiters))
-            continue;
-        uint64_t asked_ns = list_entry(pool->waiters.next, struct acquire, node)->asked_ns;
-        if (asked_ns < since_ns) {
-            found = pool;
-            since_ns = asked_ns;
-        }
-    }
-    return found;
-}
-
-void pool_serve_all(struct pool_env *env)
-{
-    struct pool *pool;
-
-    while ((pool = longest_waiting(env)))
-        pool->passed_over = !serve_one(pool, list_entry(pool->waiters.next, struct acquire, node));
-    LIST_FOR_EACH(at, env->pools)
-    list_entry(at, struct pool, node)->passed_over = false;
-}
-
 static enum acquire_result acquire_refusal(const struct pool *pool, const struct acquire *acquire)
 {
     if (pool->env->stopping || pool->env->draining)
@@ -192,33 +74,6 @@ static bool place_is_free(const struct pool *pool)
     return taken + pool->waiting < pool->max && pool_room_comes(pool);
 }
 
-/* How long the making of one VM may take. */
-static uint64_t making_ns(const struct pool *pool)
-{
-    const struct pool_timeouts *t = &pool->env->timeouts;
-
-    return t->setup_ns + t->awake_ns + t->ready_ns;
-}
-
-void pool_acquire_retry(struct acquire *acquire)
-{
-    struct pool *pool = acquire->pool;
-
-    acquire->deadline_ns = MAX_OF(acquire->deadline_ns, pool_now(pool) + making_ns(pool));
-    list_prepend(&pool->waiters, &acquire->node);
-    acquire->queued = true;
-    pool->waiting++;
-    pool->env->ops->arm(pool->env->context, acquire->deadline_ns);
-}
-
-enum acquire_result pool_shortage(const struct pool *pool)
-{
-    if (pool->state != POOL_READY)
-        return ACQUIRE_NOT_READY;
-    return pool_live_count(pool) < pool->max && pool_room_lack(pool) ? ACQUIRE_NO_ROOM
-                                                                     : ACQUIRE_NO_VM_FREE;
-}
-
 static void acquire_enqueue(struct pool *pool, struct acquire *acquire)
 {
     uint64_t patience_ns = acquire->wait_ns;
@@ -226,16 +81,12 @@ static void acquire_enqueue(struct pool *pool, struct acquire *acquire)
     /* With a place free it waits for its own VM being made, not for others to release theirs, nor for
      * a pool that makes none yet. */
     if (pool->state == POOL_READY && place_is_free(pool))
-        patience_ns = MAX_OF(patience_ns, making_ns(pool));
+        patience_ns = MAX_OF(patience_ns, pool_making_ns(pool));
     if (patience_ns == 0) {
         pool_acquire_finish(acquire, pool_shortage(pool), NULL);
         return;
     }
-    acquire->deadline_ns = acquire->asked_ns + patience_ns;
-    list_append(&pool->waiters, &acquire->node);
-    acquire->queued = true;
-    pool->waiting++;
-    pool->env->ops->arm(pool->env->context, acquire->deadline_ns);
+    pool_acquire_wait(acquire, acquire->asked_ns + patience_ns);
     pool_serve(pool);
     if (!pool_room_has(pool))
         pool_room_make(pool->env);
@@ -256,7 +107,7 @@ void pool_acquire(struct pool *pool, struct acquire *acquire)
         pool_acquire_finish(acquire, refusal, NULL);
         return;
     }
-    if (list_empty(&pool->waiters) && parked_take(pool, acquire))
+    if (list_empty(&pool->waiters) && pool_parked_take(pool, acquire))
         return;
     pool->counters.missed++;
     acquire_enqueue(pool, acquire);
@@ -267,7 +118,7 @@ void pool_acquire_cancel(struct acquire *acquire)
     struct slot *slot = acquire->slot;
 
     if (acquire->queued)
-        waiter_unlink(acquire);
+        pool_waiter_unlink(acquire);
     if (slot) {
         acquire->slot = NULL;
         slot->acquire = NULL;
@@ -289,23 +140,11 @@ void pool_trial_over(struct slot *slot, bool success)
         pool_slot_stop(slot);
 }
 
-void pool_release(struct slot *slot, enum lease_end why)
-{
-    if (slot->state == SLOT_LEASED)
-        pool_lease_end(slot, why, "");
-}
-
 void pool_renew(struct slot *slot, uint64_t ttl_ms)
 {
     slot->ttl_ms = ttl_ms;
     slot->asked = false;
     pool_slot_deadline(slot, ttl_ms ? pool_now(slot->pool) + ttl_ms * NS_PER_MS : 0);
-}
-
-void pool_stop_down_to(struct pool *pool, enum slot_state state, uint32_t keep)
-{
-    while (pool->counts[state] > keep)
-        pool_slot_stop(list_entry(pool->slots[state].next, struct slot, node));
 }
 
 static void unleased_stop(struct pool *pool)

@@ -25,7 +25,7 @@
  *      to PARKED, the first of the stock if `min` wants one. PROOF_ATTEMPTS that fail are the end of the pool.
  *   7. The VMs of all pools together fit into `room`: what would not is not made, and an acquire
  *      that finds nothing parked waits for it, or is told. What acquires wait for is not taken by
- *      refills, and VMs that nobody has asked for are stopped for it (pool_room.c).
+ *      refills, and VMs that nobody has asked for are stopped for it.
  *   8. A trial VM may be wanted once, to record the snapshot's working set: started when there is
  *      nothing to refill, given to nobody, counted neither in `max` nor in any metric.
  */
@@ -40,7 +40,7 @@
 #include "pool/slot.h"
 
 #define ACQUIRE_ATTEMPTS 3
-#define PROOF_ATTEMPTS 3
+#define PROOF_ATTEMPTS 3u
 #define POOL_NAME_BYTES 64
 #define POOL_ERROR_BYTES 512
 

@@ -3,17 +3,6 @@
  * pool is ready of which no VM can ever come; see pool.h. */
 #include "pool/pool_internal.h"
 
-void pool_proof_end(struct slot *slot, bool parked)
-{
-    struct pool *pool = slot->pool;
-
-    slot->proof = false;
-    pool->proof = NULL;
-    pool->proven |= parked;
-    pool->proof_failures += !parked;
-    pool_schedule(pool);
-}
-
 void pool_prove(struct pool *pool)
 {
     struct pool_env *env = pool->env;

@@ -233,9 +233,7 @@ static uint64_t waiters_tick(struct pool *pool, uint64_t now)
             next = MIN_OF(next, acquire->deadline_ns);
             continue;
         }
-        list_remove(&acquire->node);
-        acquire->queued = false;
-        pool->waiting--;
+        pool_waiter_unlink(acquire);
         pool_acquire_finish(acquire, pool_shortage(pool), NULL);
     }
     return next;

@@ -17,12 +17,6 @@ static struct pool_room room_of(const struct pool *pool, uint32_t vms)
     return (struct pool_room){ vms, vms * pool->vm_bytes };
 }
 
-void pool_room_count(struct pool_room *room, const struct pool *pool, uint32_t by)
-{
-    room->vms += by;
-    room->bytes += by == 1 ? pool->vm_bytes : -pool->vm_bytes;
-}
-
 /* That of the VMs which acquires wait for, and which their pools may make; and of pools' proofs. */
 static struct pool_room room_wanted(const struct pool_env *env)
 {
@@ -65,6 +59,14 @@ bool pool_room_comes(const struct pool *pool)
                      env->room);
 }
 
+bool pool_room_is_short(const struct pool_env *env)
+{
+    struct pool_room staying = { env->made.vms - env->ending.vms,
+                                 env->made.bytes - env->ending.bytes };
+
+    return !room_fits(room_sum(staying, room_wanted(env)), env->room);
+}
+
 enum pool_lack pool_room_lack(const struct pool *pool)
 {
     const struct pool_env *env = pool->env;
@@ -72,61 +74,4 @@ enum pool_lack pool_room_lack(const struct pool *pool)
     if (env->made.vms >= env->room.vms)
         return POOL_LACKS_VMS;
     return env->made.bytes + pool->vm_bytes > env->room.bytes ? POOL_LACKS_BYTES : POOL_LACKS_NONE;
-}
-
-/* VMs that nobody has asked for; but not those that end or prove by themselves. */
-static uint32_t idle_count(const struct pool *pool)
-{
-    return pool->counts[SLOT_SHELL] + pool->counts[SLOT_PARKED] + pool->counts[SLOT_PREPARING] -
-           (pool->trial != NULL) - (pool->proof != NULL);
-}
-
-/* The pool with the most of them, where no acquire waits. */
-static struct pool *richest(const struct pool_env *env)
-{
-    struct pool *found = NULL;
-
-    LIST_FOR_EACH(at, env->pools)
-    {
-        struct pool *pool = list_entry(at, struct pool, node);
-
-        if (pool->waiting == 0 && idle_count(pool) > (found ? idle_count(found) : 0))
-            found = pool;
-    }
-    return found;
-}
-
-static void idle_stop(struct pool *pool)
-{
-    static const enum slot_state order[] = { SLOT_SHELL, SLOT_PREPARING, SLOT_PARKED };
-
-    for (unsigned i = 0; i < ARRAY_LEN(order); i++) {
-        LIST_FOR_EACH(at, &pool->slots[order[i]])
-        {
-            struct slot *slot = list_entry(at, struct slot, node);
-
-            if (!slot->trial && !slot->proof) {
-                pool_slot_stop(slot);
-                return;
-            }
-        }
-    }
-}
-
-void pool_room_make(struct pool_env *env)
-{
-    struct pool *pool;
-
-    /* Each round ends a VM or the loop. */
-    while (!env->stopping) {
-        struct pool_room staying = { env->made.vms - env->ending.vms,
-                                     env->made.bytes - env->ending.bytes };
-
-        if (room_fits(room_sum(staying, room_wanted(env)), env->room))
-            return;
-        pool = richest(env);
-        if (!pool)
-            return;
-        idle_stop(pool);
-    }
 }

@@ -6,6 +6,12 @@
 
 #include "pool/pool_internal.h"
 
+static void room_count(struct pool_room *room, const struct pool *pool, uint32_t by)
+{
+    room->vms += by;
+    room->bytes += by == 1 ? pool->vm_bytes : -pool->vm_bytes;
+}
+
 static void count(const struct slot *slot, uint32_t by)
 {
     const uint32_t is = slot_rule(slot->phase)->is;
@@ -22,11 +28,11 @@ static void count(const struct slot *slot, uint32_t by)
     };
 
     pool->counts[slot->state] += by;
-    pool_room_count(&env->made, pool, by);
+    room_count(&env->made, pool, by);
     if (slot->state == SLOT_WAKING || slot->state == SLOT_LEASED)
-        pool_room_count(&env->claimed, pool, by);
+        room_count(&env->claimed, pool, by);
     if (slot->state == SLOT_STOPPING)
-        pool_room_count(&env->ending, pool, by);
+        room_count(&env->ending, pool, by);
     for (unsigned i = 0; i < ARRAY_LEN(rows) - slot->trial; i++) {
         if (is & rows[i].bit)
             *rows[i].counter += by;
