@@ -17,6 +17,8 @@
 #include "tar_extract.h"
 #include "tar_write.h"
 
+#define STOP '!' /* what guest_files_stop says; no request begins so */
+
 static void error_answer(int fd, const struct fail *fail)
 {
     uint8_t data[sizeof(struct agent_error) + sizeof fail->sentence];
@@ -98,7 +100,9 @@ static void files_serve(int fd, unsigned n, const void *root)
 
     (void)n;
     if (recv(fd, &byte, 1, MSG_PEEK) != 1)
-        _exit(0); /* guest_files_stop */
+        return; /* a client that has thought better of it */
+    if (byte == STOP)
+        _exit(0);
     fake_accept_agent(fd);
     unsigned type = fake_read_frame(fd, (uint8_t *)request, &bytes);
     request[bytes] = '\0';
@@ -128,6 +132,7 @@ void guest_files_stop(struct fake *fake)
     strcpy(address.sun_path, fake->path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(write(fd, &(char){ STOP }, 1), 1);
     close(fd);
     fake_stop(fake);
 }
