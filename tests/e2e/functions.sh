@@ -35,9 +35,9 @@ check 'a handler is needed' fails_saying 125 'give --handler' "$voltctl" functio
 check 'there is one runtime' fails_saying 125 "'runtime' must be http or lambda" \
     "$voltctl" function create g --handler x --runtime java
 check 'no call before it is ready, and why' fails_saying 125 "pool is" "$voltctl" function invoke bad
-until_true 60 function_is f ready || { echo 'Bail out! the function does not get ready'; exit 1; }
-until_true 60 function_is again ready
-until_true 60 function_is bad failed
+until_true 200 function_is f ready || { echo 'Bail out! the function does not get ready'; exit 1; }
+until_true 200 function_is again ready
+until_true 200 function_is bad failed
 bad_says()
 {
     "$voltctl" function show bad --json | json error | grep 'ended with exit code 3' | grep 'no luck'
@@ -161,7 +161,7 @@ check 'metrics by function and result' metric 'volt_function_invocations_total\{
 # ---- Restarts ----
 poold_stop
 poold_start || { echo 'Bail out! no poold a second time'; exit 1; } # not by check: it is to be stopped
-until_true 60 function_is f ready
+until_true 200 function_is f ready
 check 'functions are there, and are called' prints again invoke --data again
 limits_kept()
 {

@@ -62,9 +62,9 @@ if [ -z "$npm_reason" ]; then
     check "Node's" create node --memory 256M --min 1 --max 4 --timeout "$(patient 20)s" --handler \
         'cd /var/task && AWS_LAMBDA_NODEJS_USE_ALTERNATIVE_CLIENT_1=true exec node node_modules/@serverless-stack/aws-lambda-ric/bin/index.js index.handler'
 fi
-until_true 60 function_is f ready || { echo 'Bail out! the function does not get ready'; exit 1; }
-until_true 60 function_is again ready
-until_true 60 function_is bad failed
+until_true 200 function_is f ready || { echo 'Bail out! the function does not get ready'; exit 1; }
+until_true 200 function_is again ready
+until_true 200 function_is bad failed
 bad_says()
 {
     "$voltctl" function show bad --json | json error | grep "can't start" | grep 'no such module'
@@ -171,7 +171,7 @@ check 'an event, which is tried twice again' aws_event
 # ---- Node ----
 node_answers()
 {
-    until_true 120 function_is node ready || { "$voltctl" function show node; return 1; }
+    until_true 200 function_is node ready || { "$voltctl" function show node; return 1; }
     [ "$(invoke node --data '{"a": 1, "b": 2}')" = '{"sum":3,"left":true}' ]
 }
 cat >"$work/sdk.mjs" <<'J'
