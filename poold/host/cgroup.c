@@ -73,9 +73,22 @@ static void lacks(struct cgroup_host *host, const char *fmt, ...)
     va_end(args);
 }
 
+/* Into the child of its own in which poold and its keeper are. */
+static int v2_daemon_move(int own_fd, pid_t keeper)
+{
+    char pid[16];
+
+    if (mkdirat(own_fd, "volt-daemon", 0755) < 0 && errno != EEXIST)
+        return -errno;
+    snprintf(pid, sizeof pid, "%d", keeper);
+    if (keeper > 0) /* one that has ended is not in the way */
+        (void)cgroup_file_write(own_fd, "volt-daemon/cgroup.procs", pid);
+    return cgroup_file_write(own_fd, "volt-daemon/cgroup.procs", "0");
+}
+
 /* v2: has this process's group what its children need switched on? A group that holds processes
  * can't hand controllers to children, so poold moves into a child of its own first. */
-static uint32_t v2_delegate(int own_fd)
+static uint32_t v2_delegate(int own_fd, pid_t keeper)
 {
     char list[256], enable[64] = "";
     uint32_t there;
@@ -90,9 +103,7 @@ static uint32_t v2_delegate(int own_fd)
     }
     if (there == 0 || cgroup_file_write(own_fd, "cgroup.subtree_control", enable) == 0)
         return there;
-    if (mkdirat(own_fd, "volt-daemon", 0755) < 0 && errno != EEXIST)
-        return 0;
-    if (cgroup_file_write(own_fd, "volt-daemon/cgroup.procs", "0") < 0 ||
+    if (v2_daemon_move(own_fd, keeper) < 0 ||
         cgroup_file_write(own_fd, "cgroup.subtree_control", enable) < 0)
         return 0;
     return there;
@@ -116,15 +127,15 @@ static void children_sweep(int parent_fd)
 
 /* Makes or takes over "volt-NAME" in own_fd and adds it to the host. */
 static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_t controllers,
-                          const char *name)
+                          const struct cgroup_owner *owner)
 {
     struct cgroup_hierarchy *h = &host->hierarchy[host->hierarchy_count];
     char parent[NAME_BYTES_MAX + 8];
     int fd;
 
-    snprintf(parent, sizeof(parent), "volt-%s", name);
+    snprintf(parent, sizeof(parent), "volt-%s", owner->name);
     if (v2) {
-        controllers &= v2_delegate(own_fd);
+        controllers &= v2_delegate(own_fd, owner->keeper);
         if (controllers == 0) {
             lacks(host, "cgroup v2 does not hand its controllers to this process's group");
             return;
@@ -135,7 +146,7 @@ static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_
         return;
     }
     fd = openat(own_fd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (v2 && v2_delegate(fd) == 0)) {
+    if (fd < 0 || (v2 && v2_delegate(fd, 0) == 0)) {
         lacks(host, "the cgroup %s can't be used (%s)", parent, strerror(errno));
         close_fd(&fd);
         return;
@@ -148,7 +159,7 @@ static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_
 
 /* Adds what one hierarchy has that none before had. */
 static void mount_consider(struct cgroup_host *host, const struct cgroup_mount *mount,
-                           const char *name)
+                           const struct cgroup_owner *owner)
 {
     _cleanup_close_ int own_fd = -1;
     uint32_t controllers = mount->controllers & ~host->controllers;
@@ -170,7 +181,7 @@ static void mount_consider(struct cgroup_host *host, const struct cgroup_mount *
         if (controllers == 0)
             return; /* mounted beside v1, without controllers of its own */
     }
-    hierarchy_add(host, own_fd, mount->v2, controllers, name);
+    hierarchy_add(host, own_fd, mount->v2, controllers, owner);
 }
 
 static bool id_is_good(const char *id, size_t bytes_max)
@@ -186,17 +197,17 @@ static bool id_is_good(const char *id, size_t bytes_max)
     return true;
 }
 
-int cgroup_host_open(struct cgroup_host *host, const char *name, struct err *err)
+int cgroup_host_open(struct cgroup_host *host, const struct cgroup_owner *owner, struct err *err)
 {
     struct cgroup_mount mount;
     FILE *mounts;
 
     memset(host, 0, sizeof(*host));
-    if (!id_is_good(name, NAME_BYTES_MAX))
-        return err_set(err, EINVAL, "\"%s\" can't be part of a cgroup's name", name);
+    if (!id_is_good(owner->name, NAME_BYTES_MAX))
+        return err_set(err, EINVAL, "\"%s\" can't be part of a cgroup's name", owner->name);
     mounts = fopen("/proc/self/mountinfo", "re");
     while (mounts && cgroup_mount_next(mounts, &mount))
-        mount_consider(host, &mount, name);
+        mount_consider(host, &mount, owner);
     if (mounts)
         fclose(mounts);
     for (unsigned i = 0; i < CGROUP_CONTROLLER_COUNT; i++) {

@@ -55,10 +55,17 @@ struct cgroup_limits {
     uint32_t cpu_percent;  /* of one CPU: 150 is one and a half */
 };
 
+struct cgroup_owner {
+    const char *name; /* 1 to 40 of a-z 0-9 and '-' */
+    pid_t
+        keeper; /* a process that is in poold's own group, too, and goes where poold does; 0: none */
+};
+
 /* Finds the hierarchies, makes the parent groups (or takes over those that an earlier poold of the
- * same name left) and removes empty children of them. name: 1 to 40 of a-z 0-9 and '-'. Without
- * any usable hierarchy it is 0 too, with hierarchy_count 0. 0 or -errno for a bad name. */
-int cgroup_host_open(struct cgroup_host *host, const char *name, struct err *err);
+ * same name left) and removes empty children of them. In v2 a group that has processes can't hand
+ * controllers on: poold and its keeper move into a child of it, volt-daemon. Without any usable
+ * hierarchy it is 0 too, with hierarchy_count 0. 0 or -errno for a bad name. */
+int cgroup_host_open(struct cgroup_host *host, const struct cgroup_owner *owner, struct err *err);
 
 /* Removes empty children and, if none is left, the parents; closes. Fine on a zeroed host. */
 void cgroup_host_close(struct cgroup_host *host, const char *name);

@@ -46,15 +46,16 @@ static uint64_t path_hash(const char *path)
     return hash;
 }
 
-void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state_dir)
+void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state_dir, pid_t keeper)
 {
+    const struct cgroup_owner owner = { groups->name, keeper };
     struct err err = { 0 };
 
     groups->loop = loop;
     list_init(&groups->waiting);
     snprintf(groups->name, sizeof groups->name, "%016llx",
              (unsigned long long)path_hash(state_dir));
-    if (cgroup_host_open(&groups->host, groups->name, &err) < 0)
+    if (cgroup_host_open(&groups->host, &owner, &err) < 0)
         log_warn("control groups: %s", err.msg);
     if (groups->host.lacking[0])
         log_info("control groups of VMs: %s", groups->host.lacking);

@@ -3,8 +3,8 @@
 ends, and says how long one was not to be had.
 
 usage: acquires.py SOCKET
-Prints "N acquires, N refused, N ms, else N ms": the longest that an acquire took, from the first time that it was
-tried to its lease; and the next longest, which is what others took.
+Prints "begun" after the first few, and at the end "N acquires, N refused, N ms, else N ms": the longest that an
+acquire took, from the first time that it was tried to its lease; and the next longest, which is what others took.
 """
 import http.client
 import json
@@ -16,6 +16,7 @@ import time
 PATIENCE_S = 120
 AGAIN_S = 0.005
 PACE_S = 0.1
+FEW = 3
 
 
 class Connection(http.client.HTTPConnection):
@@ -71,6 +72,8 @@ def main():
             time.sleep(AGAIN_S)
         took.append(time.monotonic() - begun)
         release(path, lease)
+        if len(took) == 2 + FEW:
+            print("begun", flush=True)
     longest, next_longest = sorted(took, reverse=True)[:2]
     print(f"{len(took) - 2} acquires, {refused} refused, {1000 * longest:.0f} ms, else {1000 * next_longest:.0f} ms")
 

@@ -4,11 +4,14 @@
  * go over their limits must die or be refused alone. Where none is writable: skipped, with why.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "host/cgroup.h"
@@ -20,7 +23,7 @@ static char name[40];
 static void setup(void)
 {
     snprintf(name, sizeof(name), "test-%d", getpid());
-    ck_assert_int_eq(cgroup_host_open(&host, name, NULL), 0);
+    ck_assert_int_eq(cgroup_host_open(&host, &(struct cgroup_owner){ name, 0 }, NULL), 0);
 }
 
 static void teardown(void)
@@ -181,15 +184,79 @@ START_TEST(bad_names_and_leftovers)
 
     ck_assert_int_eq(cgroup_group_create(&host, "../up", &limits, NULL), -EINVAL);
     ck_assert_int_eq(cgroup_group_create(&host, "", &limits, NULL), -EINVAL);
-    ck_assert_int_eq(cgroup_host_open(&again, "a/b", NULL), -EINVAL);
+    ck_assert_int_eq(cgroup_host_open(&again, &(struct cgroup_owner){ "a/b", 0 }, NULL), -EINVAL);
     if (host.hierarchy_count == 0)
         return;
     ck_assert_int_eq(cgroup_group_create(&host, "left-over", &limits, NULL), 0);
     ck_assert_int_eq(cgroup_group_create(&host, "left-over", &limits, NULL), -EEXIST);
     /* What a killed poold left is swept by the next one of the same name. */
-    ck_assert_int_eq(cgroup_host_open(&again, name, NULL), 0);
+    ck_assert_int_eq(cgroup_host_open(&again, &(struct cgroup_owner){ name, 0 }, NULL), 0);
     ck_assert_int_eq(cgroup_group_create(&again, "left-over", &limits, NULL), 0);
     cgroup_host_close(&again, name);
+}
+END_TEST
+
+#define V2_ROOT "/sys/fs/cgroup"
+
+static bool file_write(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+    close_fd(&fd);
+    return good;
+}
+
+/* As poold in the group of its service, which its keeper was started in. The exit status. */
+static int serve_in(const char *group)
+{
+    struct cgroup_owner owner = { "served", 0 };
+    struct cgroup_host served;
+    char procs[160];
+    int status;
+
+    snprintf(procs, sizeof procs, "%s/cgroup.procs", group);
+    if (!file_write(procs, "0"))
+        return 77;
+    owner.keeper = fork();
+    if (owner.keeper == 0) {
+        pause();
+        _exit(0);
+    }
+    cgroup_host_open(&served, &owner, NULL);
+    status =
+        served.hierarchy_count == 1 && served.controllers == (1u << CGROUP_CONTROLLER_COUNT) - 1
+            ? 0
+            : 1;
+    if (status)
+        printf("# %s\n", served.lacking);
+    cgroup_host_close(&served, owner.name);
+    kill(owner.keeper, SIGKILL);
+    waitpid(owner.keeper, NULL, 0);
+    file_write(V2_ROOT "/cgroup.procs", "0");
+    return status;
+}
+
+START_TEST(a_keeper_is_not_in_the_way)
+{
+    char group[80], child[120];
+    int status;
+    pid_t pid;
+
+    if (!file_write(V2_ROOT "/cgroup.subtree_control", "+memory +pids +cpu")) {
+        printf("# skipped: no cgroup v2 with controllers at " V2_ROOT "\n");
+        return;
+    }
+    snprintf(group, sizeof group, V2_ROOT "/test-service-%d", getpid());
+    ck_assert_int_eq(mkdir(group, 0755), 0);
+    pid = fork();
+    if (pid == 0)
+        _exit(serve_in(group));
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    snprintf(child, sizeof child, "%s/volt-daemon", group);
+    ck_assert_int_eq(rmdir(child), 0);
+    ck_assert_int_eq(rmdir(group), 0);
 }
 END_TEST
 
@@ -204,5 +271,7 @@ int main(void)
     tcase_add_test(tests, cpu_is_limited);
     tcase_add_test(tests, join_by_pid);
     tcase_add_test(tests, bad_names_and_leftovers);
+    tests = tap_case(suite, "service");
+    tcase_add_test(tests, a_keeper_is_not_in_the_way);
     return tap_main(suite);
 }
