@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: what people run in VMs runs in these: packages, a compiler, languages, a database, logins, version
+# control, containers.
+# Method: a Debian with all of it, made by mmdebstrap (kept in the cache), is the image of a pool; each
+# script in guest/ runs in a VM of its own, where none sees another's leavings, and has to end with the line
+# that the table below names. Nothing leaves a VM: mirrors and registries are served in there.
+# VOLT_WORKLOADS: names of those to run (default: all); VOLT_WORKLOADS_ROUNDS: how often (1).
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/../e2e/lib.sh"
+here=$root/tests/workloads
+cd "$work" || exit 1
+
+# name | what it is | its last line
+readonly workloads='
+apt        | apt-get install from a mirror               | installed
+purge      | dpkg --purge, rm -r of folders of the image | gone
+build      | make, gcc and ccache                        | 42, of the cache
+npm        | npm ci from a registry                      | from the registry
+python     | a virtual environment, pip install          | 42
+postgresql | PostgreSQL and 1,000 transactions           | stopped
+ssh        | sshd, ssh with a terminal, scp              | same
+tmux       | tmux                                        | in tmux
+git        | git over http                               | one
+container  | a container by crun                         | contained 1
+'
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/volt
+
+skip_all()
+{
+    echo "1..1"
+    echo "ok 1 - workloads # SKIP $1"
+    trap - EXIT
+    rm -rf "$work" ${own_shared:+"$own_shared"}
+    exit 0
+}
+[ "$(id -u)" = 0 ] || skip_all 'a Debian is made by root'
+command -v mmdebstrap >/dev/null || skip_all 'mmdebstrap is not installed'
+
+# A tar of the Debian, made anew when other packages are asked for.
+debian_make()
+{
+    [ ! -s "$archive" ] || return 0
+    mkdir -p "$cache" && rm -f "$cache"/debian-workloads*.tar &&
+        mmdebstrap --quiet --variant=apt --aptopt='APT::Install-Recommends "false"' --include="$packages" \
+            bookworm "$work/debian.tar" >mmdebstrap.log 2>&1 || { tail -n 5 mmdebstrap.log; return 1; }
+    mv "$work/debian.tar" "$archive"
+}
+packages=$(sed -n 's/^\([a-z0-9.+-]*\).*/\1/p' "$here/packages" | grep . | paste -sd,)
+archive=$cache/debian-workloads-$(sha256sum <<<"$packages" | head -c 12).tar
+check 'a Debian with all that they need' debian_make
+
+poold_start || { echo 'Bail out! no poold to test with'; exit 1; }
+check 'its image' "$voltctl" image build workloads --from-tar "$archive"
+# shellcheck disable=SC2086 # several options
+check 'its pool' "$voltctl" pool create workloads --image workloads --memory 1G --min 1 --max 2 ${E2E_POOL_OPTIONS:-}
+
+# runs SCRIPT LAST-LINE
+runs()
+{
+    local status
+    cat "$here/guest/lib.sh" "$here/guest/$1.sh" >script
+    "$voltctl" run --wait "$(patient 60)s" --timeout "$(patient 720)s" -i workloads -- sh -s <script >said 2>&1
+    status=$?
+    tail -n 15 said
+    [ $status = 0 ] && [ "$(tail -n 1 said)" = "$2" ]
+}
+for ((round = 0; round < ${VOLT_WORKLOADS_ROUNDS:-1}; round++)); do
+    while IFS='|' read -r name what last; do
+        read -r name <<<"$name"
+        read -r what <<<"$what"
+        read -r last <<<"$last"
+        [ -n "$name" ] && [[ " ${VOLT_WORKLOADS:-$name} " == *" $name "* ]] || continue
+        begun=$SECONDS
+        check "$what" runs "$name" "$last"
+        echo "# $((SECONDS - begun)) s  workloads $name"
+    done <<<"$workloads"
+done
+all_given_back()
+{
+    prints '[]' json leases < <("$voltctl" ps --json)
+}
+check 'all VMs are given back' all_given_back
