@@ -57,6 +57,7 @@ int cmd_reload_run(const struct cli_command *command, int argc, char **argv);
 int cmd_names_run(const struct cli_command *command, int argc, char **argv);
 int cmd_shutdown_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv);
+int cmd_pool_replace_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_list_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_show_run(const struct cli_command *command, int argc, char **argv);
 int cmd_pool_scale_run(const struct cli_command *command, int argc, char **argv);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the family of pool commands. */
+/* Owns the pool commands that show, size and delete pools. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +10,6 @@
 #include "named.h"
 #include "options.h"
 #include "pool_options.h"
-#include "pool_wait.h"
 #include "table.h"
 
 #define POOLS "/v1/pools/"
@@ -29,8 +28,7 @@ static const struct table_column pool_columns[] = {
     { "BOOT", "cold_boot_ms", TABLE_MS },
     { "SNAPSHOT", "snapshot_ms", TABLE_MS },
 };
-static const struct listing pool_listing = { "/v1/pools", "pools", pool_columns,
-                                             ARRAY_LEN(pool_columns) };
+const struct listing pool_listing = { "/v1/pools", "pools", pool_columns, ARRAY_LEN(pool_columns) };
 
 static const struct table_column show_columns[] = {
     { "name", "name", TABLE_TEXT },
@@ -53,6 +51,9 @@ static const struct table_column show_columns[] = {
     { "snapshot", "snapshot", TABLE_TEXT },
     { "cold boot", "cold_boot_ms", TABLE_MS },
     { "snapshot took", "snapshot_ms", TABLE_MS },
+    { "replaced", "generation", TABLE_NUMBER },
+    { "replacement", "replacement.state", TABLE_TEXT },
+    { "  its error", "replacement.error", TABLE_TEXT },
     { "min parked", "min", TABLE_NUMBER },
     { "shells wanted", "shells", TABLE_NUMBER },
     { "max VMs", "max", TABLE_NUMBER },
@@ -66,66 +67,6 @@ static const struct table_column show_columns[] = {
     { "waiting", "waiting", TABLE_NUMBER },
     { "refill pauses", "backoff_ms", TABLE_MS },
 };
-
-/* ---- Creating ---- */
-
-/* *ret_pool is the caller's (json_decref). */
-static int pool_create(const char *name, const struct pool_options *given, bool wait,
-                       json_t **ret_pool, struct err *err)
-{
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    _cleanup_json_ json_t *body = NULL;
-    _cleanup_json_ json_t *pool = NULL;
-    _cleanup_json_ json_t *ready = NULL;
-    int rc = pool_options_body(given, name, &body, err);
-
-    if (rc == 0)
-        rc = api_init(&api, err);
-    if (rc == 0)
-        rc = api_call(&api, "POST", "/v1/pools", body, API_TIMEOUT_MS, &pool, err);
-    if (rc == 0 && wait)
-        rc = pool_wait(&api, name, &ready, err);
-    if (rc < 0)
-        return rc;
-    *ret_pool = json_incref(ready ? ready : pool);
-    return 0;
-}
-
-int cmd_pool_create_run(const struct cli_command *command, int argc, char **argv)
-{
-    struct pool_options given = POOL_OPTIONS_NONE;
-    bool as_json = false, no_wait = false;
-    const struct option_spec own[] = {
-        { "warmup", 0, OPTION_STRING, &given.warmup, "CMD",
-          "run before the snapshot is taken ('" POOL_WARMUP_DEFAULT
-          "' without --initrd, --image and --disk; '' for none)" },
-        { "service", 0, OPTION_STRING, &given.service, "CMD",
-          "started before the snapshot is taken, and goes on in each VM" },
-        { "service-port", 0, OPTION_NUMBER, &given.service_port, "PORT",
-          "TCP port where it accepts connections; it finds it in PORT" },
-        { "service-gate", 0, OPTION_FLAG, &given.service_gate, NULL,
-          "instead of a port: it asks for its calls by Lambda's Runtime API" },
-        { "no-wait", 0, OPTION_FLAG, &no_wait, NULL, "do not wait until it is ready" },
-        { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
-    };
-    struct option_spec specs[POOL_OPTION_COUNT + ARRAY_LEN(own)];
-    struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };
-    _cleanup_json_ json_t *pool = NULL;
-    struct err err;
-    int exit_code;
-
-    pool_options_specs(&given, specs);
-    memcpy(specs + POOL_OPTION_COUNT, own, sizeof own);
-    if (!options_parse(&options, command, argc, argv, &exit_code))
-        return exit_code;
-    if (pool_create(options.positionals[0], &given, !no_wait, &pool, &err) < 0) {
-        err_wrap(&err, "pool %s", options.positionals[0]);
-        return cli_fail(&err);
-    }
-    return listing_print_one(&pool_listing, pool, as_json);
-}
-
-/* ---- The others ---- */
 
 int cmd_pool_list_run(const struct cli_command *command, int argc, char **argv)
 {

@@ -58,6 +58,16 @@ const struct cli_command commands[] = {
       "[--image NAME | --disk PATH[,ro]]",
       "Boot a VM, snapshot it, and keep copies of it ready", NULL,
       "voltctl pool create big --memory 512M --min 4 --max 32", cmd_pool_create_run },
+    { "pool replace", "NAME [options of pool create]",
+      "Boot a pool's next snapshot beside the one it has, and switch over",
+      "What is not given stays as it is with the pool, whatever 'pool create' would take. No "
+      "acquire\n"
+      "is refused for it: until a VM of the new snapshot is ready the old one serves, and leases "
+      "of\n"
+      "the old one live until they are released. When the new one fails, the pool stays as it "
+      "was.\n"
+      "Ctrl-C ends the waiting; 'pool drain' and 'pool delete' end the replacement.",
+      "voltctl pool replace big --image deb-12.8", cmd_pool_replace_run, COMPLETE_POOL },
     { "pool list", "[--json]", "List pools", NULL, "voltctl pool list", cmd_pool_list_run },
     { "pool show", "NAME [--json]", "Show all about a pool", NULL, "voltctl pool show default",
       cmd_pool_show_run, COMPLETE_POOL },

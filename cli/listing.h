@@ -32,4 +32,7 @@ int listing_run(const struct listing *listing, const struct cli_command *command
  * that make one. Returns the exit code. */
 int listing_print_one(const struct listing *listing, json_t *object, bool as_json);
 
+/* That of pools: cmd_pool.c. */
+extern const struct listing pool_listing;
+
 #endif

@@ -113,8 +113,10 @@ void pool_option_number(json_t *body, const char *key, int64_t number)
         json_object_set_new(body, key, json_integer(number));
 }
 
-static const char *warmup_command(const struct pool_options *given)
+static const char *warmup_command(const struct pool_options *given, bool is_new)
 {
+    if (!is_new)
+        return given->warmup;
     if (given->warmup)
         return given->warmup[0] ? given->warmup : NULL;
     if (given->service)
@@ -133,7 +135,7 @@ int pool_options_body(const struct pool_options *given, const char *name, json_t
         { set_path, "kernel", given->kernel },
         { set_path, "initrd", given->initrd },
         { set_text, "cmdline", given->cmdline },
-        { set_text, "warmup", warmup_command(given) },
+        { set_text, "warmup", warmup_command(given, name) },
         { set_text, "service", given->service },
         { set_text, "image", given->image },
         { set_text, "net", given->net },

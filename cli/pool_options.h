@@ -38,7 +38,8 @@ struct pool_options {
 void pool_options_specs(struct pool_options *given,
                         struct option_spec ret_specs[POOL_OPTION_COUNT]);
 
-/* The request's body, the caller's. 0, or -errno with a sentence. */
+/* The request's body, the caller's; with name NULL that of a pool's replacement, where what is not given
+ * is as it was. 0, or -errno with a sentence. */
 int pool_options_body(const struct pool_options *given, const char *name, json_t **ret_body,
                       struct err *err);
 

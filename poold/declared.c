@@ -56,7 +56,7 @@ static void differences_tell(const struct hosted_pool *hosted, const json_t *dec
     if (keys[0])
         log_pool(LOG_LEVEL_WARN, hosted->pool.name,
                  "pool '%s' was made with another %s than its declaration says, and stays so until "
-                 "it is deleted and made again",
+                 "it is replaced (voltctl pool replace), or deleted and made again",
                  hosted->pool.name, keys);
 }
 
@@ -152,7 +152,7 @@ bool declared_settled(const struct daemon *daemon)
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
-        if (pool->state != POOL_READY && pool->state != POOL_FAILED &&
+        if (hosted_is_current(pool) && pool->state != POOL_READY && pool->state != POOL_FAILED &&
             pool->state != POOL_DRAINING && find(&daemon->declared, pool->name))
             return false;
     }

@@ -55,7 +55,7 @@ static void starting_text(const struct daemon *daemon, char ret_text[STATUS_BYTE
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
-        if (pool->state != POOL_READY && pool->state != POOL_FAILED &&
+        if (hosted_is_current(pool) && pool->state != POOL_READY && pool->state != POOL_FAILED &&
             pool->state != POOL_DRAINING) {
             snprintf(ret_text, STATUS_BYTES, "STATUS=pool '%s' is %s\n" STARTING_EXTENDS,
                      pool->name, pool_state_name(pool->state));
@@ -72,8 +72,8 @@ static void ready_text(const struct daemon *daemon, char ret_text[STATUS_BYTES])
     {
         const struct pool *pool = list_entry(at, struct pool, node);
 
-        ready += pool->state == POOL_READY;
-        failed += pool->state == POOL_FAILED;
+        ready += hosted_is_current(pool) && pool->state == POOL_READY;
+        failed += hosted_is_current(pool) && pool->state == POOL_FAILED;
     }
     snprintf(ret_text, STATUS_BYTES, "READY=1\nSTATUS=%u pools are ready, %u have failed", ready,
              failed);

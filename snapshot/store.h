@@ -30,7 +30,7 @@
 #define SNAPSHOT_NAME_BYTES 64u      /* with the NUL */
 #define SNAPSHOT_TEMP_NAME_BYTES 80u /* ".NAME.tmp.XXXXXX" */
 
-/* 1 to 63 of a-z 0-9 - _ ., beginning with a letter or digit. */
+/* 1 to 63 of a-z 0-9 - _ ., beginning with a letter or digit; maybe with ~ and a number behind. */
 bool snapshot_name_valid(const char *name);
 
 struct snapshot_txn {

@@ -17,10 +17,12 @@
 bool snapshot_name_valid(const char *name)
 {
     size_t len = strnlen(name, SNAPSHOT_NAME_BYTES);
+    size_t base = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.");
 
-    return len > 0 && len < SNAPSHOT_NAME_BYTES &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == len &&
-           isalnum((unsigned char)name[0]);
+    if (len == 0 || len == SNAPSHOT_NAME_BYTES || !isalnum((unsigned char)name[0]))
+        return false;
+    return base == len || (name[base] == '~' && base + 1 < len &&
+                           base + 1 + strspn(name + base + 1, "0123456789") == len);
 }
 
 void store_temp_name(const char *name, char ret_temp_name[SNAPSHOT_TEMP_NAME_BYTES])

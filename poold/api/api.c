@@ -22,6 +22,7 @@ const struct route api_routes[] = {
     { "GET", "/v1/pools/{}", RIGHT_ACQUIRE, api_pool_show },
     { "PATCH", "/v1/pools/{}", RIGHT_ADMIN, api_pool_patch, .json = &pool_limit_table },
     { "DELETE", "/v1/pools/{}", RIGHT_ADMIN, api_pool_delete, .query = "force" },
+    { "POST", "/v1/pools/{}/replace", RIGHT_ADMIN, api_pool_replace, .json = &pool_replace_table },
     { "POST", "/v1/pools/{}/drain", RIGHT_ADMIN, api_pool_drain },
     { "POST", "/v1/pools/{}/undrain", RIGHT_ADMIN, api_pool_undrain },
     { "POST", "/v1/pools/{}/retry", RIGHT_ADMIN, api_pool_retry },

@@ -61,6 +61,7 @@ extern const size_t api_route_count;
 void api_pools_create(struct http_request *request);
 void api_pools_list(struct http_request *request);
 void api_pool_show(struct http_request *request);
+void api_pool_replace(struct http_request *request);
 void api_pool_patch(struct http_request *request);
 void api_pool_drain(struct http_request *request);
 void api_pool_undrain(struct http_request *request);

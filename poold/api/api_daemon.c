@@ -65,7 +65,7 @@ void api_status(struct http_request *request)
 
         if (!access_pool_seen(peer, pool->name))
             continue;
-        pools++;
+        pools += hosted_is_current(pool);
         vms += pool_vm_count(pool);
         leases += pool->counts[SLOT_LEASED];
     }

@@ -128,7 +128,7 @@ static void call_done(void *data)
 
 static bool name_check(struct http_request *request)
 {
-    if (!request->param[0] || snapshot_name_valid(request->param))
+    if (!request->param[0] || image_name_valid(request->param))
         return true;
     http_reply_error(request, API_BAD_NAME, "'%s' is not an image's name", request->param);
     return false;

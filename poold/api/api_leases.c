@@ -110,6 +110,12 @@ static void reply_failure(struct http_request *request, const struct pool *pool,
     http_reply_error(request, result_errors[result], "%s", sentence);
 }
 
+/* Whether its VMs' networks can have ports of the host. */
+static bool pool_has_ports(const struct pool *pool)
+{
+    return pool_net_is_user(&((const struct hosted_pool *)pool->owner)->spec.net);
+}
+
 static void acquire_done(struct acquire *acquire, enum acquire_result result, struct slot *slot)
 {
     struct acquire_call *call = list_entry(acquire, struct acquire_call, acquire);
@@ -123,6 +129,13 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
     if (result != ACQUIRE_OK) {
         net_publish_release(&call->publish);
         reply_failure(request, acquire->pool, result);
+    } else if (call->publish.count && !pool_has_ports(slot->pool)) {
+        net_publish_release(&call->publish);
+        pool_release(slot, LEASE_END_NETWORK_LOST);
+        http_reply_error(request, API_BAD_REQUEST,
+                         "'publish' needs a pool with 'net' user: '%s' was replaced meanwhile by "
+                         "one without",
+                         slot->pool->name);
     } else if (clone_net_lease(slot, &call->publish) < 0) {
         pool_release(slot, LEASE_END_NETWORK_LOST);
         http_reply_error(request, API_INTERNAL, "the VM's network can't be started");
@@ -163,7 +176,7 @@ static bool publish(struct http_request *request, const struct hosted_pool *host
     struct err err;
     int rc = net_publish_parse(text, ret_publish, &err);
 
-    if (rc == 0 && *text && !pool_net_is_user(&hosted->spec.net))
+    if (rc == 0 && *text && !pool_has_ports(&hosted->pool))
         rc = err_set(&err, EINVAL, "'publish' needs a pool with 'net' user, which '%s' is not",
                      hosted->pool.name);
     if (rc == 0)

@@ -5,100 +5,11 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "base/json_text.h"
-#include "vms/boot.h"
+#include "api/pools_json.h"
 #include "vms/hosted.h"
 #include "vms/pool_body.h"
 #include "vms/pool_keys.h"
 #include "vms/pool_make.h"
-
-/* ---- POOL as JSON ---- */
-
-static json_t *progress_json(const struct hosted_pool *hosted)
-{
-    static const char *const phases[POOL_STATE_COUNT] = {
-        [POOL_BOOTING] = "boot",
-        [POOL_SNAPSHOTTING] = "snapshot",
-        [POOL_LOADING] = "load",
-        [POOL_PROVING] = "first VM",
-    };
-    const char *phase = phases[hosted->pool.state];
-
-    if (!phase)
-        return json_null();
-    return json_pack("{s:o, s:i, s:I, s:b}", "phase", json_text(phase), "percent",
-                     hosted->boot ? (int)boot_percent(hosted->boot) : 99, "elapsed_ms",
-                     (json_int_t)((now_ns() - hosted->phase_began_ns) / NS_PER_MS), "overdue",
-                     hosted->boot && boot_overdue(hosted->boot));
-}
-
-static json_t *failures_json(const struct pool *pool)
-{
-    json_t *object = json_object();
-
-    for (unsigned i = 0; i < FAILURE_COUNT; i++)
-        json_object_set_new(object, failure_name((enum failure)i),
-                            json_integer((json_int_t)pool->counters.failures[i]));
-    return object;
-}
-
-static json_t *slots_json(const struct pool *pool)
-{
-    json_t *object = json_object();
-
-    for (unsigned i = 0; i < SLOT_DEAD; i++)
-        json_object_set_new(object, slot_state_name((enum slot_state)i),
-                            json_integer(pool->counts[i]));
-    return object;
-}
-
-/* What everybody may know who may acquire from it. */
-static json_t *use_json(const struct hosted_pool *hosted)
-{
-    const struct pool *pool = &hosted->pool;
-    char net[POOL_NET_KIND_BYTES];
-
-    snprintf(net, sizeof net, "%.*s", (int)strcspn(hosted->spec.net.kind, "="),
-             hosted->spec.net.kind);
-    return json_pack(
-        "{s:o, s:o, s:o, s:I, s:i, s:o, s:i, s:i, s:o, s:i, s:o}", "name", json_text(pool->name),
-        "state", json_text(pool_state_name(pool->state)), "progress", progress_json(hosted),
-        "memory_bytes", (json_int_t)hosted->spec.memory_bytes, "vcpus", (int)hosted->spec.vcpus,
-        "net", json_text_or_null(net), "min", (int)pool->min, "max", (int)pool->max, "slots",
-        slots_json(pool), "waiting", (int)pool->waiting, "created", json_text(hosted->created));
-}
-
-/* How it went. */
-static json_t *figures_json(const struct hosted_pool *hosted)
-{
-    const struct pool *pool = &hosted->pool;
-    uint64_t now = now_ns();
-    uint64_t backoff_ms =
-        backoff_active(&pool->backoff, now) ? (pool->backoff.until_ns - now) / NS_PER_MS + 1 : 0;
-    bool has_snapshot = hosted->snapshot_ms || hosted->cold_boot_ms;
-
-    return json_pack(
-        "{s:o, s:I, s:I, s:I, s:o, s:I, s:o, s:I, s:I, s:o}", "error",
-        json_text_or_null(pool->error), "acquires", (json_int_t)pool->counters.acquires, "missed",
-        (json_int_t)pool->counters.missed, "restores", (json_int_t)pool->counters.restores,
-        "failures", failures_json(pool), "backoff_ms", (json_int_t)backoff_ms, "last_failure",
-        json_text_or_null(pool->last_failure), "cold_boot_ms", (json_int_t)hosted->cold_boot_ms,
-        "snapshot_ms", (json_int_t)hosted->snapshot_ms, "snapshot",
-        has_snapshot ? json_text(pool->name) : json_null());
-}
-
-static json_t *pool_json(const struct http_request *request, const struct hosted_pool *hosted)
-{
-    json_t *object = use_json(hosted);
-    struct pool_body body;
-
-    if (request->connection->peer.rights & RIGHT_ADMIN) {
-        hosted_body(hosted, &body);
-        json_object_update_new(object, pool_keys_show(&body));
-        json_object_update_new(object, figures_json(hosted));
-    }
-    return object;
-}
 
 /* The names of those that the client may know of, with commas between. */
 static void names_list(const struct http_request *request, char *ret_names, size_t bytes)
@@ -106,10 +17,11 @@ static void names_list(const struct http_request *request, char *ret_names, size
     ret_names[0] = '\0';
     LIST_FOR_EACH(at, &api_of(request)->vms->pools)
     {
-        const char *name = list_entry(at, struct pool, node)->name;
+        const struct pool *pool = list_entry(at, struct pool, node);
+        const char *name = pool->name;
         size_t used = strlen(ret_names);
 
-        if (access_pool_seen(&request->connection->peer, name))
+        if (hosted_is_current(pool) && access_pool_seen(&request->connection->peer, name))
             snprintf(ret_names + used, bytes - used, "%s%s", used ? ", " : "", name);
     }
 }
@@ -141,8 +53,8 @@ void api_pools_list(struct http_request *request)
     {
         struct pool *pool = list_entry(at, struct pool, node);
 
-        if (access_pool_seen(&request->connection->peer, pool->name))
-            json_array_append_new(array, pool_json(request, pool->owner));
+        if (hosted_is_current(pool) && access_pool_seen(&request->connection->peer, pool->name))
+            json_array_append_new(array, pools_json_of(request, pool->owner));
     }
     http_reply_json(request, MHD_HTTP_OK, json_pack("{s:o}", "pools", array));
 }
@@ -152,7 +64,7 @@ void api_pool_show(struct http_request *request)
     struct hosted_pool *hosted = api_pool_find(request, request->param);
 
     if (hosted)
-        http_reply_json(request, MHD_HTTP_OK, pool_json(request, hosted));
+        http_reply_json(request, MHD_HTTP_OK, pools_json_of(request, hosted));
 }
 
 /* ---- Creation ---- */
@@ -181,7 +93,17 @@ static void on_made(void *data, struct hosted_pool *hosted, const struct err *er
     struct http_request *request = data;
 
     if (hosted)
-        http_reply_json(request, MHD_HTTP_CREATED, pool_json(request, hosted));
+        http_reply_json(request, MHD_HTTP_CREATED, pools_json_of(request, hosted));
+    else
+        http_reply_error(request, api_failure_code(err->code, API_BAD_REQUEST), "%s", err->msg);
+}
+
+static void on_replaced(void *data, struct hosted_pool *hosted, const struct err *err)
+{
+    struct http_request *request = data;
+
+    if (hosted)
+        http_reply_json(request, MHD_HTTP_ACCEPTED, pools_json_of(request, hosted));
     else
         http_reply_error(request, api_failure_code(err->code, API_BAD_REQUEST), "%s", err->msg);
 }
@@ -199,21 +121,67 @@ bool api_links_allowed(struct http_request *request, const struct pool_net_spec 
     return false;
 }
 
-void api_pools_create(struct http_request *request)
+/* Who makes a pool: the caller's, NULL for poold itself. False: it has replied. */
+static bool maker_of(struct http_request *request, struct client_ids **ret_maker)
 {
-    struct client_ids *maker = NULL;
-    struct pool_body body;
     int rc = 0;
 
-    pool_body_default(&body);
-    if (!http_read_body(request, &body) || !api_links_allowed(request, &body.spec.net))
-        return;
+    *ret_maker = NULL;
     if (!request->connection->peer.trusted)
-        rc = client_ids_of_peer(request->connection->fd, &maker);
+        rc = client_ids_of_peer(request->connection->fd, ret_maker);
     if (rc < 0)
         http_reply_error(request, API_INTERNAL, "can't tell who you are: %s", strerror(-rc));
-    else
+    return rc == 0;
+}
+
+void api_pools_create(struct http_request *request)
+{
+    struct client_ids *maker;
+    struct pool_body body;
+
+    pool_body_default(&body);
+    if (http_read_body(request, &body) && api_links_allowed(request, &body.spec.net) &&
+        maker_of(request, &maker))
         pool_make(api_of(request)->vms, &body, maker, on_made, request);
+}
+
+/* A function's pool is as the function says. False: it is one, and the reply is sent. */
+static bool is_no_functions(struct http_request *request, const char *what)
+{
+    if (!function_find(api_of(request)->functions, request->param))
+        return true;
+    http_reply_error(request, API_POOL_BUSY, "'%s' is the pool of a function; %s", request->param,
+                     what);
+    return false;
+}
+
+/* What is not asked for stays as the pool has it. */
+void api_pool_replace(struct http_request *request)
+{
+    struct hosted_pool *hosted = api_pool_find(request, request->param);
+    struct vms *vms = api_of(request)->vms;
+    _cleanup_free_ struct pool_body *bodies = calloc(2, sizeof *bodies);
+    struct client_ids *maker;
+    struct pool_wish wish;
+
+    if (!hosted || !is_no_functions(request, "delete that and create it again"))
+        return;
+    if (!bodies) {
+        http_reply_error(request, API_INTERNAL, "out of memory");
+        return;
+    }
+    wish = hosted_wish(hosted);
+    hosted_body(hosted, &bodies[0]);
+    bodies[0].min = wish.min;
+    bodies[0].max = wish.max;
+    bodies[0].shells = wish.shells;
+    pool_body_again(&bodies[0], vms->settings);
+    bodies[1] = bodies[0];
+    if (!http_read_body(request, &bodies[0]))
+        return;
+    pool_body_over(&bodies[0], &bodies[1]);
+    if (api_links_allowed(request, &bodies[0].spec.net) && maker_of(request, &maker))
+        pool_remake(vms, &bodies[0], maker, on_replaced, request);
 }
 
 /* ---- Changes ---- */
@@ -228,7 +196,7 @@ static void on_changed(void *data, const struct err *err)
                          "nothing was changed: %s", err->msg);
     else
         http_reply_json(request, MHD_HTTP_OK,
-                        pool_json(request, hosted_find(api_of(request)->vms, request->param)));
+                        pools_json_of(request, hosted_find(api_of(request)->vms, request->param)));
 }
 
 /* The request's pool, if it can be changed. NULL: it has replied. */
@@ -305,7 +273,7 @@ void api_pool_retry(struct http_request *request)
     if (hosted_retry(hosted, &err) < 0)
         http_reply_error(request, api_failure_code(err.code, API_POOL_NOT_READY), "%s", err.msg);
     else
-        http_reply_json(request, MHD_HTTP_OK, pool_json(request, hosted));
+        http_reply_json(request, MHD_HTTP_OK, pools_json_of(request, hosted));
 }
 
 static void on_deleted(void *data, const struct err *err)
@@ -326,13 +294,10 @@ void api_pool_delete(struct http_request *request)
 
     if (!hosted || !http_query_bool(request, "force", &force))
         return;
-    if (function_find(api_of(request)->functions, hosted->pool.name)) {
-        http_reply_error(request, API_POOL_BUSY,
-                         "'%s' is the pool of a function; delete that (voltctl function delete)",
-                         hosted->pool.name);
+    if (!is_no_functions(request, "delete that (voltctl function delete)"))
         return;
-    }
-    in_use = hosted->pool.counts[SLOT_LEASED] + hosted->pool.counts[SLOT_WAKING];
+    in_use = pool_state_count_all(&hosted->pool, SLOT_LEASED) +
+             pool_state_count_all(&hosted->pool, SLOT_WAKING);
     if (hosted->deleting) {
         http_reply_error(request, API_POOL_BUSY, "pool '%s' is being deleted already",
                          hosted->pool.name);

@@ -69,7 +69,8 @@ static void print_vms(const struct hosted_pool *hosted, const struct metric_fami
 {
     for (unsigned i = 0; i < SLOT_DEAD; i++)
         fprintf(out, "%s{pool=\"%s\",state=\"%s\"} %u\n", family->name, hosted->pool.name,
-                slot_state_name((enum slot_state)i), hosted->pool.counts[i]);
+                slot_state_name((enum slot_state)i),
+                pool_state_count_all(&hosted->pool, (enum slot_state)i));
 }
 
 static void print_backoff(const struct hosted_pool *hosted, const struct metric_family *family,
@@ -250,7 +251,7 @@ void metrics_text_print(const struct api *api, const struct peer *peer, FILE *ou
         {
             const struct pool *pool = list_entry(at, struct pool, node);
 
-            if (family->print_pool && access_pool_seen(peer, pool->name))
+            if (family->print_pool && hosted_is_current(pool) && access_pool_seen(peer, pool->name))
                 family->print_pool(pool->owner, family, out);
         }
         LIST_FOR_EACH(at, &api->functions->all)

@@ -53,7 +53,7 @@ static_assert(offsetof(struct layout, templates) == HOST_PAGE_BYTES, "as other b
 static_assert(sizeof(struct ledger_vm) <= VM_COPY_BYTES, "it fits");
 static_assert(sizeof(struct ledger_template) <= TEMPLATE_COPY_BYTES, "it fits");
 static_assert(sizeof(struct ledger_vm) == 552 + LABELS_BYTES &&
-                  sizeof(struct ledger_template) == 104,
+                  sizeof(struct ledger_template) == 112,
               "fields are only added: see the third invariant");
 
 struct ledger {

@@ -75,7 +75,7 @@ struct ledger_vm {
     struct net_port publish[NET_PUBLISH_MAX];
     char labels[LABELS_BYTES];
     uint32_t kept_by_streams;
-    uint32_t more; /* 0 */
+    uint32_t generation; /* of its pool */
     struct request_key request;
 };
 
@@ -85,6 +85,8 @@ struct ledger_template {
     uint32_t has_working_set, disk_writable;
     uint32_t policy; /* the pool's number in the kernel's map */
     uint64_t program_device, program_inode, program_mtime_ns; /* of the volt-vmm that it runs */
+    uint32_t generation;                                      /* of its pool */
+    uint32_t more;                                            /* 0 */
 };
 
 struct ledger;

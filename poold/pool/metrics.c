@@ -42,6 +42,16 @@ void histogram_add(struct histogram *h, uint64_t ns)
     h->count++;
 }
 
+void pool_counters_add(struct pool_counters *to, const struct pool_counters *from)
+{
+    const uint64_t *add = (const uint64_t *)from;
+    uint64_t *sum = (uint64_t *)to;
+
+    static_assert(sizeof *to % sizeof *sum == 0, "they are all of one type");
+    for (size_t i = 0; i < sizeof *to / sizeof *sum; i++)
+        sum[i] += add[i];
+}
+
 void histogram_print(const struct histogram *h, FILE *out, const char *name, const char *pool)
 {
     uint64_t below = 0;

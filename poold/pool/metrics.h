@@ -60,6 +60,9 @@ struct pool_counters {
     struct histogram acquire, load, awake, ready;
 };
 
+/* All counters are uint64_t. */
+void pool_counters_add(struct pool_counters *to, const struct pool_counters *from);
+
 /* The lines of one histogram; pool is a pool's name. */
 void histogram_print(const struct histogram *h, FILE *out, const char *name, const char *pool);
 

@@ -69,7 +69,7 @@ static enum acquire_result acquire_refusal(const struct pool *pool, const struct
 static bool place_is_free(const struct pool *pool)
 {
     uint32_t taken = pool->counts[SLOT_WAKING] + pool->counts[SLOT_LEASED] +
-                     (pool->counts[SLOT_STOPPING] - pool->vacated);
+                     (pool->counts[SLOT_STOPPING] - pool->vacated) + pool_taken_before(pool);
 
     return taken + pool->waiting < pool->max && pool_room_comes(pool);
 }

@@ -28,6 +28,9 @@
  *      refills, and VMs that nobody has asked for are stopped for it.
  *   8. A trial VM may be wanted once, to record the snapshot's working set: started when there is
  *      nothing to refill, given to nobody, counted neither in `max` nor in any metric.
+ *   9. A pool that is READY may take the place of another one, which gives no more leases then: whoever
+ *      waits, or whose VM fails, is served by the newer, whose are all figures, too. VMs that the older
+ *      ones have leased count towards its `max` (pool_heir.c).
  */
 #ifndef VOLT_POOLD_POOL_H
 #define VOLT_POOLD_POOL_H
@@ -142,6 +145,7 @@ struct pool {
     uint32_t counts[SLOT_STATE_COUNT];
     uint64_t vm_bytes; /* guest memory of one VM */
     uint32_t vacated;  /* of counts[SLOT_STOPPING]: kill sent, or frozen: their places are free */
+    struct pool *before, *after; /* whose place it has taken, and which has taken its own; NULL */
     struct list waiters;
     uint32_t waiting;
     uint32_t trials_left;    /* attempts; 0: no trial is wanted */
@@ -199,6 +203,16 @@ void pool_set_state(struct pool *pool, enum pool_state state, const char *error)
 /* A DRAINING pool is FAILED, without an error: the caller moves it on. */
 void pool_undrain(struct pool *pool);
 void pool_set_limits(struct pool *pool, uint32_t min, uint32_t max, uint32_t shells);
+
+/* pool takes the place of `from`, which is to be drained next, and whose place no other has; nobody has
+ * asked pool for anything yet. */
+void pool_succeed(struct pool *pool, struct pool *from);
+/* It goes: those around it are next to each other. */
+void pool_part(struct pool *pool);
+/* The last one that has taken its place, or itself. */
+struct pool *pool_newest(struct pool *pool);
+/* Slots in a state, with those of all pools whose place it has taken. */
+uint32_t pool_state_count_all(const struct pool *pool, enum slot_state state);
 
 /* done may be called from within. */
 void pool_acquire(struct pool *pool, struct acquire *acquire);

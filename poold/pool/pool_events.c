@@ -7,7 +7,7 @@
 static void lease_begin(struct slot *slot, uint64_t now)
 {
     struct acquire *acquire = slot->acquire;
-    struct pool_counters *counters = &slot->pool->counters;
+    struct pool_counters *counters = &pool_newest(slot->pool)->counters;
     const struct timings *t = &slot->timings;
 
     slot->acquire = NULL;
@@ -49,7 +49,7 @@ static bool slot_expects(struct slot *slot, enum slot_word word, const char *wha
 
 void pool_vm_awake(struct slot *slot, uint64_t run_ns)
 {
-    struct pool_counters *counters = &slot->pool->counters;
+    struct pool_counters *counters = &pool_newest(slot->pool)->counters;
     struct timings *t = &slot->timings;
 
     if (!slot_expects(slot, SLOT_SAYS_AWAKE, "AWAKE"))
@@ -105,8 +105,8 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble
         return;
     }
     slot->timings.ready_ns = now - slot->awake_ns;
-    histogram_add(&pool->counters.ready, slot->timings.ready_ns);
-    pool->counters.restores++;
+    histogram_add(&pool_newest(pool)->counters.ready, slot->timings.ready_ns);
+    pool_newest(pool)->counters.restores++;
     if (slot->acquire)
         lease_begin(slot, now);
     else

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of this room share; nobody else includes it. Each calls those below it alone:
  *
+ *   pool_heir        how one pool takes another's place
  *   pool_refill      refill, shrink, deadlines
  *   pool_proof       the clone that proves a pool
  *   pool_events      what VMs say
@@ -32,6 +33,8 @@ struct slot *pool_slot_create(struct pool *pool, bool trial);
 /* Moves it, and all that follows from its phase. A state that is entered has no deadline yet. */
 void pool_slot_enter(struct slot *slot, enum slot_phase phase);
 void pool_slot_deadline(struct slot *slot, uint64_t deadline_ns);
+/* VMs on their way to acquires, or leased, of pools whose place it has taken. */
+uint32_t pool_taken_before(const struct pool *pool);
 
 /* ---- pool_room.c ---- */
 
@@ -107,6 +110,11 @@ void pool_serve_all(struct pool_env *env);
 
 /* Moves a PROVING pool on: starts its proof, or tells how it ended. */
 void pool_prove(struct pool *pool);
+
+/* ---- pool_refill.c ---- */
+
+/* Of more VMs than `max`, stops those that nobody has leased. */
+void pool_excess_stop(struct pool *pool);
 
 /* ---- pool_room_make.c ---- */
 

@@ -4,7 +4,7 @@
 
 void pool_acquire_finish(struct acquire *acquire, enum acquire_result result, struct slot *slot)
 {
-    struct pool *pool = acquire->pool;
+    struct pool *pool = pool_newest(acquire->pool);
 
     acquire->slot = NULL;
     if (result == ACQUIRE_OK)
@@ -55,8 +55,9 @@ void pool_acquire_wait(struct acquire *acquire, uint64_t deadline_ns)
 
 void pool_acquire_retry(struct acquire *acquire)
 {
-    struct pool *pool = acquire->pool;
+    struct pool *pool = pool_newest(acquire->pool);
 
+    acquire->pool = pool;
     list_prepend(&pool->waiters, &acquire->node);
     waiter_linked(acquire, MAX_OF(acquire->deadline_ns, pool_now(pool) + pool_making_ns(pool)));
 }

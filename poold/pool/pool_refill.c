@@ -141,8 +141,7 @@ static void surplus_watch(struct pool *pool)
     }
 }
 
-/* A `max` that was lowered: unleased VMs go at once. */
-static void excess_stop(struct pool *pool)
+void pool_excess_stop(struct pool *pool)
 {
     static const enum slot_state order[] = { SLOT_SHELL, SLOT_PARKED };
 
@@ -164,7 +163,7 @@ void pool_pump(struct pool *pool)
         pool->env->draining)
         return;
     pool_prove(pool);
-    excess_stop(pool);
+    pool_excess_stop(pool);
     surplus_watch(pool);
 }
 

@@ -103,7 +103,7 @@ void pool_slot_stop(struct slot *slot)
 
 void pool_lease_end(struct slot *slot, enum lease_end why, const char *detail)
 {
-    slot->pool->lease_ends[why]++;
+    pool_newest(slot->pool)->lease_ends[why]++;
     slot->end = why;
     slot->end_detail = detail;
     pool_slot_stop(slot);
@@ -112,15 +112,15 @@ void pool_lease_end(struct slot *slot, enum lease_end why, const char *detail)
 
 void pool_slot_fail(struct slot *slot, enum failure failure, const char *detail)
 {
-    struct pool *pool = slot->pool;
+    struct pool *pool = slot->pool, *newest = pool_newest(pool);
     struct acquire *acquire = slot->acquire;
 
     if (slot->trial) {
         pool_slot_stop(slot);
         return;
     }
-    pool->counters.failures[failure]++;
-    snprintf(pool->last_failure, sizeof pool->last_failure, "%s: %s", failure_name(failure),
+    newest->counters.failures[failure]++;
+    snprintf(newest->last_failure, sizeof newest->last_failure, "%s: %s", failure_name(failure),
              detail);
     if (slot->state == SLOT_PREPARING) {
         backoff_failure(&pool->backoff, pool_now(pool));

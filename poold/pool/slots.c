@@ -122,7 +122,38 @@ uint32_t pool_vm_count(const struct pool *pool)
     return count;
 }
 
+struct pool *pool_newest(struct pool *pool)
+{
+    while (pool->after)
+        pool = pool->after;
+    return pool;
+}
+
+void pool_part(struct pool *pool)
+{
+    if (pool->before)
+        pool->before->after = pool->after;
+    if (pool->after)
+        pool->after->before = pool->before;
+    pool->before = pool->after = NULL;
+}
+
+uint32_t pool_state_count_all(const struct pool *pool, enum slot_state state)
+{
+    uint32_t count = 0;
+
+    for (; pool; pool = pool->before)
+        count += pool->counts[state];
+    return count;
+}
+
+uint32_t pool_taken_before(const struct pool *pool)
+{
+    return pool_state_count_all(pool, SLOT_WAKING) - pool->counts[SLOT_WAKING] +
+           pool_state_count_all(pool, SLOT_LEASED) - pool->counts[SLOT_LEASED];
+}
+
 uint32_t pool_live_count(const struct pool *pool)
 {
-    return pool_vm_count(pool) - pool->vacated - (pool->trial != NULL);
+    return pool_vm_count(pool) - pool->vacated - (pool->trial != NULL) + pool_taken_before(pool);
 }

@@ -31,6 +31,11 @@ static int net_prepare(struct hosted_pool *hosted, uint32_t policy)
     return -err.code;
 }
 
+static bool is_of(const struct hosted_pool *hosted, const char *pool, uint32_t generation)
+{
+    return strcmp(pool, hosted->pool.name) == 0 && generation == hosted->generation;
+}
+
 static void templates_adopt(struct hosted_pool *hosted)
 {
     struct keep *keep = &hosted->vms->keep;
@@ -43,7 +48,7 @@ static void templates_adopt(struct hosted_pool *hosted)
             return;
         if (held->fds[KEEP_TEMPLATE_CONTROL] < 0 || held->fds[KEEP_TEMPLATE_PIDFD] < 0 ||
             ledger_template_read(keep->ledger, i, &entry) != LEDGER_READY ||
-            strcmp(entry.pool, hosted->pool.name) != 0 ||
+            !is_of(hosted, entry.pool, entry.generation) ||
             process_ended(held->fds[KEEP_TEMPLATE_PIDFD]) || net_prepare(hosted, entry.policy) < 0)
             continue;
         template_adopt(hosted, i, &entry, held->fds);
@@ -212,7 +217,7 @@ void hosted_adopt(struct hosted_pool *hosted)
         enum ledger_state state = ledger_vm_read(keep->ledger, i, &entry);
 
         if (!held || (state != LEDGER_PARKED && state != LEDGER_LEASED) ||
-            strcmp(entry.pool, hosted->pool.name) != 0 || !is_alive(hosted, &entry, held, state))
+            !is_of(hosted, entry.pool, entry.generation) || !is_alive(hosted, &entry, held, state))
             continue;
         vm_adopt(hosted, state == LEDGER_LEASED ? SLOT_LEASED : SLOT_PARKED, i, &entry, held);
     }

@@ -209,7 +209,7 @@ static void begin_run(void *data)
     int rc = pool_disk_open(hosted->vms, spec, &hosted->files, &boot->disk, &boot->job_err);
 
     if (rc == 0)
-        rc = snapstore_begin(&boot->job, hosted->vms->snapshots_fd, hosted->pool.name, spec,
+        rc = snapstore_begin(&boot->job, hosted->vms->snapshots_fd, hosted->id, spec,
                              &hosted->files, &boot->job_err);
     boot->work_rc = rc == 0 ? disk_begin(boot, &boot->job_err) : rc;
 }

@@ -288,7 +288,7 @@ const struct link_ops boot_link_ops = {
 static int console_open(const struct hosted_pool *hosted)
 {
     char name[HOSTED_CONSOLE_BYTES];
-    int fd = openat(hosted->vms->consoles_fd, hosted_console_name(hosted, name),
+    int fd = openat(hosted->vms->consoles_fd, hosted_console_name(hosted->id, name),
                     O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     if (fd < 0)

@@ -64,6 +64,7 @@ static void record_write(struct clone *clone)
 
     memcpy(vm.id, slot->id, SLOT_ID_BYTES);
     snprintf(vm.pool, sizeof vm.pool, "%s", slot->pool->name);
+    vm.generation = ((const struct hosted_pool *)slot->pool->owner)->generation;
     memcpy(vm.generation_id, slot->generation_id, sizeof vm.generation_id);
     snprintf(vm.hostname, sizeof vm.hostname, "%s", slot->hostname);
     net_fill(&clone->net, &vm.net);

@@ -11,6 +11,8 @@
 
 #include "base/log.h"
 #include "vms/boot.h"
+#include "vms/hosted_file.h"
+#include "vms/hosted_replace.h"
 #include "vms/template.h"
 
 /* A snapshot whose template never gets ready is given up after so many tries. */
@@ -31,7 +33,7 @@ static void pools_count(struct vms *vms, int change)
     vms_room_set(vms);
 }
 
-struct hosted_pool *hosted_add(struct vms *vms, const char *name)
+struct hosted_pool *hosted_add(struct vms *vms, const char *name, uint32_t generation)
 {
     struct hosted_pool *hosted = calloc(1, sizeof *hosted);
 
@@ -40,6 +42,8 @@ struct hosted_pool *hosted_add(struct vms *vms, const char *name)
     pool_init(&hosted->pool, &vms->env, name);
     hosted->pool.owner = hosted;
     hosted->vms = vms;
+    hosted->generation = generation;
+    hosted_id(name, generation, hosted->id);
     hosted->files = POOL_FILES_INIT;
     list_init(&hosted->retired);
     list_init(&hosted->changes);
@@ -58,23 +62,38 @@ static uint64_t loading_deadline_ns(const struct hosted_pool *hosted)
 
 void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error)
 {
+    static const char *const roles[] = {
+        [HOSTED_CURRENT] = "",
+        [HOSTED_COMING] = "the replacement of ",
+        [HOSTED_GOING] = "what was replaced of ",
+    };
+    const char *role = roles[hosted->role];
+
     hosted->was_ready |= state == POOL_READY;
     hosted->phase_began_ns = now_ns();
     if (state == POOL_LOADING)
         turn_arm(hosted->vms->turn, loading_deadline_ns(hosted));
     pool_set_state(&hosted->pool, state, error);
     if (error)
-        log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "pool '%s' %s: %s", hosted->pool.name,
+        log_pool(LOG_LEVEL_ERROR, hosted->pool.name, "%spool '%s' %s: %s", role, hosted->pool.name,
                  pool_state_name(state), error);
     else
-        log_pool(LOG_LEVEL_INFO, hosted->pool.name, "pool '%s' is %s", hosted->pool.name,
+        log_pool(LOG_LEVEL_INFO, hosted->pool.name, "%spool '%s' is %s", role, hosted->pool.name,
                  pool_state_name(hosted->pool.state));
-    hosted->vms->pool_changed(hosted->vms->told_data, &hosted->pool, false);
+    hosted_tell(hosted, false);
+}
+
+/* What becomes of others of its name is nobody's business. */
+void hosted_tell(const struct hosted_pool *hosted, bool deleted)
+{
+    if (hosted->role == HOSTED_CURRENT)
+        hosted->vms->pool_changed(hosted->vms->told_data, &hosted->pool, deleted);
 }
 
 void hosted_free(struct hosted_pool *hosted)
 {
     assert(hosted->works == 0 && list_empty(&hosted->changes));
+    hosted_relatives_leave(hosted);
     list_remove(&hosted->pool.node);
     pools_count(hosted->vms, -1);
     pool_net_fini(&hosted->net, &hosted->vms->walls);
@@ -85,14 +104,18 @@ void hosted_free(struct hosted_pool *hosted)
 }
 
 struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
-                                  struct client_ids *maker, const struct pool_files *files)
+                                  struct client_ids *maker, const struct pool_files *files,
+                                  const struct hosted_pool *replaced)
 {
-    struct hosted_pool *hosted = hosted_add(vms, body->name);
+    struct hosted_pool *hosted =
+        hosted_add(vms, body->name, replaced ? replaced->generation + 1 : 0);
     time_t now = time(NULL);
     struct tm tm;
 
     if (!hosted)
         return NULL;
+    if (replaced)
+        hosted->role = HOSTED_COMING;
     hosted->spec = body->spec;
     hosted->maker = maker;
     hosted->files = *files;
@@ -166,7 +189,10 @@ static void on_snapshotted(struct hosted_pool *hosted, uint64_t cold_boot_ms, ui
     hosted->snapshot_ms = snapshot_ms;
     pool_files_booted(&hosted->files);
     hosted->booted = true;
-    hosted_save_booted(hosted);
+    if (hosted->role == HOSTED_COMING) /* it is saved when it is of use */
+        hosted_load(hosted);
+    else
+        hosted_save_booted(hosted);
 }
 
 static void on_boot_failed(struct hosted_pool *hosted, const char *detail)
@@ -223,7 +249,7 @@ static void on_template_ended(struct hosted_pool *hosted, bool was_ready, bool f
              "pool '%s': the template ended (%s); it is started again", hosted->pool.name, detail);
     hosted->phase_began_ns = now_ns();
     pool_set_state(&hosted->pool, POOL_LOADING, was_ready ? NULL : detail);
-    vms->pool_changed(vms->told_data, &hosted->pool, false);
+    hosted_tell(hosted, false);
     turn_arm(vms->turn, hosted->template_backoff.until_ns);
 }
 

@@ -9,12 +9,13 @@
 #include "vms/pool_keys.h"
 #include "vms/vms.h"
 
-/* Adds a pool in state BOOTING, which hosted_boot is to follow once it is saved. Takes maker and
- * files; NULL without memory, then they stay the caller's. */
+/* Adds a pool in state BOOTING, which hosted_boot is to follow once it is saved; with replaced, one
+ * that is COMING for it. Takes maker and files; NULL without memory, then they stay the caller's. */
 struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
-                                  struct client_ids *maker, const struct pool_files *files);
-/* Adds a pool without anything, BOOTING by name alone; NULL without memory. */
-struct hosted_pool *hosted_add(struct vms *vms, const char *name);
+                                  struct client_ids *maker, const struct pool_files *files,
+                                  const struct hosted_pool *replaced);
+/* Adds a pool without anything, CURRENT and BOOTING by name alone; NULL without memory. */
+struct hosted_pool *hosted_add(struct vms *vms, const char *name, uint32_t generation);
 /* Has it booted, as soon as it is its turn. */
 void hosted_boot(struct hosted_pool *hosted);
 /* Starts the boots whose turn it is: of each turn. */
@@ -25,6 +26,8 @@ void hosted_free(struct hosted_pool *hosted);
 /* For struct vms. */
 extern const struct hosted_ops hosted_ops;
 
+/* Tells others what state it is in. */
+void hosted_tell(const struct hosted_pool *hosted, bool deleted);
 void hosted_set_state(struct hosted_pool *hosted, enum pool_state state, const char *error);
 
 /* What it is, as it would be asked for. */

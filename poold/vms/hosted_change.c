@@ -7,6 +7,7 @@
 #include "base/work.h"
 #include "vms/hosted.h"
 #include "vms/hosted_file.h"
+#include "vms/hosted_replace.h"
 
 struct change {
     struct list node; /* in hosted->changes, the first of which may be out */
@@ -18,8 +19,18 @@ struct change {
     struct err err;
 };
 
-struct pool_wish hosted_wish(const struct hosted_pool *hosted)
+/* Whom a change is for: the pool that comes, once it is about to be there. */
+static struct hosted_pool *heir_of(const struct hosted_pool *hosted)
 {
+    struct hosted_pool *coming = hosted->coming;
+
+    return coming && !list_empty(&coming->changes) ? coming
+                                                   : (struct hosted_pool *)(uintptr_t)hosted;
+}
+
+struct pool_wish hosted_wish(const struct hosted_pool *wished)
+{
+    const struct hosted_pool *hosted = heir_of(wished);
     const struct pool *pool = &hosted->pool;
 
     if (!list_empty(&hosted->changes))
@@ -47,6 +58,10 @@ static void change_apply(struct change *change)
     const struct pool_wish *wish = &change->wish;
 
     pool_set_limits(&hosted->pool, wish->min, wish->max, wish->shells);
+    if (hosted->coming)
+        pool_set_limits(&hosted->coming->pool, wish->min, wish->max, wish->shells);
+    if (wish->draining)
+        hosted_come_end(hosted, "the pool was drained");
     if (wish->draining && hosted->pool.state != POOL_DRAINING)
         hosted_set_state(hosted, POOL_DRAINING, NULL);
     else if (!wish->draining && hosted->pool.state == POOL_DRAINING)
@@ -75,7 +90,7 @@ static void change_run(void *data)
 {
     struct change *change = data;
 
-    hosted_file_write(change->hosted->vms->pools_fd, change->hosted->pool.name, change->text,
+    hosted_file_write(change->hosted->vms->pools_fd, change->hosted->id, change->text,
                       &change->err);
 }
 
@@ -122,9 +137,10 @@ void hosted_changes_start(struct hosted_pool *hosted)
     }
 }
 
-void hosted_change(struct hosted_pool *hosted, const struct pool_wish *wish,
+void hosted_change(struct hosted_pool *wished, const struct pool_wish *wish,
                    hosted_changed_fn changed, void *data)
 {
+    struct hosted_pool *hosted = heir_of(wished);
     struct change *change = calloc(1, sizeof *change);
 
     if (!change) {

@@ -97,6 +97,40 @@ int pool_body_choose(struct pool_body *body, const struct vms_settings *settings
     return 0;
 }
 
+void pool_body_again(struct pool_body *body, const struct vms_settings *settings)
+{
+    struct pool_spec *spec = &body->spec;
+
+    if (spec->kernel_is_own || strcmp(spec->kernel, settings->kernel) == 0)
+        spec->kernel[0] = '\0';
+    if (spec->initrd_is_own || strcmp(spec->initrd, settings->initrd) == 0 ||
+        strcmp(spec->initrd, settings->plain_initrd) == 0)
+        spec->initrd[0] = '\0';
+}
+
+void pool_body_over(struct pool_body *body, const struct pool_body *was)
+{
+    struct pool_spec *spec = &body->spec;
+    const bool image_is_new = strcmp(spec->image, was->spec.image) != 0;
+    const bool disk_is_new = strcmp(spec->disk, was->spec.disk) != 0;
+
+    if (image_is_new && !disk_is_new) {
+        spec->disk[0] = '\0';
+        spec->disk_read_only = false;
+    }
+    if (disk_is_new && !image_is_new)
+        spec->image[0] = '\0';
+    if (spec->service_gate && !was->spec.service_gate &&
+        spec->service_port == was->spec.service_port)
+        spec->service_port = 0;
+    if (spec->service_port != was->spec.service_port && was->spec.service_gate)
+        spec->service_gate = false;
+    if (!spec->service[0]) {
+        spec->service_port = 0;
+        spec->service_gate = false;
+    }
+}
+
 int pool_body_look(const struct pool_body *body, struct err *err)
 {
     struct pool_files files;

@@ -24,6 +24,12 @@ int pool_body_check(const struct pool_body *body, struct err *err);
  * no network. -ENOENT: there is no kernel. */
 int pool_body_choose(struct pool_body *body, const struct vms_settings *settings, struct err *err);
 
+/* Makes of a body that a pool has the one to begin with for its replacement: what poold chose is chosen
+ * again. And once keys have been read over it: of two that exclude each other, the one that is new
+ * holds. */
+void pool_body_again(struct pool_body *body, const struct vms_settings *settings);
+void pool_body_over(struct pool_body *body, const struct pool_body *was);
+
 /* Whether poold itself can read kernel, initramfs and disk. Blocks. 0 or -errno with a sentence. */
 int pool_body_look(const struct pool_body *body, struct err *err);
 

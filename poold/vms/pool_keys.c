@@ -91,6 +91,7 @@ static const struct json_key body_keys[] = { JSON_TEXT_KEY(struct pool_body, nam
                                                            JSON_KEY_NAME, true, 1),
                                              POOL_KEYS(BODY_TEXT, BODY_NUMBER, BODY_ASKED) };
 const struct json_table pool_body_table = JSON_TABLE(body_keys);
+const struct json_table pool_replace_table = { body_keys + 1, ARRAY_LEN(body_keys) - 1 };
 
 static const struct json_key limit_keys[] = { POOL_LIMITS(BODY_NUMBER) };
 const struct json_table pool_limit_table = JSON_TABLE(limit_keys);

@@ -18,9 +18,9 @@ struct pool_record {
     bool draining, booting;             /* booting: its snapshot is not there yet */
 };
 
-/* Keys of struct pool_body: all that can be asked for, and those that a pool may be given while it
- * runs (PATCH). */
-extern const struct json_table pool_body_table, pool_limit_table;
+/* Keys of struct pool_body: all that can be asked for, of a pool that is there (all but its name), and
+ * those that a pool may be given while it runs (PATCH). */
+extern const struct json_table pool_body_table, pool_replace_table, pool_limit_table;
 /* Of struct pool_record. A text or number that was not asked for is "" or 0. */
 extern const struct json_table pool_record_table;
 

@@ -7,11 +7,13 @@
 
 #include "base/work.h"
 #include "vms/hosted.h"
+#include "vms/hosted_replace.h"
 #include "vms/pool_body.h"
 #include "vms/pool_disk.h"
 
 struct make {
     struct vms *vms;
+    bool replaces; /* the pool of its name */
     struct pool_body body;
     struct client_ids *maker; /* NULL: poold, or the pool has it */
     struct pool_files files;
@@ -58,21 +60,35 @@ static int check_limits(const struct vms *vms, const struct pool_spec *spec, str
         host->lacking[0] ? host->lacking : "there is none");
 }
 
-/* Of a body that may be made now; later, too. */
-static int may_be_made(const struct vms *vms, const struct pool_body *body, struct err *err)
+/* Whether the pool of that name is as it should be, for one that replaces it or is the first. */
+static int check_name(const struct make *make, struct err *err)
 {
+    const char *name = make->body.name;
+    const struct hosted_pool *hosted = hosted_find(make->vms, name);
+
+    if (!make->replaces)
+        return hosted ? err_set(err, EEXIST, "there is a pool '%s' already", name) : 0;
+    return hosted ? hosted_replaceable(hosted, err)
+                  : err_set(err, ENOENT, "there is no pool '%s' any more", name);
+}
+
+/* Of a body that may be made now; later, too. */
+static int may_be_made(const struct make *make, struct err *err)
+{
+    const struct vms *vms = make->vms;
+
     if (vms->env.stopping || vms->env.draining)
         return err_set(err, ESHUTDOWN, "poold is %s",
                        vms->env.stopping ? "shutting down" : "draining");
-    if (hosted_find(vms, body->name))
-        return err_set(err, EEXIST, "there is a pool '%s' already", body->name);
+    if (check_name(make, err) < 0)
+        return -err->code;
     if (!fd_budget_has_pool(vms->fds, vms->pool_count + vms->pool_makes, vms->env.claimed.vms))
         return err_set(
             err, EMFILE,
             "poold may have %u file descriptors, too few for another pool beside %u and %u "
             "leases: raise its limit, delete a pool, or release leases",
             vms->fds->limit, vms->pool_count + vms->pool_makes, vms->env.claimed.vms);
-    return check_addresses(vms, &body->spec.net, err);
+    return check_addresses(vms, &make->body.spec.net, err);
 }
 
 static void make_run(void *data)
@@ -118,34 +134,50 @@ static void on_saved(void *data, const struct err *err)
     }
 }
 
+/* The pool, or the one that it is to replace: it has maker and files now. NULL: it was not made. */
+static struct hosted_pool *pool_add(struct make *make)
+{
+    struct hosted_pool *hosted;
+
+    if (make->err.code || may_be_made(make, &make->err) < 0)
+        return NULL;
+    if (!make->replaces) {
+        hosted = hosted_create(make->vms, &make->body, make->maker, &make->files, NULL);
+    } else {
+        hosted = hosted_find(make->vms, make->body.name);
+        if (hosted_come(hosted, &make->body, make->maker, &make->files) < 0)
+            hosted = NULL;
+    }
+    if (!hosted) {
+        err_set(&make->err, ENOMEM, "out of memory");
+        return NULL;
+    }
+    make->maker = NULL;
+    make->files = POOL_FILES_INIT;
+    return hosted;
+}
+
 static void make_done(void *data)
 {
     struct make *make = data;
     struct vms *vms = make->vms;
-    const struct pool_body *body = &make->body;
-    struct hosted_pool *hosted = NULL;
+    struct hosted_pool *hosted;
 
     vms->pool_makes--;
-    if (!make->err.code && may_be_made(vms, body, &make->err) == 0) {
-        hosted = hosted_create(vms, body, make->maker, &make->files);
-        if (!hosted)
-            err_set(&make->err, ENOMEM, "out of memory");
-    }
-    if (hosted) { /* which has them now */
+    hosted = pool_add(make);
+    if (hosted && !make->replaces) {
         const struct pool_wish wish = hosted_wish(hosted);
 
-        make->maker = NULL;
-        make->files = POOL_FILES_INIT;
         make->hosted = hosted;
         hosted_change(hosted, &wish, on_saved, make);
     } else {
-        make_end(make, NULL);
+        make_end(make, hosted);
     }
     turn_schedule(vms->turn);
 }
 
-void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids *maker,
-               pool_made_fn made, void *data)
+static void make_start(struct vms *vms, const struct pool_body *body, bool replaces,
+                       struct client_ids *maker, pool_made_fn made, void *data)
 {
     struct make *make = calloc(1, sizeof *make);
     struct err err = { 0 };
@@ -158,6 +190,7 @@ void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids 
         return;
     }
     *make = (struct make){ .vms = vms,
+                           .replaces = replaces,
                            .body = *body,
                            .maker = maker,
                            .files = POOL_FILES_INIT,
@@ -169,7 +202,7 @@ void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids 
     if (rc == 0)
         rc = check_limits(vms, &make->body.spec, &err);
     if (rc == 0)
-        rc = may_be_made(vms, &make->body, &err);
+        rc = may_be_made(make, &err);
     if (rc == 0 && make->body.spec.net.kind[0])
         rc = net_walls_watch(&vms->walls, &err);
     if (rc == 0 && work_start(vms->loop, make_run, make_done, make) < 0)
@@ -180,4 +213,16 @@ void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids 
     }
     make_free(make);
     made(data, NULL, &err);
+}
+
+void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids *maker,
+               pool_made_fn made, void *data)
+{
+    make_start(vms, body, false, maker, made, data);
+}
+
+void pool_remake(struct vms *vms, const struct pool_body *body, struct client_ids *maker,
+                 pool_made_fn made, void *data)
+{
+    make_start(vms, body, true, maker, made, data);
 }

@@ -14,5 +14,9 @@ typedef void (*pool_made_fn)(void *data, struct hosted_pool *hosted, const struc
  * adds the pool, which begins to boot. made(data, ...) is called once, maybe from within. */
 void pool_make(struct vms *vms, const struct pool_body *body, struct client_ids *maker,
                pool_made_fn made, void *data);
+/* The same for a pool that is to take the place of the one of its name (hosted_replace.h), which is
+ * what made is given: EBUSY it can't be replaced now, ENOENT there is none. */
+void pool_remake(struct vms *vms, const struct pool_body *body, struct client_ids *maker,
+                 pool_made_fn made, void *data);
 
 #endif

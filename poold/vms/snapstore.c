@@ -85,18 +85,20 @@ int snapstore_record(int store_fd, const char *name, pid_t pid, int *ret_fd, uin
 static json_t *info_json(const struct snapshot_info *info)
 {
     const struct manifest *m = &info->manifest;
+    char pool[SNAPSHOT_NAME_BYTES]; /* whose it is: hosted_id */
 
     if (info->error.code)
         return json_pack("{s:o, s:I, s:{s:o}}", "name", json_text(info->name), "disk_bytes",
                          (json_int_t)info->disk_bytes, "error", "message",
                          json_text(info->error.msg));
+    snprintf(pool, sizeof pool, "%.*s", (int)strcspn(info->name, "~"), info->name);
     return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:i, s:o, s:i, s:o}", "name",
                      json_text(info->name), "created", json_text(m->created), "memory_bytes",
                      (json_int_t)m->memory_bytes, "disk_bytes", (json_int_t)info->disk_bytes,
                      "data_bytes", (json_int_t)m->memory_data_bytes, "working_set_bytes",
                      (json_int_t)info->working_set_bytes, "vcpus", (int)m->vcpus, "kernel",
                      json_text(m->kernel.path), "format_version", (int)m->format_version, "pool",
-                     json_text(info->name));
+                     json_text(pool));
 }
 
 json_t *snapstore_list(int store_fd, struct err *err)

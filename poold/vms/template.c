@@ -244,7 +244,7 @@ static int open_all(struct template *template, struct err *err)
 {
     struct hosted_pool *hosted = template->hosted;
     struct vms *vms = hosted->vms;
-    int rc = snapstore_open(vms->snapshots_fd, hosted->pool.name, &template->snapshot_fd,
+    int rc = snapstore_open(vms->snapshots_fd, hosted->id, &template->snapshot_fd,
                             &template->has_working_set, err);
 
     if (rc == 0)

@@ -60,6 +60,7 @@ void template_record_fill(struct template *template)
     struct ledger_template *entry = &template->entry;
 
     snprintf(entry->pool, sizeof entry->pool, "%s", hosted->pool.name);
+    entry->generation = hosted->generation;
     entry->control_version = CONTROL_VERSION;
     entry->has_working_set = template->has_working_set;
     entry->disk_writable = template->disk_writable;

@@ -46,7 +46,7 @@ static void record_run(void *data)
 {
     struct trial *trial = data;
 
-    snapstore_record(trial->hosted->vms->snapshots_fd, trial->hosted->pool.name, trial->pid,
+    snapstore_record(trial->hosted->vms->snapshots_fd, trial->hosted->id, trial->pid,
                      &trial->set_fd, &trial->set_bytes, &trial->err);
 }
 

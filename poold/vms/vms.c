@@ -7,13 +7,18 @@
 
 #include "base/log.h"
 
+bool hosted_is_current(const struct pool *pool)
+{
+    return ((const struct hosted_pool *)pool->owner)->role == HOSTED_CURRENT;
+}
+
 struct hosted_pool *hosted_find(const struct vms *vms, const char *name)
 {
     LIST_FOR_EACH(at, &vms->pools)
     {
         struct pool *pool = list_entry(at, struct pool, node);
 
-        if (strcmp(pool->name, name) == 0)
+        if (hosted_is_current(pool) && strcmp(pool->name, name) == 0)
             return pool->owner;
     }
     return NULL;
@@ -38,8 +43,8 @@ void vms_room_set(struct vms *vms)
     turn_schedule(vms->turn);
 }
 
-const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES])
+const char *hosted_console_name(const char *id, char ret[HOSTED_CONSOLE_BYTES])
 {
-    snprintf(ret, HOSTED_CONSOLE_BYTES, "%s.log", hosted->pool.name);
+    snprintf(ret, HOSTED_CONSOLE_BYTES, "%s.log", id);
     return ret;
 }

@@ -88,9 +88,21 @@ struct vms {
     void *told_data;
 };
 
+/* hosted_replace.h */
+enum hosted_role {
+    HOSTED_CURRENT, /* the pool of that name */
+    HOSTED_COMING,  /* is to take its place */
+    HOSTED_GOING,   /* has been replaced */
+};
+
 struct hosted_pool {
     struct pool pool; /* pool.owner is this */
     struct vms *vms;
+    enum hosted_role role;
+    uint32_t generation;                  /* of those of its name */
+    char id[POOL_NAME_BYTES];             /* of its file, snapshot and console */
+    struct hosted_pool *coming;           /* of a CURRENT one; NULL: none */
+    char replace_error[POOL_ERROR_BYTES]; /* why its last replacement failed; "": it did not */
     struct pool_spec spec;
     struct client_ids *maker; /* whose rights its files are opened with; NULL: poold's own */
     struct pool_files files;
@@ -118,9 +130,10 @@ struct hosted_pool {
     struct err delete_err; /* the work's, read when it is done */
 };
 
-/* The file in consoles_fd with what its VM that booted last has printed. Returns ret. */
+/* The file in consoles_fd with what the VM that booted last of a hosted_pool.id has printed. Returns
+ * ret. */
 #define HOSTED_CONSOLE_BYTES 80
-const char *hosted_console_name(const struct hosted_pool *hosted, char ret[HOSTED_CONSOLE_BYTES]);
+const char *hosted_console_name(const char *id, char ret[HOSTED_CONSOLE_BYTES]);
 
 /* Whether a VM could be asked for, 0 or -errno: why none can be is said once, until one could. */
 void vms_clone_told(struct vms *vms, const struct pool *pool, int rc);
@@ -128,6 +141,11 @@ void vms_clone_told(struct vms *vms, const struct pool *pool, int rc);
 /* Sets what there is room for: after a change of the settings or of the number of pools. */
 void vms_room_set(struct vms *vms);
 
+/* A name that is no longer leaves room for any generation. */
+#define HOSTED_REPLACEABLE_MAX 52u
+
+/* Whether it is the pool of its name, and what clients know. */
+bool hosted_is_current(const struct pool *pool);
 /* The pool of that name, NULL for none. */
 struct hosted_pool *hosted_find(const struct vms *vms, const char *name);
 

@@ -15,6 +15,7 @@
 #include "snapshot/upgrade/store_upgrade.h"
 #include "vms/clone.h"
 #include "vms/hosted.h"
+#include "vms/hosted_replace.h"
 #include "vms/pool_disk.h"
 #include "vms/takeover.h"
 #include "vms/upgrade.h"
@@ -173,6 +174,7 @@ bool vms_pump(struct vms *vms)
         struct pool *pool = list_entry(at, struct pool, node);
 
         pool_pump(pool);
+        hosted_replace_pump(pool->owner);
         hosted_reap(pool->owner);
     }
     hosted_boots_start(vms);

@@ -12,9 +12,14 @@
 
 #define SUFFIX ".json"
 
+bool image_name_valid(const char *name)
+{
+    return snapshot_name_valid(name) && !strchr(name, '~');
+}
+
 int image_file_name(const char *name, char ret_file[IMAGE_FILE_BYTES], struct err *err)
 {
-    if (!snapshot_name_valid(name))
+    if (!image_name_valid(name))
         return err_set(err, EINVAL,
                        "'%s' can't name an image: use 1 to 63 of a-z 0-9 - _ ., beginning with a "
                        "letter or digit",
@@ -31,7 +36,7 @@ bool image_file_is_manifest(const char *file, char ret_name[IMAGE_NAME_BYTES])
         return false;
     memcpy(ret_name, file, stem);
     ret_name[stem] = '\0';
-    return snapshot_name_valid(ret_name);
+    return image_name_valid(ret_name);
 }
 
 int image_manifest_read(const struct image_store *store, const char *name,

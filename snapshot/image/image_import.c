@@ -116,7 +116,7 @@ int image_import_begin(struct image_store *store, const char *name, struct image
         return err_set_errno(err, ENOMEM, "image '%s'", name);
     import->store = store;
     import->pack_fd = import->own = import->compared_fd = -1;
-    snprintf(import->name, sizeof import->name, "%s", snapshot_name_valid(name) ? name : "");
+    snprintf(import->name, sizeof import->name, "%s", image_name_valid(name) ? name : "");
     pthread_mutex_lock(&store->lock);
     int rc = begin_locked(import, err);
     pthread_mutex_unlock(&store->lock);

@@ -30,6 +30,9 @@
 
 #define IMAGE_NAME_BYTES SNAPSHOT_NAME_BYTES
 
+/* 1 to 63 of a-z 0-9 - _ ., beginning with a letter or digit. */
+bool image_name_valid(const char *name);
+
 struct image_store {
     int dir_fd, packs_fd; /* owned */
     pthread_mutex_t lock; /* over names, packs and the next */
