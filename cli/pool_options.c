@@ -21,6 +21,8 @@ void pool_options_specs(struct pool_options *given, struct option_spec ret_specs
           "share of the CPUs of each VM, where everyone's is 100" },
         { "cpu-percent", 0, OPTION_NUMBER, &given->cpu_percent, "N",
           "CPU time of each VM, in percent of one CPU (no limit)" },
+        { "priority", 0, OPTION_NUMBER, &given->priority, "N",
+          "goes before pools of a lower one where host-wide limits bite (0)" },
         { "kernel", 0, OPTION_STRING, &given->kernel, "FILE|auto",
           "vmlinux or bzImage (auto: stock on hardware KVM, else the built one)", COMPLETE_FILE },
         { "initrd", 0, OPTION_STRING, &given->initrd, "FILE", "initramfs (the one for the kernel)",
@@ -165,6 +167,7 @@ int pool_options_body(const struct pool_options *given, const char *name, json_t
         json_object_set_new(body, "balloon", json_true());
     pool_option_number(body, "disk_iops", given->disk_iops);
     pool_option_number(body, "vcpus", given->vcpus);
+    pool_option_number(body, "priority", given->priority);
     pool_option_number(body, "cpu_weight", given->cpu_weight);
     pool_option_number(body, "cpu_percent", given->cpu_percent);
     pool_option_number(body, "service_port", given->service_port);

@@ -11,6 +11,10 @@ bool limits_allow(struct http_request *request, const struct pool *pool)
 {
     const struct api_settings *settings = api_of(request)->settings;
     const struct peer *peer = &request->connection->peer;
+    const struct access_rule *rule = peer->rule;
+    const uint32_t leases_max = rule && rule->leases ? rule->leases : settings->leases_per_client;
+    const uint64_t memory_mib =
+        rule && rule->memory_mib ? rule->memory_mib : settings->memory_per_client_mib;
 
     if (peer->rights & RIGHT_ADMIN)
         return true;
@@ -23,16 +27,15 @@ bool limits_allow(struct http_request *request, const struct pool *pool)
     struct pool_room room = leases_of_user(api_of(request)->vms, peer->uid);
     room.vms += peer->client->acquires;
     room.bytes += (peer->client->acquires + 1) * pool->vm_bytes;
-    if (room.vms >= settings->leases_per_client) {
-        http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some",
-                         settings->leases_per_client);
+    if (room.vms >= leases_max) {
+        http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some", leases_max);
         return false;
     }
-    if (settings->memory_per_client_mib && room.bytes > MIB(settings->memory_per_client_mib)) {
+    if (memory_mib && room.bytes > MIB(memory_mib)) {
         http_reply_error(request, API_TOO_MANY,
                          "you may have leases with %llu MiB of memory in all, and this one "
                          "has %llu; release some",
-                         (unsigned long long)settings->memory_per_client_mib,
+                         (unsigned long long)memory_mib,
                          (unsigned long long)(pool->vm_bytes >> 20));
         return false;
     }

@@ -16,6 +16,7 @@
 #include "http/json_keys.h"
 
 #define RULES_MAX 256
+#define QUOTA_MAX (1 << 30)
 #define NAMES_MAX 256
 #define GROUPS_MAX 1024
 
@@ -85,25 +86,42 @@ static int names_parse(const json_t *array, const struct list_row *row, uint32_t
     return 0;
 }
 
+/* value NULL: none is given. */
+static int quota_parse(const json_t *value, const char *key, uint32_t *ret, struct err *err)
+{
+    if (!value)
+        return 0;
+    if (!json_is_integer(value) || json_integer_value(value) < 1 ||
+        json_integer_value(value) > QUOTA_MAX)
+        return err_set(err, EINVAL, "'%s' must be from 1 to %d", key, QUOTA_MAX);
+    *ret = (uint32_t)json_integer_value(value);
+    return 0;
+}
+
 static int rule_parse(json_t *object, struct access_rule *rule, struct err *err)
 {
     const json_t *uid = json_object_get(object, "uid"), *gid = json_object_get(object, "gid");
     const json_t *id = uid ? uid : gid, *pools = json_object_get(object, "pools");
     const json_t *links = json_object_get(object, "links");
-    size_t known =
-        1 + (json_object_get(object, "rights") != NULL) + (pools != NULL) + (links != NULL);
+    const json_t *leases = json_object_get(object, "leases");
+    const json_t *memory = json_object_get(object, "memory_mib");
+    size_t known = 1 + (json_object_get(object, "rights") != NULL) + (pools != NULL) +
+                   (links != NULL) + (leases != NULL) + (memory != NULL);
 
     if (!json_is_integer(id) || (uid && gid) || json_integer_value(id) < 0 ||
         json_integer_value(id) >= UINT32_MAX)
         return err_set(err, EINVAL, "a rule needs either 'uid' or 'gid', a number");
     if (json_object_size(object) != known)
         return err_set(err, EINVAL,
-                       "a rule has 'uid' or 'gid', 'rights', 'pools', 'links' and nothing else");
+                       "a rule has 'uid' or 'gid', 'rights', 'pools', 'links', 'leases', "
+                       "'memory_mib' and nothing else");
     rule->by_gid = gid != NULL;
     rule->id = (uint32_t)json_integer_value(id);
     if (rights_parse(json_object_get(object, "rights"), &rule->rights, err) < 0 ||
         names_parse(pools, &pools_row, &rule->pool_count, &rule->pools, err) < 0 ||
-        names_parse(links, &links_row, &rule->link_count, &rule->links, err) < 0)
+        names_parse(links, &links_row, &rule->link_count, &rule->links, err) < 0 ||
+        quota_parse(leases, "leases", &rule->leases, err) < 0 ||
+        quota_parse(memory, "memory_mib", &rule->memory_mib, err) < 0)
         return -EINVAL;
     return 0;
 }

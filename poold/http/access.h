@@ -2,9 +2,10 @@
 /* Who may do what: the rights of a peer by its uid and gids, and what each user has in use.
  *
  * The policy file is {"rules": [{"uid": N | "gid": N, "rights": ["acquire", "admin", "metrics"],
- * "pools": ["NAME"...], "links": ["NAME"...]}...]}; "pools" limits acquires and what is seen, absent:
+ * "pools": ["NAME"...], "links": ["NAME"...], "leases": N, "memory_mib": N}...]}; "pools" limits acquires and what is seen, absent:
  * all pools; "links" are the bridges and parents of macvtaps that an administrator may connect VMs
- * to, absent: none. The first rule for the uid counts, else the first for one of its gids, else there
+ * to, absent: none; "leases" and "memory_mib" are what each of its users may have
+ * of those at a time, absent: what poold's configuration gives everybody. The first rule for the uid counts, else the first for one of its gids, else there
  * are no rights. Root and poold's own user are trusted: they may do everything. Without a policy
  * file all who can open the socket may acquire and read metrics.
  *
@@ -38,6 +39,7 @@ struct access_rule {
     char (*pools)[ACCESS_NAME_BYTES];
     uint32_t link_count; /* 0: none */
     char (*links)[ACCESS_NAME_BYTES];
+    uint32_t leases, memory_mib; /* 0: as poold's configuration says */
 };
 
 /* Of something that all share. */

@@ -31,6 +31,10 @@
  *   9. A pool that is READY may take the place of another one, which gives no more leases then: whoever
  *      waits, or whose VM fails, is served by the newer, whose are all figures, too. VMs that the older
  *      ones have leased count towards its `max` (pool_heir.c).
+ *   10. What pools share (refills at a time, restores at a time, room) goes to those of the highest
+ *      `priority` first, and is taken from the stock of those of the lowest. But an acquire that has
+ *      waited for a second, and a pool that has been short of VMs without a refill for as long, goes
+ *      before all that have not, and no stock is kept while an acquire of any pool wants its room.
  */
 #ifndef VOLT_POOLD_POOL_H
 #define VOLT_POOLD_POOL_H
@@ -141,6 +145,8 @@ struct pool {
     enum pool_state state;
     char error[POOL_ERROR_BYTES];
     uint32_t min, max, shells;
+    uint32_t
+        priority; /* among pools, where all together want more than there is; higher is first */
     struct list slots[SLOT_STATE_COUNT];
     uint32_t counts[SLOT_STATE_COUNT];
     uint64_t vm_bytes; /* guest memory of one VM */

@@ -26,6 +26,9 @@ static inline void pool_schedule(const struct pool *pool)
     pool->env->ops->schedule(pool->env->context);
 }
 
+/* So long another pool's priority goes before what a pool is short of, or an acquire waits for. */
+#define POOL_YIELD_NS (1 * NS_PER_S)
+
 /* ---- slots.c ---- */
 
 /* A NEW slot, or a trial's, which does not count as refilling; NULL without memory. */
@@ -43,8 +46,9 @@ bool pool_room_has(const struct pool *pool);
 bool pool_room_has_spare(const struct pool *pool);
 /* Whether one more acquire gets room without any lease's end. */
 bool pool_room_comes(const struct pool *pool);
-/* What is there and does not end, and what is wanted, is more than there may be. */
-bool pool_room_is_short(const struct pool_env *env);
+/* What is there and does not end, and what is wanted by acquires and for the stock of pools of a higher
+ * priority, is more than there may be. */
+bool pool_room_is_short(const struct pool_env *env, uint32_t priority);
 
 /* ---- pool_kill.c ---- */
 
@@ -103,7 +107,7 @@ void pool_shell_restore(struct slot *slot, struct acquire *acquire);
 /* Wakes a parked VM for the acquire, which is in no queue. False: there is none. */
 bool pool_parked_take(struct pool *pool, struct acquire *acquire);
 void pool_serve(struct pool *pool);
-/* The same for all pools, whoever has waited longest first. */
+/* The same for all pools: by priority, and whoever has waited longest first. */
 void pool_serve_all(struct pool_env *env);
 
 /* ---- pool_proof.c ---- */

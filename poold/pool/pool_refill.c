@@ -74,7 +74,21 @@ static void shortages_note(struct pool_env *env, uint64_t now)
     }
 }
 
-/* Of the pools whose turn it is, the one that was refilled longest ago. */
+/* Whether a is refilled before b (NULL: there is none); both are due. */
+static bool goes_first(const struct pool *a, const struct pool *b, uint64_t now)
+{
+    if (!b)
+        return true;
+    bool a_is_late = MAX_OF(a->short_since_ns, a->refilled_ns) + POOL_YIELD_NS <= now;
+    bool b_is_late = MAX_OF(b->short_since_ns, b->refilled_ns) + POOL_YIELD_NS <= now;
+
+    if (a_is_late != b_is_late)
+        return a_is_late;
+    return a_is_late || a->priority == b->priority ? a->refilled_ns < b->refilled_ns
+                                                   : a->priority > b->priority;
+}
+
+/* Of the pools whose turn it is. */
 static struct pool *next_to_refill(const struct pool_env *env, uint64_t now)
 {
     struct pool *next = NULL;
@@ -83,7 +97,7 @@ static struct pool *next_to_refill(const struct pool_env *env, uint64_t now)
     {
         struct pool *pool = list_entry(at, struct pool, node);
 
-        if (pool->short_since_ns && (!next || pool->refilled_ns < next->refilled_ns) &&
+        if (pool->short_since_ns && goes_first(pool, next, now) &&
             shortage_of(pool) != SHORT_OF_NOTHING && pool_live_count(pool) < pool->max &&
             refill_due_ns(pool, now) <= now && making_allowed(pool, now))
             next = pool;
@@ -157,7 +171,8 @@ void pool_excess_stop(struct pool *pool)
 void pool_pump(struct pool *pool)
 {
     pool_kill_queue(pool->env);
-    pool_serve(pool);
+    if (pool->waiting)
+        pool_serve_all(pool->env);
     pool_room_make(pool->env);
     if (pool->state == POOL_FAILED || pool->state == POOL_DRAINING || pool->env->stopping ||
         pool->env->draining)

@@ -37,6 +37,33 @@ static struct pool_room room_wanted(const struct pool_env *env)
     return wanted;
 }
 
+/* VMs for its stock that it is short of, and may make. */
+static uint32_t short_by(const struct pool *pool)
+{
+    const uint32_t wanted = pool->min + pool->shells, live = pool_live_count(pool);
+    const uint32_t stock = pool->counts[SLOT_PARKED] + pool->counts[SLOT_SHELL] +
+                           pool->counts[SLOT_PREPARING] - (pool->trial != NULL);
+
+    if (pool->state != POOL_READY || backoff_active(&pool->backoff, pool_now(pool)))
+        return 0;
+    return MIN_OF(wanted - MIN_OF(wanted, stock), pool->max - MIN_OF(pool->max, live));
+}
+
+/* That which pools of a higher priority are short of, too. */
+static struct pool_room room_due(const struct pool_env *env, uint32_t priority)
+{
+    struct pool_room due = room_wanted(env);
+
+    LIST_FOR_EACH(at, env->pools)
+    {
+        const struct pool *pool = list_entry(at, struct pool, node);
+
+        if (pool->priority > priority)
+            due = room_sum(due, room_of(pool, short_by(pool)));
+    }
+    return due;
+}
+
 bool pool_room_has(const struct pool *pool)
 {
     const struct pool_env *env = pool->env;
@@ -48,7 +75,8 @@ bool pool_room_has_spare(const struct pool *pool)
 {
     const struct pool_env *env = pool->env;
 
-    return room_fits(room_sum(env->made, room_sum(room_wanted(env), room_of(pool, 1))), env->room);
+    return room_fits(room_sum(env->made, room_sum(room_due(env, pool->priority), room_of(pool, 1))),
+                     env->room);
 }
 
 bool pool_room_comes(const struct pool *pool)
@@ -59,12 +87,12 @@ bool pool_room_comes(const struct pool *pool)
                      env->room);
 }
 
-bool pool_room_is_short(const struct pool_env *env)
+bool pool_room_is_short(const struct pool_env *env, uint32_t priority)
 {
     struct pool_room staying = { env->made.vms - env->ending.vms,
                                  env->made.bytes - env->ending.bytes };
 
-    return !room_fits(room_sum(staying, room_wanted(env)), env->room);
+    return !room_fits(room_sum(staying, room_due(env, priority)), env->room);
 }
 
 enum pool_lack pool_room_lack(const struct pool *pool)

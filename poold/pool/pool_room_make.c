@@ -9,8 +9,9 @@ static uint32_t idle_count(const struct pool *pool)
            (pool->trial != NULL) - (pool->proof != NULL);
 }
 
-/* The pool with the most of them, where no acquire waits. */
-static struct pool *richest(const struct pool_env *env)
+/* Whose VM is stopped first: of the lowest priority, the pool with the most of them; none where an
+ * acquire waits. */
+static struct pool *first_to_give(const struct pool_env *env)
 {
     struct pool *found = NULL;
 
@@ -18,7 +19,10 @@ static struct pool *richest(const struct pool_env *env)
     {
         struct pool *pool = list_entry(at, struct pool, node);
 
-        if (pool->waiting == 0 && idle_count(pool) > (found ? idle_count(found) : 0))
+        if (pool->waiting || idle_count(pool) == 0)
+            continue;
+        if (!found || pool->priority < found->priority ||
+            (pool->priority == found->priority && idle_count(pool) > idle_count(found)))
             found = pool;
     }
     return found;
@@ -46,10 +50,6 @@ void pool_room_make(struct pool_env *env)
     struct pool *pool;
 
     /* Each round ends a VM or the loop. */
-    while (!env->stopping && pool_room_is_short(env)) {
-        pool = richest(env);
-        if (!pool)
-            return;
+    while (!env->stopping && (pool = first_to_give(env)) && pool_room_is_short(env, pool->priority))
         idle_stop(pool);
-    }
 }

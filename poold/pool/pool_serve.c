@@ -130,22 +130,31 @@ void pool_serve(struct pool *pool)
         ;
 }
 
-static struct pool *longest_waiting(const struct pool_env *env)
+/* Whether the first waiter of a is served before that of b (NULL: there is none). */
+static bool goes_first(const struct pool *a, const struct pool *b, uint64_t now)
 {
+    if (!b)
+        return true;
+    uint64_t a_ns = list_entry(a->waiters.next, struct acquire, node)->asked_ns;
+    uint64_t b_ns = list_entry(b->waiters.next, struct acquire, node)->asked_ns;
+    bool a_is_late = a_ns + POOL_YIELD_NS <= now, b_is_late = b_ns + POOL_YIELD_NS <= now;
+
+    if (a_is_late != b_is_late)
+        return a_is_late;
+    return a_is_late || a->priority == b->priority ? a_ns < b_ns : a->priority > b->priority;
+}
+
+static struct pool *first_waiting(const struct pool_env *env)
+{
+    const uint64_t now = env->ops->now(env->context);
     struct pool *found = NULL;
-    uint64_t since_ns = UINT64_MAX;
 
     LIST_FOR_EACH(at, env->pools)
     {
         struct pool *pool = list_entry(at, struct pool, node);
 
-        if (pool->passed_over || list_empty(&pool->waiters))
-            continue;
-        uint64_t asked_ns = list_entry(pool->waiters.next, struct acquire, node)->asked_ns;
-        if (asked_ns < since_ns) {
+        if (!pool->passed_over && !list_empty(&pool->waiters) && goes_first(pool, found, now))
             found = pool;
-            since_ns = asked_ns;
-        }
     }
     return found;
 }
@@ -154,7 +163,7 @@ void pool_serve_all(struct pool_env *env)
 {
     struct pool *pool;
 
-    while ((pool = longest_waiting(env)))
+    while ((pool = first_waiting(env)))
         pool->passed_over = !serve_one(pool, list_entry(pool->waiters.next, struct acquire, node));
     LIST_FOR_EACH(at, env->pools)
     list_entry(at, struct pool, node)->passed_over = false;

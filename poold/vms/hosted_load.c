@@ -76,6 +76,7 @@ static int restore(struct vms *vms, const struct found *found, const struct pool
     hosted->cold_boot_ms = record->cold_boot_ms;
     hosted->snapshot_ms = record->snapshot_ms;
     hosted->pool.vm_bytes = hosted->spec.memory_bytes;
+    hosted->pool.priority = hosted->spec.priority;
     pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
     if (current)
         hosted_replaced(current, hosted);

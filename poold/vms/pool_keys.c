@@ -73,6 +73,8 @@
            "VMs may send with any MAC and address", "no")                                          \
     NUMBER(spec.balloon, "balloon", JSON_KEY_BOOL, 0, 0, MAY, AS_IS,                               \
            "memory that a guest frees goes back to the host", "no")                                \
+    NUMBER(spec.priority, "priority", JSON_KEY_COUNT, 0, 1000, MAY, AS_IS,                         \
+           "goes before pools of a lower one where all want more than there is", "0")              \
     NUMBER(spec.cpu_weight, "cpu_weight", JSON_KEY_COUNT, 1, 10000, MAY, OR_NULL,                  \
            "share of the CPUs of each VM, where everyone's default is 100", "100")                 \
     NUMBER(spec.cpu_percent, "cpu_percent", JSON_KEY_COUNT, 1, 100 * VM_VCPUS_MAX, MAY, OR_NULL,   \

@@ -17,6 +17,7 @@
 struct pool_spec {
     uint64_t memory_bytes;
     uint32_t vcpus;
+    uint32_t priority;                /* pool.h */
     uint32_t cpu_weight, cpu_percent; /* of each VM's control group (cgroup.h); 0: not limited */
     char kernel[PATH_MAX], initrd[PATH_MAX];
     bool kernel_is_own, initrd_is_own; /* chosen by poold, not named by whoever made the pool */

@@ -72,6 +72,31 @@ START_TEST(memory_of_one_user_is_limited)
 }
 END_TEST
 
+/* Those of a rule go before those of everybody. */
+START_TEST(a_rule_limits_its_users)
+{
+    struct client_reply reply;
+    char path[256], options[320];
+
+    daemon_path("policy", path);
+    FILE *out = fopen(path, "we");
+    ck_assert_ptr_nonnull(out);
+    fprintf(out,
+            "{\"rules\": [{\"uid\": %u, \"rights\": [\"acquire\"], \"leases\": 2, \"memory_mib\": "
+            "512}]}",
+            USER);
+    fclose(out);
+    snprintf(options, sizeof options, "--client-leases 1 --client-memory-mib 64 --policy %s", path);
+    daemon_restart(options);
+    daemon_open_to_all();
+    daemon_pool_create("{\"name\":\"default\",\"min\":0,\"memory\":\"128M\"}");
+    ck_assert_uint_eq(acquire_as_user(&reply), 201);
+    ck_assert_uint_eq(acquire_as_user(&reply), 201);
+    ck_assert_uint_eq(acquire_as_user(&reply), 429);
+    ck_assert_ptr_nonnull(strstr(reply.body, "you may have 2 leases"));
+}
+END_TEST
+
 START_TEST(boots_wait_for_their_turn)
 {
     daemon_restart("--max-boots 1");
@@ -97,9 +122,11 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, vms_of_all_pools_are_limited);
     tcase_add_test(tcase, memory_of_all_vms_is_limited);
     tcase_add_test(tcase, boots_wait_for_their_turn);
-    if (geteuid() == 0)
+    if (geteuid() == 0) {
         tcase_add_test(tcase, memory_of_one_user_is_limited);
-    else
-        printf("# without root nobody can connect as another user: one test is left out\n");
+        tcase_add_test(tcase, a_rule_limits_its_users);
+    } else {
+        printf("# without root nobody can connect as another user: two tests are left out\n");
+    }
     return tap_main(suite);
 }
