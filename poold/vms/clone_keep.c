@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/util.h"
 
 static_assert(sizeof(((struct ledger_vm *)0)->id) >= SLOT_ID_BYTES, "an id fits");
@@ -140,6 +141,17 @@ static int connection_put(struct clone *clone)
                : 0;
 }
 
+/* Of VMs beyond the ledger's, once until there is room again: they end with this poold. */
+static void full_tell(struct vms *vms, bool full)
+{
+    if (full && !vms->ledger_full)
+        log_warn(
+            "there are %u VMs: those beyond are not taken over by the next poold, and end with "
+            "this one",
+            LEDGER_VMS_MAX);
+    vms->ledger_full = full;
+}
+
 int clone_keep(struct clone *clone)
 {
     struct keep *keep = &clone->vms->keep;
@@ -147,8 +159,11 @@ int clone_keep(struct clone *clone)
 
     if (clone->record == LEDGER_NONE)
         clone->record = ledger_vm_take(keep->ledger);
-    if (clone->record == LEDGER_NONE)
-        return 0; /* there are too many: this one ends with poold */
+    full_tell(clone->vms, clone->record == LEDGER_NONE);
+    if (clone->record == LEDGER_NONE) {
+        list_remove(&clone->due.node);
+        return 0;
+    }
     add(&fds, KEEP_VM_CONTROL, clone->link.fds[LINK_CONTROL]);
     add(&fds, KEEP_VM_BELL, clone->link.fds[LINK_BELL]);
     add(&fds, KEEP_VM_PIDFD, clone->link.fds[LINK_PIDFD]);

@@ -60,7 +60,8 @@ struct vms {
     struct random_stock random;
     struct vm_dirs vm_dirs;
     struct vm_groups vm_groups;
-    int clone_error; /* why the last VM that was asked for can't be made, which was said; 0 */
+    bool ledger_full; /* there are more VMs than the next poold can take over, which was said */
+    int clone_error;  /* why the last VM that was asked for can't be made, which was said; 0 */
     struct image_store images;
     struct stock deltas; /* what clones write to their disks */
     struct stock taps;

@@ -241,6 +241,24 @@ START_TEST(a_boot_that_poold_did_not_live_to_see_is_begun_again)
 }
 END_TEST
 
+/* It boots when it is asked for again. */
+START_TEST(a_pool_drained_while_it_boots_stays_drained)
+{
+    daemon_faults_set("boot_slow");
+    client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\",\"min\":1}");
+    client_expect(200, "POST", POOL "/drain", NULL);
+    daemon_restart("--log-level info");
+    client_await(POOL, "state", "draining");
+    client_expect(409, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+    ck_assert_uint_eq(daemon_vm_processes(), 0);
+    daemon_faults_set("");
+    daemon_restart("--log-level info");
+    client_await(POOL, "state", "draining");
+    client_expect(200, "POST", POOL "/undrain", NULL);
+    client_expect(201, "POST", "/v1/leases", "{\"wait_ms\":60000}");
+}
+END_TEST
+
 START_TEST(who_waits_for_a_boot_waits_no_longer_than_it_says)
 {
     daemon_faults_set("boot_hang");
@@ -288,6 +306,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, a_boot_that_failed_is_tried_again);
     tcase_add_test(tcase, a_boot_that_poold_did_not_live_to_see_is_begun_again);
     tcase_add_test(tcase, a_drained_pool_comes_back);
+    tcase_add_test(tcase, a_pool_drained_while_it_boots_stays_drained);
     tcase_add_test(tcase, who_waits_for_a_boot_waits_no_longer_than_it_says);
     if (geteuid() == 0) {
         tcase_add_test(tcase, what_can_not_be_saved_has_not_happened);
