@@ -153,3 +153,50 @@ check "the next poold knows labels" sh -c "'$voltctl' ps --label job=17 | grep -
 check "and how leases ended" until_true 10 reason_is "$ended" released
 check "and which did while there was none" until_true 10 reason_is "$lost" lost
 
+# ---- Events, keys, and an end that waits ----
+# known SINCE: the events after that one, JSON lines, until all that were known are there
+known()
+{
+    rm -f "$work/events" # what was found before
+    timeout "$(patient 4)" "$voltctl" events --json --since "$1" >"$work/events" 2>&1 &
+    until_true 10 grep -q "lease_ended.*$2" "$work/events" || return 1
+    kill $! 2>/dev/null
+    wait $! 2>/dev/null
+    return 0
+}
+first=$(acquire)
+"$voltctl" release "$first"
+second=$(acquire)
+"$voltctl" release "$second"
+field()
+{
+    python3 -c '
+import json, sys
+for line in open(sys.argv[1]):
+    event = json.loads(line)
+    if event.get("lease") == sys.argv[2] and event["type"] == sys.argv[3]:
+        print(event[sys.argv[4]])' "$work/events" "$@"
+}
+check "events of the poold before are known" known 0 "$second"
+check "and which lease ended why" prints released field "$first" lease_ended reason
+since=$(field "$first" lease_ended id)
+check "events after one" known "$since" "$second"
+check "are those after it" prints "" field "$first" lease_ended id
+check "and no other is missing" prints released field "$second" lease_ended reason
+key=$(acquire --idempotency-key job-17)
+check "a key gives the same lease again" prints "$key" acquire --idempotency-key job-17
+is_gone()
+{
+    until_true 20 process_gone "$poold_pid"
+}
+drains()
+{
+    "$voltctl" shutdown --drain --grace 1h >"$work/shutdown" 2>&1 &
+    until_true 10 sh -c "'$voltctl' acquire 2>&1 | grep -q drains" &&
+        [ "$(guest "$key" -- echo still)" = still ] && "$voltctl" release --all && wait $! && is_gone
+}
+check "a drain gives no lease, serves those that are out, and ends with the last" drains
+poold_start
+id=$(acquire)
+check "one ends with its grace, too" "$voltctl" shutdown --drain --grace 200ms
+check "whoever has a lease" is_gone
