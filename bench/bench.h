@@ -21,9 +21,10 @@
 struct bench_options {
     bool quick; /* few samples: for checking the plumbing */
     const char *kernel, *initrd;
-    const char *volt_vmm, *poold, *volt_init, *busybox;
+    const char *volt_vmm, *poold, *voltctl, *volt_init, *busybox;
     const char *qemu, *firecracker, *cloud_hypervisor; /* NULL: not there */
     const char *answering_initrd;                      /* for those */
+    const char *guest_spawner;                         /* times the floor of an exec */
     const char *work_dir;                              /* ours; removed by who made it */
     const char *json_path, *commit;
 };
@@ -69,6 +70,10 @@ int suite_steps(struct bench *bench, struct err *err);
 int suite_acquire(struct bench *bench, struct err *err);
 int suite_burst(struct bench *bench, struct err *err);
 int suite_churn(struct bench *bench, struct err *err);
+int suite_busy(struct bench *bench, struct err *err);
+int suite_sporadic(struct bench *bench, struct err *err);
+int suite_exec(struct bench *bench, struct err *err);
+int suite_work(struct bench *bench, struct err *err);
 int suite_density(struct bench *bench, struct err *err);
 int suite_first_exec(struct bench *bench, struct err *err);
 int suite_snapshot(struct bench *bench, struct err *err);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "paced.h"
 
 #define CLIENT_STACK_BYTES (512u << 10)
 
@@ -54,15 +55,6 @@ static int add_event(struct client_thread *client, uint64_t due_ns,
     return 0;
 }
 
-static void sleep_until(uint64_t at_ns)
-{
-    const struct timespec at = { .tv_sec = (time_t)(at_ns / NS_PER_S),
-                                 .tv_nsec = (long)(at_ns % NS_PER_S) };
-
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
-        ;
-}
-
 /* The i-th request of this client: when it is due, waited for in an open loop. */
 static uint64_t due(const struct client_thread *client, size_t i)
 {
@@ -72,7 +64,7 @@ static uint64_t due(const struct client_thread *client, size_t i)
         return now_ns();
     uint64_t at_ns =
         samples_due_ns(client->go->start_ns, plan->per_second, i * plan->clients + client->index);
-    sleep_until(at_ns);
+    paced_sleep_until(at_ns);
     return at_ns;
 }
 

@@ -72,16 +72,18 @@ static int connect_first(struct daemon *daemon, struct err *err)
     return rc < 0 ? err_wrap(err, "starting poold (see poold.log in the work directory)") : 0;
 }
 
-static int wait_pool_ready(struct daemon *daemon, struct err *err)
+int daemon_wait_pool(struct daemon *daemon, const char *name, struct err *err)
 {
+    char path[API_PATH_BYTES];
     uint64_t deadline_ns = now_ns() + POOL_TIMEOUT_NS;
+    int rc = api_path(path, err, "/v1/pools/", name, "");
 
-    while (now_ns() < deadline_ns) {
+    while (rc == 0 && now_ns() < deadline_ns) {
         _cleanup_json_ json_t *pool = NULL;
-        int rc = api_call(&daemon->api, "GET", POOL_PATH, NULL, API_TIMEOUT_MS, &pool, err);
 
+        rc = api_call(&daemon->api, "GET", path, NULL, API_TIMEOUT_MS, &pool, err);
         if (rc < 0)
-            return rc;
+            break;
         const char *state = api_text_of(pool, "state");
         if (strcmp(state, "ready") == 0)
             return 0;
@@ -91,7 +93,7 @@ static int wait_pool_ready(struct daemon *daemon, struct err *err)
                       (size_t)MAX_OF(api_number_of(pool, "progress.percent"), 0), 100);
         nap(50);
     }
-    return err_set(err, ETIMEDOUT, "the pool was not ready in time");
+    return rc < 0 ? rc : err_set(err, ETIMEDOUT, "the pool was not ready in time");
 }
 
 /* A poold that was started anew on its state brings its pool along. */
@@ -112,7 +114,7 @@ static int create_pool(struct daemon *daemon, struct err *err)
     _cleanup_json_ json_t *answer = NULL;
     int rc = api_call(&daemon->api, "POST", "/v1/pools", body, API_TIMEOUT_MS, &answer, err);
 
-    return rc < 0 ? rc : wait_pool_ready(daemon, err);
+    return rc < 0 ? rc : daemon_wait_pool(daemon, DAEMON_POOL, err);
 }
 
 void daemon_free(struct bench *bench)
@@ -148,7 +150,8 @@ int daemon_get(struct bench *bench, enum daemon_work work, struct daemon **ret_d
     if (rc == 0)
         rc = connect_first(daemon, err);
     if (rc == 0)
-        rc = pool_is_there(daemon) ? wait_pool_ready(daemon, err) : create_pool(daemon, err);
+        rc = pool_is_there(daemon) ? daemon_wait_pool(daemon, DAEMON_POOL, err)
+                                   : create_pool(daemon, err);
     if (rc == 0)
         rc = daemon_empty(daemon, err);
     progress_clear();
@@ -266,12 +269,13 @@ static int read_lease(const struct client_response *response, struct daemon_leas
     return 0;
 }
 
-int daemon_acquire(struct api *api, struct daemon_lease *ret_lease, struct err *err)
+int daemon_acquire_from(struct api *api, const char *pool, struct daemon_lease *ret_lease,
+                        struct err *err)
 {
     struct client_response response;
     char body[128];
 
-    snprintf(body, sizeof body, "{\"pool\":\"%s\",\"wait_ms\":%u,\"ttl_ms\":0}", DAEMON_POOL,
+    snprintf(body, sizeof body, "{\"pool\":\"%s\",\"wait_ms\":%u,\"ttl_ms\":0}", pool,
              ACQUIRE_WAIT_MS);
     uint64_t start_ns = now_ns();
     int rc = client_request(&api->client, "POST", "/v1/leases", body, ACQUIRE_WAIT_MS + 5000,
@@ -286,6 +290,11 @@ int daemon_acquire(struct api *api, struct daemon_lease *ret_lease, struct err *
     return rc;
 }
 
+int daemon_acquire(struct api *api, struct daemon_lease *ret_lease, struct err *err)
+{
+    return daemon_acquire_from(api, DAEMON_POOL, ret_lease, err);
+}
+
 int daemon_release(struct api *api, const struct daemon_lease *lease, struct err *err)
 {
     char path[API_PATH_BYTES];
@@ -297,4 +306,19 @@ int daemon_release(struct api *api, const struct daemon_lease *lease, struct err
 int daemon_release_all(struct daemon *daemon, struct err *err)
 {
     return api_call(&daemon->api, "DELETE", "/v1/leases", NULL, API_TIMEOUT_MS, NULL, err);
+}
+
+int daemon_lease_pid(struct daemon *daemon, const struct daemon_lease *lease, pid_t *ret_pid,
+                     struct err *err)
+{
+    _cleanup_json_ json_t *json = NULL;
+    char path[API_PATH_BYTES];
+    int rc = api_path(path, err, "/v1/leases/", lease->id, "");
+
+    if (rc == 0)
+        rc = api_call(&daemon->api, "GET", path, NULL, API_TIMEOUT_MS, &json, err);
+    if (rc < 0)
+        return rc;
+    *ret_pid = (pid_t)api_number_of(json, "pid");
+    return *ret_pid > 0 ? 0 : err_set(err, EPROTO, "the lease tells no pid");
 }

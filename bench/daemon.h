@@ -46,6 +46,9 @@ void daemon_free(struct bench *bench);
 /* A further connection; any one thread. */
 int daemon_connect(const struct daemon *daemon, struct api *ret_api, struct err *err);
 
+/* Waits until a pool that was made, or is booted again, has its snapshot. */
+int daemon_wait_pool(struct daemon *daemon, const char *pool, struct err *err);
+
 int daemon_scale(struct daemon *daemon, unsigned min, unsigned shells, struct err *err);
 int daemon_slots(struct daemon *daemon, struct daemon_slots *ret, struct err *err);
 
@@ -58,8 +61,15 @@ int daemon_stock(struct daemon *daemon, unsigned parked, struct err *err);
 /* Uses up and releases everything that is prepared: the pool is empty and stays so. */
 int daemon_empty(struct daemon *daemon, struct err *err);
 
+/* From DAEMON_POOL, or another. */
 int daemon_acquire(struct api *api, struct daemon_lease *ret_lease, struct err *err);
+int daemon_acquire_from(struct api *api, const char *pool, struct daemon_lease *ret_lease,
+                        struct err *err);
 int daemon_release(struct api *api, const struct daemon_lease *lease, struct err *err);
 int daemon_release_all(struct daemon *daemon, struct err *err);
+
+/* The process of a lease's VM. */
+int daemon_lease_pid(struct daemon *daemon, const struct daemon_lease *lease, pid_t *ret_pid,
+                     struct err *err);
 
 #endif

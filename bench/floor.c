@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -253,15 +254,49 @@ int floor_measure(struct floor *floor, struct err *err)
     uint64_t first = now_ns();
     if (rc >= 0) /* the first time round touches the exit's path */
         rc = vm_run_to_port(&vm, err);
-    uint64_t again = now_ns();
     if (rc >= 0)
-        rc = vm_run_to_port(&vm, err);
-    uint64_t parked = now_ns();
+        rc = floor_vm_measure(floor, &vm, err);
     vm_close(&vm);
     if (rc < 0)
         return err_wrap(err, "measuring the floor");
     samples_add(&floor->samples[FLOOR_COLD], first - start);
     samples_add(&floor->samples[FLOOR_SHELL], first - shell);
-    samples_add(&floor->samples[FLOOR_PARKED], parked - again);
     return 0;
+}
+
+int floor_vm_create(const struct floor *floor, struct floor_vm **ret_vm, struct err *err)
+{
+    struct floor_vm *vm = malloc(sizeof *vm);
+
+    if (!vm)
+        return err_set_errno(err, ENOMEM, "making the floor's VM");
+    *vm = (struct floor_vm){ .kvm = -1, .vm = -1, .vcpu = -1, .ram_bytes = floor->ram_bytes };
+    int rc = vm_make(vm, floor->mem_fd, err);
+    if (rc >= 0)
+        rc = vm_load_vcpu(vm, err);
+    if (rc >= 0)
+        rc = vm_run_to_port(vm, err);
+    if (rc < 0) {
+        floor_vm_destroy(vm);
+        return err_wrap(err, "making the floor's VM");
+    }
+    *ret_vm = vm;
+    return 0;
+}
+
+void floor_vm_destroy(struct floor_vm *vm)
+{
+    if (vm)
+        vm_close(vm);
+    free(vm);
+}
+
+int floor_vm_measure(struct floor *floor, const struct floor_vm *vm, struct err *err)
+{
+    uint64_t start = now_ns();
+    int rc = vm_run_to_port(vm, err);
+
+    if (rc >= 0)
+        samples_add(&floor->samples[FLOOR_PARKED], now_ns() - start);
+    return rc < 0 ? rc : 0;
 }

@@ -34,4 +34,12 @@ void floor_fini(struct floor *floor);
 /* Takes one sample of each kind; the VM is gone when it returns. */
 int floor_measure(struct floor *floor, struct err *err);
 
+/* A VM that stays, stopped at a port write: for the parked floor after a pause. The caller's. */
+struct floor_vm;
+int floor_vm_create(const struct floor *floor, struct floor_vm **ret_vm, struct err *err);
+void floor_vm_destroy(struct floor_vm *vm);
+
+/* Runs it to its next port write: one sample of the parked floor. */
+int floor_vm_measure(struct floor *floor, const struct floor_vm *vm, struct err *err);
+
 #endif

@@ -19,6 +19,7 @@ static const struct option_row {
       offsetof(struct bench_options, work_dir) },
     { "--volt-vmm", "PATH", "the programs to measure", offsetof(struct bench_options, volt_vmm) },
     { "--poold", "PATH", NULL, offsetof(struct bench_options, poold) },
+    { "--voltctl", "PATH", NULL, offsetof(struct bench_options, voltctl) },
     { "--volt-init", "PATH", NULL, offsetof(struct bench_options, volt_init) },
     { "--kernel", "FILE", "the guest", offsetof(struct bench_options, kernel) },
     { "--initrd", "FILE", NULL, offsetof(struct bench_options, initrd) },
@@ -30,6 +31,8 @@ static const struct option_row {
     { "--cloud-hypervisor", "PATH", NULL, offsetof(struct bench_options, cloud_hypervisor) },
     { "--answering-initrd", "FILE", "the guest of those",
       offsetof(struct bench_options, answering_initrd) },
+    { "--guest-spawner", "FILE", "times the floor of an exec, in the guest",
+      offsetof(struct bench_options, guest_spawner) },
     { "--commit", "ID", "of what is measured", offsetof(struct bench_options, commit) },
 };
 

@@ -2,8 +2,10 @@
 /* Owns starting and ending child processes; see process.h. */
 #include "process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,7 +23,7 @@ static void become(const char *const *argv, const int *keep_fds, unsigned keep_c
     int null = open("/dev/null", O_RDONLY);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (log < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+    if (log < 0 || null < 0 || dup2(output->stdin_fd ? output->stdin_fd : null, STDIN_FILENO) < 0 ||
         dup2(output->stderr_fd < 0 ? log : output->stderr_fd, STDERR_FILENO) < 0 ||
         dup2(output->stdout_fd < 0 ? log : output->stdout_fd, STDOUT_FILENO) < 0)
         _exit(127);
@@ -70,4 +72,40 @@ void process_end(struct process *process, int signal)
         waitpid(process->pid, NULL, 0);
     }
     process->pid = 0;
+}
+
+int process_wait(struct process *process, int *ret_status, struct err *err)
+{
+    int status;
+
+    while (waitpid(process->pid, &status, 0) < 0) {
+        if (errno != EINTR)
+            return err_set_errno(err, errno, "waiting for a process to end");
+    }
+    process->pid = 0;
+    *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return 0;
+}
+
+uint64_t process_cpu_ns(pid_t pid)
+{
+    char path[300];
+    uint64_t total_ns = 0;
+    struct dirent *entry;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *dir = opendir(path);
+    while (dir && (entry = readdir(dir))) {
+        uint64_t ns;
+
+        snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, entry->d_name);
+        FILE *file = fopen(path, "re");
+        if (file && fscanf(file, "%" SCNu64, &ns) == 1)
+            total_ns += ns;
+        if (file)
+            fclose(file);
+    }
+    if (dir)
+        closedir(dir);
+    return total_ns;
 }

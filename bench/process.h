@@ -18,6 +18,7 @@ struct process {
 struct process_output {
     int stdout_fd, stderr_fd;
     const char *log_path;
+    int stdin_fd; /* its standard input (borrowed); 0: /dev/null */
 };
 
 /* Starts argv (NULL-terminated, argv[0] a path). keep_fds (borrowed) stay open under their numbers,
@@ -27,5 +28,11 @@ int process_start(struct process *process, const char *const *argv, const int *k
 
 /* Sends the signal and reaps; SIGKILL after five seconds. Fine on one that was never started. */
 void process_end(struct process *process, int signal);
+
+/* Waits until it ends and reaps it; *ret_status: its exit code, or 128 and its signal. */
+int process_wait(struct process *process, int *ret_status, struct err *err);
+
+/* CPU time that all threads of a process have used that are still there; 0 if there is none. */
+uint64_t process_cpu_ns(pid_t pid);
 
 #endif

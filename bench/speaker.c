@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/util.h"
 
@@ -19,12 +20,15 @@ int speaker_start(struct speaker *speaker, const struct bench *bench, const char
     int fds[2];
 
     *speaker = (struct speaker){ .output = -1 };
-    if (pipe2(fds, O_CLOEXEC) < 0)
+    const bool both = stream == SPEAKER_BOTH_WAYS;
+    if ((both ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) : pipe2(fds, O_CLOEXEC)) <
+        0)
         return err_set_errno(err, errno, "making a pipe");
     speaker->output = fds[0];
     snprintf(log, sizeof log, "%s/%s", bench->options.work_dir, log_name);
     output.log_path = log;
-    *(stream == SPEAKER_STDOUT ? &output.stdout_fd : &output.stderr_fd) = fds[1];
+    output.stdin_fd = both ? fds[1] : 0;
+    *(stream == SPEAKER_STDERR ? &output.stderr_fd : &output.stdout_fd) = fds[1];
     int rc = process_start(&speaker->process, argv, NULL, 0, &output, err);
     close(fds[1]);
     if (rc < 0)

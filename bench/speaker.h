@@ -17,7 +17,11 @@ struct speaker {
     size_t heard_bytes;
 };
 
-enum speaker_stream { SPEAKER_STDOUT, SPEAKER_STDERR };
+enum speaker_stream {
+    SPEAKER_STDOUT,
+    SPEAKER_STDERR,
+    SPEAKER_BOTH_WAYS, /* its stdout; and what is written to `output` it reads as its stdin */
+};
 
 /* stream: which to listen to; the other goes to log_name in the work directory. */
 int speaker_start(struct speaker *speaker, const struct bench *bench, const char *const *argv,

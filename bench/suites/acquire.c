@@ -87,6 +87,18 @@ static int measure_rate(struct bench *bench, struct daemon *daemon, struct err *
                    err);
 }
 
+/* Does it stay as fast while a whole stock is used up? */
+static int measure_in_a_row(struct bench *bench, struct daemon *daemon, struct err *err)
+{
+    const struct client_plan plan = { .clients = 1,
+                                      .acquires = bench_runs(bench, 200, 8),
+                                      .release = true };
+    char name[64];
+
+    snprintf(name, sizeof name, "clients=1 in a row=%u tier=parked", plan.acquires);
+    return measure(bench, daemon, &plan, bench_runs(bench, 3, 1), name, err);
+}
+
 int suite_acquire(struct bench *bench, struct err *err)
 {
     static const unsigned clients[] = { 1, 4, 16, 64 };
@@ -97,6 +109,8 @@ int suite_acquire(struct bench *bench, struct err *err)
         if (!bench->options.quick || clients[i] <= 4)
             rc = measure_clients(bench, daemon, clients[i], err);
     }
+    if (rc == 0)
+        rc = measure_in_a_row(bench, daemon, err);
     if (rc == 0)
         rc = measure_rate(bench, daemon, err);
     return rc;

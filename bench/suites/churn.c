@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Suite `churn`: four clients acquire and release without pause, against a pool that refills: once
  * as users have it, once with nothing asked of the guest's kernel. */
-#include <dirent.h>
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/util.h"
 #include "clients.h"
 #include "image.h"
+#include "process.h"
 
 #define CLIENTS 4u
 #define POOL_MIN 16u
@@ -17,30 +16,6 @@ static const char *const work_names[] = {
     [DAEMON_ALL_WORK] = "all work",
     [DAEMON_NO_WORK] = "no guest kernel work",
 };
-
-/* CPU time that all threads of a process have used. */
-static uint64_t process_cpu_ns(pid_t pid)
-{
-    char path[300];
-    uint64_t total_ns = 0;
-    struct dirent *entry;
-
-    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-    DIR *dir = opendir(path);
-    while (dir && (entry = readdir(dir))) {
-        uint64_t ns;
-
-        snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, entry->d_name);
-        FILE *file = fopen(path, "re");
-        if (file && fscanf(file, "%" SCNu64, &ns) == 1)
-            total_ns += ns;
-        if (file)
-            fclose(file);
-    }
-    if (dir)
-        closedir(dir);
-    return total_ns;
-}
 
 /* CPU time of a restore: from the fork to parked again. */
 static int restore_cpu(struct vmm *template, uint32_t flags, struct samples *cpu, struct err *err)

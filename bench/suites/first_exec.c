@@ -4,56 +4,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/util.h"
-#include "cli/agent.h"
 #include "daemon.h"
+#include "guest_command.h"
 #include "image.h"
 
 #define EXECS 20u
-#define EXEC_TIMEOUT_NS (60 * NS_PER_S)
-
-/* Sends EXEC of /bin/true and waits for its EXIT. */
-static int converse(struct agent *agent, struct err *err)
-{
-    static const char strings[] = "\0/bin/true"; /* working directory, argv[0] */
-    struct {
-        struct agent_exec head;
-        char strings[sizeof strings];
-    } exec = { .head = { .argc = 1 } };
-    uint64_t deadline_ns = now_ns() + EXEC_TIMEOUT_NS;
-    struct agent_message message;
-    struct agent_exit end;
-
-    memcpy(exec.strings, strings, sizeof strings);
-    int rc = agent_send(agent, AGENT_EXEC, &exec, sizeof exec.head + sizeof strings, err);
-    do {
-        if (rc == 0)
-            rc = agent_receive(agent, deadline_ns, &message, err);
-        if (rc == 0 && message.type == AGENT_ERROR)
-            rc = agent_refusal(&message, err);
-    } while (rc == 0 && message.type != AGENT_EXIT);
-    if (rc < 0)
-        return rc;
-    if (message.bytes != sizeof end)
-        return err_set(err, EPROTO, "the agent's EXIT is malformed");
-    memcpy(&end, message.payload, sizeof end);
-    if (end.kind != AGENT_EXIT_CODE || end.value != 0)
-        return err_set(err, EIO, "/bin/true ended with kind %u, value %u", end.kind, end.value);
-    return 0;
-}
 
 static int exec_once(struct api *api, const char *lease, uint64_t *ret_ns, struct err *err)
 {
-    _cleanup_agent_ struct agent *agent = NULL;
-    uint64_t start_ns = now_ns();
-    int rc = agent_open(&agent, api, lease, err);
+    static const char *const argv[] = { "/bin/true", NULL };
 
-    if (rc == 0)
-        rc = converse(agent, err);
-    *ret_ns = now_ns() - start_ns;
-    return rc;
+    return command_run(api, lease, argv, 0, ret_ns, err);
 }
 
 /* ---- First against twentieth ---- */

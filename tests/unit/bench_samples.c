@@ -149,7 +149,7 @@ START_TEST(report_reads_back)
     ck_assert_int_eq(json_integer_value(json_object_get(row, "p99")), 99);
     ck_assert_uint_eq(json_array_size(json_object_get(row, "quantiles")), 100);
     ck_assert_double_eq(json_real_value(json_object_get(row, "ratio_to_floor")), 2.0);
-    ck_assert_uint_eq(json_array_size(goals_held), 2);
+    ck_assert_uint_eq(json_array_size(goals_held), 3);
     ck_assert(json_is_true(json_object_get(json_array_get(goals_held, 0), "met")));
     ck_assert_double_eq(json_real_value(json_object_get(value, "value")), 2.5);
     ck_assert_double_eq(json_real_value(json_object_get(value, "x")), 4);
