@@ -36,6 +36,11 @@ void digest_start(struct digest_work *work);
 void digest_add(struct digest_work *work, const void *bytes, size_t len);
 struct digest digest_end(struct digest_work *work);
 
+/* digest_add to both, `len` bytes each: on a CPU with SHA instructions in little more than the time of
+ * one, if both have had whole blocks of 64 bytes until now. */
+void digest_add_both(struct digest_work *a, const void *a_bytes, struct digest_work *b,
+                     const void *b_bytes, size_t len);
+
 bool digest_equal(const struct digest *a, const struct digest *b);
 
 /* All bytes zero: no contents have that one; it stands for none. */

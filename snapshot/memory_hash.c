@@ -14,37 +14,28 @@
 #define PAGES (MEMORY_CHUNK_BYTES / HOST_PAGE_BYTES)
 #define STACK_BYTES (64u << 10)
 #define HELPER_NICE 10
+#define AT_ONCE 2u /* chunks of a thread: digest_add_both */
 
 _Static_assert(PAGES == 64, "a page's bit in a number of 64");
 
-/* ---- One chunk ---- */
+/* ---- Chunks, two at a time ---- */
 
-/* What a thread hashes with. */
-struct hasher {
-    const struct memory_hash *h;
+/* One that a thread has taken: its bytes as far as they are data, and its digest as it grows. */
+struct chunk {
+    uint32_t number;
+    int error;
     uint8_t *buffer; /* MEMORY_CHUNK_BYTES */
-    struct digest_work work;
-    uint64_t pages; /* that went into it */
+    uint64_t pages;  /* that are not all zeroes */
     uint64_t data_bytes;
+    struct digest_work work;
 };
 
-/* `bytes` in the buffer are those of the chunk from its page number `first`. */
-static void add_pages(struct hasher *hasher, unsigned first, size_t bytes)
-{
-    unsigned count = (unsigned)(bytes / HOST_PAGE_BYTES), end;
-
-    for (unsigned at = 0; at < count; at = end) {
-        end = at + 1;
-        if (page_is_zero(hasher->buffer + at * HOST_PAGE_BYTES))
-            continue;
-        while (end < count && !page_is_zero(hasher->buffer + end * HOST_PAGE_BYTES))
-            end++;
-        digest_add(&hasher->work, hasher->buffer + at * HOST_PAGE_BYTES,
-                   (end - at) * HOST_PAGE_BYTES);
-        for (unsigned page = at; page < end; page++)
-            hasher->pages |= 1ull << (first + page);
-    }
-}
+/* Pages of a chunk that lie one behind the other, as far as they are not hashed yet. */
+struct run {
+    const uint8_t *at;
+    size_t bytes;
+    uint64_t later; /* pages behind it */
+};
 
 /* The next data extent at or behind `at`, in whole pages. A file system that can't tell says: all
  * of it. */
@@ -60,23 +51,76 @@ static bool next_data(int fd, uint64_t at, uint64_t end, uint64_t *ret_start, ui
     return true;
 }
 
-static int hash_chunk(struct hasher *hasher, uint32_t chunk, struct digest *ret_digest)
+static uint64_t pages_of_data(const uint8_t *buffer, unsigned first, unsigned stop)
 {
-    uint64_t base = (uint64_t)chunk * MEMORY_CHUNK_BYTES, end = base + MEMORY_CHUNK_BYTES;
+    uint64_t pages = 0;
+
+    for (unsigned page = first; page < stop; page++)
+        pages |= (uint64_t)!page_is_zero(buffer + page * HOST_PAGE_BYTES) << page;
+    return pages;
+}
+
+static void chunk_read(const struct memory_hash *h, struct chunk *chunk)
+{
+    uint64_t base = (uint64_t)chunk->number * MEMORY_CHUNK_BYTES, end = base + MEMORY_CHUNK_BYTES;
     uint64_t start, stop = base;
 
-    hasher->pages = hasher->data_bytes = 0;
-    digest_start(&hasher->work);
-    while (next_data(hasher->h->fd, stop, end, &start, &stop)) {
-        int rc = pread_all(hasher->h->fd, hasher->buffer, stop - start, start);
-        if (rc < 0)
-            return rc;
-        hasher->data_bytes += stop - start;
-        add_pages(hasher, (unsigned)((start - base) / HOST_PAGE_BYTES), stop - start);
+    chunk->pages = chunk->data_bytes = 0;
+    chunk->error = 0;
+    digest_start(&chunk->work);
+    while (chunk->error == 0 && next_data(h->fd, stop, end, &start, &stop)) {
+        chunk->error = -pread_all(h->fd, chunk->buffer + (start - base), stop - start, start);
+        chunk->data_bytes += stop - start;
+        if (chunk->error == 0)
+            chunk->pages |=
+                pages_of_data(chunk->buffer, (unsigned)((start - base) / HOST_PAGE_BYTES),
+                              (unsigned)((stop - base) / HOST_PAGE_BYTES));
     }
-    digest_add(&hasher->work, &hasher->pages, sizeof hasher->pages);
-    *ret_digest = digest_end(&hasher->work);
-    return 0;
+}
+
+/* Goes on to the next run when this one is used up. False: there is none. */
+static bool run_more(struct run *run, const struct chunk *chunk)
+{
+    if (run->bytes || !run->later)
+        return run->bytes > 0;
+    unsigned first = (unsigned)__builtin_ctzll(run->later);
+    uint64_t gaps = ~(run->later >> first);
+    unsigned count = gaps ? (unsigned)__builtin_ctzll(gaps) : PAGES;
+
+    run->at = chunk->buffer + first * HOST_PAGE_BYTES;
+    run->bytes = count * HOST_PAGE_BYTES;
+    run->later = first + count == PAGES ? 0 : run->later >> (first + count) << (first + count);
+    return true;
+}
+
+static void run_advance(struct run *run, size_t bytes)
+{
+    run->at += bytes;
+    run->bytes -= bytes;
+}
+
+/* `b` is NULL when there is only one. */
+static void chunks_hash(struct chunk *a, struct chunk *b)
+{
+    struct run a_run = { .later = a->pages }, b_run = { .later = b ? b->pages : 0 };
+
+    while (run_more(&a_run, a) & (b && run_more(&b_run, b))) {
+        size_t bytes = MIN_OF(a_run.bytes, b_run.bytes);
+
+        digest_add_both(&a->work, a_run.at, &b->work, b_run.at, bytes);
+        run_advance(&a_run, bytes);
+        run_advance(&b_run, bytes);
+    }
+    for (; run_more(&a_run, a); run_advance(&a_run, a_run.bytes))
+        digest_add(&a->work, a_run.at, a_run.bytes);
+    for (; b && run_more(&b_run, b); run_advance(&b_run, b_run.bytes))
+        digest_add(&b->work, b_run.at, b_run.bytes);
+}
+
+static struct digest chunk_digest(struct chunk *chunk)
+{
+    digest_add(&chunk->work, &chunk->pages, sizeof chunk->pages);
+    return digest_end(&chunk->work);
 }
 
 /* ---- All of them ---- */
@@ -119,28 +163,53 @@ static bool take(struct memory_hash *h, uint32_t *ret_chunk)
     return true;
 }
 
+/* Lock held. Up to AT_ONCE of them; how many. */
+static unsigned take_some(struct memory_hash *h, struct chunk chunks[AT_ONCE])
+{
+    unsigned count = 0;
+
+    while (count < AT_ONCE && take(h, &chunks[count].number))
+        count++;
+    return count;
+}
+
+/* Without the lock. */
+static void hash(const struct memory_hash *h, struct chunk chunks[AT_ONCE], unsigned count,
+                 struct digest ret_digests[AT_ONCE])
+{
+    for (unsigned i = 0; i < count; i++)
+        chunk_read(h, &chunks[i]);
+    chunks_hash(&chunks[0], count > 1 ? &chunks[1] : NULL);
+    for (unsigned i = 0; i < count; i++)
+        ret_digests[i] = chunk_digest(&chunks[i]);
+}
+
 static int work_along(struct memory_hash *h, unsigned place, memory_progress_fn progress,
                       void *data)
 {
-    struct hasher hasher = { .h = h, .buffer = h->room + (size_t)place * MEMORY_CHUNK_BYTES };
-    struct digest digest = { 0 };
-    uint32_t chunk;
+    struct chunk chunks[AT_ONCE];
+    struct digest digests[AT_ONCE];
+    unsigned count;
     int rc = 0;
 
+    for (unsigned i = 0; i < AT_ONCE; i++)
+        chunks[i].buffer = h->room + ((size_t)place * AT_ONCE + i) * MEMORY_CHUNK_BYTES;
     pthread_mutex_lock(&h->lock);
-    while (take(h, &chunk)) {
+    while (rc == 0 && (count = take_some(h, chunks)) > 0) {
         pthread_mutex_unlock(&h->lock);
-        if (progress && !progress(data, (uint64_t)chunk * MEMORY_CHUNK_BYTES, h->ram_bytes))
+        if (progress &&
+            !progress(data, (uint64_t)chunks[0].number * MEMORY_CHUNK_BYTES, h->ram_bytes))
             rc = -ECANCELED;
-        int error = rc < 0 ? 0 : -hash_chunk(&hasher, chunk, &digest);
+        if (rc == 0)
+            hash(h, chunks, count, digests);
         pthread_mutex_lock(&h->lock);
-        if (rc < 0) {
-            h->next = chunk_count(h);
-            break;
+        for (unsigned i = 0; rc == 0 && i < count; i++) {
+            h->data_bytes += chunks[i].data_bytes;
+            settle(h, chunks[i].number, chunks[i].error, &digests[i]);
         }
-        h->data_bytes += hasher.data_bytes;
-        settle(h, chunk, error, &digest);
     }
+    if (rc < 0)
+        h->next = chunk_count(h);
     pthread_mutex_unlock(&h->lock);
     return rc;
 }
@@ -173,7 +242,7 @@ static unsigned helpers_wanted(void)
  * helpers than wanted, or none, is fine. */
 static void helpers_start(struct memory_hash *h, unsigned wanted)
 {
-    uint8_t *stacks = h->room + (wanted + 1ull) * MEMORY_CHUNK_BYTES;
+    uint8_t *stacks = h->room + (wanted + 1ull) * AT_ONCE * MEMORY_CHUNK_BYTES;
     pthread_attr_t attr;
 
     pthread_attr_init(&attr);
@@ -195,7 +264,7 @@ int memory_hash_start(struct memory_hash *h, struct err *err)
     h->next = h->places = h->helper_count = 0;
     h->fault = UINT32_MAX;
     h->data_bytes = 0;
-    h->room_bytes = (wanted + 1ull) * MEMORY_CHUNK_BYTES + (size_t)wanted * STACK_BYTES;
+    h->room_bytes = (wanted + 1ull) * AT_ONCE * MEMORY_CHUNK_BYTES + (size_t)wanted * STACK_BYTES;
     h->room = mmap(NULL, h->room_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (h->room == MAP_FAILED) {
         h->room = NULL;
