@@ -47,6 +47,18 @@ static int compute(struct daemon *daemon, struct computing *computing, unsigned 
     return rc;
 }
 
+/* Whether all still do: the figures would be an idle machine's. */
+static int check_computing(struct computing *computing, struct err *err)
+{
+    for (unsigned i = 0; i < computing->count; i++) {
+        int rc = agent_fill(computing->agent[i]);
+
+        if (rc != -EAGAIN)
+            return err_set(err, ECHILD, "VM %u of those that compute stopped in the middle", i);
+    }
+    return 0;
+}
+
 static void computing_fini(struct computing *computing)
 {
     for (unsigned i = 0; i < computing->count; i++)
@@ -88,6 +100,8 @@ static int one_round(struct daemon *daemon, enum load load, unsigned acquires,
         rc = compute(daemon, &computing, vms, err);
     if (rc == 0)
         rc = one_phase(daemon, acquires, figures, err);
+    if (rc == 0)
+        rc = check_computing(&computing, err);
     int released = daemon_release_all(daemon, rc < 0 ? &(struct err){ 0 } : err);
     computing_fini(&computing);
     return rc < 0 ? rc : released;
