@@ -52,6 +52,7 @@ int daemon_news_init(struct daemon *daemon, struct err *err)
     vms->pool_changed = on_pool_changed;
     lease_news_init(&daemon->api.news);
     list_init(&daemon->api.event_streams);
+    list_init(&daemon->api.logs);
     list_init(&daemon->api.pending);
     daemon->api.history = history_open(daemon->config.run_dir, &notice);
     if (!daemon->api.history)

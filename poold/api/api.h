@@ -39,6 +39,7 @@ struct api {
     struct lease_news news;
     struct functions *functions;
     struct list event_streams;
+    struct list logs;                    /* requests for them (function_logs.c) */
     struct list pending;                 /* acquires with a key, under way (repeat.h) */
     const struct api_settings *settings; /* may change between turns */
     const char *run_dir, *state_dir;

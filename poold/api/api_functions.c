@@ -68,28 +68,6 @@ void api_function_show(struct http_request *request)
         http_reply_json(request, MHD_HTTP_OK, function_json(function, is_admin(request)));
 }
 
-/* Of one's own calls; an administrator sees all. The youngest come last. */
-void api_function_logs(struct http_request *request)
-{
-    const struct function *function = api_function_find(request, request->param);
-    const char *wanted = http_query(request, "invocation");
-    json_t *array;
-
-    if (!function)
-        return;
-    array = json_array();
-    LIST_FOR_EACH(at, &function->records.list)
-    {
-        const struct function_record *record = list_entry(at, struct function_record, node);
-
-        if ((wanted && strcmp(wanted, record->id) != 0) ||
-            (!is_admin(request) && record->uid != request->connection->peer.uid))
-            continue;
-        json_array_append_new(array, function_record_json(record));
-    }
-    http_reply_json(request, MHD_HTTP_OK, json_pack("{s:o}", "invocations", array));
-}
-
 /* ---- Creation and deletion ---- */
 
 static void on_made(void *data, struct function *function, const struct err *err)

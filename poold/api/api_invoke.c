@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns /v1/functions/NAME/invoke: the function's answer as it is, and poold's own errors. */
+#include <strings.h>
+
 #include "api/function_head.h"
 #include "api/invoke.h"
 #include "base/util.h"
+
+#define INVOCATION_HEADER "X-Volt-Invocation"
 
 static void front_name(const struct http_request *request, char ret_name[POOL_NAME_BYTES])
 {
@@ -23,10 +27,19 @@ static void reply_answer(struct http_request *request, struct invocation *invoca
     for (unsigned i = 0; i < answer->header_count; i++) {
         const char *name = http_message_name(answer, i);
 
-        if (!http_header_is_hop(name))
+        /* The call's id is poold's word. */
+        if (!http_header_is_hop(name) && strcasecmp(name, INVOCATION_HEADER) != 0)
             headers[count++] = (struct http_header){ name, http_message_value(answer, i) };
     }
-    headers[count++] = (struct http_header){ "X-Volt-Invocation", invocation->id };
+    headers[count++] = (struct http_header){ INVOCATION_HEADER, invocation->id };
+    if (!http_reply_fits(request, headers, count)) {
+        http_reply_error(
+            request, API_FUNCTION_FAILED,
+            "function '%s', invocation %s: the heads of its answer and of your request "
+            "are over 16 KiB together",
+            invocation->function->name, invocation->id);
+        return;
+    }
     http_reply_with(request, answer->status, headers, count, take_pointer(&answer->body),
                     answer->body_bytes);
 }

@@ -119,8 +119,6 @@ static void reply_result(struct http_request *request, struct invocation *invoca
                                       { "X-Amz-Executed-Version", "$LATEST" },
                                       { "x-amzn-RequestId", invocation->id } };
     size_t count = 3;
-    char *text = answered ? take_pointer(&invocation->answer.body) : failure_text(invocation);
-    const size_t bytes = answered ? invocation->answer.body_bytes : text ? strlen(text) : 0;
 
     if (error)
         headers[count++] = (struct http_header){ "X-Amz-Function-Error", "Unhandled" };
@@ -128,6 +126,13 @@ static void reply_result(struct http_request *request, struct invocation *invoca
         base64((const uint8_t *)log->bytes + (log->count - log_bytes), log_bytes, tail);
         headers[count++] = (struct http_header){ "X-Amz-Log-Result", tail };
     }
+    if (!http_reply_fits(request, headers, count)) {
+        front_refuse(request, API_TOO_LARGE,
+                     "the heads of your request and of its answer are over 16 KiB together");
+        return;
+    }
+    char *text = answered ? take_pointer(&invocation->answer.body) : failure_text(invocation);
+    const size_t bytes = answered ? invocation->answer.body_bytes : text ? strlen(text) : 0;
     http_reply_with(request, MHD_HTTP_OK, headers, count, text, bytes);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Functions and their calls as docs/api.md has them. */
+/* Functions as docs/api.md has them. */
 #ifndef VOLT_POOLD_FUNCTIONS_JSON_H
 #define VOLT_POOLD_FUNCTIONS_JSON_H
 
@@ -9,7 +9,5 @@
 
 /* With `all` what only administrators see. The caller's. */
 json_t *function_json(const struct function *function, bool all);
-/* With what its function wrote. */
-json_t *function_record_json(const struct function_record *record);
 
 #endif

@@ -13,6 +13,7 @@
 
 static void call_free(struct invoke_call *call)
 {
+    access_hold_end(&call->hold);
     free(call->body);
     free(call);
 }
@@ -71,6 +72,7 @@ bool invoke_begin(struct http_request *request, const struct invoke_front *front
     call->front = front;
     memcpy(call->name, name, sizeof call->name);
     call->refusal = API_ERROR_COUNT;
+    http_request_hold(request, &call->hold);
     request->call = call;
     return true;
 }
@@ -89,7 +91,7 @@ static bool body_grow(struct invoke_call *call, size_t bytes)
         room *= 2;
     if (room == call->body_room)
         return true;
-    if (http_request_charge(call->request, room - call->body_room))
+    if (access_hold_take(&call->hold, room - call->body_room))
         body = realloc(call->body, room);
     if (!body) {
         call->refusal = API_TOO_MANY;
@@ -146,6 +148,16 @@ static void on_client_gone(struct http_request *request)
     http_reply_error(request, API_FUNCTION_FAILED, "the client is gone");
 }
 
+static bool on_charge(void *data, size_t bytes)
+{
+    struct invoke_call *call = data;
+
+    if (!access_hold_take(&call->hold, bytes))
+        return false;
+    call->answer_bytes += bytes;
+    return true;
+}
+
 static void on_done(void *data, struct invocation *invocation);
 
 static int call_start(struct invoke_call *call, struct function *function)
@@ -161,6 +173,8 @@ static bool retry(struct invoke_call *call, struct invocation *invocation)
     if (good || call->retries == 0 || invocation->result == INVOCATION_SHUTDOWN)
         return false;
     call->retries--;
+    access_hold_give(&call->hold, call->answer_bytes);
+    call->answer_bytes = 0;
     return call_start(call, invocation->function) == 0;
 }
 
@@ -188,9 +202,9 @@ static void on_done(void *data, struct invocation *invocation)
         call_free(call);
         return;
     }
-    request->call = NULL;
-    call->front->end(request, invocation);
-    call_free(call);
+    const struct invoke_front *front = call->front;
+    invoke_drop(request); /* the answer is charged anew, as a reply */
+    front->end(request, invocation);
 }
 
 /* 0; or it has ended it and replied. */
@@ -211,7 +225,8 @@ static int call_begin(struct http_request *request)
                                              .body = call->body,
                                              .body_bytes = call->body_bytes,
                                              .no_body = method && strcmp(method, "HEAD") == 0,
-                                             .uid = request->connection->peer.uid };
+                                             .uid = request->connection->peer.uid,
+                                             .charge = on_charge };
     rc = function_head_make(request, function->name, call->body_bytes, call->head,
                             &call->asked.head_bytes, &err);
     if (rc == 0)
@@ -239,11 +254,30 @@ void invoke_start(struct http_request *request)
         http_watch(request, on_client_gone);
 }
 
+/* It may have to wait long. */
+static void body_shrink(struct invoke_call *call)
+{
+    char *body = call->body_bytes ? realloc(call->body, call->body_bytes) : NULL;
+
+    if (!body)
+        return;
+    access_hold_give(&call->hold, call->body_room - call->body_bytes);
+    call->body = body;
+    call->body_room = call->body_bytes;
+}
+
 void invoke_start_event(struct http_request *request, uint32_t retries, unsigned status)
 {
     struct invoke_call *call = request->call;
 
     call->retries = retries;
+    body_shrink(call);
+    /* Nothing else counts those that wait. */
+    if (!access_hold_take(&call->hold, sizeof *call)) {
+        call->refusal = API_TOO_MANY;
+        invoke_ready(request);
+        return;
+    }
     if (call_begin(request) < 0)
         return;
     call->request = NULL;

@@ -22,6 +22,8 @@ struct invoke_call {
     const struct invoke_front *front;
     struct invocation *invocation;
     char name[POOL_NAME_BYTES];
+    struct access_hold hold; /* request and answer are its client's, also when that is gone */
+    uint64_t answer_bytes;   /* of it */
     char *body;
     size_t body_bytes, body_room;
     enum api_error refusal; /* API_ERROR_COUNT: none; else what still comes is read and dropped */

@@ -38,8 +38,8 @@
  *   ended with INVOCATION_SHUTDOWN and their VMs killed: they are not marked as kept (clone.h), so
  *   that the next poold knows of no lease.
  *
- * Bounds, of one function: `concurrency` VMs and answers (6 MiB each), `queue` requests waiting,
- * FUNCTION_RECORDS records with FUNCTION_LOG_BYTES of log each. Loop thread only. */
+ * Bounds, of one function: `concurrency` VMs and answers (6 MiB each, its caller's: charge), `queue`
+ * requests waiting, FUNCTION_RECORDS records with FUNCTION_LOG_BYTES of log each. Loop thread only. */
 #ifndef VOLT_POOLD_FUNCTION_H
 #define VOLT_POOLD_FUNCTION_H
 
@@ -113,6 +113,8 @@ struct function_request {
     size_t body_bytes;
     bool no_body; /* the answer has none: a HEAD */
     uid_t uid;    /* who asks */
+    /* Whether so many bytes more may be held of the answer, until `done` has returned. data: done's. */
+    bool (*charge)(void *data, size_t bytes);
 };
 
 struct invocation;

@@ -22,7 +22,8 @@
     X(INVOCATION_NOT_READY, "not_ready") /* its pool is not */                                     \
     X(INVOCATION_CANCELLED, "cancelled") /* its client hung up */                                  \
     X(INVOCATION_SHUTDOWN, "shutdown")   /* poold or the function ends */                          \
-    X(INVOCATION_REFUSED, "refused")     /* the queue was full: no invocation, counted only */
+    X(INVOCATION_REFUSED,                                                                          \
+      "refused") /* no place in the queue (no record is kept then), or no memory for its answer */
 
 enum invocation_result {
 #define X(name, text) name,

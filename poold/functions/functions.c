@@ -108,6 +108,8 @@ int function_invoke(struct function *function, const struct function_request *re
     id_make(&vms->random, invocation->id);
     http_message_init(&invocation->answer, FUNCTION_HEAD_MAX, FUNCTION_BODY_MAX,
                       request->no_body ? HTTP_MESSAGE_HEAD_ANSWER : HTTP_MESSAGE_ANSWER);
+    invocation->answer.charge = request->charge;
+    invocation->answer.owner = data;
     list_append(&function->queued, &invocation->node);
     function->queued_count++;
     turn_arm(vms->turn, invocation->deadline_ns);

@@ -148,23 +148,39 @@ static int on_headers_complete(http_parser *parser)
     return message->kind == HTTP_MESSAGE_HEAD_ANSWER ? 1 : 0;
 }
 
-static int on_body(http_parser *parser, const char *at, size_t bytes)
+/* 0, or -1: it is noted why. */
+static int body_grow(struct http_message *message, size_t bytes)
 {
-    struct http_message *message = parser->data;
     size_t room = MAX_OF(message->body_room, (size_t)1024);
     char *grown;
 
-    if (bytes > message->body_max - message->body_bytes)
-        return too_long(message);
-    while (room < message->body_bytes + bytes)
+    while (room < bytes)
         room *= 2;
-    grown = room == message->body_room ? message->body : realloc(message->body, room);
+    if (room == message->body_room)
+        return 0;
+    if (message->charge && !message->charge(message->owner, room - message->body_room)) {
+        err_set(&message->err, EDQUOT, "%s and all else that is held for you take too much memory",
+                name_of(message));
+        return -1;
+    }
+    grown = realloc(message->body, room);
     if (!grown) {
         err_set(&message->err, ENOMEM, "out of memory");
         return -1;
     }
     message->body = grown;
     message->body_room = room;
+    return 0;
+}
+
+static int on_body(http_parser *parser, const char *at, size_t bytes)
+{
+    struct http_message *message = parser->data;
+
+    if (bytes > message->body_max - message->body_bytes)
+        return too_long(message);
+    if (body_grow(message, message->body_bytes + bytes) < 0)
+        return -1;
     memcpy(message->body + message->body_bytes, at, bytes);
     message->body_bytes += bytes;
     return 0;

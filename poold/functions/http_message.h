@@ -32,10 +32,15 @@ struct http_message {
     char *body; /* the caller may take it (free) and set NULL */
     unsigned header_count;
     struct http_message_header headers[HTTP_MESSAGE_HEADERS_MAX];
+    /* The caller's, set after http_message_init: whether the body may have so many bytes more of memory;
+     * NULL: it may. */
+    bool (*charge)(void *owner, size_t bytes);
+    void *owner;
+    size_t body_room; /* that it has */
     /* Its own. */
     struct http_parser *parser;
     char *texts;
-    size_t text_bytes, head_max, body_room, body_max;
+    size_t text_bytes, head_max, body_max;
     enum http_message_kind kind;
     bool head_whole, in_target;
     bool open, in_value; /* the last header has begun; its value has */
@@ -46,8 +51,8 @@ void http_message_init(struct http_message *message, size_t head_max, size_t bod
                        enum http_message_kind kind);
 void http_message_fini(struct http_message *message);
 
-/* Takes the next bytes. 0, or -EBADMSG it is not HTTP, -E2BIG too long, -ENOMEM, with a sentence; then
- * it is over. What comes behind a whole message is ignored. */
+/* Takes the next bytes. 0, or -EBADMSG it is not HTTP, -E2BIG too long, -EDQUOT its body may not have
+ * the memory, -ENOMEM, with a sentence; then it is over. What comes behind a whole message is ignored. */
 int http_message_feed(struct http_message *message, const void *bytes, size_t count,
                       struct err *err);
 /* Nothing more comes: that may be the message's end. 0, or -EBADMSG: it is not whole. */

@@ -161,7 +161,8 @@ static void on_output(struct invocation *invocation, const uint8_t *payload, uin
     struct err err;
 
     if (http_message_feed(&invocation->answer, payload, bytes, &err) < 0)
-        invocation_end(invocation, INVOCATION_FAILED, err.msg);
+        invocation_end(invocation, err.code == EDQUOT ? INVOCATION_REFUSED : INVOCATION_FAILED,
+                       err.msg);
     else if (invocation->answer.whole)
         invocation_end(invocation, INVOCATION_ANSWERED, NULL);
 }
@@ -268,6 +269,20 @@ static void on_runtime_log(void *owner, const void *bytes, size_t count)
         function_log_add(&vm->invocation->log, bytes, count);
 }
 
+/* What is posted while there is no event is bounded by the runtime's own limit. */
+static bool on_runtime_charge(void *owner, size_t bytes)
+{
+    const struct function_vm *vm = owner;
+    struct invocation *invocation = vm->invocation;
+
+    if (!invocation || invocation->state == INVOCATION_OVER ||
+        invocation->request.charge(invocation->data, bytes))
+        return true;
+    invocation_end(invocation, INVOCATION_REFUSED,
+                   "what its runtime posts and all else that is held for you take too much memory");
+    return false;
+}
+
 static void on_runtime_over(void *owner, struct http_message *message, bool error)
 {
     struct function_vm *vm = owner;
@@ -294,6 +309,7 @@ static void on_runtime_failed(void *owner, const char *why)
 
 static const struct runtime_ops lambda_ops = {
     .connect = runtime_connect,
+    .charge = on_runtime_charge,
     .log = on_runtime_log,
     .over = on_runtime_over,
     .failed = on_runtime_failed,

@@ -212,6 +212,25 @@ static void on_request(struct connection *connection)
 
 /* ---- Sessions ---- */
 
+static bool on_charge(void *owner, size_t bytes)
+{
+    const struct connection *connection = owner;
+    struct runtime *runtime = connection->runtime;
+    size_t held = bytes;
+
+    for (unsigned i = 0; i < RUNTIME_CONNECTIONS; i++)
+        held += runtime->connections[i].stream ? runtime->connections[i].request.body_room : 0;
+    return held <= RUNTIME_POSTED_MAX && runtime->ops->charge(runtime->owner, bytes);
+}
+
+static void request_begin(struct connection *connection)
+{
+    http_message_init(&connection->request, FUNCTION_HEAD_MAX, FUNCTION_BODY_MAX,
+                      HTTP_MESSAGE_REQUEST);
+    connection->request.charge = on_charge;
+    connection->request.owner = connection;
+}
+
 static void spare_open(struct runtime *runtime);
 
 static void on_bytes(struct connection *connection, const uint8_t *bytes, uint32_t count)
@@ -231,8 +250,7 @@ static void on_bytes(struct connection *connection, const uint8_t *bytes, uint32
         return;
     on_request(connection);
     http_message_fini(&connection->request);
-    http_message_init(&connection->request, FUNCTION_HEAD_MAX, FUNCTION_BODY_MAX,
-                      HTTP_MESSAGE_REQUEST);
+    request_begin(connection);
 }
 
 /* The runtime has closed one; without any it can't tell anything. */
@@ -300,8 +318,7 @@ static int connection_open(struct connection *connection, struct runtime *runtim
     memset(connection, 0, offsetof(struct connection, head));
     connection->runtime = runtime;
     connection->feed.credit = AGENT_STDIN_CREDIT;
-    http_message_init(&connection->request, FUNCTION_HEAD_MAX, FUNCTION_BODY_MAX,
-                      HTTP_MESSAGE_REQUEST);
+    request_begin(connection);
     if (agent_stream_open(&connection->stream, runtime->loop, &stream_ops, connection) < 0 ||
         agent_stream_send(connection->stream, AGENT_CALL, &call, sizeof call) < 0)
         return -1;

@@ -20,6 +20,8 @@
 
 #define RUNTIME_CONNECTIONS 4u
 #define RUNTIME_SESSIONS_MAX 64u /* for one event */
+/* Memory for all that is being posted, by connections together: the largest body's. */
+#define RUNTIME_POSTED_MAX (8u << 20)
 
 struct runtime;
 
@@ -34,6 +36,8 @@ struct runtime_event {
 struct runtime_ops {
     /* Connects fd (borrowed) to the agent of the VM. 0 or -errno. */
     int (*connect)(void *owner, int fd);
+    /* Whether so many bytes more may be held of what is posted, until the event is over. */
+    bool (*charge)(void *owner, size_t bytes);
     /* What its service has written. */
     void (*log)(void *owner, const void *bytes, size_t count);
     /* The event's end. message has what was posted, whose body may be taken; error: it was an error. */

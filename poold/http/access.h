@@ -71,6 +71,7 @@ struct client {
     struct list node;
     uid_t uid;            /* UINT32_MAX: all those without a right */
     uint64_t connections; /* open */
+    uint32_t holds;       /* of it that are open */
     uint64_t bytes;       /* of bodies, and of replies that were not read yet */
     uint32_t acquires;    /* that wait */
     /* Of the HTTP server (http_turn.c): requests that wait for their turn. */
@@ -117,5 +118,18 @@ bool access_pool_seen(const struct peer *peer, const char *pool);
  * limited. */
 bool access_bytes_take(struct access *access, const struct peer *peer, uint64_t bytes);
 void access_bytes_give(struct access *access, const struct peer *peer, uint64_t bytes);
+
+/* The same for what is held longer than the peer may be there. */
+struct access_hold {
+    struct access *access;
+    struct client *client;
+    bool unlimited;
+    uint64_t bytes;
+};
+void access_hold_begin(struct access_hold *hold, struct access *access, const struct peer *peer);
+bool access_hold_take(struct access_hold *hold, uint64_t bytes);
+void access_hold_give(struct access_hold *hold, uint64_t bytes);
+/* Gives all of it back. */
+void access_hold_end(struct access_hold *hold);
 
 #endif

@@ -217,6 +217,9 @@ void http_reply_text(struct http_request *request, unsigned status, const char *
 struct http_header {
     const char *name, *value;
 };
+/* Whether so many fit in a reply to the request, whose own head takes of the same room. */
+bool http_reply_fits(const struct http_request *request, const struct http_header *headers,
+                     size_t header_count);
 void http_reply_with(struct http_request *request, unsigned status,
                      const struct http_header *headers, size_t header_count, char *body,
                      size_t bytes);
@@ -262,6 +265,8 @@ int http_watch(struct http_request *request, void (*gone)(struct http_request *r
 /* Counts memory that is held for the request until it is over, whatever for. False: its user has
  * too much, for API_TOO_MANY. */
 bool http_request_charge(struct http_request *request, uint64_t bytes);
+/* For memory that is held longer than that. */
+void http_request_hold(const struct http_request *request, struct access_hold *ret_hold);
 
 /* Parses the body as a JSON object by the route's table into ret; an empty body is an empty object.
  * False: it has replied. */

@@ -21,3 +21,8 @@ bool http_request_charge(struct http_request *request, uint64_t bytes)
     request->charged_bytes += bytes;
     return true;
 }
+
+void http_request_hold(const struct http_request *request, struct access_hold *ret_hold)
+{
+    access_hold_begin(ret_hold, request->http->config.access, &request->connection->peer);
+}

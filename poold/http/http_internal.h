@@ -15,6 +15,8 @@
 
 #include "http/http.h"
 
+#define HTTP_HEAD_MAX 16384u /* of a request; and of it and its reply together */
+
 enum http_lane_kind {
     HTTP_LANE_TRUSTED,
     HTTP_LANE_OTHERS,

@@ -23,6 +23,9 @@ static_assert(ARRAY_LEN(errors) == API_ERROR_COUNT, "every error has a row");
 
 /* Replies so short are not charged to anybody: the limits on connections bound them. */
 #define SHORT_BYTES 4096u
+/* For MHD's own part of a head, and for its record of each header and parameter of a request. */
+#define OWN_HEAD_BYTES 768u
+#define RECORD_BYTES 96u
 
 void http_reply_response(struct http_request *request, unsigned status,
                          struct MHD_Response *response)
@@ -82,6 +85,21 @@ void http_reply_text(struct http_request *request, unsigned status, const char *
                      const char *text, size_t bytes)
 {
     reply_buffer(request, status, type, text, bytes, MHD_RESPMEM_MUST_COPY);
+}
+
+/* MHD has one piece of memory for both heads; what it cannot write it hangs up on. */
+bool http_reply_fits(const struct http_request *request, const struct http_header *headers,
+                     size_t header_count)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const int records = MHD_get_connection_values(
+        request->mhd, MHD_HEADER_KIND | MHD_GET_ARGUMENT_KIND, NULL, NULL);
+    size_t bytes = info->header_size + OWN_HEAD_BYTES + (size_t)MAX_OF(records, 0) * RECORD_BYTES;
+
+    for (size_t i = 0; i < header_count; i++)
+        bytes += strlen(headers[i].name) + strlen(headers[i].value) + strlen(": \r\n");
+    return bytes <= HTTP_HEAD_MAX;
 }
 
 void http_reply_with(struct http_request *request, unsigned status,

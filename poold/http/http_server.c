@@ -9,7 +9,6 @@
 #include "base/util.h"
 #include "http/http_internal.h"
 
-#define HEADER_BYTES_MAX 16384
 #define RUNS_MAX 16
 /* What bodies and replies of all users, and of one, may take; two lists of all leases of a user who
  * has as many as it may, and some more. */
@@ -117,9 +116,9 @@ static int lane_start(struct http *http, enum http_lane_kind kind, struct err *e
         MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, lane, MHD_OPTION_NOTIFY_CONNECTION,
         http_on_connection, lane, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)http->config.limits.connections_all, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEADER_BYTES_MAX,
+        (size_t)HTTP_HEAD_MAX,
         /* By MHD's own, 128 bytes, a long head would take a turn of the loop for each of them. */
-        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HEADER_BYTES_MAX / 4, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HTTP_HEAD_MAX / 4, MHD_OPTION_END);
     if (!lane->mhd)
         return err_set(err, EIO, "can't start the HTTP server");
     info = MHD_get_daemon_info(lane->mhd, MHD_DAEMON_INFO_EPOLL_FD);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,10 +39,70 @@ static const struct {
     const char *payload;
 } function_calls[] = {
     { "/ok", AGENT_STDOUT, "HTTP/1.1 200 OK\r\nX-Own: yes\r\nContent-Length: 2\r\n\r\nok" },
+    { "/forged", AGENT_STDOUT,
+      "HTTP/1.1 200 OK\r\nX-Volt-Invocation: \xc2\x9b"
+      "forged\r\nContent-Length: 2\r\n\r\nok" },
     { "/error", AGENT_ERROR, "\x6f???the service was ended by signal 9" },
     { "/garbage", AGENT_STDOUT, "no HTTP\r\n\r\n" },
     { "/early", AGENT_DONE, "" },
     { "/frame", AGENT_PONG, "" },
+};
+
+/* ---- What is long ---- */
+
+#define BODY_BYTES (6u << 20)
+#define LOG_BYTES 16384u
+
+static void say_text(int fd, const char *text)
+{
+    say_frame(fd, AGENT_STDOUT, text, (uint32_t)strlen(text));
+}
+
+static void say_bytes(int fd, uint8_t type, char byte, size_t bytes)
+{
+    char block[AGENT_PAYLOAD_MAX];
+
+    memset(block, byte, sizeof block);
+    for (size_t take; bytes > 0; bytes -= take) {
+        take = MIN_OF(bytes, sizeof block);
+        say_frame(fd, type, block, (uint32_t)take);
+    }
+}
+
+/* All but the last byte of the largest body. */
+static void say_body(int fd)
+{
+    say_bytes(fd, AGENT_STDOUT, 'x', BODY_BYTES - 1);
+}
+
+static void say_large(int fd, size_t bytes)
+{
+    (void)bytes;
+    say_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 6291456\r\n\r\n");
+    say_body(fd);
+}
+
+static void say_lines(int fd, size_t bytes)
+{
+    say_bytes(fd, AGENT_STDERR, '\n', bytes);
+    say_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+}
+
+static void say_head(int fd, size_t bytes)
+{
+    say_text(fd, "HTTP/1.1 200 OK\r\nX-Long: ");
+    say_bytes(fd, AGENT_STDOUT, 'x', bytes);
+    say_text(fd, "\r\nContent-Length: 2\r\n\r\nok");
+}
+
+/* Their number stands behind the path. */
+static const struct {
+    const char *path;
+    void (*say)(int fd, size_t bytes);
+} long_calls[] = {
+    { "/large", say_large },
+    { "/lines", say_lines },
+    { "/head", say_head },
 };
 
 static void say_call(int fd, const char *request)
@@ -56,6 +117,10 @@ static void say_call(int fd, const char *request)
         _exit(1);
     if (strncmp(path, "/gone", 5) == 0)
         _exit(0);
+    for (unsigned i = 0; i < ARRAY_LEN(long_calls); i++) {
+        if (strncmp(path, long_calls[i].path, strlen(long_calls[i].path)) == 0)
+            long_calls[i].say(fd, (size_t)atoi(path + strlen(long_calls[i].path)));
+    }
     for (unsigned i = 0; i < ARRAY_LEN(function_calls); i++) {
         if (strncmp(path, function_calls[i].path, strlen(function_calls[i].path)) == 0)
             say_frame(fd, function_calls[i].type, function_calls[i].payload,
@@ -67,11 +132,7 @@ static void say_call(int fd, const char *request)
 
 static int runtime_fd = -1; /* of its connection */
 static int spare_fd = -1;   /* of the session that waits for another one */
-
-static void say_text(int fd, const char *text)
-{
-    say_frame(fd, AGENT_STDOUT, text, (uint32_t)strlen(text));
-}
+static char posted_id[37];  /* of the event that is to be answered on both */
 
 static void say_next(int fd)
 {
@@ -87,6 +148,25 @@ static void say_result(const char *id, const char *what)
              "\"done\"",
              id, what);
     say_text(runtime_fd, text);
+}
+
+static void post_body(int fd, const char *id)
+{
+    char text[256];
+
+    snprintf(text, sizeof text,
+             "POST /2018-06-01/runtime/invocation/%.36s/response HTTP/1.1\r\n"
+             "Content-Length: 6291456\r\n\r\n",
+             id);
+    say_text(fd, text);
+    say_body(fd);
+}
+
+/* What was posted once, on the other connection, as soon as that is there. */
+static void post_again(void)
+{
+    if (posted_id[0] && spare_fd >= 0)
+        post_body(spare_fd, posted_id);
 }
 
 static void take_event(const char *id, const char *event)
@@ -105,6 +185,15 @@ static void take_event(const char *id, const char *event)
         say_text(runtime_fd, "no HTTP\r\n\r\n");
     } else if (strncmp(event, "restore", 7) == 0) {
         say_text(runtime_fd, "POST /2018-06-01/runtime/restore/error HTTP/1.1\r\n\r\n");
+    } else if (strncmp(event, "lines", 5) == 0) {
+        say_bytes(runtime_fd, AGENT_STDERR, '\n', LOG_BYTES);
+        say_result(id, "response");
+    } else if (strncmp(event, "large", 5) == 0) {
+        post_body(runtime_fd, id);
+    } else if (strncmp(event, "both", 4) == 0) {
+        post_body(runtime_fd, id);
+        memcpy(posted_id, id, 36);
+        post_again();
     } else if (strncmp(event, "again", 5) == 0) { /* it hangs up whenever it may connect */
         say_frame(runtime_fd, AGENT_DONE, "", 0);
         runtime_fd = -2;
@@ -145,6 +234,7 @@ static void take_gate(int fd)
         say_next(fd);
     } else {
         spare_fd = fd;
+        post_again();
     }
 }
 
