@@ -51,6 +51,8 @@ int daemon_news_init(struct daemon *daemon, struct err *err)
     vms->lease_lost = on_lease_lost;
     vms->pool_changed = on_pool_changed;
     lease_news_init(&daemon->api.news);
+    daemon->api.client_lines =
+        (struct log_share){ .what = "clients' calls", .most = CLIENT_LINES_PER_SECOND };
     list_init(&daemon->api.event_streams);
     list_init(&daemon->api.logs);
     list_init(&daemon->api.pending);

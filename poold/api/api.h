@@ -5,6 +5,7 @@
 
 #include "api/api_settings.h"
 #include "api/history.h"
+#include "base/log.h"
 #include "functions/function.h"
 #include "http/http.h"
 #include "vms/vms.h"
@@ -28,9 +29,10 @@ struct api_ops {
 struct lease_news {
     struct list slots; /* of which there is something to tell, by news_node */
     uint64_t since_ns; /* when the first of them came */
-    uint64_t second;   /* of the lines: how many, and how many more there were */
-    uint32_t lines, left_out;
+    struct log_share lines;
 };
+
+#define CLIENT_LINES_PER_SECOND 20u
 
 /* The context of all requests; a part of the daemon. */
 struct api {
@@ -38,6 +40,7 @@ struct api {
     struct history *history;
     struct lease_news news;
     struct functions *functions;
+    struct log_share client_lines; /* what else clients make poold say */
     struct list event_streams;
     struct list logs;                    /* requests for them (function_logs.c) */
     struct list pending;                 /* acquires with a key, under way (repeat.h) */

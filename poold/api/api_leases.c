@@ -201,6 +201,15 @@ static struct hosted_pool *acquire_allowed(struct http_request *request,
         http_reply_error(request, API_FORBIDDEN, "you may not acquire from pool '%s'", body->pool);
         return NULL;
     }
+    /* Whoever may call it shall not look into it, nor take its VMs from those who call. */
+    if (!(request->connection->peer.rights & RIGHT_ADMIN) &&
+        function_find(api_of(request)->functions, body->pool)) {
+        http_reply_error(request, API_FORBIDDEN,
+                         "pool '%s' is a function's: you may call it, and administrators alone may "
+                         "have its VMs",
+                         body->pool);
+        return NULL;
+    }
     if (ret_key->key[1] && body->bind) {
         http_reply_error(
             request, API_BAD_REQUEST,

@@ -32,7 +32,7 @@ static void on_upgraded(void *data, int fd)
     if (fd >= 0 && slot) {
         int rc = clone_connect(slot, &handover->msg, fd);
 
-        if (rc < 0)
+        if (rc < 0 && log_share_allows(&handover->api->client_lines))
             log_warn("VM %s takes no stream: %s", handover->lease, strerror(-rc));
     }
     free(handover);

@@ -43,7 +43,7 @@ static void line_print(FILE *out, const char *line, size_t bytes)
     putc_unlocked('"', out);
 }
 
-static void log_print(FILE *out, const struct function_log *log)
+static void lines_print(FILE *out, const struct function_log *log)
 {
     const char *at = log->bytes, *end = log->bytes + log->count;
 
@@ -76,7 +76,7 @@ static void record_print(FILE *out, const struct function_record *record)
             invocation_result_name(record->result), record->status,
             (unsigned long long)(record->wait_ns / 1000),
             (unsigned long long)(record->run_ns / 1000));
-    log_print(out, &record->log);
+    lines_print(out, &record->log);
     fprintf(out, ",\"log_dropped_bytes\":%llu}", (unsigned long long)record->log.dropped);
 }
 

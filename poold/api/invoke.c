@@ -13,7 +13,7 @@
 
 static void call_free(struct invoke_call *call)
 {
-    access_hold_end(&call->hold);
+    http_hold_end(&call->hold);
     free(call->body);
     free(call);
 }
@@ -68,11 +68,12 @@ bool invoke_begin(struct http_request *request, const struct invoke_front *front
         return false;
     }
     memset(call, 0, offsetof(struct invoke_call, head));
+    call->api = api_of(request);
     call->request = request;
     call->front = front;
     memcpy(call->name, name, sizeof call->name);
     call->refusal = API_ERROR_COUNT;
-    http_request_hold(request, &call->hold);
+    http_hold_begin(&call->hold, request);
     request->call = call;
     return true;
 }
@@ -91,7 +92,7 @@ static bool body_grow(struct invoke_call *call, size_t bytes)
         room *= 2;
     if (room == call->body_room)
         return true;
-    if (access_hold_take(&call->hold, room - call->body_room))
+    if (http_hold_take(&call->hold, room - call->body_room))
         body = realloc(call->body, room);
     if (!body) {
         call->refusal = API_TOO_MANY;
@@ -152,7 +153,7 @@ static bool on_charge(void *data, size_t bytes)
 {
     struct invoke_call *call = data;
 
-    if (!access_hold_take(&call->hold, bytes))
+    if (!http_hold_take(&call->hold, bytes))
         return false;
     call->answer_bytes += bytes;
     return true;
@@ -173,21 +174,20 @@ static bool retry(struct invoke_call *call, struct invocation *invocation)
     if (good || call->retries == 0 || invocation->result == INVOCATION_SHUTDOWN)
         return false;
     call->retries--;
-    access_hold_give(&call->hold, call->answer_bytes);
+    http_hold_give(&call->hold, call->answer_bytes);
     call->answer_bytes = 0;
     return call_start(call, invocation->function) == 0;
 }
 
 /* Nobody else hears of it. */
-static void event_over(const struct invocation *invocation)
+static void event_over(struct api *api, const struct invocation *invocation)
 {
-    if (invocation->result != INVOCATION_ANSWERED)
+    const bool answered = invocation->result == INVOCATION_ANSWERED;
+
+    if ((!answered || invocation->function_error) && log_share_allows(&api->client_lines))
         log_warn("function '%s': an event is given up after invocation %s: %s",
-                 invocation->function->name, invocation->id, invocation->sentence);
-    else if (invocation->function_error)
-        log_warn("function '%s': an event is given up after invocation %s: the function told an "
-                 "error",
-                 invocation->function->name, invocation->id);
+                 invocation->function->name, invocation->id,
+                 answered ? "the function told an error" : invocation->sentence);
 }
 
 static void on_done(void *data, struct invocation *invocation)
@@ -198,7 +198,7 @@ static void on_done(void *data, struct invocation *invocation)
     if (!request && retry(call, invocation))
         return;
     if (!request) {
-        event_over(invocation);
+        event_over(call->api, invocation);
         call_free(call);
         return;
     }
@@ -261,7 +261,7 @@ static void body_shrink(struct invoke_call *call)
 
     if (!body)
         return;
-    access_hold_give(&call->hold, call->body_room - call->body_bytes);
+    http_hold_give(&call->hold, call->body_room - call->body_bytes);
     call->body = body;
     call->body_room = call->body_bytes;
 }
@@ -273,7 +273,7 @@ void invoke_start_event(struct http_request *request, uint32_t retries, unsigned
     call->retries = retries;
     body_shrink(call);
     /* Nothing else counts those that wait. */
-    if (!access_hold_take(&call->hold, sizeof *call)) {
+    if (!http_hold_take(&call->hold, sizeof *call)) {
         call->refusal = API_TOO_MANY;
         invoke_ready(request);
         return;

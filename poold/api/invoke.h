@@ -18,12 +18,13 @@ struct invoke_front {
 };
 
 struct invoke_call {
+    struct api *api;
     struct http_request *request; /* NULL: it has been replied to already */
     const struct invoke_front *front;
     struct invocation *invocation;
     char name[POOL_NAME_BYTES];
-    struct access_hold hold; /* request and answer are its client's, also when that is gone */
-    uint64_t answer_bytes;   /* of it */
+    struct http_hold hold; /* request and answer are its client's, also when that is gone */
+    uint64_t answer_bytes; /* of it */
     char *body;
     size_t body_bytes, body_room;
     enum api_error refusal; /* API_ERROR_COUNT: none; else what still comes is read and dropped */

@@ -28,29 +28,10 @@ struct told {
 void lease_news_init(struct lease_news *news)
 {
     list_init(&news->slots);
+    news->lines = (struct log_share){ .what = "leases", .most = NEWS_LINES_PER_SECOND };
 }
 
 /* ---- Lines ---- */
-
-/* False: this second has had its lines. */
-static bool line_allowed(struct lease_news *news)
-{
-    const uint64_t second = clock_ns(CLOCK_MONOTONIC_COARSE) / NS_PER_S;
-
-    if (news->second != second) {
-        if (news->left_out)
-            log_info("%u lines about leases were left out, beyond %u in a second", news->left_out,
-                     NEWS_LINES_PER_SECOND);
-        news->second = second;
-        news->lines = news->left_out = 0;
-    }
-    if (news->lines < NEWS_LINES_PER_SECOND) {
-        news->lines++;
-        return true;
-    }
-    news->left_out++;
-    return false;
-}
 
 /* why: the name of a row (VOLT_TIER, VOLT_REASON) and its value. */
 static void line_print(struct api *api, enum history_type type, const struct told *told,
@@ -66,7 +47,7 @@ static void line_print(struct api *api, enum history_type type, const struct tol
         { name, value },
     };
 
-    if (!line_allowed(&api->news))
+    if (!log_share_allows(&api->news.lines))
         return;
     snprintf(uid, sizeof uid, "%u", told->uid);
     log_print_about(LOG_LEVEL_INFO, fields, ARRAY_LEN(fields),

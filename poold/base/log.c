@@ -151,6 +151,25 @@ static void print(enum log_level level, const struct log_field *fields, size_t c
         text_print(level_names[level], &now, clean);
 }
 
+bool log_share_allows(struct log_share *share)
+{
+    const uint64_t second = clock_ns(CLOCK_MONOTONIC_COARSE) / NS_PER_S;
+
+    if (share->second != second) {
+        if (share->left_out)
+            log_info("%u lines about %s were left out, beyond %u in a second", share->left_out,
+                     share->what, share->most);
+        share->second = second;
+        share->lines = share->left_out = 0;
+    }
+    if (share->lines < share->most) {
+        share->lines++;
+        return true;
+    }
+    share->left_out++;
+    return false;
+}
+
 void log_print(enum log_level level, const char *fmt, ...)
 {
     va_list args;

@@ -8,7 +8,9 @@
 #ifndef VOLT_POOLD_LOG_H
 #define VOLT_POOLD_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define LOG_LINES_PER_SECOND 200
 #define LOG_FIELDS_MAX 8
@@ -43,6 +45,17 @@ void log_print_about(enum log_level level, const struct log_field *fields, size_
 /* A line about a pool. */
 #define log_pool(level, pool_name, ...)                                                            \
     log_print_about(level, &(struct log_field){ "VOLT_POOL", pool_name }, 1, __VA_ARGS__)
+
+/* A share of the lines, for those of a kind that clients can cause: however many there are, other lines find
+ * room. */
+struct log_share {
+    const char *what; /* they are about */
+    uint32_t most;    /* in a second */
+    uint64_t second;
+    uint32_t lines, left_out;
+};
+/* Whether there is room for one more in this second; those left out are counted, and said. */
+bool log_share_allows(struct log_share *share);
 
 #define log_error(...) log_print(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...) log_print(LOG_LEVEL_WARN, __VA_ARGS__)

@@ -316,7 +316,7 @@ static struct client *client_find(struct access *access, uid_t uid)
     return client;
 }
 
-static void client_free_if_unused(struct client *client)
+void access_client_leave(struct client *client)
 {
     if (client->connections || client->holds)
         return;
@@ -343,7 +343,7 @@ int access_peer_open(struct access *access, int fd, struct peer *ret_peer)
     }
     if (!share_take(&access->connections, peer.trusted, &peer.client->connections, 1)) {
         used = peer.client->connections;
-        client_free_if_unused(peer.client);
+        access_client_leave(peer.client);
         peer_unjudge(&peer);
         return used ? -EDQUOT : -EUSERS;
     }
@@ -371,55 +371,23 @@ void access_peer_close(struct access *access, struct peer *peer)
     peer->client = NULL;
     peer_unjudge(peer);
     share_give(&access->connections, peer->trusted, &client->connections, 1);
-    client_free_if_unused(client);
-}
-
-static bool bytes_take(struct access *access, bool unlimited, struct client *client, uint64_t bytes)
-{
-    if (share_take(&access->bytes, unlimited, &client->bytes, bytes))
-        return true;
-    if (!unlimited)
-        return false;
-    access->bytes.used_trusted += bytes;
-    client->bytes += bytes;
-    return true;
+    access_client_leave(client);
 }
 
 bool access_bytes_take(struct access *access, const struct peer *peer, uint64_t bytes)
 {
-    return bytes_take(access, peer->unlimited, peer->client, bytes);
+    if (share_take(&access->bytes, peer->unlimited, &peer->client->bytes, bytes))
+        return true;
+    if (!peer->unlimited)
+        return false;
+    access->bytes.used_trusted += bytes;
+    peer->client->bytes += bytes;
+    return true;
 }
 
 void access_bytes_give(struct access *access, const struct peer *peer, uint64_t bytes)
 {
     share_give(&access->bytes, peer->unlimited, &peer->client->bytes, bytes);
-}
-
-void access_hold_begin(struct access_hold *hold, struct access *access, const struct peer *peer)
-{
-    *hold = (struct access_hold){ access, peer->client, peer->unlimited, 0 };
-    hold->client->holds++;
-}
-
-bool access_hold_take(struct access_hold *hold, uint64_t bytes)
-{
-    if (!bytes_take(hold->access, hold->unlimited, hold->client, bytes))
-        return false;
-    hold->bytes += bytes;
-    return true;
-}
-
-void access_hold_give(struct access_hold *hold, uint64_t bytes)
-{
-    share_give(&hold->access->bytes, hold->unlimited, &hold->client->bytes, bytes);
-    hold->bytes -= bytes;
-}
-
-void access_hold_end(struct access_hold *hold)
-{
-    access_hold_give(hold, hold->bytes);
-    hold->client->holds--;
-    client_free_if_unused(hold->client);
 }
 
 /* ---- Rights ---- */

@@ -118,18 +118,7 @@ bool access_pool_seen(const struct peer *peer, const char *pool);
  * limited. */
 bool access_bytes_take(struct access *access, const struct peer *peer, uint64_t bytes);
 void access_bytes_give(struct access *access, const struct peer *peer, uint64_t bytes);
-
-/* The same for what is held longer than the peer may be there. */
-struct access_hold {
-    struct access *access;
-    struct client *client;
-    bool unlimited;
-    uint64_t bytes;
-};
-void access_hold_begin(struct access_hold *hold, struct access *access, const struct peer *peer);
-bool access_hold_take(struct access_hold *hold, uint64_t bytes);
-void access_hold_give(struct access_hold *hold, uint64_t bytes);
-/* Gives all of it back. */
-void access_hold_end(struct access_hold *hold);
+/* Frees a client that has neither connections nor holds. */
+void access_client_leave(struct client *client);
 
 #endif

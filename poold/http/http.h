@@ -265,8 +265,17 @@ int http_watch(struct http_request *request, void (*gone)(struct http_request *r
 /* Counts memory that is held for the request until it is over, whatever for. False: its user has
  * too much, for API_TOO_MANY. */
 bool http_request_charge(struct http_request *request, uint64_t bytes);
-/* For memory that is held longer than that. */
-void http_request_hold(const struct http_request *request, struct access_hold *ret_hold);
+/* The same for what is held longer than that, and than the client may be there. */
+struct http_hold {
+    struct access *access;
+    struct peer peer; /* as far as it is about shares */
+    uint64_t bytes;
+};
+void http_hold_begin(struct http_hold *hold, const struct http_request *request);
+bool http_hold_take(struct http_hold *hold, uint64_t bytes);
+void http_hold_give(struct http_hold *hold, uint64_t bytes);
+/* Gives all of it back. */
+void http_hold_end(struct http_hold *hold);
 
 /* Parses the body as a JSON object by the route's table into ret; an empty body is an empty object.
  * False: it has replied. */

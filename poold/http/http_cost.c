@@ -22,7 +22,32 @@ bool http_request_charge(struct http_request *request, uint64_t bytes)
     return true;
 }
 
-void http_request_hold(const struct http_request *request, struct access_hold *ret_hold)
+void http_hold_begin(struct http_hold *hold, const struct http_request *request)
 {
-    access_hold_begin(ret_hold, request->http->config.access, &request->connection->peer);
+    const struct peer *peer = &request->connection->peer;
+
+    *hold = (struct http_hold){ .access = request->http->config.access,
+                                .peer = { .client = peer->client, .unlimited = peer->unlimited } };
+    peer->client->holds++;
+}
+
+bool http_hold_take(struct http_hold *hold, uint64_t bytes)
+{
+    if (!access_bytes_take(hold->access, &hold->peer, bytes))
+        return false;
+    hold->bytes += bytes;
+    return true;
+}
+
+void http_hold_give(struct http_hold *hold, uint64_t bytes)
+{
+    access_bytes_give(hold->access, &hold->peer, bytes);
+    hold->bytes -= bytes;
+}
+
+void http_hold_end(struct http_hold *hold)
+{
+    http_hold_give(hold, hold->bytes);
+    hold->peer.client->holds--;
+    access_client_leave(hold->peer.client);
 }

@@ -248,6 +248,42 @@ START_TEST(nor_for_its_log)
 }
 END_TEST
 
+START_TEST(callers_get_no_vm)
+{
+    function_make("");
+    ck_assert_uint_eq(call("/v1/leases", "", "{\"pool\":\"f\"}"), 403);
+    ck_assert_uint_eq(call(INVOKE "ok", "", "ok"), 200);
+    client_expect(201, "POST", "/v1/leases", "{\"pool\":\"f\",\"wait_ms\":60000}");
+}
+END_TEST
+
+/* Events that fail at once, on one connection. The log has 20 lines of them in a second. */
+START_TEST(who_calls_on_and_on_leaves_room_in_the_log)
+{
+    enum { events = 1000, lines = 20 };
+    struct client_reply reply;
+    uint64_t began, seconds;
+    int fd;
+
+    daemon_faults_set("boot_crash");
+    client_expect(201, "POST", "/v1/functions", "{\"name\":\"f\",\"handler\":\"x\"}");
+    client_await(FUNCTION, "state", "failed");
+    daemon_open_to_all();
+    fd = client_connect_as(USER, USER);
+    began = now_ns();
+    for (unsigned i = 0; i < events; i++) {
+        client_write(fd, "POST " EVENTS " HTTP/1.1\r\nHost: x\r\n" AS_EVENT
+                         "Content-Length: 0\r\n\r\n");
+        client_receive(fd, &reply);
+        ck_assert_uint_eq(reply.status, 202);
+    }
+    close(fd);
+    daemon_await_log("is given up", 1);
+    seconds = (now_ns() - began) / NS_PER_S + 2; /* begun, each of them */
+    ck_assert_uint_le(daemon_log_count("is given up"), lines * seconds);
+}
+END_TEST
+
 START_TEST(a_functions_call_has_one_id)
 {
     char text[4096];
@@ -272,6 +308,8 @@ int main(int argc, char **argv)
         logs_take_little,
         no_answer_is_lost_for_its_head,
         nor_for_its_log,
+        callers_get_no_vm,
+        who_calls_on_and_on_leaves_room_in_the_log,
         a_functions_call_has_one_id,
     };
     Suite *suite = suite_create("poold-callers");
