@@ -126,10 +126,10 @@ int cmd_function_create_run(const struct cli_command *command, int argc, char **
     const struct option_spec own[] = {
         { "handler", 0, OPTION_STRING, &create.handler, "CMD",
           "the function: started by /bin/sh -c before the snapshot is taken" },
-        { "runtime", 0, OPTION_STRING, &create.runtime, "http|lambda",
+        { "runtime", 0, OPTION_STRING, &create.runtime, "http|lambda|doorbell",
           "http: it is sent requests at its port; lambda: it asks for events by AWS Lambda's "
-          "Runtime "
-          "API (http)" },
+          "Runtime API; doorbell: it waits for its calls in user mode, by libvolt_function "
+          "(http)" },
         { "port", 0, OPTION_NUMBER, &create.port, "PORT",
           "TCP port where it accepts connections; it finds it in PORT (8080)" },
         { "timeout", 0, OPTION_DURATION, &create.timeout_ms, "TIME",

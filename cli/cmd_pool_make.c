@@ -17,7 +17,7 @@ struct making {
     bool as_json, no_wait;
 };
 
-#define OWN_COUNT 6
+#define OWN_COUNT 7
 #define SPEC_COUNT (POOL_OPTION_COUNT + OWN_COUNT)
 
 static void specs_fill(struct making *making, struct option_spec ret_specs[SPEC_COUNT])
@@ -33,6 +33,8 @@ static void specs_fill(struct making *making, struct option_spec ret_specs[SPEC_
           "TCP port where it accepts connections; it finds it in PORT" },
         { "service-gate", 0, OPTION_FLAG, &given->service_gate, NULL,
           "instead of a port: it asks for its calls by Lambda's Runtime API" },
+        { "service-bell", 0, OPTION_FLAG, &given->service_bell, NULL,
+          "instead of a port: it waits for them at the VM's doorbell" },
         { "no-wait", 0, OPTION_FLAG, &making->no_wait, NULL, "do not wait until it is ready" },
         { "json", 0, OPTION_FLAG, &making->as_json, NULL, "print JSON" },
     };

@@ -163,6 +163,8 @@ int pool_options_body(const struct pool_options *given, const char *name, json_t
         json_object_set_new(body, "net_any_source", json_true());
     if (given->service_gate)
         json_object_set_new(body, "service_gate", json_true());
+    if (given->service_bell)
+        json_object_set_new(body, "service_bell", json_true());
     if (given->balloon)
         json_object_set_new(body, "balloon", json_true());
     pool_option_number(body, "disk_iops", given->disk_iops);

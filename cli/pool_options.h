@@ -26,7 +26,7 @@ struct pool_options {
     uint64_t memory_bytes, disk_bandwidth, net_bandwidth;
     int64_t vcpus, min, max, shells, disk_iops, net_pps, cpu_weight, cpu_percent, service_port,
         priority;
-    bool balloon, net_any_source, service_gate;
+    bool balloon, net_any_source, service_gate, service_bell;
 };
 #define POOL_OPTIONS_NONE                                                                          \
     {                                                                                              \

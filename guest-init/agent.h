@@ -27,6 +27,10 @@ void agent_park_allow(bool allowed);
 /* True when parking was asked for and no session is open any more. */
 bool agent_park_due(void);
 
+/* This VM is of a function whose service waits at the bell, and it is unique now: has it ring, or rings
+ * in its place. */
+void agent_service_rings(void);
+
 /* Touches what the first sessions will need, so that they meet no page fault. */
 void agent_prefault(void);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent_session.h"
+#include "bell.h"
 #include "io.h"
 
 #define RETRY_MS 10u
@@ -25,6 +26,8 @@ static void call_over(struct session *session, int error)
 /* A connection, of either kind; -errno: there is none yet, or none at all. */
 static int connection_get(const struct agent_call *request)
 {
+    if (request->flags & AGENT_CALL_BELL)
+        return -EINVAL;
     if (request->flags & AGENT_CALL_ACCEPT)
         return gate_take();
     return io_connect_local(request->port);
@@ -35,6 +38,8 @@ static ssize_t connection_look(struct session *session)
 {
     int fd;
 
+    if (session->call_request.flags & AGENT_CALL_BELL)
+        return bell_ready() ? 0 : -EAGAIN;
     if (session->call_request.flags & AGENT_CALL_ACCEPT)
         return gate_peek(session->request, AGENT_PEEK_BYTES);
     fd = io_connect_local(session->call_request.port);

@@ -136,7 +136,9 @@ static void exec_failed(struct session *session, const struct agent_command *com
         session_result(session, AGENT_EXIT, &result, sizeof(result));
         return;
     }
-    if (stage == SPAWN_STAGE_USER)
+    if (stage == SPAWN_STAGE_BELL)
+        fail_set_errno(&fail, error, "can't give it the function's bell", NULL);
+    else if (stage == SPAWN_STAGE_USER)
         fail_set_errno(&fail, error, "can't become the user", command->user);
     else if (stage == SPAWN_STAGE_CWD)
         fail_set_errno(&fail, error, "can't change to the directory", command->cwd);
@@ -165,6 +167,7 @@ static int command_spawn(struct session *session, const struct agent_command *co
         .cwd = command->cwd[0] ? command->cwd : "/",
         .terminal = session->terminal,
         .user = user,
+        .bell = service_bell(command->exec.flags),
     };
     int status = exec_fds_open(&command->exec, &session->fds);
 
@@ -189,8 +192,7 @@ static void command_start(struct session *session, const struct agent_command *c
     int status;
 
     session->terminal = command->exec.flags & AGENT_EXEC_PTY;
-    if ((command->exec.flags & AGENT_EXEC_SERVICE &&
-         service_refused(command->exec.flags & AGENT_EXEC_GATE, &fail)) ||
+    if ((command->exec.flags & AGENT_EXEC_SERVICE && service_refused(command->exec.flags, &fail)) ||
         (command->user && user_find(command->user, &user, &fail) < 0)) {
         session_error(session, &fail);
         return;

@@ -85,7 +85,7 @@ int agent_command_parse(uint8_t *payload, size_t bytes, struct agent_command *re
     struct agent_exec *exec = &ret_command->exec;
     const uint32_t known = AGENT_EXEC_PTY | AGENT_EXEC_STDIN | AGENT_EXEC_CLEAR_ENV |
                            AGENT_EXEC_COUNTS | AGENT_EXEC_USER | AGENT_EXEC_SERVICE |
-                           AGENT_EXEC_GATE;
+                           AGENT_EXEC_GATE | AGENT_EXEC_BELL;
     const uint32_t not_service = AGENT_EXEC_PTY | AGENT_EXEC_STDIN;
     struct agent_exec_counts counts;
     size_t at = sizeof(*exec);
@@ -98,8 +98,8 @@ int agent_command_parse(uint8_t *payload, size_t bytes, struct agent_command *re
     if (exec->flags & AGENT_EXEC_SERVICE && (exec->flags & not_service || exec->timeout_ms))
         return fail_set(fail, EPROTO, "a service has no terminal, no input and no time limit", NULL,
                         NULL);
-    if ((exec->flags & (AGENT_EXEC_GATE | AGENT_EXEC_SERVICE)) == AGENT_EXEC_GATE)
-        return fail_set(fail, EPROTO, "the gate is a service's", NULL, NULL);
+    if (exec->flags & (AGENT_EXEC_GATE | AGENT_EXEC_BELL) && !(exec->flags & AGENT_EXEC_SERVICE))
+        return fail_set(fail, EPROTO, "gate and bell are a service's", NULL, NULL);
     counts = (struct agent_exec_counts){ .argc = exec->argc, .envc = exec->envc };
     if (exec->flags & AGENT_EXEC_COUNTS) {
         if (bytes < at + sizeof(counts))

@@ -171,8 +171,10 @@ bool session_call_produce(struct session *session);
 
 /* ---- The service ---- */
 
-/* True, with fail set: there is one already, or no gate for it. */
-bool service_refused(bool gate, struct fail *fail);
+/* True, with fail set: there is one already, or nothing for it to ask at. flags: AGENT_EXEC_*. */
+bool service_refused(uint32_t flags, struct fail *fail);
+/* What it is born with if it waits at the bell; else NULL. Until it runs. */
+const struct bell_fds *service_bell(uint32_t flags);
 /* It runs: takes pid and fds of the session, which has its result then. */
 void session_service_started(struct session *session);
 /* True if that was the service's. */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "applets.h"
+#include "guest_abi.h"
 #include "text.h"
 
 #define CHILD_STACK_BYTES 16384
@@ -133,6 +134,9 @@ static int child_main(void *argument)
     sigset_t none;
 
     child_terminal(spawn);
+    child->stage = SPAWN_STAGE_BELL;
+    if (spawn->bell && bell_port_open() < 0)
+        child_fail(child);
     /* As root still: a user may be put where it could not go itself, as containers do. */
     child->stage = SPAWN_STAGE_CWD;
     if (strcmp(spawn->cwd, "/") != 0 && chdir(spawn->cwd) < 0)
@@ -143,6 +147,10 @@ static int child_main(void *argument)
     child->stage = SPAWN_STAGE_EXEC;
     for (int i = 0; i < 3; i++)
         dup2(spawn->fds[i], i);
+    if (spawn->bell) {
+        dup2(spawn->bell->gate, FUNCTION_GATE_FD);
+        dup2(spawn->bell->memory, FUNCTION_MEMORY_FD);
+    }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     child->error = exec_search(child);

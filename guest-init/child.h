@@ -8,20 +8,23 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "bell.h"
 #include "user.h"
 
 struct spawn {
     char *const *argv; /* NULL-terminated, at least one */
     char *const *envp; /* NULL-terminated; its PATH is searched for an argv[0] without '/' */
     const char *cwd;
-    int fds[3];              /* become stdin, stdout, stderr; borrowed */
-    bool terminal;           /* fds[0] becomes the controlling terminal */
-    const struct user *user; /* NULL: as volt-init; also gets the pipes or terminal of fds */
-    bool stay_in_session;    /* a new process group only, and in the foreground of fds[0] */
+    int fds[3];                  /* become stdin, stdout, stderr; borrowed */
+    bool terminal;               /* fds[0] becomes the controlling terminal */
+    const struct user *user;     /* NULL: as volt-init; also gets the pipes or terminal of fds */
+    const struct bell_fds *bell; /* of a service that waits at the function's bell; else NULL */
+    bool stay_in_session;        /* a new process group only, and in the foreground of fds[0] */
 };
 
 enum spawn_stage {
     SPAWN_STAGE_START, /* no process could be made */
+    SPAWN_STAGE_BELL,
     SPAWN_STAGE_CWD,
     SPAWN_STAGE_USER,
     SPAWN_STAGE_EXEC,

@@ -15,6 +15,9 @@
  * before the answer. */
 static uint8_t mailbox_page[DOORBELL_MAILBOX_BYTES] __attribute__((aligned(4096)));
 static volatile struct doorbell_mailbox *mailbox;
+static int memory_fd = -1;
+
+#define MEMORY_FD_MIN 11 /* bell.h */
 
 /* Nanoseconds by time stamp counter, for the one moment when nothing else may be touched: ns is
  * cycles * ns_per_cycle >> CYCLE_SHIFT. Measured from doorbell_open to the first park. */
@@ -47,6 +50,8 @@ bool doorbell_open(void)
         return false;
     page = mmap(mailbox_page, DOORBELL_MAILBOX_BYTES, PROT_READ | PROT_WRITE,
                 MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, DOORBELL_MAILBOX_GPA);
+    if (page != MAP_FAILED)
+        memory_fd = fcntl(fd, F_DUPFD_CLOEXEC, MEMORY_FD_MIN);
     close(fd);
     if (page == MAP_FAILED)
         return false;
@@ -54,6 +59,11 @@ bool doorbell_open(void)
     open_ns = monotonic_ns();
     open_cycles = cycles_now();
     return true;
+}
+
+int doorbell_memory_fd(void)
+{
+    return memory_fd;
 }
 
 static void trouble_tell(const char *trouble)

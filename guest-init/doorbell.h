@@ -11,6 +11,9 @@
 /* Gets port access and maps the mailbox; false if there is no doorbell here. Once, at boot. */
 bool doorbell_open(void);
 
+/* What guest memory is mapped with, above 10; -1: there is no doorbell. Borrowed. */
+int doorbell_memory_fd(void);
+
 /* Tells the host that the banner is printed, and what failed until then ("": nothing). */
 void doorbell_banner(const char *trouble);
 

@@ -80,6 +80,9 @@ enum doorbell_op {
                                          boot VM that is warmed up before its snapshot */
 
 #define DOORBELL_FLAG_HOLD 0x10u /* for the VMM alone: stop after the answer until CONTROL_GO */
+#define DOORBELL_FLAG_FUNCTION                                                                     \
+    0x20u /* RESTORE: after READY the service rings the function's bell (below); volt-init lets it go
+             there, and does not park by itself */
 
 /* mailbox.ready_status: what of the RESTORE work failed; 0 is success. */
 #define DOORBELL_READY_FAILED_RNG 0x1u
@@ -136,6 +139,75 @@ static inline uint32_t doorbell_ring_value(uint64_t answer)
 {
     return (uint32_t)answer ^ (uint32_t)(answer >> 32);
 }
+
+/* ---- The function's bell: a service that waits for its calls in user mode. ----
+ *
+ * How it works
+ *   A service that was started with AGENT_EXEC_BELL has the bell's port, and FUNCTION_MEMORY_FD to
+ *   map the area with: a head, the request and the answer, in RAM that e820 marks reserved. It is
+ *   ready when it has sent a byte through FUNCTION_GATE_FD, and then reads one from there: the
+ *   snapshot is taken while it is blocked in that. Each clone is answered for, made unique and told
+ *   READY by volt-init, as any is; only then does volt-init send that byte, and the service rings:
+ *
+ *     service                                 host (vCPU thread)
+ *     outl(0, BELL)       ------------------> stops the vCPU; PARKED, if it was to park again.
+ *                                             CALL: the request goes into the area, the head says
+ *                                             which call it is
+ *     works, in user mode
+ *     writes the answer
+ *     outl(call, BELL)    ------------------> passes the answer on, stops the vCPU until the next CALL
+ *
+ *   In place of a service that has ended, volt-init rings, and answers FUNCTION_ANSWER_ENDED.
+ *
+ * Invariants
+ *   1. The bell counts only after a RESTORE with DOORBELL_FLAG_FUNCTION has got READY, and on vCPU 0.
+ *      Whoever rings it with another number than that of the call that is on ends the VM.
+ *   2. The host writes the area only while the vCPU is stopped at the bell. It reads answer_kind and
+ *      answer_bytes once each, and the answer once, while the vCPU is stopped in that ring.
+ *   3. The guest's timer is held back while the VM is stopped there, and then during calls for
+ *      FUNCTION_TICK_MS at most, of one or of several. To the guest, an interrupt is late; a service may
+ *      do whatever programs do.
+ */
+
+#define FUNCTION_PORT_BELL 0x0b20u /* write: the call that is answered; 0 for none. 32-bit only */
+#define FUNCTION_PORT_COUNT 4u
+#define FUNCTION_AREA_GPA 0x7d000u /* the head, a page; behind it the request, then the answer */
+#define FUNCTION_HEAD_BYTES 4096u
+#define FUNCTION_PAYLOAD_MAX 65536u
+#define FUNCTION_REQUEST_GPA (FUNCTION_AREA_GPA + FUNCTION_HEAD_BYTES)
+#define FUNCTION_ANSWER_GPA (FUNCTION_REQUEST_GPA + FUNCTION_PAYLOAD_MAX)
+#define FUNCTION_AREA_BYTES (FUNCTION_HEAD_BYTES + 2 * FUNCTION_PAYLOAD_MAX)
+#define FUNCTION_VERSION 1u
+#define FUNCTION_TICK_MS 10u
+/* What such a service is born with. */
+#define FUNCTION_GATE_FD 3
+#define FUNCTION_MEMORY_FD 4
+#define FUNCTION_VARIABLE "VOLT_FUNCTION_BELL" /* in its environment: FUNCTION_VERSION */
+
+enum function_answer {
+    FUNCTION_ANSWER_OK = 0,
+    FUNCTION_ANSWER_ERROR = 1, /* the function tells an error: the answer is its text */
+    FUNCTION_ANSWER_ENDED = 2, /* volt-init: the service has ended; the answer is a sentence */
+    FUNCTION_ANSWER_COUNT,
+};
+
+struct function_head {
+    /* Host to guest. */
+    uint32_t magic;   /* DOORBELL_MAGIC, with the first call */
+    uint32_t version; /* FUNCTION_VERSION */
+    uint32_t call;    /* random, not 0, not that of the call before */
+    uint32_t request_bytes;
+    uint64_t wall_clock_ns; /* CLOCK_REALTIME of the host at the call */
+    /* Guest to host. */
+    uint32_t answer_kind; /* enum function_answer */
+    uint32_t answer_bytes;
+    /* The guest's own. */
+    uint32_t answered; /* the last call that was rung for */
+    uint32_t reserved;
+};
+
+_Static_assert(sizeof(struct function_head) == 40, "head layout");
+_Static_assert(FUNCTION_AREA_GPA + FUNCTION_AREA_BYTES == DOORBELL_MAILBOX_GPA, "one range");
 
 /* ---- The agent: volt-init listens on this vsock port. ----
  *
@@ -214,6 +286,8 @@ struct agent_frame {
     0x40u /* with SERVICE, which connects to AGENT_GATE_PORT of the loopback to ask for its calls:
              whoever does is held there until a CALL takes the connection */
 
+#define AGENT_EXEC_BELL 0x80u /* with SERVICE, which waits for its calls at the function's bell */
+
 #define AGENT_GATE_PORT 9001u
 #define AGENT_GATE_HELD 16u /* connections; the next ones wait in the kernel's queue */
 #define AGENT_PEEK_BYTES 4096u
@@ -247,6 +321,8 @@ struct agent_call {
  * one it waits until there is. With wait_ms: until one is there on which something has been asked; DONE
  * has the first AGENT_PEEK_BYTES of that, and the connection stays. */
 #define AGENT_CALL_ACCEPT 0x1u
+/* With wait_ms alone: until the service is about to ring the function's bell; port is 0. */
+#define AGENT_CALL_BELL 0x2u
 
 struct agent_winsize {
     uint16_t rows, cols;

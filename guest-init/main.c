@@ -197,7 +197,8 @@ static void boot(void)
     agent_start();
 }
 
-/* Parks until this VM is leased; returns when it goes live. */
+/* Parks until this VM is leased; returns when it goes live. A function's goes live at once, and it is
+ * the service that parks. */
 static void park(void)
 {
     char sentences[DOORBELL_TROUBLE_BYTES];
@@ -217,9 +218,12 @@ static void park(void)
                      ? 0
                      : identity_restore(&wake, &trouble);
         doorbell_ready(status, sentences);
-    } while (wake.mailbox.flags & DOORBELL_FLAG_PARK_AGAIN);
+    } while ((wake.mailbox.flags & (DOORBELL_FLAG_PARK_AGAIN | DOORBELL_FLAG_FUNCTION)) ==
+             DOORBELL_FLAG_PARK_AGAIN);
     system_stay_on_cpu0(false);
     agent_park_allow(wake.mailbox.flags & DOORBELL_FLAG_PARK_LATER);
+    if (wake.mailbox.flags & DOORBELL_FLAG_FUNCTION)
+        agent_service_rings();
 }
 
 /* Lets output and what else is on its way come to rest first: what is still going on when a VM

@@ -210,6 +210,11 @@ static struct hosted_pool *acquire_allowed(struct http_request *request,
                          body->pool);
         return NULL;
     }
+    if (hosted->pool.at_bell) {
+        http_reply_error(request, API_FORBIDDEN,
+                         "the VMs of pool '%s' serve the calls of its function alone", body->pool);
+        return NULL;
+    }
     if (ret_key->key[1] && body->bind) {
         http_reply_error(
             request, API_BAD_REQUEST,

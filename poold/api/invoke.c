@@ -233,7 +233,10 @@ static int call_begin(struct http_request *request)
         rc = call_start(call, function);
     if (rc == 0)
         return 0;
-    if (rc == -EBUSY)
+    if (rc == -EMSGSIZE)
+        err_set(&err, EMSGSIZE, "a call of function '%s' has at most %zu bytes: this one has %zu",
+                function->name, function_request_max(function), call->body_bytes);
+    else if (rc == -EBUSY)
         err_set(&err, EBUSY, "%u calls of function '%s' wait already", function->queued_count,
                 function->name);
     else if (!err.code)
@@ -241,6 +244,7 @@ static int call_begin(struct http_request *request)
     invoke_drop(request);
     front->refuse(request,
                   rc == -EBUSY       ? API_TOO_MANY
+                  : rc == -EMSGSIZE  ? API_TOO_LARGE
                   : rc == -ESHUTDOWN ? API_SHUTTING_DOWN
                   : rc == -ENOMEM    ? API_INTERNAL
                                      : API_BAD_REQUEST,

@@ -24,8 +24,9 @@
  *
  *   QUEUED     waits for its turn, in order. Only functions_pump moves it, or its deadline.
  *   ACQUIRING  its acquire is the pool's, which has the time limits.
- *   SENT       a VM is its own, the agent's CALL session is open (vms/agent_stream.h), the request is
- *              on its way in or the answer on its way out. deadline_ns is timeout_ms from here on.
+ *   SENT       a VM is its own, the agent's CALL session is open (vms/agent_stream.h), or a call of
+ *              the VM's itself is on (vms/clone_call.h); the request is on its way in or the answer on
+ *              its way out. deadline_ns is timeout_ms from here on. It is never sent to a second VM.
  *   OVER       result, status and sentence are final. functions_pump tells, from the loop's turn and
  *              never from within a call of the pool's or the stream's.
  *
@@ -33,7 +34,8 @@
  *   Whatever the guest does ends in one result (enum invocation_result), in at most queue_ms, the
  *   pool's own limits and timeout_ms one after the other; its VM is killed unless it has answered and
  *   may be used again. A guest can make its answer wrong, slow or long, and nothing else: its bytes
- *   are cut by agent_stream.c and http_message.c, both bounded. A client that hangs up takes its VM
+ *   are cut by agent_stream.c and http_message.c, or are an answer of doorbell.c's as they are, all
+ *   bounded. A client that hangs up takes its VM
  *   with it (invocation_cancel). When poold ends, or leaves its VMs to the next one, invocations are
  *   ended with INVOCATION_SHUTDOWN and their VMs killed: they are not marked as kept (clone.h), so
  *   that the next poold knows of no lease.
@@ -57,8 +59,9 @@
 #define FUNCTION_HEAD_MAX 16384u     /* the same of their heads */
 
 enum function_runtime {
-    FUNCTION_HTTP,   /* accepts HTTP/1.1 at a port: a call is one request */
-    FUNCTION_LAMBDA, /* asks for events by Lambda's Runtime API (runtime_api.h) */
+    FUNCTION_HTTP,     /* accepts HTTP/1.1 at a port: a call is one request */
+    FUNCTION_LAMBDA,   /* asks for events by Lambda's Runtime API (runtime_api.h) */
+    FUNCTION_DOORBELL, /* waits at its VM's doorbell (guest_abi.h): bytes in, bytes out */
     FUNCTION_RUNTIME_COUNT,
 };
 const char *function_runtime_name(enum function_runtime runtime);
@@ -145,7 +148,7 @@ struct invocation {
     struct function_vm *vm;
     struct agent_stream *stream; /* FUNCTION_HTTP's, as is the next */
     struct agent_feed feed;
-    struct http_message answer; /* of FUNCTION_LAMBDA: status 200 and a body, */
+    struct http_message answer; /* of the other runtimes: status 200 and a body, */
     bool function_error;        /* which tells of an error */
     struct function_log log;
     uint64_t asked_ns, asked_wall_ns, sent_ns, deadline_ns;
@@ -169,8 +172,11 @@ void functions_fini(struct functions *functions);
 /* NULL: there is none. */
 struct function *function_find(const struct functions *functions, const char *name);
 
+/* How long a request of this function may be, in bytes. */
+size_t function_request_max(const struct function *function);
+
 /* Queues a call and starts it if it may. done(data, ...) follows, never from within. 0; -EBUSY: the
- * queue is full; -ESHUTDOWN; -ENOMEM. */
+ * queue is full; -EMSGSIZE: it is longer than function_request_max; -ESHUTDOWN; -ENOMEM. */
 int function_invoke(struct function *function, const struct function_request *request,
                     invocation_done_fn done, void *data, struct invocation **ret_invocation);
 /* Its client is gone: done is not called, its VM ends. Before it is OVER or after. */
@@ -180,6 +186,8 @@ void invocation_cancel(struct invocation *invocation);
 
 /* invocation.c: QUEUED to ACQUIRING or SENT. */
 void invocation_start(struct invocation *invocation);
+/* doorbell.c: SENT, of a FUNCTION_DOORBELL. */
+void doorbell_send(struct invocation *invocation);
 /* To OVER; the first call counts. sentence may be NULL. */
 void invocation_end(struct invocation *invocation, enum invocation_result result,
                     const char *sentence);

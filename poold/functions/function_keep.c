@@ -80,10 +80,11 @@ static int keys_read(json_t *object, json_t *own, struct function_body *ret, str
     int rc = json_keys_read(own, body_keys, ARRAY_LEN(body_keys), ret, err);
 
     /* The pool's own word for the handler. */
-    for (unsigned i = 0; rc == 0 && i < 3; i++) {
+    for (unsigned i = 0; rc == 0 && i < 4; i++) {
         static const char *const words[][2] = { { "service", "handler" },
                                                 { "service_port", "port" },
-                                                { "service_gate", "runtime" } };
+                                                { "service_gate", "runtime" },
+                                                { "service_bell", "runtime" } };
 
         if (json_object_get(object, words[i][0]))
             rc = err_set(err, EINVAL, "a function's '%s' is its '%s'", words[i][0], words[i][1]);
@@ -109,15 +110,17 @@ int function_body_read(json_t *object, struct function_body *ret, struct err *er
     rc = keys_read(object, own, ret, err);
     json_decref(own);
     if (rc == 0 && function_runtime_parse(ret->spec.runtime, &runtime) < 0)
-        rc = err_set(err, EINVAL, "'runtime' must be http or lambda, not '%s'", ret->spec.runtime);
+        rc = err_set(err, EINVAL, "'runtime' must be http, lambda or doorbell, not '%s'",
+                     ret->spec.runtime);
     if (rc < 0)
         return rc;
-    if (runtime != FUNCTION_LAMBDA) {
+    if (runtime == FUNCTION_HTTP) {
         if (!port)
             ret->pool.spec.service_port = FUNCTION_PORT_DEFAULT;
         return 0;
     }
-    ret->pool.spec.service_gate = true;
+    ret->pool.spec.service_gate = runtime == FUNCTION_LAMBDA;
+    ret->pool.spec.service_bell = runtime == FUNCTION_DOORBELL;
     return port ? err_set(err, EINVAL, "'port' is of the runtime http") : 0;
 }
 

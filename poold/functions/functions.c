@@ -14,7 +14,9 @@
 #include "host/cleanup.h"
 
 static const char *const runtime_names[] = {
-    [FUNCTION_HTTP] = "http", [FUNCTION_LAMBDA] = "lambda"
+    [FUNCTION_HTTP] = "http",
+    [FUNCTION_LAMBDA] = "lambda",
+    [FUNCTION_DOORBELL] = "doorbell",
 };
 static_assert(ARRAY_LEN(runtime_names) == FUNCTION_RUNTIME_COUNT, "every runtime has a name");
 
@@ -81,6 +83,11 @@ static void queue_serve(struct function *function)
         invocation_start(list_entry(function->queued.next, struct invocation, node));
 }
 
+size_t function_request_max(const struct function *function)
+{
+    return function->runtime == FUNCTION_DOORBELL ? FUNCTION_PAYLOAD_MAX : FUNCTION_BODY_MAX;
+}
+
 int function_invoke(struct function *function, const struct function_request *request,
                     invocation_done_fn done, void *data, struct invocation **ret_invocation)
 {
@@ -89,6 +96,8 @@ int function_invoke(struct function *function, const struct function_request *re
 
     if (vms->env.stopping || function->deleting)
         return -ESHUTDOWN;
+    if (request->body_bytes > function_request_max(function))
+        return -EMSGSIZE;
     /* Who is served at once takes no place in the queue. */
     if (function->queued_count >= function->spec.queue &&
         function->on_count >= concurrency(function)) {

@@ -342,6 +342,7 @@ static void invocation_send(struct invocation *invocation)
     static void (*const send[FUNCTION_RUNTIME_COUNT])(struct invocation *) = {
         [FUNCTION_HTTP] = http_send,
         [FUNCTION_LAMBDA] = lambda_send,
+        [FUNCTION_DOORBELL] = doorbell_send,
     };
     struct function *function = invocation->function;
 

@@ -28,11 +28,14 @@ static bool read_one(struct link *link, enum link_channel channel)
     int fds[CONTROL_FDS_MAX];
     struct control_msg msg;
     unsigned fd_count;
+    static uint8_t payload[FUNCTION_PAYLOAD_MAX]; /* of the loop's thread */
     int rc;
 
     if (link->fds[channel] < 0)
         return false;
-    rc = control_recv(link->fds[channel], &msg, fds, &fd_count);
+    rc = control_recv_payload(link->fds[channel], &msg, fds, &fd_count, payload,
+                              channel == LINK_BELL ? sizeof payload : 0);
+    link->payload = payload;
     if (rc == 0 || rc == -EMFILE) {
         link->ops->message(link, channel, &msg, fds, rc == 0 ? fd_count : 0);
         return true;

@@ -53,6 +53,7 @@ struct link {
     uv_poll_t polls[LINK_CHANNEL_COUNT];
     bool polling[LINK_CHANNEL_COUNT];
     bool closing;
+    const void *payload; /* of the CALL or ANSWER that is being passed on: valid until the return */
     unsigned open_handles;
     uint32_t text_bytes; /* that came */
 };

@@ -107,8 +107,10 @@ void pool_acquire(struct pool *pool, struct acquire *acquire)
         pool_acquire_finish(acquire, refusal, NULL);
         return;
     }
-    if (list_empty(&pool->waiters) && pool_parked_take(pool, acquire))
+    if (list_empty(&pool->waiters) && pool_parked_take(pool, acquire)) {
+        pool_parked_taken(acquire);
         return;
+    }
     pool->counters.missed++;
     acquire_enqueue(pool, acquire);
 }

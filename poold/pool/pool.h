@@ -150,7 +150,8 @@ struct pool {
     struct list slots[SLOT_STATE_COUNT];
     uint32_t counts[SLOT_STATE_COUNT];
     uint64_t vm_bytes; /* guest memory of one VM */
-    uint32_t vacated;  /* of counts[SLOT_STOPPING]: kill sent, or frozen: their places are free */
+    bool at_bell; /* its parked VMs wait for a call, not a WAKE: acquires get them as they are */
+    uint32_t vacated; /* of counts[SLOT_STOPPING]: kill sent, or frozen: their places are free */
     struct pool *before, *after; /* whose place it has taken, and which has taken its own; NULL */
     struct list waiters;
     uint32_t waiting;

@@ -4,24 +4,6 @@
 
 #include "pool/pool_internal.h"
 
-static void lease_begin(struct slot *slot, uint64_t now)
-{
-    struct acquire *acquire = slot->acquire;
-    struct pool_counters *counters = &pool_newest(slot->pool)->counters;
-    const struct timings *t = &slot->timings;
-
-    slot->acquire = NULL;
-    pool_slot_enter(slot, SLOT_PHASE_LEASED);
-    slot->leased_ns = now;
-    slot->ttl_ms = acquire->ttl_ms;
-    slot->kept_by_streams = acquire->kept_by_streams;
-    if (slot->ttl_ms)
-        pool_slot_deadline(slot, now + slot->ttl_ms * NS_PER_MS);
-    histogram_add(&counters->acquire, t->queue_ns + t->load_ns + t->awake_ns + t->ready_ns);
-    pool_acquire_finish(acquire, ACQUIRE_OK, slot);
-    pool_schedule(slot->pool);
-}
-
 void pool_vm_hello(struct slot *slot, uint32_t layers, uint32_t landlock_abi)
 {
     slot->layers = layers;
@@ -62,7 +44,7 @@ void pool_vm_awake(struct slot *slot, uint64_t run_ns)
     if (slot->phase == SLOT_PHASE_LEASING) {
         t->awake_ns = took_ns;
         histogram_add(&counters->awake, took_ns);
-        lease_begin(slot, now);
+        pool_lease_begin(slot, now);
         return;
     }
     t->awake_ns = MIN_OF(run_ns, took_ns);
@@ -108,7 +90,7 @@ void pool_vm_ready(struct slot *slot, uint32_t ready_status, const char *trouble
     histogram_add(&pool_newest(pool)->counters.ready, slot->timings.ready_ns);
     pool_newest(pool)->counters.restores++;
     if (slot->acquire)
-        lease_begin(slot, now);
+        pool_lease_begin(slot, now);
     else
         pool_slot_enter(slot, SLOT_PHASE_PARKING);
     pool_held_release(pool->env);

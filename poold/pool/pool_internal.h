@@ -106,6 +106,11 @@ bool pool_clone_start(struct pool *pool, struct acquire *acquire, enum clone_use
 void pool_shell_restore(struct slot *slot, struct acquire *acquire);
 /* Wakes a parked VM for the acquire, which is in no queue. False: there is none. */
 bool pool_parked_take(struct pool *pool, struct acquire *acquire);
+/* What follows, once nothing waits for it: one that waits for a call has nothing to say before that, and
+ * is a lease. acquire->done is called from within, then. */
+void pool_parked_taken(struct acquire *acquire);
+/* The acquire's VM is its client's. */
+void pool_lease_begin(struct slot *slot, uint64_t now);
 void pool_serve(struct pool *pool);
 /* The same for all pools: by priority, and whoever has waited longest first. */
 void pool_serve_all(struct pool_env *env);

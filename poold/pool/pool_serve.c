@@ -100,6 +100,35 @@ bool pool_parked_take(struct pool *pool, struct acquire *acquire)
     return false;
 }
 
+void pool_lease_begin(struct slot *slot, uint64_t now)
+{
+    struct acquire *acquire = slot->acquire;
+    struct pool_counters *counters = &pool_newest(slot->pool)->counters;
+    const struct timings *t = &slot->timings;
+
+    slot->acquire = NULL;
+    pool_slot_enter(slot, SLOT_PHASE_LEASED);
+    slot->leased_ns = now;
+    slot->ttl_ms = acquire->ttl_ms;
+    slot->kept_by_streams = acquire->kept_by_streams;
+    if (slot->ttl_ms)
+        pool_slot_deadline(slot, now + slot->ttl_ms * NS_PER_MS);
+    histogram_add(&counters->acquire, t->queue_ns + t->load_ns + t->awake_ns + t->ready_ns);
+    pool_acquire_finish(acquire, ACQUIRE_OK, slot);
+    pool_schedule(slot->pool);
+}
+
+void pool_parked_taken(struct acquire *acquire)
+{
+    struct slot *slot = acquire->slot;
+
+    if (!slot->pool->at_bell)
+        return;
+    slot->awake_ns = slot->begun_ns;
+    slot->timings.queue_ns = slot->begun_ns - MIN_OF(acquire->asked_ns, slot->begun_ns);
+    pool_lease_begin(slot, slot->begun_ns);
+}
+
 /* Starts the best VM there is for the first waiter. False: nothing can be done for it now. */
 static bool serve_one(struct pool *pool, struct acquire *acquire)
 {
@@ -107,6 +136,7 @@ static bool serve_one(struct pool *pool, struct acquire *acquire)
 
     if (pool_parked_take(pool, acquire)) {
         pool_waiter_unlink(acquire);
+        pool_parked_taken(acquire);
         return true;
     }
     if (env->demanded >= env->demand_max)

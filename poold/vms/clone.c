@@ -97,7 +97,8 @@ static void wake_make(struct vms *vms, const struct slot *slot, enum doorbell_op
     struct control_network network;
     const struct control_wake wake = {
         .op = op,
-        .flags = flags | (vms->settings->skip_guest_work ? DOORBELL_FLAG_SKIP_KERNEL_WORK : 0),
+        .flags = flags | (vms->settings->skip_guest_work ? DOORBELL_FLAG_SKIP_KERNEL_WORK : 0) |
+                 (slot->pool->at_bell && !slot->trial ? DOORBELL_FLAG_FUNCTION : 0),
         .generation_id = slot->generation_id,
         .hostname = slot->hostname,
         .network = op == DOORBELL_OP_RESTORE && clone->net.on ? &network : NULL,
@@ -116,6 +117,8 @@ static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint3
 
     if (op == DOORBELL_OP_LEASE)
         clone_keep_busy(clone);
+    if (op == DOORBELL_OP_LEASE && slot->pool->at_bell)
+        return 0; /* its call wakes it */
     wake_make(context, slot, op, flags, &msg);
     rc = control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
     control_wake_wipe(&msg);
@@ -285,6 +288,8 @@ static void ops_note(void *context, struct slot *slot)
 
     if (slot->vm)
         clone_keep_state(slot->vm);
+    if (slot->vm && slot->state == SLOT_STOPPING)
+        clone_call_ended(slot->vm);
     if (slot->state == SLOT_STOPPING && slot->given)
         vms->lease_ended(vms->told_data, slot);
 }

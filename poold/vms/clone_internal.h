@@ -26,7 +26,12 @@ struct clone {
     uint32_t record;                /* in the ledger; LEDGER_NONE: it has none */
     int connection_fd;              /* that its lease is bound to, borrowed; -1 */
     bool lease_told, bound;         /* its lease is in the record; and a connection at the keeper */
-    bool foreign;                   /* it speaks another control protocol: nothing is sent to it */
+    struct {
+        const struct clone_call_ops *ops; /* NULL: none is on */
+        void *owner;
+        uint32_t number; /* its, or the last one's */
+    } call;              /* clone_call.h */
+    bool foreign;        /* it speaks another control protocol: nothing is sent to it */
 };
 
 extern const struct link_ops clone_link_ops;
@@ -42,6 +47,10 @@ struct clone *clone_create(struct vms *vms, struct slot *slot);
 int clone_net_lease_adopt(struct clone *clone, struct net_publish *publish, int fds[NET_GATE_FDS]);
 /* Watches its control socket and its bell, which are in the link. 0 or -errno. */
 int clone_watch(struct clone *clone);
+/* clone_call.c: an ANSWER has come, with its payload. */
+void clone_call_answered(struct clone *clone, const struct control_msg *msg, const void *payload);
+/* It is ended: so is its call. */
+void clone_call_ended(struct clone *clone);
 /* Has it in a control group of its own. */
 void clone_group_join(struct clone *clone, int pidfd);
 

@@ -110,6 +110,9 @@ static void on_message(struct link *link, enum link_channel channel, const struc
     case CONTROL_EXITED:
         on_exited_message(clone, msg);
         break;
+    case CONTROL_ANSWER:
+        clone_call_answered(clone, msg, link->payload);
+        break;
     default:
         clone_fail(clone, FAILURE_PROTOCOL, "it sent a message out of place");
         break;

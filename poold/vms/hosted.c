@@ -121,6 +121,7 @@ struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
     hosted->files = *files;
     hosted->pool.vm_bytes = body->spec.memory_bytes;
     hosted->pool.priority = body->spec.priority;
+    hosted->pool.at_bell = body->spec.service_bell;
     gmtime_r(&now, &tm);
     strftime(hosted->created, sizeof hosted->created, "%Y-%m-%dT%H:%M:%SZ", &tm);
     pool_set_limits(&hosted->pool, body->min, body->max, body->shells);

@@ -77,6 +77,7 @@ static int restore(struct vms *vms, const struct found *found, const struct pool
     hosted->snapshot_ms = record->snapshot_ms;
     hosted->pool.vm_bytes = hosted->spec.memory_bytes;
     hosted->pool.priority = hosted->spec.priority;
+    hosted->pool.at_bell = hosted->spec.service_bell;
     pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
     if (current)
         hosted_replaced(current, hosted);

@@ -66,10 +66,14 @@ int pool_body_check(const struct pool_body *body, struct err *err)
                        body->min + (unsigned long long)body->shells, body->max);
     if (body->spec.memory_bytes % MEMORY_STEP)
         return err_set(err, EINVAL, "'memory' must be a multiple of 2M");
-    if ((body->spec.service[0] != 0) != (body->spec.service_port != 0) + body->spec.service_gate)
-        return err_set(
-            err, EINVAL,
-            "'service' needs one of 'service_port' and 'service_gate', and they need it");
+    if ((body->spec.service[0] != 0) !=
+        (body->spec.service_port != 0) + body->spec.service_gate + body->spec.service_bell)
+        return err_set(err, EINVAL,
+                       "'service' needs one of 'service_port', 'service_gate' and 'service_bell', "
+                       "and they need it");
+    if (body->spec.service_bell && body->spec.vcpus != 1)
+        return err_set(err, EINVAL, "a service at the doorbell has one virtual CPU: 'vcpus' is %u",
+                       body->spec.vcpus);
     if (body->spec.image[0] && body->spec.disk[0])
         return err_set(err, EINVAL, "give 'image' or 'disk', not both");
     return pool_net_check(&body->spec.net, body->max, err);
@@ -127,7 +131,7 @@ void pool_body_over(struct pool_body *body, const struct pool_body *was)
         spec->service_gate = false;
     if (!spec->service[0]) {
         spec->service_port = 0;
-        spec->service_gate = false;
+        spec->service_gate = spec->service_bell = false;
     }
 }
 

@@ -39,6 +39,8 @@
            "TCP port at which it accepts connections, which it finds in PORT", "none")             \
     NUMBER(spec.service_gate, "service_gate", JSON_KEY_BOOL, 0, 0, MAY, OR_NULL,                   \
            "instead: it asks for its calls by Lambda's Runtime API", "no")                         \
+    NUMBER(spec.service_bell, "service_bell", JSON_KEY_BOOL, 0, 0, MAY, OR_NULL,                   \
+           "instead: it waits for them at the VM's doorbell; nobody else gets the VMs", "no")      \
     TEXT(spec.kernel, "kernel", JSON_KEY_AUTO_PATH, 1, MUST, AS_IS,                                \
          "guest kernel, an absolute path or auto", "auto")                                         \
     TEXT(spec.initrd, "initrd", JSON_KEY_AUTO_PATH, 1, MUST, OR_NULL,                              \

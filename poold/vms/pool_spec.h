@@ -28,6 +28,7 @@ struct pool_spec {
     char service[WARMUP_BYTES];
     uint32_t service_port; /* 0: none */
     bool service_gate;     /* instead: it asks for its calls, at the agent's gate (guest_abi.h) */
+    bool service_bell;     /* instead: it waits for them at the function's bell, in user mode */
     /* Its disk: an image of the store, or a file or block device; "": none. */
     char image[IMAGE_NAME_BYTES], disk[PATH_MAX];
     bool disk_read_only;     /* of `disk`; an image's file system decides for itself */

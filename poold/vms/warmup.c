@@ -124,7 +124,7 @@ static int send_exec(struct warmup *warmup, const char *command, bool service)
 {
     struct agent_exec exec = { .argc = 3, .flags = service ? AGENT_EXEC_SERVICE : 0 };
     uint8_t request[REQUEST_BYTES_MAX];
-    char port[16];
+    char text[32];
     size_t at = sizeof exec;
 
     at = put_string(request, at, "");
@@ -134,9 +134,14 @@ static int send_exec(struct warmup *warmup, const char *command, bool service)
     if (service && warmup->spec->service_gate) {
         exec.flags |= AGENT_EXEC_GATE;
         at = put_lambda(warmup, request, at, &exec.envc);
+    } else if (service && warmup->spec->service_bell) {
+        exec.flags |= AGENT_EXEC_BELL;
+        snprintf(text, sizeof text, FUNCTION_VARIABLE "=%u", FUNCTION_VERSION);
+        at = put_string(request, at, text);
+        exec.envc = 1;
     } else if (service) {
-        snprintf(port, sizeof port, "PORT=%u", warmup->spec->service_port);
-        at = put_string(request, at, port);
+        snprintf(text, sizeof text, "PORT=%u", warmup->spec->service_port);
+        at = put_string(request, at, text);
         exec.envc = 1;
     }
     memcpy(request, &exec, sizeof exec);
@@ -147,7 +152,9 @@ static int request_send(struct warmup *warmup)
 {
     const struct pool_spec *spec = warmup->spec;
     const struct agent_call call = { .port = (uint16_t)spec->service_port,
-                                     .flags = spec->service_gate ? AGENT_CALL_ACCEPT : 0,
+                                     .flags = spec->service_gate   ? AGENT_CALL_ACCEPT
+                                              : spec->service_bell ? AGENT_CALL_BELL
+                                                                   : 0,
                                      .wait_ms = (uint32_t)MIN_OF(warmup->wait_ms, UINT32_MAX) };
 
     switch (warmup->step) {

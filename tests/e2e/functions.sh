@@ -9,7 +9,8 @@ tree=$work/tree
 tree_make()
 {
     mkdir -p "$tree"/{bin,proc,sys,dev,run,tmp} && cp /usr/bin/busybox "$tree/bin/busybox" &&
-        ln -s busybox "$tree/bin/sh" && cp "$VOLT_BUILD/tests/e2e/function-handler" "$tree/bin/handler"
+        ln -s busybox "$tree/bin/sh" && cp "$VOLT_BUILD/tests/e2e/function-handler" "$tree/bin/handler" &&
+        cp "$VOLT_BUILD/tests/e2e/doorbell-handler" "$tree/bin/bell"
 }
 check 'a root with a function in it' tree_make
 poold_start || { echo 'Bail out! no poold'; exit 1; }
@@ -32,7 +33,7 @@ check 'one that does not start' create bad --handler 'echo no luck; exit 3' --mi
 check 'its name is taken' fails_saying 125 "there is a function 'f' already" \
     "$voltctl" function create f --handler x
 check 'a handler is needed' fails_saying 125 'give --handler' "$voltctl" function create g
-check 'there is one runtime' fails_saying 125 "'runtime' must be http or lambda" \
+check 'there are three runtimes' fails_saying 125 "'runtime' must be http, lambda or doorbell" \
     "$voltctl" function create g --handler x --runtime java
 check 'no call before it is ready, and why' fails_saying 125 "pool is" "$voltctl" function invoke bad
 until_true 200 function_is f ready || { echo 'Bail out! the function does not get ready'; exit 1; }
@@ -84,6 +85,55 @@ check 'one that steers terminals' fails_saying 125 'invalid character in header'
 check 'one that ends its VM' fails_saying 125 'its VM ended' invoke --path /off
 check 'one that hangs' fails_saying 125 'has not answered within' "$voltctl" function invoke again --path /hang
 check 'none of them has kept its VM' until_true 5 no_lease
+
+# ---- At the doorbell ----
+check 'one at the doorbell' create bell --runtime doorbell --handler 'exec bell --thread' --min 4 --max 12 \
+    --timeout "$(patient 2)s" --queue 200 --queue-time "$(patient 20)s"
+ring()
+{
+    "$voltctl" function invoke bell "$@"
+}
+until_true 60 function_is bell ready
+check 'the answer of one that waits at the doorbell' prints hello ring --data hello
+head -c 65536 /dev/urandom >"$work/data"
+most_is_the_same()
+{
+    ring --file "$work/data" >"$work/answer" && cmp "$work/data" "$work/answer"
+}
+check '65,536 bytes, both ways' most_is_the_same
+printf x >>"$work/data"
+check 'one more is refused' fails_saying 125 'has at most 65536 bytes: this one has 65537' \
+    ring --file "$work/data"
+check 'a longer answer, too, by the library' prints refused ring --data 'too long'
+check 'an error that it tells' fails_saying 1 'status 500' ring --data fail
+check 'one that sleeps gets its timer' prints rested ring --data rest
+check 'a thread that another waits for gets its turn' prints seen ring --data thread
+clock_is_right()
+{
+    local off
+    off=$(ring --data clock) && [ "${off#-}" -lt 5000 ] || { echo "$off ms"; return 1; }
+}
+check 'its clock is right' clock_is_right
+own_numbers()
+{
+    [ "$(ring --data draw)" != "$(ring --data draw)" ]
+}
+check 'its random numbers are its own' own_numbers
+check 'one that dies, and its last words' fails_saying 125 'exit code 3; what it wrote ends with "last words"' \
+    ring --data die
+check 'one that lies of its length' fails_saying 125 'its VM ended' ring --data 'lie of length'
+check 'one that steers terminals by its kind' fails_saying 125 '\x1b[31m' ring --data 'lie of kind'
+check 'one that rings for another call' fails_saying 125 'its VM ended' ring --data another
+check 'one that turns without end' fails_saying 125 'has not answered within' ring --data spin
+bell_alone()
+{
+    seq 60 | xargs -P 10 -I{} "$voltctl" function invoke bell --data where >"$work/hosts" || return 1
+    [ "$(sort -u "$work/hosts" | wc -l)" = 60 ] || { sort "$work/hosts" | uniq -d; return 1; }
+    ! grep -v ' 1$' "$work/hosts"
+}
+check '60 calls, 10 at a time: each in a VM of its own' bell_alone
+check 'nobody else gets its VMs' fails_saying 125 'serve the calls of its function alone' "$voltctl" acquire bell
+check 'none of these has kept its VM' until_true 5 no_lease
 
 # ---- Logs ----
 log_of_call()

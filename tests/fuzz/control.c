@@ -48,6 +48,7 @@ static unsigned fds_open(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct fuzz_input input = { data, bytes };
+    static uint8_t payload[512];
     unsigned before = fds_open();
     int pair[2];
 
@@ -65,7 +66,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         datagram_send(pair[0], input.data, length, fd_count);
         input.data += length;
         input.bytes -= length;
-        r = control_recv(pair[1], &msg, fds, &received);
+        r = control_recv_payload(pair[1], &msg, fds, &received, payload, sizeof payload);
+        if (r == 0 && msg.type == CONTROL_ANSWER && msg.u.answer.payload_bytes > sizeof payload)
+            abort();
         if (r == 0 && (msg.bytes != control_msg_bytes((enum control_type)msg.type) ||
                        received > CONTROL_FDS_MAX))
             abort();

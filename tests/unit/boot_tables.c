@@ -68,10 +68,10 @@ START_TEST(memory_map_keeps_what_the_guest_must_not_use)
 
         ck_assert_uint_eq(e.addr, end);
         end = e.addr + e.size;
-        ck_assert_uint_eq(e.type == 1, e.addr != DOORBELL_MAILBOX_GPA);
+        ck_assert_uint_eq(e.type == 1, e.addr != FUNCTION_AREA_GPA);
     }
-    ck_assert_uint_eq(params->e820_table[1].addr, DOORBELL_MAILBOX_GPA);
-    ck_assert_uint_eq(params->e820_table[1].size, 0x100000 - DOORBELL_MAILBOX_GPA);
+    ck_assert_uint_eq(params->e820_table[1].addr, FUNCTION_AREA_GPA);
+    ck_assert_uint_eq(params->e820_table[1].size, 0x100000 - FUNCTION_AREA_GPA);
     ck_assert_uint_eq(end, MIB(64));
 }
 END_TEST
@@ -348,7 +348,7 @@ START_TEST(pvh_start_info_points_at_everything)
     ck_assert_str_eq(guest_mem_at(&mem, read64(info + 24), 14), config.cmdline);
     ck_assert_uint_eq(read64(info + 32), BOOT_ACPI_GPA);
     ck_assert_uint_eq(read32(info + 48), 3);
-    ck_assert_uint_eq(read64(read64(info + 40) + 24), DOORBELL_MAILBOX_GPA);
+    ck_assert_uint_eq(read64(read64(info + 40) + 24), FUNCTION_AREA_GPA);
 }
 END_TEST
 

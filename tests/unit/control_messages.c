@@ -110,6 +110,78 @@ START_TEST(long_hostname_is_cut)
 }
 END_TEST
 
+/* ---- CALL and ANSWER ---- */
+
+/* Sent whole, received with so much room. */
+static int exchange(uint32_t type, uint32_t bytes, uint32_t room, struct control_msg *ret_msg,
+                    uint8_t *ret_payload)
+{
+    static uint8_t payload[FUNCTION_PAYLOAD_MAX];
+    int pair[2], fds[CONTROL_FDS_MAX], rc;
+    struct control_msg msg;
+    unsigned fd_count;
+
+    for (uint32_t i = 0; i < bytes; i++)
+        payload[i] = (uint8_t)(i * 7);
+    memset(&msg, 0, sizeof msg);
+    msg.type = type;
+    msg.u.call.call = 77;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    ck_assert_int_eq(control_send_payload(pair[0], &msg, payload, bytes), 0);
+    rc = control_recv_payload(pair[1], ret_msg, fds, &fd_count, ret_payload, room);
+    close(pair[0]);
+    close(pair[1]);
+    return rc;
+}
+
+START_TEST(payloads_come_whole_or_not_at_all)
+{
+    static const uint32_t lengths[] = { 0, 1, 100, FUNCTION_PAYLOAD_MAX };
+    static uint8_t payload[FUNCTION_PAYLOAD_MAX];
+    struct control_msg msg;
+
+    for (unsigned i = 0; i < ARRAY_LEN(lengths); i++) {
+        ck_assert_int_eq(exchange(CONTROL_CALL, lengths[i], sizeof payload, &msg, payload), 0);
+        ck_assert_uint_eq(msg.u.call.call, 77);
+        ck_assert_uint_eq(msg.u.call.payload_bytes, lengths[i]);
+        for (uint32_t at = 0; at < lengths[i]; at++)
+            ck_assert_uint_eq(payload[at], (uint8_t)(at * 7));
+        ck_assert_int_eq(exchange(CONTROL_ANSWER, lengths[i], sizeof payload, &msg, payload), 0);
+        ck_assert_uint_eq(msg.u.answer.payload_bytes, lengths[i]);
+    }
+    ck_assert_int_eq(exchange(CONTROL_ANSWER, 100, 99, &msg, payload), -EPROTO);
+    ck_assert_int_eq(exchange(CONTROL_ANSWER, 1, 0, &msg, NULL), -EPROTO);
+    ck_assert_int_eq(exchange(CONTROL_ANSWER, 0, 0, &msg, NULL), 0);
+}
+END_TEST
+
+/* What a VM that was taken over may write: a length that is not that of what follows. */
+START_TEST(payloads_that_lie_are_malformed)
+{
+    static uint8_t payload[64];
+    struct {
+        struct control_msg msg;
+        uint8_t payload[8];
+    } sent;
+    struct control_msg msg;
+    int pair[2], fds[CONTROL_FDS_MAX];
+    unsigned fd_count;
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        memset(&sent, 0, sizeof sent);
+        sent.msg.type = i == 2 ? CONTROL_WAKE : CONTROL_ANSWER;
+        sent.msg.bytes = control_msg_bytes((enum control_type)sent.msg.type);
+        sent.msg.u.answer.payload_bytes = i == 0 ? 7 : UINT32_MAX;
+        ck_assert_int_eq(send(pair[0], &sent, sizeof sent.msg + 8, 0), sizeof sent.msg + 8);
+        ck_assert_int_eq(
+            control_recv_payload(pair[1], &msg, fds, &fd_count, payload, sizeof payload), -EPROTO);
+    }
+    close(pair[0]);
+    close(pair[1]);
+}
+END_TEST
+
 /* ---- The fds of a CLONE ---- */
 
 #define EXTRA_FDS 5u /* in struct control_clone_fds, behind control and bell */
@@ -186,6 +258,8 @@ static Suite *suite(void)
     tcase_add_test(tc, wake_tells_of_a_network_or_of_none);
     tcase_add_test(tc, wakes_of_the_kernels_randomness_differ);
     tcase_add_test(tc, long_hostname_is_cut);
+    tcase_add_test(tc, payloads_come_whole_or_not_at_all);
+    tcase_add_test(tc, payloads_that_lie_are_malformed);
     tcase_add_loop_test(tc, fds_arrive_under_their_names, 0, 1 << EXTRA_FDS);
     tcase_add_loop_test(tc, fds_that_are_not_what_is_said_are_refused, 0, ARRAY_LEN(wrong));
     return s;

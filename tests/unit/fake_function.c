@@ -263,3 +263,46 @@ void fake_call(int fd, char *data, size_t room, size_t bytes, bool ends)
     data[bytes] = '\0';
     say_call(fd, data + head);
 }
+
+void fake_bell(int bell_fd, const struct control_msg *call, const char *request)
+{
+    const uint32_t bytes = call->u.call.payload_bytes;
+    const char *const sentence = "the service ended \033[31mbadly";
+    static unsigned calls;
+    struct control_msg answer;
+    char number[16];
+
+    memset(&answer, 0, sizeof answer);
+    answer.type = CONTROL_ANSWER;
+    answer.u.answer.call = call->u.call.call;
+    calls++;
+#define IS(word) (bytes == strlen(word) && memcmp(request, word, bytes) == 0)
+    if (IS("hang"))
+        return;
+    if (IS("gone"))
+        _exit(0);
+    if (IS("count")) {
+        snprintf(number, sizeof number, "%u", calls);
+        control_send_payload(bell_fd, &answer, number, (uint32_t)strlen(number));
+        return;
+    }
+    if (IS("ended")) {
+        answer.u.answer.kind = FUNCTION_ANSWER_ENDED;
+        control_send_payload(bell_fd, &answer, sentence, (uint32_t)strlen(sentence));
+        return;
+    }
+    if (bytes == FUNCTION_PAYLOAD_MAX) {
+        control_send_payload(bell_fd, &answer, "all of it", 9);
+        return;
+    }
+    if (IS("error"))
+        answer.u.answer.kind = FUNCTION_ANSWER_ERROR;
+    if (IS("odd"))
+        answer.u.answer.kind = UINT32_MAX;
+    if (IS("another"))
+        answer.u.answer.call++;
+    control_send_payload(bell_fd, &answer, request, bytes);
+    if (IS("twice"))
+        control_send_payload(bell_fd, &answer, request, bytes);
+#undef IS
+}

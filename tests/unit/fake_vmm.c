@@ -11,7 +11,8 @@
  *   slow_ready                                            READY comes 300 ms late
  *   no_service                                            a service ends at its start
  *
- * Its functions answer by the path that they are asked for (fake_function.c).
+ * Its functions answer by the path that they are asked for, or by what they are asked with at their
+ * doorbell (fake_function.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -273,14 +274,17 @@ static void say_stats(struct fake *fake)
 
 static void take_message(struct fake *fake, int from_fd)
 {
+    static char payload[FUNCTION_PAYLOAD_MAX];
     struct control_msg msg;
     int fds[CONTROL_FDS_MAX];
     unsigned fd_count;
 
-    if (control_recv(from_fd, &msg, fds, &fd_count) < 0)
+    if (control_recv_payload(from_fd, &msg, fds, &fd_count, payload, sizeof payload) < 0)
         _exit(0); /* poold is gone */
     if (msg.type == CONTROL_WAKE)
         on_wake(fake, &msg);
+    else if (msg.type == CONTROL_CALL)
+        fake_bell(fake->bell_fd, &msg, payload);
     else if ((msg.type == CONTROL_VSOCK_CONNECT || msg.type == CONTROL_CONSOLE) && fd_count == 1)
         on_stream(fake, &msg, fds[0]);
     else if (msg.type == CONTROL_QUERY_STATS && !fault("no_stats"))

@@ -8,7 +8,8 @@
  *   0x00009000  PML4, PDPT, 4 page directories: the first 4 GiB, one to one
  *   0x00020000  command line
  *   0x00030000  setup_data: the seed of the kernel's random numbers
- *   0x0009e000  doorbell mailbox (guest_abi.h)   reserved from here to 1 MiB
+ *   0x0007d000  area of the function's bell      reserved from here to 1 MiB
+ *   0x0009e000  doorbell mailbox (guest_abi.h)
  *   0x0009f000  VM generation id
  *   0x0009fc00  MP table, in what a BIOS would use as EBDA
  *   0x000e0000  ACPI tables, the RSDP first
@@ -29,7 +30,7 @@
 #define BOOT_CMDLINE_BYTES_MAX 0x10000u /* with the NUL; kernels take less, see boot_load */
 #define BOOT_RNG_SEED_GPA 0x30000u
 #define BOOT_RNG_SEED_BYTES 64u
-#define BOOT_LOW_RESERVED_GPA DOORBELL_MAILBOX_GPA
+#define BOOT_LOW_RESERVED_GPA FUNCTION_AREA_GPA
 #define BOOT_VMGENID_GPA 0x9f000u /* 16 bytes of generation id at the start of the page */
 #define BOOT_MPTABLE_GPA 0x9fc00u
 #define BOOT_MPTABLE_BYTES 0x400u
@@ -42,6 +43,6 @@
 #define BOOT_LAPIC_GPA 0xfee00000u
 #define BOOT_IOAPIC_PINS 24u
 
-_Static_assert(BOOT_LOW_RESERVED_GPA + DOORBELL_MAILBOX_BYTES == BOOT_VMGENID_GPA, "layout");
+_Static_assert(DOORBELL_MAILBOX_GPA + DOORBELL_MAILBOX_BYTES == BOOT_VMGENID_GPA, "layout");
 
 #endif

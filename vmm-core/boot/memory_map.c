@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the memory map that e820 and PVH tell. From the doorbell's mailbox to 1 MiB everything is
- * one reserved range: mailbox, generation id, MP table, the old video and BIOS area with the ACPI
+/* Owns the memory map that e820 and PVH tell. From the function's area to 1 MiB everything is
+ * one reserved range: area, mailbox, generation id, MP table, the old video and BIOS area with the ACPI
  * tables. There is RAM behind it all, so host code can write there. */
 #include "boot/tables.h"
 

@@ -67,6 +67,9 @@ uint32_t control_msg_bytes(enum control_type type)
         return BODY_BYTES(console);
     case CONTROL_CLONE:
         return BODY_BYTES(clone);
+    case CONTROL_CALL: /* their payload begins at a place that does not depend on the type */
+    case CONTROL_ANSWER:
+        return CONTROL_MSG_BYTES;
     case CONTROL_GO:
     case CONTROL_QUERY_STATS:
     case CONTROL_STOP:
@@ -82,12 +85,48 @@ union fd_buffer {
     char bytes[CMSG_SPACE(CONTROL_FDS_MAX * sizeof(int))];
 };
 
+static int send_whole(int socket_fd, const struct msghdr *head)
+{
+    ssize_t sent;
+
+    do {
+        sent = sendmsg(socket_fd, head, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+/* Where the length of its payload is; NULL: it has none. */
+static uint32_t *payload_bytes_of(struct control_msg *msg)
+{
+    switch (msg->type) {
+    case CONTROL_CALL:
+        return &msg->u.call.payload_bytes;
+    case CONTROL_ANSWER:
+        return &msg->u.answer.payload_bytes;
+    default:
+        return NULL;
+    }
+}
+
+int control_send_payload(int socket_fd, struct control_msg *msg, const void *payload,
+                         uint32_t bytes)
+{
+    uint32_t *length = payload_bytes_of(msg);
+    struct iovec iov[2] = { { .iov_base = msg, .iov_len = CONTROL_MSG_BYTES },
+                            { .iov_base = (void *)(uintptr_t)payload, .iov_len = bytes } };
+    const struct msghdr head = { .msg_iov = iov, .msg_iovlen = 2 };
+
+    assert(length && bytes <= FUNCTION_PAYLOAD_MAX);
+    msg->bytes = CONTROL_MSG_BYTES;
+    *length = bytes;
+    return send_whole(socket_fd, &head);
+}
+
 int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigned fd_count)
 {
     union fd_buffer ancillary;
     struct iovec iov = { .iov_base = msg };
     struct msghdr head = { .msg_iov = &iov, .msg_iovlen = 1 };
-    ssize_t sent;
 
     msg->bytes = control_msg_bytes((enum control_type)msg->type);
     assert(msg->bytes && fd_count <= CONTROL_FDS_MAX);
@@ -102,10 +141,7 @@ int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigne
         c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
         memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
     }
-    do {
-        sent = sendmsg(socket_fd, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : 0;
+    return send_whole(socket_fd, &head);
 }
 
 static unsigned collect_fds(struct msghdr *head, int ret_fds[CONTROL_FDS_MAX])
@@ -136,15 +172,35 @@ static void details_clean(const struct control_msg *got, struct control_msg *msg
                    got->u.snapshot_done.detail, sizeof got->u.snapshot_done.detail);
 }
 
+/* Whether what came, n bytes, is what its head says that it is. */
+static bool is_whole(struct control_msg *got, size_t n)
+{
+    const size_t head_bytes = MIN_OF(n, sizeof *got);
+    const uint32_t *payload_bytes;
+
+    if (n < HEADER_BYTES || got->bytes != head_bytes ||
+        got->bytes != control_msg_bytes((enum control_type)got->type))
+        return false;
+    payload_bytes = payload_bytes_of(got);
+    return n - head_bytes == (payload_bytes ? *payload_bytes : 0);
+}
+
 int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
                  unsigned *ret_fd_count)
+{
+    return control_recv_payload(socket_fd, msg, ret_fds, ret_fd_count, NULL, 0);
+}
+
+int control_recv_payload(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
+                         unsigned *ret_fd_count, void *ret_payload, uint32_t room)
 {
     union fd_buffer ancillary;
     int fds[CONTROL_FDS_MAX];
     struct control_msg got;
-    struct iovec iov = { .iov_base = &got, .iov_len = sizeof got };
-    struct msghdr head = { .msg_iov = &iov,
-                           .msg_iovlen = 1,
+    struct iovec iov[2] = { { .iov_base = &got, .iov_len = sizeof got },
+                            { .iov_base = ret_payload, .iov_len = room } };
+    struct msghdr head = { .msg_iov = iov,
+                           .msg_iovlen = 2,
                            .msg_control = ancillary.bytes,
                            .msg_controllen = sizeof ancillary.bytes };
     ssize_t n = 0;
@@ -161,16 +217,15 @@ int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS
     /* An empty datagram looks like the end, but may bring fds. */
     unsigned count = collect_fds(&head, fds);
     bool cut = head.msg_flags & MSG_CTRUNC, no_room = cut && count < CONTROL_FDS_MAX;
-    bool malformed = (head.msg_flags & MSG_TRUNC) || (cut && !no_room) ||
-                     (size_t)n < HEADER_BYTES || got.bytes != (uint32_t)n ||
-                     got.bytes != control_msg_bytes((enum control_type)got.type);
+    bool malformed =
+        (head.msg_flags & MSG_TRUNC) || (cut && !no_room) || !is_whole(&got, (size_t)n);
     if (malformed || no_room) {
         for (unsigned i = 0; i < count; i++)
             close(fds[i]);
     }
     if (malformed)
         return n == 0 ? -ENOTCONN : -EPROTO;
-    memcpy(msg, &got, (size_t)n);
+    memcpy(msg, &got, got.bytes);
     details_clean(&got, msg);
     if (no_room)
         return -EMFILE;

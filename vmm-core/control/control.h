@@ -17,6 +17,8 @@
  *            >b WAKE(RESTORE), <b AWAKE, <b READY, and with PARK_AGAIN <b PARKED
  *            >b WAKE(LEASE), <b AWAKE: leased
  *            with DOORBELL_FLAG_HOLD it waits after <b AWAKE until >b GO
+ *            with DOORBELL_FLAG_FUNCTION its PARKED is its service's at the function's bell, and it is
+ *            leased without a WAKE: >b CALL with a request, <b ANSWER with its answer, one at a time
  *   A WAKE may be queued before HELLO: a cold restore is CLONE with its WAKE already in the bell.
  *   Its HELLO follows its AWAKE.
  *   any:     <c EXITED with the reason, if it can; then EOF. EOF on control without EXITED is a
@@ -24,7 +26,8 @@
  *            to end a VM. A VM whose control socket gets EOF (poold and its keeper are gone) exits
  *            at once.
  *
- * Limits: a datagram is at most CONTROL_MSG_BYTES; at most CONTROL_FDS_MAX fds come with it.
+ * Limits: a datagram is at most CONTROL_MSG_BYTES, and of CALL and ANSWER a payload of at most
+ * FUNCTION_PAYLOAD_MAX behind that; at most CONTROL_FDS_MAX fds come with it.
  * Receivers check type, size and fd count, and close fds they did not expect.
  */
 #ifndef VOLT_CONTROL_H
@@ -56,6 +59,7 @@ enum control_type {
     CONTROL_CHILD_EXITED,  /* child_exited */
     CONTROL_TROUBLE,       /* trouble; on the bell, before a BANNER of a guest that is of no use, or
                               a READY with ready_status */
+    CONTROL_ANSWER,        /* answer, and its payload; on the bell */
     /* poold to VM or template */
     CONTROL_WAKE = 64,     /* wake; on the bell */
     CONTROL_GO,            /* on the bell, after AWAKE of a WAKE with DOORBELL_FLAG_HOLD: go on */
@@ -70,6 +74,7 @@ enum control_type {
     CONTROL_CLONE,       /* clone; fds: struct control_clone_fds */
     CONTROL_WORKING_SET, /* to a template; fds: [the snapshot's file working-set, read-only]: for
                             clones from now on. A damaged one is ignored */
+    CONTROL_CALL, /* call, and its payload; on the bell of a VM whose service waits for calls */
 };
 
 /* Why a VM ended. The name table is control_exit_reason_name(). */
@@ -155,6 +160,16 @@ struct control_msg {
             char text[CONTROL_DETAIL_BYTES]; /* what failed, in the guest's words */
         } trouble;
         struct {
+            uint32_t call; /* not 0 */
+            uint32_t payload_bytes;
+        } call;
+        struct {
+            uint32_t call; /* that of the CALL */
+            uint32_t kind; /* enum function_answer, as the guest has it: any number */
+            uint32_t payload_bytes;
+            uint32_t reserved;
+        } answer;
+        struct {
             uint32_t op;    /* enum doorbell_op */
             uint32_t flags; /* DOORBELL_FLAG_* */
             uint64_t nonce;
@@ -207,6 +222,16 @@ int control_send(int socket_fd, struct control_msg *msg, const int *fds, unsigne
  * msg is whole all the same; or -errno. Any thread. */
 int control_recv(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
                  unsigned *ret_fd_count);
+
+/* The same for a CALL or an ANSWER, with a payload of `bytes`, at most FUNCTION_PAYLOAD_MAX. It may
+ * be memory that a guest changes: it is copied once. */
+int control_send_payload(int socket_fd, struct control_msg *msg, const void *payload,
+                         uint32_t bytes);
+
+/* The same where a CALL or ANSWER may come: its payload, if it fits into room bytes, is put there,
+ * and msg says how long it is. After a failure anything may be there. */
+int control_recv_payload(int socket_fd, struct control_msg *msg, int ret_fds[CONTROL_FDS_MAX],
+                         unsigned *ret_fd_count, void *ret_payload, uint32_t room);
 
 /* ---- control_wake.c ---- */
 

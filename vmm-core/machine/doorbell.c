@@ -22,7 +22,8 @@
 
 bool doorbell_claims(uint16_t port)
 {
-    return port >= DOORBELL_PORT_BASE && port < DOORBELL_PORT_BASE + DOORBELL_PORT_COUNT;
+    return (port >= DOORBELL_PORT_BASE && port < DOORBELL_PORT_BASE + DOORBELL_PORT_COUNT) ||
+           (port >= FUNCTION_PORT_BELL && port < FUNCTION_PORT_BELL + FUNCTION_PORT_COUNT);
 }
 
 /* Passes on what the guest says of a failure. */
@@ -63,16 +64,19 @@ void doorbell_report_parked(struct vm *vm, uint64_t at_ns)
 
 /* ---- Waiting and waking ---- */
 
-/* Waits for a message of this type. False when the VM ended meanwhile, or is ended for it. */
-static bool wait_for(struct vm *vm, enum control_type type, struct control_msg *ret_msg)
+bool doorbell_waited(struct vm *vm, int rc)
 {
-    int rc = vm->doorbell.ops->wait(vm, type, ret_msg);
-
     if (rc == -ENOTCONN)
         vm_end(vm, EXIT_REASON_POOLD_GONE, "the bell was closed");
     else if (rc < 0)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "waiting on the bell: %s", strerror(-rc));
     return rc == 0 && atomic_load(&vm->end_reason) == EXIT_REASON_NONE;
+}
+
+/* Waits for a message of this type. False when the VM ended meanwhile, or is ended for it. */
+static bool wait_for(struct vm *vm, enum control_type type, struct control_msg *ret_msg)
+{
+    return doorbell_waited(vm, vm->doorbell.ops->wait(vm, type, ret_msg));
 }
 
 bool doorbell_wait(struct vm *vm, struct control_msg *ret_wake)
@@ -130,6 +134,7 @@ void doorbell_wake(struct vm *vm, const struct control_msg *wake, bool loaded)
     bell->answer_due = true;
     bell->hold = (bell->flags & DOORBELL_FLAG_HOLD) != 0;
     bell->ready_due = bell->op == DOORBELL_OP_RESTORE;
+    bell->function = (bell->flags & DOORBELL_FLAG_FUNCTION) != 0;
     bell->park_allowed = (bell->flags & (DOORBELL_FLAG_PARK_AGAIN | DOORBELL_FLAG_PARK_LATER)) != 0;
 
     struct doorbell_mailbox fresh = {
@@ -159,13 +164,14 @@ void doorbell_wake(struct vm *vm, const struct control_msg *wake, bool loaded)
 /* Whether somebody has just got this VM (the word is the answer to a LEASE, or the READY after a
  * restore for an acquire), and its kernel is emulated: it has milliseconds of work now. Whoever
  * waits for that word, or for another VM's, gets the CPU first: it would else wait for the
- * scheduler's next tick. */
+ * scheduler's next tick. A function's has its call before it. */
 static bool rests_after(const struct vm *vm, enum control_type word)
 {
     bool leased =
         vm->doorbell.op == DOORBELL_OP_LEASE ? word == CONTROL_AWAKE : word == CONTROL_READY;
 
-    return vm->kvm->software_only && leased && !(vm->doorbell.flags & DOORBELL_FLAG_PARK_AGAIN);
+    return vm->kvm->software_only && leased &&
+           !(vm->doorbell.flags & (DOORBELL_FLAG_PARK_AGAIN | DOORBELL_FLAG_FUNCTION));
 }
 
 static void report_and_rest(struct vm *vm, enum control_type word, uint64_t at_ns, uint64_t load_ns,
@@ -225,6 +231,8 @@ static enum doorbell_result write_port(struct vcpu *vcpu, uint16_t port, uint32_
         return ring_awake(vcpu, value);
     if (port == DOORBELL_PORT_READY && bell->ready_due)
         return ring_ready(vm);
+    if (port == FUNCTION_PORT_BELL && bell->function && !bell->ready_due)
+        return function_bell_ring(vm, value);
     if (port == DOORBELL_PORT_PARK && bell->park_allowed) {
         bell->park_allowed = false;
         return DOORBELL_PARK;

@@ -3,7 +3,9 @@
  *
  *   vm.c        making, interrupts, the device thread's loop, the end
  *   vcpu.c      vCPU threads: KVM_RUN and its exits, from shell to running to parked and back
+ *   vcpu_interrupts.c  RFLAGS.IF of a vCPU: holds a tick back
  *   doorbell.c  the bell, the mailbox, the guest's answer; all of struct vm_doorbell
+ *   function_bell.c  the function's bell: calls and their answers
  *   vectors.c   vector registers, for a guest's kernel without XSAVE
  *   bus.c       which device an access is for
  */
@@ -28,8 +30,24 @@ void vm_rest(struct vm *vm, unsigned ms);
 
 /* ---- vcpu.c ---- */
 
+#define VCPU_KICK_SIGNAL SIGUSR1 /* has KVM_RUN return; its handler does nothing */
+
 void *vcpu_thread_main(void *vcpu);
 void vcpu_signal_setup(void);
+
+/* ---- vcpu_interrupts.c. On the vCPU's thread; false: the VM is ended. ---- */
+
+/* Clears IF until it is released. With sync_regs, run->s.regs must hold the registers now: from the
+ * last exit, or just loaded. */
+bool vcpu_interrupts_hold(struct vcpu *vcpu);
+bool vcpu_interrupts_release(struct vcpu *vcpu);
+
+/* The vCPU has stopped at the function's bell: takes its timer's deadline away. */
+bool vcpu_tick_hold(struct vcpu *vcpu);
+/* A call begins. */
+bool vcpu_tick_call(struct vcpu *vcpu);
+/* It was kicked: in a call, it has its tick now. */
+bool vcpu_tick_late(struct vcpu *vcpu);
 
 /* ---- bus.c ---- */
 
@@ -53,7 +71,8 @@ void vectors_access(struct vcpu *vcpu, uint16_t port, void *value, uint32_t byte
 
 enum doorbell_result {
     DOORBELL_CONTINUE, /* run on */
-    DOORBELL_PARK,     /* stop here */
+    DOORBELL_PARK,     /* stop here, until a WAKE */
+    DOORBELL_STAY,     /* stop here, until a CALL */
     DOORBELL_ENDED,    /* vm_end was called */
 };
 bool doorbell_claims(uint16_t port);
@@ -66,6 +85,9 @@ void doorbell_report_parked(struct vm *vm, uint64_t at_ns);
 
 /* Waits on the bell for a WAKE. False when the VM ended meanwhile, or is ended for it. */
 bool doorbell_wait(struct vm *vm, struct control_msg *ret_wake);
+
+/* What a wait on the bell came to: ends the VM if that failed, with -errno. Whether it goes on. */
+bool doorbell_waited(struct vm *vm, int rc);
 
 /* A WAKE has come: the clock of its figures starts. */
 void doorbell_woken(struct vm *vm);
@@ -82,5 +104,20 @@ bool doorbell_stay_held(struct vm *vm);
  * nothing of the guest's kernel gets no tick either before READY, nor before the VM has parked again
  * and is woken for good. */
 bool doorbell_may_release(const struct vm *vm);
+
+/* ---- function_bell.c. vCPU 0's thread. ---- */
+
+/* The bell is rung where it counts: passes on the answer to the call that is on. */
+enum doorbell_result function_bell_ring(struct vm *vm, uint32_t value);
+
+/* The vCPU has stopped there: tells of PARKED if that is what it was to come to. */
+void function_bell_stopped(struct vm *vm);
+
+/* Waits for a CALL, whose request is in the guest's memory then. False when the VM ended meanwhile,
+ * or is ended for it. */
+bool function_bell_wait(struct vm *vm, struct control_msg *ret_call);
+
+/* Takes it: the guest's head says that there is one. */
+void function_bell_called(struct vm *vm, const struct control_msg *call);
 
 #endif

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns a vCPU's thread: the KVM_RUN loop, its exits, and vCPU 0's way from shell to running to
  * parked and back.
- *
- * How a wake goes
- *   A timer tick that fell due while the VM was stopped would run before the guest's next user
- *   instruction: milliseconds of guest kernel code in front of the answer. So RFLAGS.IF is cleared
- *   when the vCPU is woken at the doorbell and set again at its answer; the tick comes then.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,9 +11,6 @@
 #include "base/util.h"
 #include "machine/machine_internal.h"
 
-#define RFLAGS_IF 0x200ull
-#define KICK_SIGNAL SIGUSR1
-
 static void kick_handler(int signal)
 {
     (void)signal; /* only there to make KVM_RUN return */
@@ -28,53 +20,7 @@ void vcpu_signal_setup(void)
 {
     struct sigaction action = { .sa_handler = kick_handler };
 
-    sigaction(KICK_SIGNAL, &action, NULL);
-}
-
-/* ---- RFLAGS.IF while an answer is due ---- */
-
-static int edit_rflags(struct vcpu *vcpu, bool hold)
-{
-    struct kvm_regs regs;
-    bool sync = vcpu->vm->kvm->sync_regs;
-    struct kvm_regs *at = sync ? &vcpu->run->s.regs.regs : &regs;
-
-    if (!sync && ioctl(vcpu->fd, KVM_GET_REGS, at) < 0)
-        return -errno;
-    if (hold) {
-        if (!vcpu->hold_interrupts)
-            vcpu->saved_if = (at->rflags & RFLAGS_IF) != 0;
-        at->rflags &= ~RFLAGS_IF;
-    } else if (vcpu->saved_if) {
-        at->rflags |= RFLAGS_IF;
-    }
-    if (sync)
-        vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
-    else if (ioctl(vcpu->fd, KVM_SET_REGS, at) < 0)
-        return -errno;
-    return 0;
-}
-
-/* With sync_regs, run->s.regs must hold the registers now: from the last exit, or just loaded. */
-static bool hold_interrupts(struct vcpu *vcpu)
-{
-    int rc = edit_rflags(vcpu, true);
-
-    vcpu->hold_interrupts = true;
-    if (rc < 0)
-        vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "setting RFLAGS: %s", strerror(-rc));
-    return rc == 0;
-}
-
-static bool release_interrupts(struct vcpu *vcpu)
-{
-    int rc = edit_rflags(vcpu, false);
-
-    vcpu->hold_interrupts = false;
-    vcpu->run->kvm_valid_regs = 0;
-    if (rc < 0)
-        vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "setting RFLAGS: %s", strerror(-rc));
-    return rc == 0;
+    sigaction(VCPU_KICK_SIGNAL, &action, NULL);
 }
 
 /* Has KVM_RUN return before it enters the guest. Of another vCPU, whose thread sets it too. */
@@ -93,7 +39,7 @@ static void halt_others(struct vm *vm)
     atomic_store(&vm->halt_others, true);
     for (uint32_t i = 1; i < vm->vcpu_count; i++) {
         exit_at_once(&vm->vcpu[i], true);
-        pthread_kill(vm->vcpu[i].thread, KICK_SIGNAL);
+        pthread_kill(vm->vcpu[i].thread, VCPU_KICK_SIGNAL);
     }
     while (vm->others_stopped < vm->vcpu_count - 1)
         pthread_cond_wait(&vm->halt_cond, &vm->halt_lock);
@@ -128,7 +74,7 @@ static void stay_halted(struct vcpu *vcpu)
 /* ---- Exits ---- */
 
 /* What the loop does after an exit. */
-enum exit_action { EXIT_RUN_ON, EXIT_PARK, EXIT_LEAVE };
+enum exit_action { EXIT_RUN_ON, EXIT_PARK, EXIT_STAY, EXIT_LEAVE };
 
 static enum exit_action exit_pio(struct vcpu *vcpu)
 {
@@ -150,6 +96,8 @@ static enum exit_action exit_pio(struct vcpu *vcpu)
             break;
         case DOORBELL_PARK:
             return EXIT_PARK;
+        case DOORBELL_STAY:
+            return EXIT_STAY;
         case DOORBELL_ENDED:
             return EXIT_LEAVE;
         }
@@ -157,7 +105,7 @@ static enum exit_action exit_pio(struct vcpu *vcpu)
     if (!doorbell_stay_held(vcpu->vm))
         return EXIT_LEAVE;
     if (vcpu->hold_interrupts && doorbell_may_release(vcpu->vm)) {
-        if (!release_interrupts(vcpu))
+        if (!vcpu_interrupts_release(vcpu))
             return EXIT_LEAVE;
         let_others_run(vcpu->vm);
         guest_mem_read_ahead(&vcpu->vm->mem);
@@ -250,7 +198,7 @@ static enum exit_action run_once(struct vcpu *vcpu)
 {
     if (ioctl(vcpu->fd, KVM_RUN, 0) < 0) {
         if (errno == EINTR || errno == EAGAIN)
-            return EXIT_RUN_ON;
+            return vcpu_tick_late(vcpu) ? EXIT_RUN_ON : EXIT_LEAVE;
         vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "vCPU %u: KVM_RUN: %s", vcpu->index,
                strerror(errno));
         return EXIT_LEAVE;
@@ -318,7 +266,7 @@ static bool wake(struct vcpu *vcpu, const struct control_msg *msg)
 
     doorbell_wake(vm, msg, vm->restore_from != NULL);
     atomic_store(&vm->phase, VM_RUNNING);
-    return hold_interrupts(vcpu);
+    return vcpu_interrupts_hold(vcpu);
 }
 
 /* Parks vCPU 0: completes the port write, stops the others, waits for the next WAKE. False when the
@@ -337,6 +285,31 @@ static bool park(struct vcpu *vcpu)
     pthread_mutex_unlock(&vm->run_lock);
     doorbell_report_parked(vm, now);
     return wait_for_wake(vm, &msg) && wake(vcpu, &msg);
+}
+
+/* Stops vCPU 0 at the function's bell as park does, until there is a call. */
+static bool stay(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct control_msg call;
+
+    if (!complete_exit(vcpu) || !vcpu_tick_hold(vcpu))
+        return false;
+    /* Whoever asked nothing of the kernel has it so still. */
+    if (vcpu->hold_interrupts && !vcpu_interrupts_release(vcpu))
+        return false;
+    halt_others(vm);
+    atomic_store(&vm->phase, VM_PARKED);
+    pthread_mutex_unlock(&vm->run_lock);
+    function_bell_stopped(vm);
+    bool called = function_bell_wait(vm, &call);
+    pthread_mutex_lock(&vm->run_lock);
+    if (!called)
+        return false;
+    function_bell_called(vm, &call);
+    atomic_store(&vm->phase, VM_RUNNING);
+    let_others_run(vm);
+    return vcpu_tick_call(vcpu);
 }
 
 static bool load_failed(struct vm *vm, const char *step, int rc)
@@ -409,7 +382,8 @@ void *vcpu_thread_main(void *arg)
             stay_halted(vcpu);
         }
         enum exit_action action = run_once(vcpu);
-        go_on = action == EXIT_RUN_ON || (action == EXIT_PARK && park(vcpu));
+        go_on = action == EXIT_RUN_ON || (action == EXIT_PARK && park(vcpu)) ||
+                (action == EXIT_STAY && stay(vcpu));
     }
     if (vcpu->index == 0)
         pthread_mutex_unlock(&vm->run_lock);

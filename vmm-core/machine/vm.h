@@ -13,7 +13,8 @@
  *     SHELL    vCPU 0's thread waits on the bell; of `restore_from` everything is loaded but what
  *              depends on time, which the WAKE loads.
  *     RUNNING  in KVM_RUN or handling an exit. run_lock is held by vCPU 0's thread.
- *     PARKED   stopped at PARK, port write complete, all other vCPUs stopped. run_lock is free:
+ *     PARKED   stopped at PARK, or at the function's bell, where a CALL is what goes on; port write
+ *              complete, all other vCPUs stopped. run_lock is free:
  *              whoever takes it may save state. The next WAKE takes it back.
  *     ENDED    vm_end was called; vCPUs are leaving. Terminal.
  *
@@ -50,7 +51,14 @@ struct vcpu {
     pthread_t thread;
     bool hold_interrupts; /* between WAKE and AWAKE: RFLAGS.IF is kept clear */
     bool saved_if;        /* what RFLAGS.IF was when it was cleared */
-    uint64_t exits;       /* written by its thread only */
+    struct {              /* of functions' calls (vcpu_interrupts.c) */
+        bool has_timer;
+        int timer;         /* the host's, that kicks the thread; ends with the process */
+        uint64_t deadline; /* the guest's, as long as it is held back; 0: none is */
+        uint64_t began_ns; /* CLOCK_MONOTONIC, of the call that is on; 0: none */
+        uint64_t held_ns;  /* in the calls before it */
+    } tick;
+    uint64_t exits; /* written by its thread only */
 };
 
 /* How vCPU 0 learns of a WAKE and tells what happened: over poold's bell socket, or by itself when
@@ -63,6 +71,10 @@ struct vm_bell_ops {
     int (*wait)(struct vm *vm, enum control_type type, struct control_msg *ret_msg);
     /* Reports TROUBLE, BANNER, PARKED, AWAKE or READY. Must not block. */
     void (*report)(struct vm *vm, struct control_msg *msg);
+    /* Blocks until there is a CALL, whose payload it puts into room bytes. As wait. */
+    int (*wait_call)(struct vm *vm, void *ret_payload, uint32_t room, struct control_msg *ret_msg);
+    /* Passes an ANSWER on, with its payload; as report. */
+    void (*answer)(struct vm *vm, struct control_msg *msg, const void *payload, uint32_t bytes);
 };
 
 /* What the program around a VM does at its stations. Each may be NULL: nothing. */
@@ -87,6 +99,8 @@ struct vm_doorbell {
     bool park_allowed; /* a PARK is expected: the first, and after PARK_AGAIN or _LATER */
     bool answer_due, ready_due;
     bool hold;                             /* wait for CONTROL_GO after the answer */
+    bool function;                         /* the function's bell counts */
+    uint32_t call;                         /* that is on; 0: none */
     uint64_t wake_ns, loaded_ns, awake_ns; /* CLOCK_MONOTONIC */
     atomic_uint_fast64_t ignored;          /* malformed accesses */
 };

@@ -37,19 +37,42 @@ static int bell_wait(struct vm *vm, enum control_type type, struct control_msg *
     return ret_msg->type == type ? 0 : -EPROTO;
 }
 
-static void bell_report(struct vm *vm, struct control_msg *msg)
+static void said(struct vm *vm, int rc)
 {
-    int rc = control_send(vm->doorbell.fd, msg, NULL, 0);
-
     /* EPIPE: poold is gone, which the control socket's EOF tells the device thread. */
     if (rc < 0 && rc != -EPIPE)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "reporting on the bell: %s", strerror(-rc));
+}
+
+static void bell_report(struct vm *vm, struct control_msg *msg)
+{
+    said(vm, control_send(vm->doorbell.fd, msg, NULL, 0));
+}
+
+static int bell_wait_call(struct vm *vm, void *ret_payload, uint32_t room,
+                          struct control_msg *ret_msg)
+{
+    int fds[CONTROL_FDS_MAX];
+    unsigned fd_count;
+    int rc = control_recv_payload(vm->doorbell.fd, ret_msg, fds, &fd_count, ret_payload, room);
+
+    if (rc < 0)
+        return rc;
+    close_fds(fds, fd_count);
+    return ret_msg->type == CONTROL_CALL && ret_msg->u.call.call ? 0 : -EPROTO;
+}
+
+static void bell_answer(struct vm *vm, struct control_msg *msg, const void *payload, uint32_t bytes)
+{
+    said(vm, control_send_payload(vm->doorbell.fd, msg, payload, bytes));
 }
 
 const struct vm_bell_ops server_bell_ops = {
     .pending = bell_pending,
     .wait = bell_wait,
     .report = bell_report,
+    .wait_call = bell_wait_call,
+    .answer = bell_answer,
 };
 
 /* ---- Control: the device thread ---- */

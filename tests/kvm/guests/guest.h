@@ -10,7 +10,7 @@
 #include "guest_abi.h"
 
 #define GUEST_CODE_GPA 0x10000u
-#define GUEST_STACK_GPA 0x80000u
+#define GUEST_STACK_GPA 0x70000u
 #define GUEST_STACK_BYTES 0x4000u /* of each vCPU */
 
 #define GUEST_MAIN __attribute__((section(".text.guest_main"), used)) void guest_main(void)
