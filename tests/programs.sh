@@ -28,13 +28,16 @@ fail()
 
 # ---- One test program ----
 
-# One line of TAP. Sets result to ok, "not ok", skip or nothing, and result_name, result_reason.
+# One line of TAP. Sets result to ok, "not ok", skip or nothing, and result_name, result_reason. What
+# Check runs can't name a skip in its result: a test says "# skipped: REASON" before it.
 tap_line()
 {
     result=
     case $1 in
     'ok '*) result=ok ;;
     'not ok '*) result='not ok' ;;
+    '# skipped: '*) said_reason=${1#'# skipped: '}; return ;;
+    '1..0 # SKIP '*) planned=0; skip "$suite $name" "${1#'1..0 # SKIP '}"; return ;;
     '1..'*) planned=${1#1..}; planned=${planned%% *}; return ;;
     *) return ;;
     esac
@@ -48,14 +51,18 @@ tap_line()
         result_reason=${1#*# SKIP}
         result_reason=${result_reason# }
         result_name=${result_name%%# SKIP*}
+    elif [ "$result" = ok ] && [ -n "$said_reason" ]; then
+        result=skip
+        result_reason=$said_reason
     fi
+    said_reason=
 }
 
 # run_program SUITE NAME COMMAND...: runs it, shows it while it runs, and counts its results.
 run_program()
 {
     local suite=$1 name=$2 log=$logs/$1-$2.log
-    local line planned='' result result_name result_reason
+    local line planned='' result result_name result_reason said_reason=
     local count=0 bad=0 skips_here=0 status started=$SECONDS
     shift 2
 
