@@ -25,6 +25,7 @@ struct bench_options {
     const char *qemu, *firecracker, *cloud_hypervisor; /* NULL: not there */
     const char *answering_initrd;                      /* for those */
     const char *guest_spawner;                         /* times the floor of an exec */
+    const char *function_initrd;                       /* with /bin/function in it (function.c) */
     const char *work_dir;                              /* ours; removed by who made it */
     const char *json_path, *commit;
 };
@@ -83,5 +84,6 @@ int suite_memory(struct bench *bench, struct err *err);
 int suite_size(struct bench *bench, struct err *err);
 int suite_security(struct bench *bench, struct err *err);
 int suite_peers(struct bench *bench, struct err *err);
+int suite_functions(struct bench *bench, struct err *err);
 
 #endif

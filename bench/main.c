@@ -33,6 +33,8 @@ static const struct option_row {
       offsetof(struct bench_options, answering_initrd) },
     { "--guest-spawner", "FILE", "times the floor of an exec, in the guest",
       offsetof(struct bench_options, guest_spawner) },
+    { "--function-initrd", "FILE", "the guest of suite functions",
+      offsetof(struct bench_options, function_initrd) },
     { "--commit", "ID", "of what is measured", offsetof(struct bench_options, commit) },
 };
 

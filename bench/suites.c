@@ -19,6 +19,7 @@ const struct suite suites[] = {
     { "verify", "comparing a snapshot's memory with its digests", suite_verify },
     { "acquire", "leases over the API, 1 to 64 clients, and at a fixed rate", suite_acquire },
     { "first-exec", "the first command after an acquire, against the 20th", suite_first_exec },
+    { "functions", "calls of a function at the doorbell, beside acquires", suite_functions },
     { "burst", "100 acquires at once from an empty pool", suite_burst },
     { "churn", "acquire and release without pause, 4 clients", suite_churn },
     { "busy", "acquires while leased VMs keep all CPUs busy", suite_busy },
