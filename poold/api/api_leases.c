@@ -381,8 +381,14 @@ void api_lease_config(struct http_request *request)
     if (!slot)
         return;
     const struct hosted_pool *hosted = slot->pool->owner;
-    const char *text = hosted->image_config ? hosted->image_config : "{}";
-    http_reply_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
+    json_auto_t *config = json_loads(hosted->image_config ? hosted->image_config : "{}", 0, NULL);
+    /* The image's own texts go to programs as they are, and to no terminal. */
+    _cleanup_free_ char *text = json_dumps(config, JSON_COMPACT | JSON_ENSURE_ASCII);
+
+    if (text)
+        http_reply_text(request, MHD_HTTP_OK, "application/json", text, strlen(text));
+    else
+        http_reply_error(request, API_INTERNAL, "the reply could not be made");
 }
 
 void api_lease_renew(struct http_request *request)

@@ -365,7 +365,8 @@ int main(void)
     if (watched_host_protect())
         tcase_add_test(tests, without_a_wall_they_do_harm);
     else
-        printf("# left out are archives without a wall: root may not mount here, and they would harm the "
+        printf("# left out are archives without a wall: root may not mount here, and they would "
+               "harm the "
                "host\n");
     tcase_add_loop_test(tests, nothing_outside_changes, 0, ARRAY_LEN(unpackers));
     return tap_main(suite);
