@@ -46,6 +46,7 @@ tap_line()
     result_name=${result_name#"${result_name%%[!0-9]*}"}
     result_name=${result_name# }
     result_name=${result_name#- }
+    result_name=${result_name%: Passed}
     if [ "$result" = ok ] && [[ $1 == *'# SKIP'* ]]; then
         result=skip
         result_reason=${1#*# SKIP}
