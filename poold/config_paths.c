@@ -175,7 +175,7 @@ int config_make_absolute(struct config *config, struct err *err)
     char *paths[] = { config->file,       config->run_dir,    config->state_dir,
                       config->socket,     config->policy,     config->vms.volt_vmm,
                       config->vms.kernel, config->vms.initrd, config->vms.plain_initrd,
-                      config->uid_locks,  config->volt_gate };
+                      config->uid_locks,  config->volt_gate,  config->listen_callers };
 
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         if (make_absolute(paths[i], err) < 0)

@@ -36,6 +36,8 @@ struct daemon {
     struct vms vms;
     struct functions functions;
     struct http *http;
+    struct http *remote;   /* for callers by TCP (remote.h); NULL: nobody asked for it */
+    struct access callers; /* its */
     struct api api;
     int lock_fd, run_lock_fd;
     bool listener_kept;      /* by the keeper */
