@@ -36,7 +36,13 @@ struct child {
     int error;
 };
 
+static int self_fd = -1; /* this program, wherever the root is by now */
 static _Alignas(16) char child_stack[CHILD_STACK_BYTES];
+
+void child_programs_open(void)
+{
+    self_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+}
 
 const char *environment_get(char *const *envp, const char *name)
 {
@@ -78,6 +84,10 @@ static int exec_search(const struct child *child)
     }
     if (error == ENOENT && applets_known(name))
         execve(APPLETS_PROGRAM, spawn->argv, spawn->envp);
+    if (error == ENOENT && self_fd >= 0 && !strcmp(name, FILES_PROGRAM)) {
+        syscall(SYS_execveat, self_fd, "", spawn->argv, spawn->envp, AT_EMPTY_PATH);
+        error = errno;
+    }
     return error;
 }
 

@@ -34,6 +34,9 @@ enum spawn_stage {
  * at which stage; a failed child is left for the reaper. */
 int spawn_program(const struct spawn *spawn, pid_t *ret_pid, enum spawn_stage *ret_stage);
 
+/* Has FILES_PROGRAM found by all that are started from now on. Before the root is another one. */
+void child_programs_open(void);
+
 /* The value of `name` in an environment, or NULL. */
 const char *environment_get(char *const *envp, const char *name);
 

@@ -308,6 +308,24 @@ struct agent_exec_counts {
     uint32_t argc, envc;
 };
 
+/* ---- volt-files: a command that every guest has (for EXEC, like any other), by which a host works
+ * with the guest's files as one of its users.
+ *
+ *   stat PATH | list PATH DEPTH | mkdir PATH | move FROM TO   print entries
+ *   remove PATH                                               a tree, or nothing at all; prints nothing
+ *   read PATH                                                 prints the file's entry, then its bytes
+ *   write PATH                                                stdin becomes the file; prints its entry
+ *   watch PATH recursive|flat                                 prints events until it is killed
+ *
+ * An entry is FILES_ENTRY_FIELDS texts, each ended by a NUL: kind (f, d, l or o; of a link that leads
+ * somewhere, what it leads to), size, permissions (decimal), owner, group, seconds and nanoseconds of
+ * its last change, absolute path, and what it leads to if it is a link, else "". An event is two: one of
+ * start (the first), create, write, remove, rename and chmod, and a path below the watched one. mkdir
+ * and write make the folders above. Exit code 0, or 1 with "ERRNO SENTENCE" on stderr. */
+#define FILES_PROGRAM "volt-files"
+#define FILES_ENTRY_FIELDS 9u
+#define FILES_DEPTH_MAX 64u
+
 #define AGENT_SERVICE_LOG_BYTES (1u << 20)
 
 struct agent_call {

@@ -23,6 +23,7 @@
 #include "applets.h"
 #include "child.h"
 #include "doorbell.h"
+#include "files.h"
 #include "identity.h"
 #include "loop.h"
 #include "modules.h"
@@ -235,16 +236,19 @@ static void settle_and_park(void)
     park();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     bool doorbell, more = false;
 
+    if (argc > 0 && strcmp(argv[0], FILES_PROGRAM) == 0)
+        return files_main(argc, argv);
     if (getpid() != 1) {
         static const char message[] = "volt-init is the first process of a Volt guest, not a "
                                       "command\n";
         return write(STDERR_FILENO, message, sizeof(message) - 1) < 0 ? 2 : 1;
     }
     system_mount();
+    child_programs_open();
     system_limits();
     console_open();
     modules_load();
