@@ -26,12 +26,14 @@ struct config {
     char state_dir[PATH_MAX]; /* pools/NAME.json, snapshots/NAME/, the lock */
     char socket[PATH_MAX];
     char volt_gate[PATH_MAX];
+    char volt_e2b[PATH_MAX];
+    /* The gateway for E2B's clients (e2b.h): where it listens, "": there is none; its keys, its templates'
+     * pools, its certificate; "": none. */
+    char e2b[128], e2b_keys[PATH_MAX], e2b_pool[64], e2b_templates[4096];
+    char e2b_tls_cert[PATH_MAX], e2b_tls_key[PATH_MAX];
     struct vms_settings vms;
     char policy[PATH_MAX]; /* "": the built-in one */
     char group[64];        /* of the socket; "": unchanged */
-    char listen[64];       /* ADDR:PORT for callers by TCP; "": none */
-    char listen_callers[PATH_MAX];
-    bool listen_plain; /* on any address */
     enum log_level log_level;
     /* Uids of VMs, when root (vm_uids.h); base 0: none of their own. */
     uint32_t uid_base, uid_count;

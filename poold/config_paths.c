@@ -80,6 +80,7 @@ static void find_beside(const char *const places[2], char ret_path[PATH_MAX])
 /* In the build tree, and installed. */
 static const char *const volt_vmm_places[] = { "../vmm-core/volt-vmm/volt-vmm", "volt-vmm" };
 static const char *const volt_gate_places[] = { "net/volt-gate", "volt-gate" };
+static const char *const volt_e2b_places[] = { "../cli/volt-e2b", "volt-e2b" };
 static const char *const initrd_places[] = { "../guest-init/initramfs.cpio",
                                              "../lib/volt/initramfs.cpio" };
 static const char *const stock_kernel_places[] = { "../guest-init/stock/vmlinuz",
@@ -94,6 +95,8 @@ void config_find_programs(struct config *config)
         find_beside(volt_vmm_places, config->vms.volt_vmm);
     if (!config->volt_gate[0])
         find_beside(volt_gate_places, config->volt_gate);
+    if (!config->volt_e2b[0])
+        find_beside(volt_e2b_places, config->volt_e2b);
 }
 
 /* The newest kernel that the project's build script has put into its cache. */
@@ -172,10 +175,11 @@ static int make_absolute(char path[PATH_MAX], struct err *err)
 
 int config_make_absolute(struct config *config, struct err *err)
 {
-    char *paths[] = { config->file,       config->run_dir,    config->state_dir,
-                      config->socket,     config->policy,     config->vms.volt_vmm,
-                      config->vms.kernel, config->vms.initrd, config->vms.plain_initrd,
-                      config->uid_locks,  config->volt_gate,  config->listen_callers };
+    char *paths[] = { config->file,       config->run_dir,      config->state_dir,
+                      config->socket,     config->policy,       config->vms.volt_vmm,
+                      config->vms.kernel, config->vms.initrd,   config->vms.plain_initrd,
+                      config->uid_locks,  config->volt_gate,    config->volt_e2b,
+                      config->e2b_keys,   config->e2b_tls_cert, config->e2b_tls_key };
 
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         if (make_absolute(paths[i], err) < 0)

@@ -11,6 +11,7 @@
 #include "base/turn.h"
 #include "config.h"
 #include "declare.h"
+#include "e2b.h"
 #include "host/fd_budget.h"
 #include "http/access.h"
 #include "service.h"
@@ -36,8 +37,7 @@ struct daemon {
     struct vms vms;
     struct functions functions;
     struct http *http;
-    struct http *remote;   /* for callers by TCP (remote.h); NULL: nobody asked for it */
-    struct access callers; /* its */
+    struct e2b e2b;
     struct api api;
     int lock_fd, run_lock_fd;
     bool listener_kept;      /* by the keeper */

@@ -81,7 +81,8 @@ static void man_poold(void)
     roff_item(stdout, "/usr/lib/volt",
               "Guest kernels and initramfs: stock/ for hardware KVM, kernel/ for software-only "
               "KVM. They are looked for in ../lib/volt of poold's own folder.");
-    roff_see_also(stdout, "voltctl(1), poold.conf(5), volt-vmm(8), volt-gate(8), volt-init(8)");
+    roff_see_also(
+        stdout, "voltctl(1), poold.conf(5), volt-vmm(8), volt-gate(8), volt-e2b(8), volt-init(8)");
 }
 
 static void man_conf(void)

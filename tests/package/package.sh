@@ -63,7 +63,7 @@ pages_are_good()
     for page in "$work"/unpacked/usr/share/man/man*/*; do
         [ -z "$(man --warnings -l "$page" 2>&1 >/dev/null)" ] || { echo "$page"; return 1; }
     done
-    ls "$work"/unpacked/usr/share/man/man{1/voltctl.1.gz,5/poold.conf.5.gz,8/poold.8.gz,8/volt-vmm.8.gz,8/volt-gate.8.gz,8/volt-init.8.gz}
+    ls "$work"/unpacked/usr/share/man/man{1/voltctl.1.gz,5/poold.conf.5.gz,8/poold.8.gz,8/volt-vmm.8.gz,8/volt-gate.8.gz,8/volt-e2b.8.gz,8/volt-init.8.gz}
 }
 check 'all programs and the configuration have manual pages' pages_are_good
 

@@ -1,0 +1,220 @@
+#!/usr/bin/env -S python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""Clients of the gateway for E2B that mean harm, or know no better: each case is a function, run by its
+name. usage: e2b_hostile.py CASE PORT KEY [MORE]; 0 if the gateway did what it should."""
+import base64
+import json
+import os
+import socket
+import struct
+import sys
+import time
+import urllib.error
+import urllib.request
+
+CASE, PORT, KEY = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+
+
+def call(method, path, body=None, headers=None, key=KEY):
+    """Status and body."""
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", method=method,
+                                     data=body, headers=headers or {})
+    if key:
+        request.add_header("X-API-KEY", key)
+    try:
+        with urllib.request.urlopen(request, timeout=300) as reply:
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def create(seconds=600, key=KEY):
+    """A sandbox: ID and token."""
+    status, body = call("POST", "/sandboxes", json.dumps({"timeout": seconds}).encode(), key=key)
+    assert status == 201, (status, body)
+    made = json.loads(body)
+    return made["sandboxID"], made["envdAccessToken"]
+
+
+def access(sandbox, kind="json"):
+    return {"E2b-Sandbox-Id": sandbox[0], "X-Access-Token": sandbox[1],
+            "Content-Type": f"application/{kind}"}
+
+
+def rpc(sandbox, name, message):
+    status, body = call("POST", name, json.dumps(message).encode(), access(sandbox), key=None)
+    return status, json.loads(body)
+
+
+def envelope(message, flags=0):
+    data = message if isinstance(message, bytes) else json.dumps(message).encode()
+    return struct.pack(">BI", flags, len(data)) + data
+
+
+def stream(sandbox, name, body):
+    """The messages of a reply."""
+    status, data = call("POST", name, body, access(sandbox, "connect+json"), key=None)
+    assert status == 200, (status, data)
+    messages = []
+    while data:
+        flags, size = struct.unpack(">BI", data[:5])
+        messages.append((flags, json.loads(data[5:5 + size])))
+        data = data[5 + size:]
+    return messages
+
+
+def start(args, cmd="/bin/sh", **more):
+    return {"process": {"cmd": cmd, "args": args}, "stdin": False, **more}
+
+
+def connection():
+    return socket.create_connection(("127.0.0.1", PORT), timeout=300)
+
+
+def head(sandbox, name, more, kind="connect+json"):
+    lines = [f"POST {name} HTTP/1.1", "Host: x"]
+    lines += [f"{key}: {value}" for key, value in access(sandbox, kind).items()]
+    return ("\r\n".join(lines + more) + "\r\n\r\n").encode()
+
+
+def case_keys():
+    """Without a key there is nothing; with another one there is nothing of the first one's."""
+    for key in (None, "e2b_wrong", KEY[:-1], KEY + "x"):
+        status, body = call("POST", "/sandboxes", b"{}", key=key)
+        assert status == 401 and json.loads(body)["code"] == 401, (key, status, body)
+        assert call("GET", "/metrics", key=key)[0] == 401
+    mine = create()
+    theirs = sys.argv[4]
+    assert call("GET", f"/sandboxes/{mine[0]}", key=theirs)[0] == 404
+    assert call("DELETE", f"/sandboxes/{mine[0]}", key=theirs)[0] == 404
+    assert json.loads(call("GET", "/v2/sandboxes", key=theirs)[1]) == []
+    assert b"volt_e2b_sandboxes 1\n" in call("GET", "/metrics")[1]
+    assert call("DELETE", f"/sandboxes/{mine[0]}")[0] == 204
+
+
+def case_tokens():
+    """A sandbox's token opens that one, and no API of sandboxes."""
+    one, two = create(), create()
+    for token in ("", "x", one[1][:-1], one[1] + "0", two[1]):
+        status, body = rpc((one[0], token), "/process.Process/List", {})
+        assert status == 401 and body["code"] == "unauthenticated", (status, body)
+        assert call("GET", "/files?path=/etc/passwd", headers={"E2b-Sandbox-Id": one[0], "X-Access-Token": token}, key=None)[0] == 401
+        (flags, end), = stream((one[0], token), "/process.Process/Start", envelope(start([])))
+        assert flags == 2 and end["error"]["code"] == "unauthenticated"
+    assert call("GET", "/files?path=/etc/passwd&signature=v1_x", key=None)[0] == 502
+    assert call("GET", "/files?path=/", headers={"E2b-Sandbox-Id": one[0]}, key=None)[0] == 401
+    assert call("GET", f"/sandboxes/{one[0]}", headers={"X-Access-Token": one[1]}, key=None)[0] == 401
+    assert rpc(one, "/process.Process/List", {}) == (200, {"processes": []})
+    status, body = call("GET", "/health", headers={"Host": f"49983-{one[0]}.e2b.app"}, key=None)
+    assert status == 204, (status, body)
+    assert call("GET", "/health", headers={"Host": f"8080-{one[0]}.e2b.app"}, key=None)[0] == 501
+    assert call("GET", "/health", headers={"E2b-Sandbox-Id": "0" * 16}, key=None)[0] == 502
+    for sandbox in (one, two):
+        call("DELETE", f"/sandboxes/{sandbox[0]}")
+
+
+def case_bad_input():
+    """Bad input gets one error, of the kind that its client knows."""
+    for body, why in ((b"{", "JSON"), (b"[]", "JSON"), (b'{"timeout": 0}', "timeout"), (b'{"timeout": 1e9}', "timeout"),
+                      (b'{"timeout": 86401}', "timeout"), (b'{"templateID": 1}', "templateID"),
+                      (b'{"metadata": {"a": 1}}', "metadata"), (b'{"envVars": {"a=b": "c"}}', "envVars"),
+                      (b'{"autoPause": true}', "paused"), (b'{"network": {"allowOut": []}}', "network"),
+                      (b'{"metadata": {"a": "' + b"x" * 20000 + b'"}}', "16384")):
+        status, reply = call("POST", "/v2/sandboxes", body)
+        assert status == 400 and json.loads(reply)["code"] == 400 and why in json.loads(reply)["message"], (body[:99], status, reply)
+    for template in ("nothing", "../../x", "a b", "x\n"):
+        assert call("POST", "/sandboxes", json.dumps({"templateID": template}).encode())[0] == 404
+    assert call("GET", "/nothing")[0] == 404 and call("PUT", "/sandboxes")[0] == 405
+    assert call("GET", "/v2/sandboxes?limit=0")[0] == 400
+    sandbox = create()
+    for name, message, code in (
+            ("/process.Process/SendInput", {"process": {"pid": 1}, "input": {"stdin": "aaaa"}}, "not_found"),
+            ("/process.Process/SendInput", {"input": {"stdin": "aaaa"}}, "invalid_argument"),
+            ("/process.Process/SendSignal", {"process": {"pid": -1}, "signal": 9}, "invalid_argument"),
+            ("/process.Process/Update", {"process": {"tag": "none"}}, "not_found"),
+            ("/filesystem.Filesystem/Stat", {"path": 7}, "invalid_argument"),
+            ("/filesystem.Filesystem/Stat", {"path": ""}, "invalid_argument"),
+            ("/filesystem.Filesystem/Stat", {"path": "/no/such"}, "not_found"),
+            ("/filesystem.Filesystem/ListDir", {"path": "/", "depth": 1000}, "invalid_argument"),
+            ("/filesystem.Filesystem/CreateWatcher", {"path": "/"}, "unimplemented")):
+        status, reply = rpc(sandbox, name, message)
+        assert status >= 400 and reply["code"] == code, (name, message, status, reply)
+    good = json.dumps(start([])).encode()
+    for body in (b"", b"\0\0", envelope(good)[:-1], envelope(good) + b"x", envelope(good) * 2, envelope(good, 1),
+                 struct.pack(">BI", 0, 0xffffffff) + good, envelope(b"{"), envelope({"process": {"cmd": ""}}),
+                 envelope(start([1])), envelope(start([], pty={"size": {"cols": 0, "rows": 1}}))):
+        (flags, end), = stream(sandbox, "/process.Process/Start", body)
+        assert flags == 2 and end["error"]["code"] == "invalid_argument", (body[:40], end)
+    assert call("POST", "/process.Process/List", b"{}", {**access(sandbox), "Content-Type": "text/plain"}, key=None)[0] == 415
+    for messages, code in ((stream(sandbox, "/process.Process/Start", envelope(start([], cmd="/no/such"))), "invalid_argument"),
+                           (stream(sandbox, "/process.Process/Start", envelope(start([], pty={"size": {"cols": 1, "rows": 1}}) | {"process": {"cmd": "x", "cwd": "/no"}})), "invalid_argument")):
+        assert messages[-1][0] == 2 and messages[-1][1]["error"]["code"] == code, messages
+    files = {"E2b-Sandbox-Id": sandbox[0], "X-Access-Token": sandbox[1]}
+    for kind, body, path in (("text/plain", b"x", "/tmp/x"), ("multipart/form-data", b"x", "/tmp/x"),
+                             ("application/octet-stream", b"x", ""), ("application/octet-stream", b"x", "/tmp")):
+        status, reply = call("POST", f"/files?path={path}", body, {**files, "Content-Type": kind}, key=None)
+        assert status == 400 and json.loads(reply)["code"] == 400, (kind, path, status, reply)
+    assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
+
+
+def case_bodies():
+    """Bodies that are too long, cut off, or one behind the other."""
+    sandbox = create()
+    status, reply = call("POST", "/process.Process/SendInput", b'"' + b"x" * (5 << 20) + b'"', access(sandbox), key=None)
+    assert status == 429 and json.loads(reply)["code"] == "resource_exhausted", (status, reply)
+    with connection() as half:  # says more than it sends, and hangs up
+        half.sendall(head(sandbox, "/process.Process/Start", ["Content-Length: 100"]) + b"\0\0")
+    listing = head(sandbox, "/process.Process/List", ["Content-Length: 2"], "json") + b"{}"
+    with connection() as pipelined:
+        pipelined.sendall(listing * 20)
+        got = b""
+        while got.count(b'{"processes":[]}') < 20:
+            more = pipelined.recv(65536)
+            assert more, got
+            got += more
+    with connection() as junk:
+        junk.sendall(b"\x16\x03\x01 junk\r\n\r\n" * 100)
+        junk.recv(65536)
+    assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def case_never_read():
+    """A client that never reads holds up its own process, and costs a bounded amount of memory."""
+    gateway = int(sys.argv[4])
+    sandbox = create()
+    body = envelope(start(["-c", "yes"]))
+    before = resident_kib(gateway)
+    stuck = []
+    for _ in range(4):
+        stuck.append(connection())
+        stuck[-1].sendall(head(sandbox, "/process.Process/Start", [f"Content-Length: {len(body)}"]) + body)
+    while len(rpc(sandbox, "/process.Process/List", {})[1]["processes"]) < 4:
+        time.sleep(0.1)
+    for _ in range(10):
+        assert rpc(sandbox, "/process.Process/List", {})[0] == 200
+        time.sleep(0.1)
+    grown = resident_kib(gateway) - before
+    assert grown < 16384, f"{grown} KiB"
+    for one in stuck:  # who hangs up does not end its process
+        one.close()
+    assert len(rpc(sandbox, "/process.Process/List", {})[1]["processes"]) == 4
+    text = base64.b64encode(b"x" * 1000).decode()
+    status, reply = rpc(sandbox, "/process.Process/SendInput", {"process": {"pid": 1}, "input": {"stdin": text}})
+    assert reply.get("code") == "failed_precondition", (status, reply)
+    assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
+
+
+def case_abandoned():
+    """Sandboxes that nobody asks for again, as many as are asked for."""
+    for _ in range(int(sys.argv[4])):
+        create(int(sys.argv[5]))
+
+
+if __name__ == "__main__":
+    os.environ["no_proxy"] = "*"
+    globals()[f"case_{CASE}"]()
