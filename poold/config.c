@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "declare.h"
+#include "remote.h"
 #include "settings.h"
 
 static void left_format(const struct setting *setting, char ret_left[64])
@@ -160,5 +161,7 @@ int config_load(struct config *ret_config, struct declarations *ret_declarations
     rc = socket_default(ret_config, err);
     if (rc == 0)
         rc = config_make_absolute(ret_config, err);
+    if (rc == 0)
+        rc = remote_check(ret_config, err);
     return rc == 0 ? declarations_check(ret_declarations, ret_config, err) : rc;
 }

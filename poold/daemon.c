@@ -19,6 +19,7 @@
 #include "http/http.h"
 #include "listen.h"
 #include "reload.h"
+#include "remote.h"
 #include "snapshot/host.h"
 #include "vms/hosted_load.h"
 #include "vms/takeover.h"
@@ -42,16 +43,17 @@ static uint64_t on_tick(void *data, uint64_t now)
 
 static bool daemon_quiet(struct daemon *daemon)
 {
-    return http_open_requests(daemon->http) == 0 && daemon->api.image_works == 0 &&
-           !daemon->reloading && functions_idle(&daemon->functions) && vms_stopped(&daemon->vms);
+    return http_open_requests(daemon->http) == 0 && remote_open_requests(daemon) == 0 &&
+           daemon->api.image_works == 0 && !daemon->reloading &&
+           functions_idle(&daemon->functions) && vms_stopped(&daemon->vms);
 }
 
 /* Requests that are being answered, and files that are being written, are waited for. */
 static bool daemon_left(const struct daemon *daemon)
 {
     return now_ns() >= daemon->leave_ns ||
-           (http_open_requests(daemon->http) == 0 && functions_idle(&daemon->functions) &&
-            vms_left(&daemon->vms));
+           (http_open_requests(daemon->http) == 0 && remote_open_requests(daemon) == 0 &&
+            functions_idle(&daemon->functions) && vms_left(&daemon->vms));
 }
 
 /* Who connects while there is no poold waits for the next one. */
@@ -72,6 +74,7 @@ static void on_pump(void *data)
     http_flush(daemon->http);
     pressed = vms_pump(&daemon->vms);
     http_flush(daemon->http);
+    remote_flush(daemon);
     turn_arm(&daemon->turn, lease_news_pump(&daemon->api, pressed));
     if (!pressed)
         api_events_pump(&daemon->api);
@@ -99,6 +102,7 @@ void daemon_shutdown(struct daemon *daemon)
     daemon->vms.env.stopping = true;
     functions_stop(&daemon->functions);
     http_stop(daemon->http);
+    remote_stop(daemon);
     vms_stop(&daemon->vms);
     turn_schedule(&daemon->turn);
 }
@@ -114,6 +118,7 @@ void daemon_hand_over(struct daemon *daemon)
     daemon->leave_ns = now_ns() + LEAVE_NS_MAX;
     functions_stop(&daemon->functions);
     http_hand_over(daemon->http);
+    remote_stop(daemon);
     vms_leave(&daemon->vms);
     turn_arm(&daemon->turn, daemon->leave_ns);
     turn_schedule(&daemon->turn);
@@ -329,7 +334,8 @@ int daemon_init(struct daemon *daemon, const struct config *config,
         return -err->code;
     hosted_load_all(&daemon->vms);
     takeover_finish(&daemon->vms);
-    if (functions_open(&daemon->functions, config->state_dir, err) < 0)
+    if (functions_open(&daemon->functions, config->state_dir, err) < 0 ||
+        remote_start(daemon, err) < 0)
         return -err->code;
     if (!config->vms.stop_only) {
         declared_apply(daemon, declarations);
@@ -355,6 +361,7 @@ static void close_handle(uv_handle_t *handle, void *data)
 void daemon_fini(struct daemon *daemon)
 {
     http_destroy(daemon->http);
+    remote_fini(daemon);
     e2b_fini(&daemon->e2b);
     declarations_fini(&daemon->declared);
     functions_fini(&daemon->functions);

@@ -37,6 +37,8 @@ struct daemon {
     struct vms vms;
     struct functions functions;
     struct http *http;
+    struct http *remote;   /* for callers by TCP (remote.h); NULL: nobody asked for it */
+    struct access callers; /* its */
     struct e2b e2b;
     struct api api;
     int lock_fd, run_lock_fd;

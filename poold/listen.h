@@ -3,6 +3,9 @@
 #ifndef VOLT_POOLD_LISTEN_H
 #define VOLT_POOLD_LISTEN_H
 
+#include <stdbool.h>
+#include <sys/socket.h>
+
 #include "base/unix_listen.h"
 
 #define LISTEN_BACKLOG 1024
@@ -13,5 +16,13 @@
  * refuses a path where another poold listens. To be closed by unix_listener_close. 0 or -errno. */
 int listen_open(struct unix_listener *ret_listener, const char *path, const char *group,
                 int *inherited_fd, struct err *err);
+
+/* Of ADDR:PORT, where ADDR is a number, IPv6's in brackets: an address to listen at, and whether only
+ * this host's own programs reach that. 0 or -EINVAL with a sentence. */
+int listen_address_parse(const char *text, struct sockaddr_storage *ret_address,
+                         socklen_t *ret_bytes, bool *ret_loopback, struct err *err);
+/* Listens there, without a path; ret_text (room: 64): at which port (0: any that is free). 0 or -errno. */
+int listen_tcp(struct unix_listener *ret_listener, const char *text, char ret_text[64],
+               struct err *err);
 
 #endif

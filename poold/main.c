@@ -17,19 +17,22 @@
 #include "host/rights.h"
 #include "http/access.h"
 #include "keep/keeper.h"
+#include "remote.h"
 
 /* The configuration and the policy are right: says so. */
 static int check_run(const struct config *config, const struct declarations *declarations)
 {
-    struct access policy;
+    struct access_policy *policy = NULL, *callers = NULL;
     struct err err = { 0 };
 
-    if (access_init(&policy, config->policy, &err) < 0) {
+    if (access_policy_read(config->policy, &policy, &err) == 0)
+        remote_read(config, &callers, &err);
+    access_policy_free(policy);
+    access_policy_free(callers);
+    if (err.code) {
         fprintf(stderr, "poold: %s\n", err.msg);
-        access_fini(&policy);
         return EX_CONFIG;
     }
-    access_fini(&policy);
     printf("%s%s: no fault found; %zu pools are declared\n", config->file,
            access(config->file, F_OK) == 0 ? "" : " (which is not there)", declarations->count);
     return EX_OK;

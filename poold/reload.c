@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/work.h"
 #include "declare.h"
+#include "remote.h"
 #include "service.h"
 #include "settings.h"
 
@@ -27,7 +28,7 @@ struct reload {
     struct list wishes;
     struct config config;
     struct declarations declarations;
-    struct access_policy *policy;
+    struct access_policy *policy, *callers;
     struct err err;
     char notes[NOTES_BYTES];
 };
@@ -54,6 +55,8 @@ static void reload_run(void *data)
     if (config_load(&reload->config, &reload->declarations, daemon->argc, daemon->argv,
                     &reload->err) == 0)
         access_policy_read(reload->config.policy, &reload->policy, &reload->err);
+    if (!reload->err.code)
+        remote_read(&reload->config, &reload->callers, &reload->err);
 }
 
 struct http_limits daemon_http_limits(const struct daemon *daemon)
@@ -61,7 +64,8 @@ struct http_limits daemon_http_limits(const struct daemon *daemon)
     const struct config *config = &daemon->config;
 
     return (struct http_limits){ .connections = config->connections_per_client,
-                                 .connections_all = daemon->fds.connections_all,
+                                 .connections_all =
+                                     daemon->fds.connections_all - remote_connections(daemon),
                                  .connections_kept = daemon->fds.connections_kept,
                                  .request_ms = config->request_timeout_ms,
                                  .transfer_ms = config->transfer_timeout_ms,
@@ -128,7 +132,8 @@ static void reload_done(void *data)
     } else {
         settings_apply(daemon, &reload->config, reload->notes);
         access_policy_replace(&daemon->access, reload->policy);
-        reload->policy = NULL;
+        remote_hold(daemon, reload->callers);
+        reload->policy = reload->callers = NULL;
         declared_apply(daemon, &reload->declarations);
         log_info("the configuration was read again");
     }
@@ -147,6 +152,7 @@ void reload_go_on(struct daemon *daemon)
     wishes_answer(&reload->wishes, reload->err.code ? &reload->err : NULL, reload->notes);
     service_reloaded(reload->err.code ? reload->err.msg : NULL);
     access_policy_free(reload->policy);
+    access_policy_free(reload->callers);
     declarations_fini(&reload->declarations);
     free(reload);
     if (!list_empty(&daemon->reload_wishes))

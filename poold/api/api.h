@@ -61,6 +61,11 @@ static inline struct api *api_of(const struct http_request *request)
 extern const struct route api_routes[];
 extern const size_t api_route_count;
 
+/* api_remote.c: what callers get by TCP. */
+extern const struct route api_remote_routes[];
+extern const size_t api_remote_route_count;
+void api_remote_denied(struct http_request *request, const struct http_denial *denial);
+
 /* api_pools.c */
 void api_pools_create(struct http_request *request);
 void api_pools_list(struct http_request *request);

@@ -27,10 +27,17 @@ bool http_header_is_hop(const char *name)
     return false;
 }
 
+/* Who asks by TCP proves who it is with these: they are for poold, not for the function. */
+static bool is_secret(const char *name)
+{
+    return strcasecmp(name, "Authorization") == 0 || strcasecmp(name, "X-Amz-Security-Token") == 0;
+}
+
 struct head {
     char *text;
     size_t bytes;
     bool full;
+    bool by_tcp;
 };
 
 static void put(struct head *head, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -68,7 +75,8 @@ static enum MHD_Result header_put(void *data, enum MHD_ValueKind kind, const cha
     struct head *head = data;
 
     (void)kind;
-    if (!http_header_is_hop(name) && printable(name, false) && value && printable(value, true))
+    if (!http_header_is_hop(name) && !(head->by_tcp && is_secret(name)) && printable(name, false) &&
+        value && printable(value, true))
         put(head, "%s: %s\r\n", name, value);
     return MHD_YES;
 }
@@ -77,7 +85,7 @@ int function_head_make(const struct http_request *request, const char *function,
                        char *ret_head, size_t *ret_bytes, struct err *err)
 {
     const char *method = http_query(request, "method"), *path = http_query(request, "path");
-    struct head head = { .text = ret_head };
+    struct head head = { .text = ret_head, .by_tcp = http_target(request) };
 
     method = method ? method : "POST";
     path = path ? path : "/";

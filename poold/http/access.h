@@ -12,12 +12,18 @@
  * What all share (connections, memory for bodies and replies) is given out by one rule: a user has
  * at most `each`, and never more than is left for the others. However many users take what they
  * can get, the next one finds something; and what is kept for trusted users is touched by nobody
- * else. Users without any right count as one. Loop thread only. */
+ * else. Users without any right count as one.
+ *
+ * Of clients by TCP the kernel tells no user. They have an access of their own, whose policy has
+ * callers (callers.h) in place of users: a connection is counted to the address that it comes from
+ * (for IPv6: its first 64 bits) and has no right; a request whose caller has proved who it is
+ * (access_caller_enter) is that caller's until it is over. Loop thread only. */
 #ifndef VOLT_POOLD_ACCESS_H
 #define VOLT_POOLD_ACCESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -53,23 +59,25 @@ struct access_share {
 /* What a policy file says. Another may take its place while peers have rights by its rules: they are
  * judged anew when they ask for something (access_peer_renew), and what is under way goes on. */
 struct access_policy {
-    uint32_t peers; /* that have a rule of it */
-    bool replaced;  /* freed with its last peer */
+    uint32_t peers;         /* that have a rule of it */
+    bool replaced;          /* freed with its last peer */
+    struct caller *callers; /* one for each rule; NULL: they are for users */
     uint32_t rule_count;
     struct access_rule rules[];
 };
 
 struct access {
-    struct access_policy *policy;        /* NULL: the built-in one */
+    bool of_callers;                     /* its clients come by TCP */
+    struct access_policy *policy;        /* NULL: the built-in one; of callers: nobody */
     uint32_t generation;                 /* of the policy: how often it was replaced */
-    struct list clients[ACCESS_BUCKETS]; /* by uid */
+    struct list clients[ACCESS_BUCKETS]; /* by key */
     struct access_share connections, bytes;
 };
 
-/* A user with an open connection. */
+/* A user, an address or a caller with something open. */
 struct client {
     struct list node;
-    uid_t uid;            /* UINT32_MAX: all those without a right */
+    uint64_t key; /* a uid, UINT32_MAX: all those without a right; or what stands for the others */
     uint64_t connections; /* open */
     uint32_t holds;       /* of it that are open */
     uint64_t bytes;       /* of bodies, and of replies that were not read yet */
@@ -86,7 +94,8 @@ struct peer {
     uint32_t generation; /* of the policy that it was judged by */
     uint32_t rights;
     const struct access_rule *rule; /* NULL: not limited to pools */
-    struct client *client;
+    struct client *client;          /* whom it is counted to */
+    struct client *connected;       /* whom its connection is */
 };
 
 /* path "": no policy. Sets no limits (the shares are the caller's to set). Blocks: start-up. */
@@ -96,12 +105,22 @@ int access_init(struct access *access, const char *path, struct err *err);
 int access_policy_read(const char *path, struct access_policy **ret_policy, struct err *err);
 void access_policy_free(struct access_policy *policy);
 void access_policy_replace(struct access *access, struct access_policy *policy);
+/* For clients by TCP, with a policy of callers_read's (taken). */
+void access_init_callers(struct access *access, struct access_policy *policy);
 void access_fini(struct access *access);
+/* One without rights for anybody, for whoever fills it in; NULL: out of memory. */
+struct access_policy *access_policy_make(uint32_t rule_count, bool of_callers);
 
 /* Fills in the peer of a connected socket and counts its connection. -EDQUOT: its user has as many
  * as it may have; -EUSERS: all do; or another -errno. */
 int access_peer_open(struct access *access, int fd, struct peer *ret_peer);
+/* The same of callers, for a connection from this address. */
+int access_peer_open_from(struct access *access, const struct sockaddr *address,
+                          struct peer *ret_peer);
 void access_peer_close(struct access *access, struct peer *peer);
+/* The request that begins is this caller's of the policy; and is over. 0 or -ENOMEM. */
+int access_caller_enter(struct access *access, struct peer *peer, uint32_t caller);
+void access_caller_leave(struct access *access, struct peer *peer);
 /* Before each of its requests: judges it anew if the policy is another one by now. Cheap if not. */
 void access_peer_renew(const struct access *access, int fd, struct peer *peer);
 

@@ -36,8 +36,8 @@ void http_on_completed(void *data, struct MHD_Connection *mhd, void **context,
                        enum MHD_RequestTerminationCode code)
 {
     struct http_request *request = *context;
-    struct http_lane *lane = data;
 
+    (void)data;
     (void)mhd;
     (void)code;
     if (!request)
@@ -51,8 +51,8 @@ void http_on_completed(void *data, struct MHD_Connection *mhd, void **context,
     http_request_count(request, false);
     if (request->connection->phase != HTTP_CLOSING)
         http_phase_enter(request->connection, HTTP_IDLE);
-    access_bytes_give(lane->http->config.access, &request->connection->peer,
-                      request->charged_bytes);
+    http_request_uncharge(request);
+    http_guard_free(request);
     if (request->body != request->body_inline)
         free(request->body);
     free(request);
@@ -217,10 +217,9 @@ bool http_read_body(struct http_request *request, void *ret)
 
 /* ---- MHD's calls ---- */
 
-/* The headers of a request are there. */
-static void request_begin(struct http_request *request, const char *path, const char *method)
+/* It is known who asks. */
+static void request_enter(struct http_request *request, const char *path, const char *method)
 {
-    http_phase_enter(request->connection, HTTP_BODY);
     request_route(request, method, path);
     if (request->refusal == API_ERROR_COUNT && request->route->body) {
         if (!http_query_check(request))
@@ -236,6 +235,74 @@ static void request_begin(struct http_request *request, const char *path, const 
     }
 }
 
+/* The headers of a request are there. */
+static void request_begin(struct http_request *request, const char *path, const char *method)
+{
+    request->begun = true;
+    http_phase_enter(request->connection, HTTP_BODY);
+    request->guarded = request->proof && !http_guard_begin(request, method);
+    if (!request->guarded)
+        request_enter(request, path, method);
+}
+
+/* False: the connection is to be closed. */
+static bool request_take(struct http_request *request, const char *data, size_t *bytes)
+{
+    if (request->streams) {
+        *bytes -= request->route->body->take(request, data, *bytes);
+        return true;
+    }
+    if (request->guarded)
+        http_guard_take(request, data, *bytes);
+    else if (!request->answered && !body_add(request, data, *bytes))
+        return false;
+    *bytes = 0;
+    return true;
+}
+
+/* One that was guarded is whole: what was kept of it goes where it would have gone as it came. */
+static bool request_unguard(struct http_request *request, const char *path, const char *method)
+{
+    _cleanup_free_ char *body = NULL;
+    size_t bytes = 0;
+
+    request->guarded = false;
+    if (!http_guard_end(request, method, &body, &bytes))
+        return false;
+    request_enter(request, path, method);
+    if (bytes && request->streams)
+        request->route->body->take(request, body, bytes);
+    else if (bytes && !request->answered)
+        body_add(request, body, bytes);
+    return true;
+}
+
+/* Nothing more of it comes. */
+static void request_whole(struct http_request *request, const char *path, const char *method)
+{
+    if (request->answered || (request->guarded && !request_unguard(request, path, method)) ||
+        request->answered)
+        return;
+    request->began_ns = now_ns();
+    http_phase_enter(request->connection, HTTP_BUSY);
+    http_request_count(request, true);
+    http_turn_dispatch(request);
+}
+
+void *http_on_target(void *data, const char *target, struct MHD_Connection *mhd)
+{
+    struct http_lane *lane = data;
+    struct http_request *request = request_create(lane->http, mhd);
+
+    if (!request)
+        return NULL;
+    request->proof = http_guard_make(target);
+    if (request->proof)
+        return request;
+    free(request);
+    return NULL;
+}
+
 enum MHD_Result http_on_request(void *data, struct MHD_Connection *mhd, const char *path,
                                 const char *method, const char *version, const char *upload,
                                 size_t *upload_bytes, void **context)
@@ -244,29 +311,18 @@ enum MHD_Result http_on_request(void *data, struct MHD_Connection *mhd, const ch
     struct http_lane *lane = data;
 
     (void)version;
-    if (!request) {
-        request = request_create(lane->http, mhd);
-        if (!request)
-            return MHD_NO;
-        *context = request;
+    if (!request && lane->http->config.access->of_callers) /* there was no memory for its proof */
+        return MHD_NO;
+    if (!request)
+        *context = request = request_create(lane->http, mhd);
+    if (!request)
+        return MHD_NO;
+    if (!request->begun) {
         request_begin(request, path, method);
         return MHD_YES;
     }
-    if (*upload_bytes && request->streams) {
-        *upload_bytes -= request->route->body->take(request, upload, *upload_bytes);
-        return MHD_YES;
-    }
-    if (*upload_bytes) {
-        if (!request->answered && !body_add(request, upload, *upload_bytes))
-            return MHD_NO;
-        *upload_bytes = 0;
-        return MHD_YES;
-    }
-    if (!request->answered) {
-        request->began_ns = now_ns();
-        http_phase_enter(request->connection, HTTP_BUSY);
-        http_request_count(request, true);
-        http_turn_dispatch(request);
-    }
+    if (*upload_bytes)
+        return request_take(request, upload, upload_bytes) ? MHD_YES : MHD_NO;
+    request_whole(request, path, method);
     return MHD_YES;
 }

@@ -21,6 +21,10 @@
  *   7. A reply may go on and on (http_stream.c): its connection is suspended while there is nothing to
  *      write, and has a time limit while there is.
  *
+ *   8. Clients by TCP have a server of their own: another struct http, whose access is of callers
+ *      (access.h), with limits and lanes of its own. Each of its requests must prove whose it is
+ *      (http_guard.c) before a route hears of it.
+ *
  * Loop thread only. */
 #ifndef VOLT_POOLD_HTTP_H
 #define VOLT_POOLD_HTTP_H
@@ -38,6 +42,7 @@
 
 #define HTTP_BODY_MAX 65536u
 #define HTTP_PARAM_BYTES 72
+#define HTTP_FROM_BYTES 64 /* of an address and a port in text */
 
 struct http;
 struct http_request;
@@ -105,13 +110,22 @@ struct http_connection {
     int fd; /* MHD's */
     struct peer peer;
     enum http_phase phase;
-    struct list phase_node; /* in http->phases[phase], the oldest first */
-    uint64_t deadline_ns;   /* UINT64_MAX: none */
-    bool owns;              /* set by handlers: something ends with it (http_config) */
+    struct list phase_node;     /* in http->phases[phase], the oldest first */
+    uint64_t deadline_ns;       /* UINT64_MAX: none */
+    bool owns;                  /* set by handlers: something ends with it (http_config) */
+    char from[HTTP_FROM_BYTES]; /* of one by TCP: its address; else "" */
 };
 
 struct http_watch;
 struct http_stream;
+struct http_proof;
+
+/* Why a request by TCP is not its caller's. */
+struct http_denial {
+    unsigned status;
+    const char *type; /* as AWS calls it; constant */
+    char sentence[ERR_MSG_BYTES];
+};
 
 /* A route whose body is not JSON in memory but goes on as it comes. The first three are called in
  * this order, then the route's handle when the body is whole. */
@@ -141,8 +155,11 @@ struct http_request {
     uint64_t charged_bytes; /* of its client's share of memory */
     bool counted;           /* in http->open_count */
     bool answered, suspended;
-    bool streams;           /* route->body takes it */
-    enum api_error refusal; /* API_ERROR_COUNT: none; else found before the body was read */
+    bool streams;             /* route->body takes it */
+    enum api_error refusal;   /* API_ERROR_COUNT: none; else found before the body was read */
+    struct http_proof *proof; /* of one by TCP; else NULL */
+    bool begun;               /* its head is there */
+    bool guarded;             /* whose it is, is told when it is whole */
     struct http_watch *watch;
     struct http_stream *stream;           /* its reply goes on and on; else NULL */
     void (*upgraded)(void *data, int fd); /* not called yet; else NULL */
@@ -184,6 +201,10 @@ struct http_config {
      * idle for idle_ms; and its end. */
     bool (*keeps)(void *context, const struct http_connection *connection);
     void (*closed)(void *context, const struct http_connection *connection);
+    /* Of callers: replies to a request that is nobody's; and how long the body of one that is signed
+     * may be. */
+    void (*denied)(struct http_request *request, const struct http_denial *denial);
+    size_t signed_body_max;
 };
 
 /* Starts serving. */
@@ -248,6 +269,8 @@ void http_stream_end(struct http_request *request);
 
 /* The value of a header, NULL for none. */
 const char *http_header(const struct http_request *request, const char *name);
+/* What a client by TCP asks for, as it came; NULL of others. */
+const char *http_target(const struct http_request *request);
 /* The value of the Upgrade header, NULL for none. */
 const char *http_upgrade_header(const struct http_request *request);
 /* The value of a query parameter of the route, NULL for none. */

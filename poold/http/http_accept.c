@@ -6,7 +6,10 @@
  * run out, one is left that was kept for this: so clients come in one after another, and can release
  * what they have. Without it, or memory, accepting is paused, as the loop would find the same socket
  * readable again at once: until a connection closes, or for ACCEPT_PAUSE_MS. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +76,7 @@ static void refuse(int fd, const char *why)
 
 static bool connection_hand_over(struct http *http, struct http_connection *connection)
 {
+    /* What MHD makes of addresses is of no use here. */
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct http_lane *lane = connection->lane;
     bool taken = true;
@@ -100,12 +104,33 @@ static const char *refusal(int rc)
     return "poold has no memory for another connection";
 }
 
+/* One by TCP: counts it to its address, and notes that. */
+static int address_open(struct http *http, struct http_connection *connection, int fd)
+{
+    struct sockaddr_storage storage;
+    struct sockaddr *address = (struct sockaddr *)&storage;
+    socklen_t bytes = sizeof storage;
+    char host[INET6_ADDRSTRLEN], port[8];
+    const int on = 1;
+
+    if (getpeername(fd, address, &bytes) < 0)
+        return -errno;
+    if (getnameinfo(address, bytes, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+        snprintf(connection->from, sizeof connection->from,
+                 address->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return access_peer_open_from(http->config.access, address, &connection->peer);
+}
+
 static struct http_connection *connection_open(struct http *http, int fd)
 {
     struct http_connection *connection = calloc(1, sizeof *connection);
     int rc = -ENOMEM;
 
-    if (connection)
+    if (connection && http->config.access->of_callers)
+        rc = address_open(http, connection, fd);
+    else if (connection)
         rc = access_peer_open(http->config.access, fd, &connection->peer);
     if (!connection || rc < 0) {
         refuse(fd, refusal(rc));

@@ -22,6 +22,13 @@ bool http_request_charge(struct http_request *request, uint64_t bytes)
     return true;
 }
 
+void http_request_uncharge(struct http_request *request)
+{
+    access_bytes_give(request->http->config.access, &request->connection->peer,
+                      request->charged_bytes);
+    request->charged_bytes = 0;
+}
+
 void http_hold_begin(struct http_hold *hold, const struct http_request *request)
 {
     const struct peer *peer = &request->connection->peer;

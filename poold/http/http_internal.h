@@ -3,6 +3,7 @@
  *   http_server.c  lanes, start and end
  *   http_accept.c  the socket and who may connect
  *   http.c         requests
+ *   http_guard.c   who asks, of requests by TCP
  *   http_turn.c    whose turn it is
  *   http_query.c   what is in a request
  *   http_stream.c  replies that go on and on
@@ -72,15 +73,33 @@ void http_handle_closed(uv_handle_t *handle);
 enum MHD_Result http_on_request(void *lane, struct MHD_Connection *mhd, const char *path,
                                 const char *method, const char *version, const char *upload,
                                 size_t *upload_bytes, void **context);
+/* Of a client by TCP: its first line is there. What it returns is the request. */
+void *http_on_target(void *lane, const char *target, struct MHD_Connection *mhd);
 void http_on_completed(void *lane, struct MHD_Connection *mhd, void **context,
                        enum MHD_RequestTerminationCode code);
 /* It is whole and it is its turn: gives it to its handler, or refuses it. */
 void http_request_dispatch(struct http_request *request);
 
+/* ---- http_guard.c ---- */
+
+/* Of a request by TCP, when its first line is there; NULL: out of memory. */
+struct http_proof *http_guard_make(const char *target);
+/* Its head is there. True: it is its caller's, who is the connection's peer until http_guard_free. Else
+ * its body goes to http_guard_take, and what has come of it is told by http_guard_end: true, with
+ * the body (the caller's, still charged to it), or it has replied. */
+bool http_guard_begin(struct http_request *request, const char *method);
+void http_guard_take(struct http_request *request, const char *data, size_t bytes);
+bool http_guard_end(struct http_request *request, const char *method, char **ret_body,
+                    size_t *ret_bytes);
+/* The request is over. Fine when it has no proof. */
+void http_guard_free(struct http_request *request);
+
 /* ---- http_cost.c ---- */
 
 /* It counts as open, or no longer does. */
 void http_request_count(struct http_request *request, bool open);
+/* What it was charged with is held no more. */
+void http_request_uncharge(struct http_request *request);
 
 /* ---- http_accept.c ---- */
 

@@ -83,8 +83,13 @@ static void expire(struct http *http, struct http_connection *connection)
         http_phase_enter(connection, HTTP_IDLE);
         return;
     }
-    log_debug("http: a client (uid %u, pid %d) is too slow with %s, and is closed",
-              (unsigned)connection->peer.uid, (int)connection->peer.pid, names[connection->phase]);
+    if (*connection->from)
+        log_debug("http: a client at %s is too slow with %s, and is closed", connection->from,
+                  names[connection->phase]);
+    else
+        log_debug("http: a client (uid %u, pid %d) is too slow with %s, and is closed",
+                  (unsigned)connection->peer.uid, (int)connection->peer.pid,
+                  names[connection->phase]);
     http_connection_shut(connection);
 }
 

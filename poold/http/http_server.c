@@ -108,6 +108,7 @@ static int lane_start(struct http *http, enum http_lane_kind kind, struct err *e
     struct http_lane *lane = &http->lanes[kind];
     unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
                      MHD_ALLOW_UPGRADE | MHD_USE_SUPPRESS_DATE_NO_CLOCK | MHD_USE_ERROR_LOG;
+    const bool of_callers = http->config.access->of_callers;
     const union MHD_DaemonInfo *info;
 
     lane->http = http;
@@ -118,7 +119,9 @@ static int lane_start(struct http *http, enum http_lane_kind kind, struct err *e
         (unsigned)http->config.limits.connections_all, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HTTP_HEAD_MAX,
         /* By MHD's own, 128 bytes, a long head would take a turn of the loop for each of them. */
-        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HTTP_HEAD_MAX / 4, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)HTTP_HEAD_MAX / 4,
+        of_callers ? MHD_OPTION_URI_LOG_CALLBACK : MHD_OPTION_END, http_on_target, lane,
+        MHD_OPTION_END);
     if (!lane->mhd)
         return err_set(err, EIO, "can't start the HTTP server");
     info = MHD_get_daemon_info(lane->mhd, MHD_DAEMON_INFO_EPOLL_FD);
@@ -150,8 +153,11 @@ static int http_start(struct http *http, struct err *err)
     http_turn_init(http, http_request_dispatch);
     http->config.access->bytes = (struct access_share){ .each = BYTES_EACH, .all = BYTES_ALL };
     http_set_limits(http, &http->config.limits);
-    for (unsigned i = 0; i < HTTP_LANE_COUNT && rc == 0; i++)
+    for (unsigned i = 0; i < HTTP_LANE_COUNT && rc == 0; i++) {
+        if (i == HTTP_LANE_TRUSTED && http->config.access->of_callers) /* nobody is */
+            continue;
         rc = lane_start(http, (enum http_lane_kind)i, err);
+    }
     return rc == 0 ? http_accept_start(http, err) : rc;
 }
 
@@ -189,7 +195,7 @@ void http_stop(struct http *http)
     http_turn_stop(http);
     http->stopping = true;
     for (unsigned i = 0; i < HTTP_LANE_COUNT; i++)
-        http->lanes[i].dirty = true;
+        http->lanes[i].dirty = http->lanes[i].mhd;
     http->config.schedule(http->config.context);
 }
 

@@ -42,7 +42,17 @@ J
 }
 check 'a root with a runtime in it' tree_make
 [ -n "$npm_reason" ] || check "and Node's" node_put
-poold_start || { echo 'Bail out! no poold'; exit 1; }
+# Who may call by TCP: by a token, and by a key, as AWS' clients have it.
+token=a-token-that-is-known-to-this-test
+export AWS_ACCESS_KEY_ID=VOLTLAMBDATEST0000001 AWS_SECRET_ACCESS_KEY=a/secret+that-is-known-to-this-test
+(umask 077; cat >"$work/callers" <<J
+{"callers": [{"name": "curl", "token": "$token", "functions": ["f"]},
+             {"name": "sdk", "access_key_id": "$AWS_ACCESS_KEY_ID", "secret_access_key": "$AWS_SECRET_ACCESS_KEY"}]}
+J
+)
+poold_start --listen 127.0.0.1:0 --listen-callers "$work/callers" || { echo 'Bail out! no poold'; exit 1; }
+until_true 10 grep -q 'called by TCP at' "$log"
+remote=$(sed -n 's/.*called by TCP at \([0-9.:]*\),.*/\1/p' "$log")
 check 'an image of it' "$voltctl" image build fn --from-dir "$tree"
 
 function_is()
@@ -168,6 +178,22 @@ aws_event()
 }
 check 'an event, which is tried twice again' aws_event
 
+# ---- By TCP ----
+by_tcp()
+{
+    curl -s -w ' %{http_code}' -d '{"n": 3}' "$@"
+}
+check 'a token gets an answer' prints '{"n": 3} 200' by_tcp -H "Authorization: Bearer $token" "http://$remote/v1/functions/f/invoke"
+check 'a signature does' prints '{"n": 3} 200' by_tcp --aws-sigv4 aws:amz:local:lambda \
+    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" "http://$remote/2015-03-31/functions/f/invocations"
+check 'no token does not' prints '{"message":"Missing Authentication Token"} 403' \
+    by_tcp "http://$remote/2015-03-31/functions/f/invocations"
+token_of_another()
+{
+    by_tcp -H "Authorization: Bearer $token" "http://$remote/v1/functions/again/invoke" | tr '\n' ' ' | grep 'forbidden.* 403$'
+}
+check "nor that of another function" token_of_another
+
 # ---- Node ----
 node_answers()
 {
@@ -175,34 +201,33 @@ node_answers()
     [ "$(invoke node --data '{"a": 1, "b": 2}')" = '{"sum":3,"left":true}' ]
 }
 cat >"$work/sdk.mjs" <<'J'
-import http from "node:http";
 import { createRequire } from "node:module";
 const { LambdaClient, InvokeCommand } = createRequire(process.argv[2] + "/")("@aws-sdk/client-lambda");
-const { NodeHttpHandler } = createRequire(process.argv[2] + "/")("@smithy/node-http-handler");
-const client = new LambdaClient({
-    endpoint: "http://volt", region: "local", maxAttempts: 1,
-    credentials: { accessKeyId: "none", secretAccessKey: "none" },
-    requestHandler: new NodeHttpHandler({ httpAgent: new http.Agent({ socketPath: process.argv[3] }) }),
-});
-const call = (FunctionName, payload, more) =>
-    client.send(new InvokeCommand({ FunctionName, Payload: JSON.stringify(payload), ...more }));
+const client = new LambdaClient({ endpoint: process.argv[3], region: "local", maxAttempts: 1 });
+const stranger = new LambdaClient({ endpoint: process.argv[3], region: "local", maxAttempts: 1,
+    credentials: { accessKeyId: process.env.AWS_ACCESS_KEY_ID, secretAccessKey: "guessed" } });
+const call = (FunctionName, payload, more, by = client) =>
+    by.send(new InvokeCommand({ FunctionName, Payload: JSON.stringify(payload), ...more }));
 const text = (answer) => Buffer.from(answer.Payload).toString();
 const good = await call("node", { a: 20, b: 3 }, { LogType: "Tail" });
+const named = await call("arn:aws:lambda:local:000000000000:function:node", { a: 1, b: 3 });
 const bad = await call("node", { fail: true });
 const event = await call("node", { a: 1, b: 1 }, { InvocationType: "Event" });
 const dry = await call("node", {}, { InvocationType: "DryRun" });
 const none = await call("nothing", {}).catch((error) => error.name);
-console.log([good.StatusCode, text(good), good.ExecutedVersion, bad.FunctionError, JSON.parse(text(bad)).errorType,
-    event.StatusCode, dry.StatusCode, none].join(" "));
+const wrong = await call("node", {}, {}, stranger).catch((error) => error.name);
+console.log([good.StatusCode, text(good), good.ExecutedVersion, text(named), bad.FunctionError,
+    JSON.parse(text(bad)).errorType, event.StatusCode, dry.StatusCode, none, wrong].join(" "));
 J
 sdk()
 {
-    node "$work/sdk.mjs" "$work/npm" "$VOLT_RUN_DIR/poold.sock"
+    node "$work/sdk.mjs" "$work/npm" "http://$remote"
 }
 if [ -n "$npm_reason" ]; then
     skip "Node's runtime interface client" "$npm_reason"
     skip "AWS' SDK for JavaScript" "$npm_reason"
 else
     check "Node's runtime interface client gets events" node_answers
-    check "AWS' SDK for JavaScript invokes" prints '200 {"sum":23,"left":true} $LATEST Unhandled TypeError 202 204 ResourceNotFoundException' sdk
+    check "AWS' SDK for JavaScript invokes" prints \
+        '200 {"sum":23,"left":true} $LATEST {"sum":4,"left":true} Unhandled TypeError 202 204 ResourceNotFoundException InvalidSignatureException' sdk
 fi

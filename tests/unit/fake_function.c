@@ -88,6 +88,16 @@ static void say_lines(int fd, size_t bytes)
     say_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 }
 
+/* What it was asked, back. */
+static void say_request(int fd, const char *request)
+{
+    char head[96];
+
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", strlen(request));
+    say_text(fd, head);
+    say_text(fd, request);
+}
+
 static void say_head(int fd, size_t bytes)
 {
     say_text(fd, "HTTP/1.1 200 OK\r\nX-Long: ");
@@ -117,6 +127,8 @@ static void say_call(int fd, const char *request)
         _exit(1);
     if (strncmp(path, "/gone", 5) == 0)
         _exit(0);
+    if (strncmp(path, "/echo", 5) == 0)
+        say_request(fd, request);
     for (unsigned i = 0; i < ARRAY_LEN(long_calls); i++) {
         if (strncmp(path, long_calls[i].path, strlen(long_calls[i].path)) == 0)
             long_calls[i].say(fd, (size_t)atoi(path + strlen(long_calls[i].path)));
