@@ -41,6 +41,8 @@ static int answer_fail(const struct client_response *response, struct err *err)
         return err_set(err, API_ERROR_NO_VM, "%s", message);
     if (strcmp(code, "request_pending") == 0)
         return err_set(err, API_ERROR_PENDING, "%s", message);
+    if (strcmp(code, "volume_busy") == 0)
+        return err_set(err, API_ERROR_BUSY, "%s", message);
     if (response->status == 404 || response->status == 410)
         return err_set(err, API_ERROR_MISSING, "%s", message);
     return err_set(err, EREMOTEIO, "%s (%s)", message, code);

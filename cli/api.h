@@ -16,6 +16,7 @@
 /* err.code of an error answer that voltctl treats specially; all others are EREMOTEIO. */
 #define API_ERROR_NO_VM EAGAIN        /* no_vm_free */
 #define API_ERROR_PENDING EINPROGRESS /* request_pending */
+#define API_ERROR_BUSY EBUSY          /* volume_busy */
 #define API_ERROR_MISSING ENOENT      /* HTTP 404, and 410: it is there no more */
 
 struct api {

@@ -78,6 +78,10 @@ int cmd_image_list_run(const struct cli_command *command, int argc, char **argv)
 int cmd_image_inspect_run(const struct cli_command *command, int argc, char **argv);
 int cmd_image_verify_run(const struct cli_command *command, int argc, char **argv);
 int cmd_image_delete_run(const struct cli_command *command, int argc, char **argv);
+int cmd_volume_create_run(const struct cli_command *command, int argc, char **argv);
+int cmd_volume_list_run(const struct cli_command *command, int argc, char **argv);
+int cmd_volume_show_run(const struct cli_command *command, int argc, char **argv);
+int cmd_volume_delete_run(const struct cli_command *command, int argc, char **argv);
 int cmd_gitlab_config_run(const struct cli_command *command, int argc, char **argv);
 int cmd_gitlab_prepare_run(const struct cli_command *command, int argc, char **argv);
 int cmd_gitlab_run_run(const struct cli_command *command, int argc, char **argv);

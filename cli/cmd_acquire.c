@@ -88,6 +88,18 @@ static int acquire_call(struct api *api, const struct lease_request *request, js
     return rc;
 }
 
+/* Else the VM, which nobody was told of, is given back. */
+static int volumes_take(struct api *api, const struct lease_request *request, const char *lease,
+                        struct err *err)
+{
+    struct err ignored;
+    int rc = volumes_give(api, lease, &request->volumes, request->wait_ms, err);
+
+    if (rc < 0)
+        (void)lease_release(api, lease, true, &ignored);
+    return rc;
+}
+
 int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
                   struct err *err)
 {
@@ -97,9 +109,13 @@ int lease_acquire(struct api *api, const struct lease_request *request, json_t *
     int rc = request_body(request, body, err);
 
     if (rc == 0)
+        rc = volumes_prepare(api, &request->volumes, err);
+    if (rc == 0)
         rc = acquire_call(api, request, body, &lease, err);
     if (rc == 0)
         rc = api_get_string(lease, "lease", &id, err);
+    if (rc == 0)
+        rc = volumes_take(api, request, id, err);
     if (rc < 0) {
         json_decref(lease);
         return rc;
@@ -108,12 +124,12 @@ int lease_acquire(struct api *api, const struct lease_request *request, json_t *
     return 0;
 }
 
-int lease_release(struct api *api, const char *lease, struct err *err)
+int lease_release(struct api *api, const char *lease, bool discard, struct err *err)
 {
     char path[API_PATH_BYTES];
-    int rc = api_path(path, err, "/v1/leases/", lease, "");
+    int rc = api_path(path, err, "/v1/leases/", lease, discard ? "?discard=1" : "");
 
-    return rc < 0 ? rc : api_call(api, "DELETE", path, NULL, API_TIMEOUT_MS, NULL, err);
+    return rc < 0 ? rc : api_call(api, "DELETE", path, NULL, VOLUME_TIMEOUT_MS, NULL, err);
 }
 
 int lease_renew(const char *lease, uint64_t ttl_ms, struct err *err)
@@ -168,7 +184,7 @@ static int lease_tell(struct api *api, json_t *lease, bool as_json)
         puts(id);
     if (cli_flush(&err) == 0)
         return CLI_EXIT_OK;
-    if (lease_release(api, id, &release_err) < 0)
+    if (lease_release(api, id, true, &release_err) < 0)
         return cli_failf("%s; and lease %s could not be released: %s", err.msg, id,
                          release_err.msg);
     return cli_failf("%s; the lease was released", err.msg);
@@ -187,6 +203,7 @@ int cmd_acquire_run(const struct cli_command *command, int argc, char **argv)
         { "publish", 'p', OPTION_STRING, &request.publish, "[ADDR:]HOST:GUEST[/udp][,...]",
           "forward ports of the host to the VM's, in a pool with --net user" },
         LEASE_LABEL_SPEC(&request),
+        VOLUME_SPECS(&request.volumes),
         { "idempotency-key", 0, OPTION_STRING, &request.idempotency_key, "KEY",
           "of requests with the same KEY one gets a lease, and all are told of it" },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "print the whole lease, with its timings" },
@@ -219,9 +236,10 @@ static int release_all(struct api *api)
 
 int cmd_release_run(const struct cli_command *command, int argc, char **argv)
 {
-    bool all = false;
+    bool all = false, discard = false;
     const struct option_spec specs[] = {
         { "all", 'a', OPTION_FLAG, &all, NULL, "release every lease of yours" },
+        { "discard", 0, OPTION_FLAG, &discard, NULL, "throw away what it wrote to volumes" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_max = 1 };
     _cleanup_api_ struct api api = { .client.fd = -1 };
@@ -236,7 +254,7 @@ int cmd_release_run(const struct cli_command *command, int argc, char **argv)
         return cli_fail(&err);
     if (all)
         return release_all(&api);
-    if (lease_release(&api, options.positionals[0], &err) < 0)
+    if (lease_release(&api, options.positionals[0], discard, &err) < 0)
         return cli_fail(&err);
     return CLI_EXIT_OK;
 }

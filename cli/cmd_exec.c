@@ -170,6 +170,7 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
         { "publish", 'p', OPTION_STRING, &request.publish, "[ADDR:]HOST:GUEST[/udp][,...]",
           "forward ports of the host to the VM's, in a pool with --net user" },
         LEASE_LABEL_SPEC(&request),
+        VOLUME_SPECS(&request.volumes),
         { "hold", 0, OPTION_FLAG, &hold, NULL,
           "when CMD fails, keep the VM for a look into it, until Ctrl-C" },
         { "entrypoint", 0, OPTION_STRING, &entrypoint, "PROGRAM",
@@ -197,7 +198,10 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
     exit_code = exec_in(&exec_api, id, &what);
     if (hold && exit_code != CLI_EXIT_OK)
         vm_hold(id);
-    if (lease_release(&lease_api, id, &err) < 0 && err.code != API_ERROR_MISSING) {
+    /* Of a command that failed nothing is kept. */
+    const bool writes = volumes_write(&request.volumes), discard = writes && exit_code;
+    if (lease_release(&lease_api, id, discard, &err) < 0 &&
+        ((writes && !discard) || err.code != API_ERROR_MISSING)) {
         err_wrap(&err, "releasing the VM");
         return exit_code ? (cli_fail(&err), exit_code) : cli_fail(&err);
     }

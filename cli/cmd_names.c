@@ -18,6 +18,7 @@ static const struct kind {
     [COMPLETE_LEASE] = { "leases", "/v1/leases", "leases", "lease" },
     [COMPLETE_IMAGE] = { "images", "/v1/images", "images", "name" },
     [COMPLETE_SNAPSHOT] = { "snapshots", "/v1/snapshots", "snapshots", "name" },
+    [COMPLETE_VOLUME] = { "volumes", "/v1/volumes", "volumes", "name" },
 };
 
 const char *complete_name(enum complete complete)

@@ -41,7 +41,10 @@ const struct cli_command commands[] = {
     { "console", "LEASE [--backlog]", "Attach to a VM's serial console; Ctrl-] leaves",
       "When standard input is not a terminal, it leaves 2 s after the console has fallen silent.",
       "voltctl console $id", cmd_console_run, COMPLETE_LEASE },
-    { "release", "LEASE | --all", "Give a VM back; it is killed, never reused", NULL,
+    { "release", "LEASE [--discard] | --all", "Give a VM back; it is killed, never reused",
+      "What it has written to a volume that it has with rw is kept when it is released, but not "
+      "with\n"
+      "--discard or --all.",
       "voltctl release $id", cmd_release_run, COMPLETE_LEASE },
     { "renew", "LEASE [--ttl TIME]", "Let a lease live longer", NULL, "voltctl renew $id --ttl 1h",
       cmd_renew_run, COMPLETE_LEASE },
@@ -127,6 +130,19 @@ const struct cli_command commands[] = {
       COMPLETE_IMAGE },
     { "image delete", "NAME", "Delete an image that no pool uses", NULL, "voltctl image delete deb",
       cmd_image_delete_run, COMPLETE_IMAGE },
+    { "volume create", "NAME [--size SIZE] [--from-dir DIR | --from-tar FILE [--read-only]]",
+      "Make a volume: a disk that leases are given beside their own",
+      "An ext4, empty or with what is in a folder or tar file: 'run' and 'acquire' mount it with\n"
+      "--volume, in pools made with --volumes N. Leases read it together, each may write to a copy "
+      "of\n"
+      "its own, and one at a time keeps what it writes.",
+      "voltctl volume create cache --size 4G && voltctl run deb --volume cache:/cache:rw -- make",
+      cmd_volume_create_run },
+    { "volume list", "[--json]", "List volumes", NULL, "voltctl volume list", cmd_volume_list_run },
+    { "volume show", "NAME [--json]", "Show a volume, and which leases have it", NULL,
+      "voltctl volume show cache", cmd_volume_show_run, COMPLETE_VOLUME },
+    { "volume delete", "NAME", "Delete a volume that no lease has", NULL,
+      "voltctl volume delete cache", cmd_volume_delete_run, COMPLETE_VOLUME },
     { "gitlab config", "[--image PATTERN=POOL]... [--pool POOL] [--wait TIME] [--ttl TIME]",
       "GitLab's runner, custom executor: give a job its VM",
       "The runner calls it and the three that follow (config_exec, prepare_exec, run_exec and\n"
@@ -140,8 +156,8 @@ const struct cli_command commands[] = {
       "voltctl gitlab run /tmp/script step_script", cmd_gitlab_run_run, COMPLETE_FILE },
     { "gitlab cleanup", "", "GitLab's runner: throw a job's VMs away", NULL,
       "voltctl gitlab cleanup", cmd_gitlab_cleanup_run },
-    { "names", "pools | leases | images | snapshots", "List names, one a line, for scripts", NULL,
-      "voltctl names pools", cmd_names_run },
+    { "names", "pools | leases | images | snapshots | volumes",
+      "List names, one a line, for scripts", NULL, "voltctl names pools", cmd_names_run },
     { "events", "[--since ID] [--json]", "Show what happens to leases and pools, as it does",
       "It goes on until Ctrl-C or the end of poold, and over restarts of poold. ID is an event's\n"
       "number, as --json shows it: nothing that came after it is missed, or it says what is.",

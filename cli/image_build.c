@@ -24,6 +24,10 @@
 #define EXT4_ROOM MIB(64)
 #define EXT4_INODE_BYTES 512u /* of the table, and of folders that name it */
 #define EXT4_BYTES_PER_NEW_INODE 16384u
+/* No copies of the superblock. */
+#define COMPACT_FEATURES "^has_journal,^resize_inode,sparse_super2"
+#define OPTIONS "root_owner=0:0,hash_seed=00000000-0000-0000-0000-000000000001"
+#define COMPACT_OPTIONS OPTIONS ",num_backup_sb=0"
 
 /* Runs a program that may write in the temporary folder only. */
 #define RUN(build, package, err, ...)                                                              \
@@ -55,6 +59,8 @@ static int source_dir(struct build *build, struct err *err)
         return err_set_errno(err, errno, "--from-dir %s", build->source->dir);
     if (!S_ISDIR(st.st_mode))
         return err_set(err, ENOTDIR, "--from-dir %s: not a folder", build->source->dir);
+    if (build->source->whatever)
+        return 0;
     _cleanup_close_ int fd = open(build->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? err_set_errno(err, errno, "--from-dir %s", build->source->dir)
                   : image_archive_refuse(fd, build->source->dir, err);
@@ -74,8 +80,10 @@ static int source_oci(struct build *build, int root_fd, struct err *err)
 static int source_unpack(struct build *build, struct err *err)
 {
     snprintf(build->root, sizeof build->root, "%.*s/root", PATH_MAX - 16, build->work);
-    if (mkdir(build->root, 0700) < 0 || chmod(build->root, 0755) < 0)
+    if (mkdir(build->root, 0700) < 0 || chmod(build->root, build->source->empty ? 01777 : 0755) < 0)
         return err_set_errno(err, errno, "making %s", build->root);
+    if (build->source->empty)
+        return 0;
     _cleanup_close_ int fd = open(build->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_set_errno(err, errno, "opening %s", build->root);
@@ -122,11 +130,13 @@ static int make_ext4(struct build *build, struct err *err)
     snprintf(blocks, sizeof blocks, "%llu", (unsigned long long)bytes / 4096);
     snprintf(inodes, sizeof inodes, "%llu",
              (unsigned long long)tree.inodes + bytes / EXT4_BYTES_PER_NEW_INODE);
-    /* No journal: what a VM writes is gone with it. */
-    return RUN(build, "e2fsprogs", err, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0",
-               "-O", "^has_journal", "-N", inodes, "-E",
-               "root_owner=0:0,hash_seed=00000000-0000-0000-0000-000000000001", "-U",
-               "00000000-0000-0000-0000-000000000000", "-d", build->root, build->image, blocks);
+    /* No journal: what a VM writes is gone with it, or kept when it is unmounted. */
+    const bool compact = build->source->compact;
+    return RUN(build, "e2fsprogs", err, "mke2fs", "-q", "-q", "-F", "-t", "ext4", "-b", "4096",
+               "-m", "0", "-O", compact ? COMPACT_FEATURES : "^has_journal", "-G",
+               compact ? "4096" : "16", "-N", inodes, "-E", compact ? COMPACT_OPTIONS : OPTIONS,
+               "-U", "00000000-0000-0000-0000-000000000000", "-d", build->root, build->image,
+               blocks);
 }
 
 static const struct {

@@ -4,15 +4,20 @@
 #define VOLT_CLI_IMAGE_BUILD_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
 struct image_source {
-    const char *dir, *tar, *oci; /* exactly one of them; oci: a layout, "DIR" or "DIR:TAG", or what
+    const char *dir, *tar,
+        *oci; /* exactly one of them, or `empty`; oci: a layout, "DIR" or "DIR:TAG", or what
                                     image_archive.h takes */
-    const char *filesystem;      /* "erofs" or "ext4" */
-    uint64_t bytes;              /* ext4: size of the file system; 0: as needed, and some room */
+    const char *filesystem; /* "erofs" or "ext4" */
+    uint64_t bytes;         /* ext4: size of the file system; 0: as needed, and some room */
+    bool empty;             /* nothing is in it, and everybody may write in it */
+    bool whatever;          /* no root filesystem: a dir may be an archive or layout, too */
+    bool compact;           /* ext4: what it needs of its own is at its beginning, once */
 };
 
 /* What was built. */

@@ -5,21 +5,24 @@
 
 #include "api.h"
 #include "options.h"
+#include "volume.h"
 
 struct lease_request {
     const char *pool; /* NULL: default */
     uint64_t wait_ms;
     uint64_t ttl_ms;
     bool ttl_set;
-    const char *publish;         /* HOST:GUEST,...; NULL: none */
-    struct option_list labels;   /* K=V each */
-    const char *idempotency_key; /* a reply that is lost is asked for again; NULL: none */
-    bool bind;                   /* the lease ends with api's connection */
+    const char *publish;           /* HOST:GUEST,...; NULL: none */
+    struct option_list labels;     /* K=V each */
+    struct volume_options volumes; /* that it is given before its caller hears of it */
+    const char *idempotency_key;   /* a reply that is lost is asked for again; NULL: none */
+    bool bind;                     /* the lease ends with api's connection */
 };
 
 static inline void lease_request_fini(struct lease_request *request)
 {
     option_list_fini(&request->labels);
+    volume_options_fini(&request->volumes);
 }
 #define _cleanup_lease_request_ __attribute__((cleanup(lease_request_fini)))
 
@@ -34,7 +37,8 @@ int lease_acquire(struct api *api, const struct lease_request *request, json_t *
                   struct err *err);
 /* Has it end ttl_ms from now (0: never by itself), on a connection of its own. */
 int lease_renew(const char *lease, uint64_t ttl_ms, struct err *err);
-int lease_release(struct api *api, const char *lease, struct err *err);
+/* When it returns, what the lease wrote to its volumes is in them (discard: is thrown away). */
+int lease_release(struct api *api, const char *lease, bool discard, struct err *err);
 
 /* A stream into that lease's VM broke off. Has the lease ended, then *err becomes what poold says of
  * it; else it stays. */

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "options.h"
 
-#define POOL_OPTION_COUNT 24
+#define POOL_OPTION_COUNT 25
 #define POOL_SIZE_NOT_GIVEN UINT64_MAX
 
 /* A VM's first command takes a third longer than its next ones, as the guest's kernel has never run
@@ -25,7 +25,7 @@ struct pool_options {
     const char *net_allow, *net_deny, *service;
     uint64_t memory_bytes, disk_bandwidth, net_bandwidth;
     int64_t vcpus, min, max, shells, disk_iops, net_pps, cpu_weight, cpu_percent, service_port,
-        priority;
+        priority, volumes;
     bool balloon, net_any_source, service_gate, service_bell;
 };
 #define POOL_OPTIONS_NONE                                                                          \
@@ -33,7 +33,7 @@ struct pool_options {
         .memory_bytes = POOL_SIZE_NOT_GIVEN, .disk_bandwidth = POOL_SIZE_NOT_GIVEN,                \
         .net_bandwidth = POOL_SIZE_NOT_GIVEN, .vcpus = -1, .min = -1, .max = -1, .shells = -1,     \
         .disk_iops = -1, .net_pps = -1, .cpu_weight = -1, .cpu_percent = -1, .service_port = -1,   \
-        .priority = -1,                                                                            \
+        .priority = -1, .volumes = -1,                                                             \
     }
 
 /* The options that all have who make pools, with their values in *given. */

@@ -40,8 +40,7 @@ static void files_done(struct session *session, uint64_t count, const char *what
     session_result(session, AGENT_DONE, sentence, text.length);
 }
 
-/* mkdir -p */
-static void make_path(char *path)
+void session_make_path(char *path)
 {
     for (char *at = path + 1; *at; at++) {
         if (*at != '/')
@@ -59,7 +58,7 @@ static int directory_open(char *path)
     int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (fd < 0 && errno == ENOENT) {
-        make_path(path);
+        session_make_path(path);
         fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     }
     return fd;

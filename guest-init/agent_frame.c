@@ -28,6 +28,8 @@ static int header_check(const struct agent_frame *frame, struct fail *fail)
     case AGENT_RESIZE:
     case AGENT_PARK:
     case AGENT_CALL:
+    case AGENT_MOUNT:
+    case AGENT_UNMOUNT:
     case AGENT_DATA:
         return 0;
     default:

@@ -132,6 +132,9 @@ static int frame_begin(void *context, const struct agent_frame *frame, struct fa
         { AGENT_RESIZE, SESSION_EXEC, sizeof(struct agent_winsize), sizeof(struct agent_winsize) },
         { AGENT_PARK, SESSION_REQUEST, 0, 0 },
         { AGENT_CALL, SESSION_REQUEST, sizeof(struct agent_call), sizeof(struct agent_call) },
+        { AGENT_MOUNT, SESSION_REQUEST, sizeof(struct agent_mount) + 1,
+          sizeof(struct agent_mount) + AGENT_MOUNT_PATH_BYTES },
+        { AGENT_UNMOUNT, SESSION_REQUEST, 0, 0 },
         { AGENT_DATA, SESSION_PUT, 0, AGENT_PAYLOAD_MAX },
         { AGENT_EOF, SESSION_PUT, 0, 0 },
     };
@@ -236,6 +239,12 @@ static int frame_end(void *context, struct fail *fail)
         break;
     case AGENT_CALL:
         session_call_start(session);
+        break;
+    case AGENT_MOUNT:
+        session_mount(session);
+        break;
+    case AGENT_UNMOUNT:
+        session_unmount(session);
         break;
     case AGENT_EOF:
         if (session->state == SESSION_PUT)

@@ -8,6 +8,7 @@
  *   agent_service.c  the service, and what it writes
  *   agent_gate.c     connections that the service makes, until a CALL takes them
  *   agent_files.c    PUT and GET
+ *   agent_mount.c    MOUNT and UNMOUNT
  *
  * How it works
  *   Sources are edge-triggered: an event only sets a readiness flag, and session_pump takes steps
@@ -121,6 +122,9 @@ void session_pump(struct session *session);
 /* Whether the agent may park on a session's request; it is noted. In agent.c. */
 bool agent_park_ask(void);
 
+/* mkdir -p; whether it is there the caller finds out. In agent_files.c. */
+void session_make_path(char *path);
+
 /* Puts a frame into `out`, which must be empty. */
 void session_frame(struct session *session, enum agent_frame_type type, const void *payload,
                    size_t bytes);
@@ -160,6 +164,11 @@ void session_exec_fini(struct session *session);
 bool session_streams_watch(struct session *session);
 /* Reads stream `index` into the next frame. False: there is nothing now. */
 bool session_stream_produce(struct session *session, int index);
+
+/* ---- MOUNT and UNMOUNT: done, and their results made, when they return. ---- */
+
+void session_mount(struct session *session);
+void session_unmount(struct session *session);
 
 /* ---- CALL ---- */
 

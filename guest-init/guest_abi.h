@@ -246,6 +246,11 @@ enum agent_frame_type {
                         and CREDIT as for EXEC are what goes into it, STDOUT what comes out; STDERR
                         is what the service has written meanwhile, before what it answers. DONE
                         when the connection has ended; ERROR if there is none */
+    AGENT_MOUNT =
+        12, /* struct agent_mount and a path: the volume that is in a slot of the VM, or will
+                         be in a moment, is mounted there; answered by DONE */
+    AGENT_UNMOUNT = 13, /* the VM is at its end: every process but the agent's is killed, and all
+                           volumes unmounted; DONE: what was written to them is in them */
     /* either way */
     AGENT_DATA = 16,
     /* agent to client */
@@ -262,6 +267,16 @@ struct agent_frame {
     uint32_t payload_bytes; /* at most AGENT_PAYLOAD_MAX */
     uint8_t type;           /* enum agent_frame_type */
     uint8_t reserved[3];    /* 0 */
+};
+
+#define AGENT_VOLUMES_MAX 3u
+#define AGENT_VOLUME_SERIAL "volt-volume" /* and the slot's number: what its device says it is */
+#define AGENT_MOUNT_PATH_BYTES 256u       /* with the NUL */
+#define AGENT_MOUNT_READ_ONLY 0x1u
+
+struct agent_mount {
+    uint32_t slot;
+    uint32_t flags; /* AGENT_MOUNT_* */
 };
 
 /* Of PUT: members keep their owners, groups and set-id bits; else all is root's. */

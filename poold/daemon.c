@@ -44,7 +44,7 @@ static uint64_t on_tick(void *data, uint64_t now)
 static bool daemon_quiet(struct daemon *daemon)
 {
     return http_open_requests(daemon->http) == 0 && remote_open_requests(daemon) == 0 &&
-           daemon->api.image_works == 0 && !daemon->reloading &&
+           daemon->api.upload_works == 0 && !daemon->reloading &&
            functions_idle(&daemon->functions) && vms_stopped(&daemon->vms);
 }
 

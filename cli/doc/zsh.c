@@ -31,6 +31,7 @@ static const char *action_of(enum complete complete)
         [COMPLETE_LEASE] = " _voltctl_names leases",
         [COMPLETE_IMAGE] = " _voltctl_names images",
         [COMPLETE_SNAPSHOT] = " _voltctl_names snapshots",
+        [COMPLETE_VOLUME] = " _voltctl_names volumes",
     };
 
     return actions[complete];

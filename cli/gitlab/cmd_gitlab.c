@@ -62,11 +62,12 @@ struct config_options {
     struct option_list images;
     const char *pool, *builds_dir, *cache_dir;
     uint64_t wait_ms, ttl_ms;
+    struct volume_options volumes;
 };
 
-/* A VM for that image, whose lease is added to `leases`. */
+/* A VM for that image, whose lease is added to `leases`. volumes: that it is given; NULL: none. */
 static int vm_acquire(struct api *api, const struct config_options *config, const char *image,
-                      json_t *leases, struct err *err)
+                      const struct volume_options *volumes, json_t *leases, struct err *err)
 {
     _cleanup_free_ char *pool = NULL;
     json_t *lease = NULL;
@@ -74,9 +75,11 @@ static int vm_acquire(struct api *api, const struct config_options *config, cons
 
     if (rc < 0)
         return rc;
-    const struct lease_request request = {
+    struct lease_request request = {
         .pool = pool, .wait_ms = config->wait_ms, .ttl_ms = config->ttl_ms, .ttl_set = true
     };
+    if (volumes)
+        request.volumes = *volumes; /* borrowed */
     rc = lease_acquire(api, &request, &lease, err);
     if (rc < 0)
         return err_wrap(err, "pool '%s'", pool ? pool : "default");
@@ -88,14 +91,15 @@ static int vms_acquire(struct api *api, const struct config_options *config, jso
                        struct err *err)
 {
     _cleanup_json_ json_t *services = NULL;
-    int rc = vm_acquire(api, config, getenv("CUSTOM_ENV_CI_JOB_IMAGE"), leases, err);
+    int rc =
+        vm_acquire(api, config, getenv("CUSTOM_ENV_CI_JOB_IMAGE"), &config->volumes, leases, err);
 
     if (rc == 0)
         rc = job_services_read(&services, err);
     for (size_t i = 0; rc == 0 && i < json_array_size(services); i++) {
         const char *name = json_string_value(json_object_get(json_array_get(services, i), "name"));
 
-        rc = vm_acquire(api, config, name, leases, err);
+        rc = vm_acquire(api, config, name, NULL, leases, err);
         if (rc < 0)
             err_wrap(err, "service '%s'", name);
     }
@@ -130,7 +134,7 @@ static void vms_release(struct api *api, json_t *leases)
         const char *lease = api_text_of(json_array_get(leases, i), "lease");
         struct err err;
 
-        if (lease_release(api, lease, &err) < 0 && err.code != API_ERROR_MISSING)
+        if (lease_release(api, lease, true, &err) < 0 && err.code != API_ERROR_MISSING)
             cli_failf("lease %.12s could not be released: %s", lease, err.msg);
     }
 }
@@ -177,16 +181,21 @@ int cmd_gitlab_config_run(const struct cli_command *command, int argc, char **ar
         { "builds-dir", 0, OPTION_STRING, &config.builds_dir, "DIR", "in the VM (/builds)" },
         { "cache-dir", 0, OPTION_STRING, &config.cache_dir, "DIR", "in the VM (/cache)" },
         { "wait", 0, OPTION_DURATION, &config.wait_ms, "TIME",
-          "queue for a VM that long (default 1m)" },
+          "queue for a VM, and for a volume that another job writes, that long (default 1m)" },
+        VOLUME_SPECS(&config.volumes),
         TTL_SPEC(&config.ttl_ms),
     };
     struct options options = { specs, ARRAY_LEN(specs) };
     int exit_code;
 
-    if (!options_take(&options, command, argc, argv, &exit_code))
+    if (!options_take(&options, command, argc, argv, &exit_code)) {
+        volume_options_fini(&config.volumes);
         return exit_code;
+    }
     config.images = images;
-    return config_run(&config);
+    exit_code = config_run(&config);
+    volume_options_fini(&config.volumes);
+    return exit_code;
 }
 
 /* ---- The stages that have VMs ---- */
@@ -286,7 +295,19 @@ int cmd_gitlab_run_run(const struct cli_command *command, int argc, char **argv)
 
 /* ---- cleanup ---- */
 
-/* A lease that has ended is what is wanted; all are tried. */
+/* A lease that has ended is what is wanted. What can't be kept of its volumes does not keep the VM. */
+static int vm_give_back(struct api *api, const char *lease, struct err *err)
+{
+    struct err ignored;
+    int rc = lease_release(api, lease, false, err);
+
+    if (rc == 0 || rc == -API_ERROR_MISSING)
+        return 0;
+    (void)lease_release(api, lease, true, &ignored);
+    return rc;
+}
+
+/* All are tried. */
 int cmd_gitlab_cleanup_run(const struct cli_command *command, int argc, char **argv)
 {
     struct options options = { NULL, 0 };
@@ -302,7 +323,7 @@ int cmd_gitlab_cleanup_run(const struct cli_command *command, int argc, char **a
     if (api_init(&api, &err) < 0)
         exit_code = system_fail(&err);
     for (size_t i = 0; api.client.fd >= 0 && i < vms.count; i++)
-        if (lease_release(&api, vms.leases[i], &err) < 0 && err.code != API_ERROR_MISSING)
+        if (vm_give_back(&api, vms.leases[i], &err) < 0)
             exit_code = system_fail(&err);
     job_vms_fini(&vms);
     return exit_code;

@@ -48,7 +48,7 @@ struct api {
     const char *run_dir, *state_dir;
     const char *kvm_kind; /* "hardware", "pvm", "none" */
     uint64_t started_ns;
-    uint32_t image_works; /* on the thread pool, for imports */
+    uint32_t upload_works; /* on the thread pool, for uploads (upload.h) */
     const struct api_ops *ops;
     void *daemon; /* of ops */
 };
@@ -137,6 +137,17 @@ void api_images_list(struct http_request *request);
 void api_image_show(struct http_request *request);
 void api_image_verify(struct http_request *request);
 void api_image_delete(struct http_request *request);
+
+/* api_volumes.c */
+extern const struct http_body_ops api_volume_body;
+extern const struct json_table api_attach_table;
+void api_volumes_list(struct http_request *request);
+void api_volume_show(struct http_request *request);
+void api_volume_make(struct http_request *request);
+void api_volume_delete(struct http_request *request);
+void api_lease_attach(struct http_request *request);
+/* Ends a lease when what it wrote to volumes is in them, and replies. */
+void api_lease_release_saving(struct http_request *request, struct slot *slot, uint32_t end);
 
 /* api_events.c */
 void api_events(struct http_request *request);

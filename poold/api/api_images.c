@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the calls under /v1/images. An image arrives as the body of its POST, in chunks that go to
- * the store on the thread pool while the connection waits; all else is one work each. */
+/* Owns the calls under /v1/images. An image arrives as the body of its POST (upload.h); all else is
+ * one work each. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/api.h"
+#include "api/upload.h"
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/work.h"
@@ -220,121 +221,80 @@ void api_image_delete(struct http_request *request)
 /* ---- Import ---- */
 
 struct import_call {
-    struct http_request *request; /* NULL: its client is gone */
-    struct api *api;
+    struct upload upload; /* first */
     struct image_import *import;
-    size_t used; /* of chunk */
-    bool out;    /* a work has import and chunk */
-    bool last;   /* the body is whole: the work commits */
     char name[HTTP_PARAM_BYTES];
-    struct err err; /* the first failure; what still comes is read and dropped */
-    json_t *result;
     char *config; /* the body's first bytes; NULL: it has none */
     size_t config_bytes, config_used;
-    uint8_t chunk[IMAGE_CHUNK_BYTES];
 };
+
+static_assert(UPLOAD_CHUNK_BYTES == IMAGE_CHUNK_BYTES, "a chunk each");
 
 static int import_open(struct import_call *call)
 {
-    int rc = image_import_begin(&call->api->vms->images, call->name, &call->import, &call->err);
+    struct err *err = &call->upload.err;
+    int rc = image_import_begin(&call->upload.api->vms->images, call->name, &call->import, err);
 
     if (rc < 0 || !call->config)
         return rc;
     if (call->config_used < call->config_bytes)
-        return err_set(&call->err, EINVAL, "the body ends in the image's configuration");
-    return image_import_configure(call->import, call->config, call->config_bytes, &call->err);
+        return err_set(err, EINVAL, "the body ends in the image's configuration");
+    return image_import_configure(call->import, call->config, call->config_bytes, err);
 }
 
-static void import_run(void *data)
+static void import_run(struct upload *upload)
 {
-    struct import_call *call = data;
-    struct image_store *store = &call->api->vms->images;
+    struct import_call *call = (struct import_call *)upload;
+    struct image_store *store = &upload->api->vms->images;
     int rc = 0;
 
     if (!call->import)
         rc = import_open(call);
-    if (rc == 0 && call->used)
-        rc = image_import_add(call->import, call->chunk, call->used, &call->err);
-    if (rc == 0 && call->last) {
-        rc = image_import_commit(call->import, &call->err);
+    if (rc == 0 && upload->used)
+        rc = image_import_add(call->import, upload->chunk, upload->used, &upload->err);
+    if (rc == 0 && upload->last) {
+        rc = image_import_commit(call->import, &upload->err);
         call->import = NULL;
         if (rc == 0)
-            call->result = images_json(store, call->name, &call->err);
+            upload->result = images_json(store, call->name, &upload->err);
     }
     if (rc < 0) {
         image_import_abort(call->import);
         call->import = NULL;
     }
-    call->used = 0;
 }
 
-static void abandon_run(void *data)
+static void import_abandon(struct upload *upload)
 {
-    struct import_call *call = data;
-
-    image_import_abort(call->import);
+    image_import_abort(((struct import_call *)upload)->import);
 }
 
-static void abandon_done(void *data)
+static void import_free(struct upload *upload)
 {
-    struct import_call *call = data;
+    struct import_call *call = (struct import_call *)upload;
 
-    call->api->image_works--;
-    turn_schedule(call->api->vms->turn);
-    json_decref(call->result);
     free(call->config);
     free(call);
 }
 
-/* The end of a call: what is still open of its import goes, too. */
-static void import_abandon(struct import_call *call)
+static size_t import_head(struct upload *upload, const char *data, size_t bytes)
 {
-    call->api->image_works++;
-    if (work_start(call->api->vms->loop, abandon_run, abandon_done, call) < 0) {
-        abandon_run(call);
-        abandon_done(call);
-    }
+    struct import_call *call = (struct import_call *)upload;
+    const size_t take = MIN_OF(bytes, call->config_bytes - call->config_used);
+
+    if (take)
+        memcpy(call->config + call->config_used, data, take);
+    call->config_used += take;
+    return take;
 }
 
-static void import_reply(struct import_call *call)
-{
-    struct http_request *request = call->request;
-
-    request->call = NULL;
-    if (call->err.code)
-        reply_err(request, &call->err);
-    else
-        http_reply_json(request, MHD_HTTP_CREATED, take_pointer(&call->result));
-    import_abandon(call);
-}
-
-static void import_done(void *data)
-{
-    struct import_call *call = data;
-    struct api *api = call->api;
-
-    call->out = false;
-    api->image_works--;
-    if (!call->request)
-        import_abandon(call);
-    else if (call->last)
-        import_reply(call);
-    else
-        http_body_resume(call->request);
-    turn_schedule(api->vms->turn);
-}
-
-/* False: no memory; the error is noted. */
-static bool import_start(struct import_call *call)
-{
-    if (work_start(call->api->vms->loop, import_run, import_done, call) < 0) {
-        err_set(&call->err, ENOMEM, "out of memory");
-        return false;
-    }
-    call->out = true;
-    call->api->image_works++;
-    return true;
-}
+static const struct upload_ops import_ops = {
+    .head = import_head,
+    .run = import_run,
+    .refuse = reply_err,
+    .abandon = import_abandon,
+    .free = import_free,
+};
 
 /* The query's config_bytes. False: it has replied. */
 static bool config_bytes_read(struct http_request *request, size_t *ret_bytes)
@@ -359,7 +319,7 @@ static bool import_begin(struct http_request *request)
 
     if (!name_check(request) || !config_bytes_read(request, &config_bytes))
         return false;
-    call = malloc(sizeof *call);
+    call = calloc(1, sizeof *call); /* its chunk's pages come when they are used */
     char *config = config_bytes ? malloc(config_bytes) : NULL;
     if (!call || (config_bytes && !config)) {
         free(call);
@@ -367,58 +327,20 @@ static bool import_begin(struct http_request *request)
         http_reply_error(request, API_INTERNAL, "out of memory");
         return false;
     }
-    memset(call, 0, offsetof(struct import_call, chunk));
     call->config = config;
     call->config_bytes = config_bytes;
-    call->request = request;
-    call->api = api_of(request);
     snprintf(call->name, sizeof call->name, "%s", request->param);
-    request->call = call;
+    upload_begin(&call->upload, &import_ops, request);
     return true;
-}
-
-static size_t import_take(struct http_request *request, const char *data, size_t bytes)
-{
-    struct import_call *call = request->call;
-    size_t take = MIN_OF(bytes, IMAGE_CHUNK_BYTES - call->used);
-
-    if (call->api->vms->env.stopping && !call->err.code)
-        err_set(&call->err, ECANCELED, "poold is shutting down");
-    if (call->err.code)
-        return bytes;
-    if (call->config_used < call->config_bytes) {
-        take = MIN_OF(bytes, call->config_bytes - call->config_used);
-        memcpy(call->config + call->config_used, data, take);
-        call->config_used += take;
-        return take;
-    }
-    memcpy(call->chunk + call->used, data, take);
-    call->used += take;
-    if (call->used == IMAGE_CHUNK_BYTES && import_start(call))
-        http_body_pause(request);
-    return take;
 }
 
 void api_image_import(struct http_request *request)
 {
-    struct import_call *call = request->call;
-
-    call->last = true;
-    if (call->err.code || !import_start(call))
-        import_reply(call);
-}
-
-static void import_gone(struct http_request *request)
-{
-    struct import_call *call = request->call;
-
-    call->request = NULL;
-    if (!call->out)
-        import_abandon(call);
+    upload_end(request);
 }
 
 const struct http_body_ops api_image_body = {
     .begin = import_begin,
-    .take = import_take,
-    .gone = import_gone,
+    .take = upload_take,
+    .gone = upload_gone,
 };

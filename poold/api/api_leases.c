@@ -410,11 +410,17 @@ void api_lease_renew(struct http_request *request)
 void api_lease_release(struct http_request *request)
 {
     struct slot *slot = api_lease_find(request);
+    bool discard;
 
-    if (!slot)
+    if (!slot || !http_query_bool(request, "discard", &discard))
         return;
-    pool_release(slot, slot->owner_uid == request->connection->peer.uid ? LEASE_END_RELEASED
-                                                                        : LEASE_END_REVOKED);
+    const enum lease_end end =
+        slot->owner_uid == request->connection->peer.uid ? LEASE_END_RELEASED : LEASE_END_REVOKED;
+    if (!discard && volumes_unsaved(api_of(request)->vms, slot)) {
+        api_lease_release_saving(request, slot, end);
+        return;
+    }
+    pool_release(slot, end);
     http_reply_empty(request, MHD_HTTP_NO_CONTENT);
 }
 

@@ -10,6 +10,7 @@ struct api_settings {
     uint32_t leases_per_client, acquires_per_client;
     uint64_t lease_ttl_ms;          /* of leases whose client asks for none */
     uint64_t memory_per_client_mib; /* of leases; 0: no limit */
+    uint64_t volumes_per_client_mib;
 };
 
 #endif

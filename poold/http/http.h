@@ -59,6 +59,7 @@ struct route;
     X(API_NO_SUCH_SNAPSHOT, "no_such_snapshot", 404)                                               \
     X(API_NO_SUCH_IMAGE, "no_such_image", 404)                                                     \
     X(API_NO_SUCH_FUNCTION, "no_such_function", 404)                                               \
+    X(API_NO_SUCH_VOLUME, "no_such_volume", 404)                                                   \
     X(API_NOT_FOUND, "not_found", 404)                                                             \
     X(API_METHOD_NOT_ALLOWED, "method_not_allowed", 405)                                           \
     X(API_POOL_EXISTS, "pool_exists", 409)                                                         \
@@ -70,6 +71,9 @@ struct route;
     X(API_KEY_REUSED, "key_reused", 422)                                                           \
     X(API_IMAGE_EXISTS, "image_exists", 409)                                                       \
     X(API_IMAGE_BUSY, "image_busy", 409)                                                           \
+    X(API_VOLUME_EXISTS, "volume_exists", 409)                                                     \
+    X(API_VOLUME_BUSY, "volume_busy", 409)                                                         \
+    X(API_NO_SLOT, "no_slot", 409)                                                                 \
     X(API_POOL_NOT_READY, "pool_not_ready", 409)                                                   \
     X(API_POOL_DRAINING, "pool_draining", 409)                                                     \
     X(API_TOO_LARGE, "too_large", 413)                                                             \
@@ -78,6 +82,7 @@ struct route;
     X(API_INTERNAL, "internal", 500)                                                               \
     X(API_BOOT_FAILED, "boot_failed", 500)                                                         \
     X(API_RESTORE_FAILED, "restore_failed", 500)                                                   \
+    X(API_VOLUME_FAILED, "volume_failed", 500)                                                     \
     X(API_FUNCTION_FAILED, "function_failed", 502)                                                 \
     X(API_NO_VM_FREE, "no_vm_free", 503)                                                           \
     X(API_NO_ROOM, "no_room", 503)                                                                 \

@@ -24,7 +24,7 @@ enum { END_CONTROL, END_BELL, END_CONSOLE, END_COUNT };
 static_assert(BOOT_FDS_MAX <= SPAWN_FDS_MAX, "spawn_process takes them");
 
 /* volt-vmm's arguments: name and value in turn, NULL-terminated. The texts are the caller's. */
-#define BOOT_ARGS_MAX (34 + POOL_DISK_ARGS_MAX)
+#define BOOT_ARGS_MAX (36 + POOL_DISK_ARGS_MAX)
 struct boot_args {
     char *argv[BOOT_ARGS_MAX];
     int fds[BOOT_FDS_MAX]; /* SPAWN_FIRST_FD and up in the process; borrowed */
@@ -34,7 +34,7 @@ struct boot_args {
     struct pool_disk_args disk;
     char net[POOL_NET_OPTION_BYTES];
     char cmdline[CMDLINE_BYTES + 32];
-    char memory[24], vcpus[12], control_fd[8], bell_fd[8], console_fd[8];
+    char memory[24], vcpus[12], volumes[12], control_fd[8], bell_fd[8], console_fd[8];
     int kernel_fd, initrd_fd, delta_fd; /* its own; -1 */
     char kernel[8], initrd[8], uid[12], oom_score_adj[8], cgroup_fd[8], cgroup_fds[8];
 };
@@ -56,6 +56,8 @@ static void texts_fill(struct boot_args *args, const struct hosted_pool *hosted,
     number_put(args->console_fd, sizeof args->console_fd, SPAWN_FIRST_FD + END_CONSOLE);
     snprintf(args->cmdline, sizeof args->cmdline, "%s%s%s", spec->image[0] ? IMAGE_CMDLINE : "",
              spec->image[0] && spec->cmdline[0] ? " " : "", spec->cmdline);
+    if (spec->volumes)
+        number_put(args->volumes, sizeof args->volumes, spec->volumes);
     pool_net_option(&spec->net, args->net);
     number_put(args->oom_score_adj, sizeof args->oom_score_adj, RIGHTS_OOM_VM);
     if (dir->uid != VM_UIDS_NONE)
@@ -84,6 +86,7 @@ static void argv_fill(struct boot_args *args, struct hosted_pool *hosted)
         { "--initrd-fd", args->initrd },
         { "--cmdline", args->cmdline },
         { "--net", args->net },
+        { "--volumes", args->volumes },
         { "--uid", args->uid },
         { "--oom-score-adj", args->oom_score_adj },
         { "--cgroup-fd", args->cgroup_fd },

@@ -299,8 +299,10 @@ static void ops_forget(void *context, struct slot *slot)
     struct vms *vms = context;
     struct clone *clone = slot->vm;
 
-    if (slot->given)
+    if (slot->given) {
+        volumes_lease_over(vms, slot->id);
         vms->lease_forgotten(vms->told_data, slot);
+    }
     if (!clone)
         return;
     list_remove(&clone->child.node);
@@ -380,13 +382,18 @@ const struct vm_ops clone_ops = {
 
 int clone_connect(struct slot *slot, struct control_msg *msg, int fd)
 {
+    return clone_send(slot, msg, &fd, 1);
+}
+
+int clone_send(struct slot *slot, struct control_msg *msg, const int *fds, unsigned fd_count)
+{
     struct clone *clone = slot->vm;
 
     if (clone->link.fds[LINK_CONTROL] < 0)
         return -ENOTCONN;
     if (clone->foreign)
         return -EPROTONOSUPPORT;
-    return control_send(clone->link.fds[LINK_CONTROL], msg, &fd, 1);
+    return control_send(clone->link.fds[LINK_CONTROL], msg, fds, fd_count);
 }
 
 int clone_pid(const struct slot *slot)

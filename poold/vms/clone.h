@@ -11,6 +11,8 @@ extern const struct vm_ops clone_ops;
 /* Hands a client's stream to the VM of a leased slot: CONTROL_VSOCK_CONNECT or CONTROL_CONSOLE. fd
  * stays the caller's. 0 or -errno. */
 int clone_connect(struct slot *slot, struct control_msg *msg, int fd);
+/* The same of any message, with its fds. */
+int clone_send(struct slot *slot, struct control_msg *msg, const int *fds, unsigned fd_count);
 /* The VM is leased, and its owner is noted: the lease outlives poold from now on. connection_fd: of
  * the connection that it is bound to, borrowed; -1: none. */
 void clone_lease_kept(struct slot *slot, int connection_fd);

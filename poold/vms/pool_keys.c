@@ -75,6 +75,8 @@
            "VMs may send with any MAC and address", "no")                                          \
     NUMBER(spec.balloon, "balloon", JSON_KEY_BOOL, 0, 0, MAY, AS_IS,                               \
            "memory that a guest frees goes back to the host", "no")                                \
+    NUMBER(spec.volumes, "volumes", JSON_KEY_COUNT, 0, CONTROL_VOLUMES_MAX, MAY, AS_IS,            \
+           "volumes that each lease can be given", "0")                                            \
     NUMBER(spec.priority, "priority", JSON_KEY_COUNT, 0, 1000, MAY, AS_IS,                         \
            "goes before pools of a lower one where all want more than there is", "0")              \
     NUMBER(spec.cpu_weight, "cpu_weight", JSON_KEY_COUNT, 1, 10000, MAY, OR_NULL,                  \

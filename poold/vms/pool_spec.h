@@ -36,6 +36,7 @@ struct pool_spec {
     uint32_t disk_iops;
     struct pool_net_spec net;
     bool balloon;
+    uint32_t volumes; /* slots for volumes that leases are given (volumes.h) */
 };
 
 /* A pool as it is asked for: with its name and how many VMs it has. */

@@ -248,6 +248,7 @@ void takeover_finish(struct vms *vms)
     keep_inherited_end(keep);
     free(vms->takeover_connections);
     vms->takeover_connections = NULL;
+    volumes_adopt(vms);
     keep_watch(keep, on_anew, vms);
 }
 

@@ -25,6 +25,7 @@
 #include "vms/pool_files.h"
 #include "vms/pool_spec.h"
 #include "vms/vms_settings.h"
+#include "vms/volumes.h"
 
 struct boot;
 struct template;
@@ -63,6 +64,7 @@ struct vms {
     bool ledger_full; /* there are more VMs than the next poold can take over, which was said */
     int clone_error;  /* why the last VM that was asked for can't be made, which was said; 0 */
     struct image_store images;
+    struct volumes volumes;
     struct stock deltas; /* what clones write to their disks */
     struct stock taps;
     struct net_walls walls;

@@ -76,6 +76,7 @@ void vms_init(struct vms *vms, struct turn *turn, const struct fd_budget *fds,
                          .consoles_fd = -1,
                          .keep = { .fd = -1 } };
     list_init(&vms->pools);
+    volumes_init(&vms->volumes, turn->loop);
     env_init(vms);
     vms->vm_dirs.base_fd = -1;
     vms->vm_dirs.stock_max = MIN_OF(fds->folders, VM_DIRS_STOCK);
@@ -125,12 +126,21 @@ static void snapshots_tidy(struct vms *vms)
         log_warn("what an earlier poold left in the snapshot store stays for now: %s", notice.msg);
 }
 
+static int volumes_dir_open(struct vms *vms, const char *state_dir, struct err *err)
+{
+    int fd = -1;
+
+    return open_dir(&fd, state_dir, "volumes", err) < 0 ? -err->code
+                                                        : volumes_open(&vms->volumes, fd, err);
+}
+
 static int stores_open(struct vms *vms, const struct vms_host *host, struct err *err)
 {
     if (open_dir(&vms->pools_fd, host->state_dir, "pools", err) < 0 ||
         open_dir(&vms->snapshots_fd, host->state_dir, "snapshots", err) < 0 ||
         open_dir(&vms->consoles_fd, host->run_dir, "consoles", err) < 0 ||
-        images_open(vms, host->state_dir, err) < 0)
+        images_open(vms, host->state_dir, err) < 0 ||
+        volumes_dir_open(vms, host->state_dir, err) < 0)
         return -err->code;
     snapshots_tidy(vms);
     return 0;
@@ -243,7 +253,7 @@ bool vms_left(const struct vms *vms)
         if (hosted->works > 0)
             return false;
     }
-    return true;
+    return vms->volumes.works == 0;
 }
 
 bool vms_stopped(struct vms *vms)
@@ -255,8 +265,8 @@ bool vms_stopped(struct vms *vms)
         if (!hosted_idle(hosted))
             return false;
     }
-    return vms->pool_makes == 0 && vms->walls.gates == 0 && stock_idle(&vms->deltas) &&
-           stock_idle(&vms->taps) && vm_dirs_finish(&vms->vm_dirs);
+    return vms->pool_makes == 0 && volumes_idle(&vms->volumes) && vms->walls.gates == 0 &&
+           stock_idle(&vms->deltas) && stock_idle(&vms->taps) && vm_dirs_finish(&vms->vm_dirs);
 }
 
 void vms_pools_free(struct vms *vms)
@@ -276,6 +286,7 @@ void vms_fini(struct vms *vms)
     stock_fini(&vms->deltas);
     stock_fini(&vms->taps);
     image_store_close(&vms->images);
+    volumes_fini(&vms->volumes);
     close_fd(&vms->pools_fd);
     close_fd(&vms->snapshots_fd);
     close_fd(&vms->consoles_fd);

@@ -9,11 +9,10 @@
 
 #include "base/util.h"
 #include "base/version.h"
+#include "snapshot/image/filesystem.h"
 #include "snapshot/image/image_config.h"
 #include "snapshot/image/image_internal.h"
 #include "snapshot/manifest_table.h"
-
-#define HEAD_BYTES 4096u /* of the image: its superblock is in there */
 
 /* Where the store has a chunk already. */
 struct known_chunk {
@@ -37,7 +36,7 @@ struct image_import {
     int own; /* its place in manifest.pack; -1: nothing is in it yet */
     uint32_t own_slots;
     bool ended_short; /* a short chunk came: it was the last */
-    uint8_t head[HEAD_BYTES];
+    uint8_t head[FILESYSTEM_HEAD_BYTES];
 };
 
 static int by_digest(const void *a, const void *b)
@@ -265,7 +264,7 @@ int image_import_add(struct image_import *import, uint8_t *bytes, size_t count, 
         return err_set(err, EFBIG, "image '%s': larger than %llu GiB", import->name,
                        IMAGE_BYTES_MAX >> 30);
     if (m->bytes == 0)
-        memcpy(import->head, bytes, MIN_OF(count, HEAD_BYTES));
+        memcpy(import->head, bytes, MIN_OF(count, FILESYSTEM_HEAD_BYTES));
     m->bytes += count;
     import->ended_short = count < IMAGE_CHUNK_BYTES;
     memset(bytes + count, 0, IMAGE_CHUNK_BYTES - count);
@@ -278,39 +277,11 @@ int image_import_add(struct image_import *import, uint8_t *bytes, size_t count, 
 
 /* ---- The end ---- */
 
-static uint32_t head_u32(const struct image_import *import, unsigned offset)
-{
-    uint32_t value;
-
-    memcpy(&value, import->head + offset, sizeof value);
-    return le32toh(value);
-}
-
-/* Both kinds have their superblock at 1024. *ret_bytes: how large it says that it is. */
-static const char *filesystem_of(const struct image_import *import, uint64_t *ret_bytes)
-{
-    uint16_t ext4_magic;
-
-    memcpy(&ext4_magic, import->head + 1024 + 0x38, sizeof ext4_magic);
-    if (head_u32(import, 1024) == 0xe0f5e1e2u && import->head[1024 + 12] < 32) {
-        *ret_bytes = (uint64_t)head_u32(import, 1024 + 36) << import->head[1024 + 12];
-        return "erofs";
-    }
-    if (le16toh(ext4_magic) == 0xef53 && head_u32(import, 1024 + 0x18) < 16) {
-        bool wide = head_u32(import, 1024 + 0x60) & 0x80; /* INCOMPAT_64BIT */
-        uint64_t blocks = head_u32(import, 1024 + 4) |
-                          (wide ? (uint64_t)head_u32(import, 1024 + 0x150) << 32 : 0);
-        *ret_bytes = blocks << (10 + head_u32(import, 1024 + 0x18));
-        return "ext4";
-    }
-    return NULL;
-}
-
 static int check_whole(struct image_import *import, struct err *err)
 {
     struct image_manifest *m = &import->manifest;
     uint64_t says = 0;
-    const char *kind = filesystem_of(import, &says);
+    const char *kind = filesystem_kind(import->head, &says);
 
     if (m->bytes < 2048)
         return err_set(err, EINVAL, "image '%s': too small: %llu bytes are no file system",

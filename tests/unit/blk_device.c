@@ -11,34 +11,9 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "blk_fixture.h"
 #include "tap_main.h"
 #include "virtio/virtio_mmio.h"
-#include "virtio_driver.h"
-
-#define DISK_BYTES (1u << 20)
-#define DATA_BYTES 65536u
-
-enum { IN = 0, OUT = 1, FLUSH = 4, GET_ID = 8, DISCARD = 11, WRITE_ZEROES = 13 };
-enum { OK, IOERR, UNSUPPORTED };
-
-struct fixture {
-    struct vm *vm;
-    struct device *dev;
-    struct virtio_driver driver;
-    gpa_t header_gpa, data_gpa, status_gpa;
-    uint32_t used_bytes; /* of the last request */
-    int base_fd, delta_fd;
-};
-
-static int disk_fd(uint64_t bytes, uint8_t fill)
-{
-    int fd = memfd_create("disk", MFD_CLOEXEC);
-
-    ck_assert_int_eq(ftruncate(fd, (off_t)bytes), 0);
-    for (uint64_t i = 0; fill && i < bytes; i++)
-        ck_assert_int_eq(pwrite(fd, &fill, 1, (off_t)i), 1);
-    return fd;
-}
 
 static struct blk_config config_of(struct fixture *f)
 {
@@ -49,106 +24,23 @@ static struct blk_config config_of(struct fixture *f)
     return config;
 }
 
-static void start(struct fixture *f, const struct blk_config *config)
-{
-    struct err err = { 0 };
-
-    ck_assert_msg(blk_create(f->vm, 2, "blk0", config, &f->dev, &err) == 0, "%s", err.msg);
-    ck_assert(driver_start(&f->driver, f->vm, f->dev, UINT64_MAX, 1, 128));
-    f->header_gpa = driver_alloc(&f->driver, 16);
-    f->data_gpa = driver_alloc(&f->driver, DATA_BYTES);
-    f->status_gpa = driver_alloc(&f->driver, 1);
-    fake_vm_run(f->vm, 10);
-}
-
 static void set_up(struct fixture *f, bool with_delta)
 {
     memset(f, 0, sizeof(*f));
     f->vm = fake_vm_create();
-    f->base_fd = disk_fd(DISK_BYTES, 0);
+    f->base_fd = blk_disk_fd(DISK_BYTES, 0);
     f->delta_fd = with_delta ? memfd_create("delta", MFD_CLOEXEC) : -1;
     const struct blk_config config = config_of(f);
-    start(f, &config);
-}
-
-static void tear_down(struct fixture *f)
-{
-    f->dev->ops->destroy(f->dev);
-    ck_assert_uint_eq(f->vm->polls, 0);
-    fake_vm_destroy(f->vm);
-    close_fd(&f->base_fd);
-    close_fd(&f->delta_fd);
-}
-
-/* Queues a request with `bytes` of data, written by the device if in. */
-static void submit(struct fixture *f, uint32_t type, uint64_t sector, uint32_t bytes, bool in)
-{
-    uint8_t *header = driver_at(&f->driver, f->header_gpa);
-    uint32_t half = bytes / 2;
-    struct driver_buffer buffers[4] = { { f->header_gpa, 16 } };
-    unsigned count = 1;
-
-    memset(header, 0, 16);
-    memcpy(header, &type, 4);
-    memcpy(header + 8, &sector, 8);
-    *(uint8_t *)driver_at(&f->driver, f->status_gpa) = 0xee;
-    if (half)
-        buffers[count++] = (struct driver_buffer){ f->data_gpa, half };
-    if (bytes)
-        buffers[count++] = (struct driver_buffer){ f->data_gpa + half, bytes - half };
-    buffers[count] = (struct driver_buffer){ f->status_gpa, 1 };
-    if (in)
-        driver_add(&f->driver, 0, buffers, 1, count);
-    else
-        driver_add(&f->driver, 0, buffers, count, 1);
-    driver_notify(&f->driver, 0);
-}
-
-/* The status of the request, or -1 while it is not done. */
-static int finish(struct fixture *f)
-{
-    uint16_t head;
-
-    fake_vm_run(f->vm, 100);
-    if (!driver_used(&f->driver, 0, &head, &f->used_bytes))
-        return -1;
-    return *(uint8_t *)driver_at(&f->driver, f->status_gpa);
-}
-
-static int request(struct fixture *f, uint32_t type, uint64_t sector, uint32_t bytes, bool in)
-{
-    submit(f, type, sector, bytes, in);
-    return finish(f);
-}
-
-static uint8_t *data(struct fixture *f)
-{
-    return driver_at(&f->driver, f->data_gpa);
-}
-
-static int write_fill(struct fixture *f, uint64_t sector, uint32_t bytes, uint8_t fill)
-{
-    memset(data(f), fill, bytes);
-    return request(f, OUT, sector, bytes, false);
-}
-
-static void expect_fill(struct fixture *f, uint64_t sector, uint32_t bytes, uint8_t fill)
-{
-    memset(data(f), ~fill, bytes);
-    ck_assert_int_eq(request(f, IN, sector, bytes, true), OK);
-    ck_assert_uint_eq(f->used_bytes, bytes + 1);
-    for (uint32_t i = 0; i < bytes; i++)
-        ck_assert_msg(data(f)[i] == fill, "sector %u byte %u is %u, not %u", (unsigned)sector, i,
-                      data(f)[i], fill);
+    blk_start(f, &config);
 }
 
 static int zero_request(struct fixture *f, uint32_t type, uint64_t sector, uint32_t sectors,
                         uint32_t flags)
 {
-    memcpy(data(f), &sector, 8);
-    memcpy(data(f) + 8, &sectors, 4);
-    memcpy(data(f) + 12, &flags, 4);
-    return request(f, type, 0, 16, false);
+    memcpy(blk_data(f), &sector, 8);
+    memcpy(blk_data(f) + 8, &sectors, 4);
+    memcpy(blk_data(f) + 12, &flags, 4);
+    return blk_request(f, type, 0, 16, false);
 }
 
 START_TEST(reads_and_writes)
@@ -158,19 +50,19 @@ START_TEST(reads_and_writes)
 
     set_up(&f, _i);
     ck_assert_uint_eq(fake_read(f.dev, 0x100, 4), DISK_BYTES / 512);
-    ck_assert_int_eq(write_fill(&f, 3, 1024, 0xa5), OK);
+    ck_assert_int_eq(blk_write_fill(&f, 3, 1024, 0xa5), OK);
     ck_assert_uint_eq(f.used_bytes, 1);
-    expect_fill(&f, 3, 1024, 0xa5);
-    expect_fill(&f, 0, 1536, 0);
-    expect_fill(&f, 5, 4096, 0);
-    ck_assert_int_eq(write_fill(&f, DISK_BYTES / 512 - 1, 512, 0x11), OK);
-    expect_fill(&f, DISK_BYTES / 512 - 1, 512, 0x11);
-    ck_assert_int_eq(request(&f, FLUSH, 0, 0, false), OK);
-    ck_assert_int_eq(request(&f, GET_ID, 0, 20, true), OK);
-    memcpy(id, data(&f), 20);
+    blk_expect_fill(&f, 3, 1024, 0xa5);
+    blk_expect_fill(&f, 0, 1536, 0);
+    blk_expect_fill(&f, 5, 4096, 0);
+    ck_assert_int_eq(blk_write_fill(&f, DISK_BYTES / 512 - 1, 512, 0x11), OK);
+    blk_expect_fill(&f, DISK_BYTES / 512 - 1, 512, 0x11);
+    ck_assert_int_eq(blk_request(&f, FLUSH, 0, 0, false), OK);
+    ck_assert_int_eq(blk_request(&f, GET_ID, 0, 20, true), OK);
+    memcpy(id, blk_data(&f), 20);
     ck_assert_str_eq(id, "volt-test");
-    ck_assert_int_eq(request(&f, 99, 0, 512, true), UNSUPPORTED);
-    tear_down(&f);
+    ck_assert_int_eq(blk_request(&f, 99, 0, 512, true), UNSUPPORTED);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -191,15 +83,16 @@ START_TEST(ranges_are_checked)
     struct fixture f;
 
     set_up(&f, false);
-    ck_assert_int_eq(request(&f, IN, bad_ranges[_i].sector, bad_ranges[_i].bytes, true), IOERR);
-    ck_assert_int_eq(request(&f, OUT, bad_ranges[_i].sector, bad_ranges[_i].bytes, false), IOERR);
+    ck_assert_int_eq(blk_request(&f, IN, bad_ranges[_i].sector, bad_ranges[_i].bytes, true), IOERR);
+    ck_assert_int_eq(blk_request(&f, OUT, bad_ranges[_i].sector, bad_ranges[_i].bytes, false),
+                     IOERR);
     ck_assert_int_eq(zero_request(&f, DISCARD, bad_ranges[_i].sector, bad_ranges[_i].bytes, 0),
                      bad_ranges[_i].sector == 0 ? OK : IOERR);
     ck_assert_int_eq(zero_request(&f, WRITE_ZEROES, 0, UINT32_MAX, 0), IOERR);
     ck_assert_int_eq(zero_request(&f, WRITE_ZEROES, 0, 1, 2), UNSUPPORTED);
     ck_assert_int_eq(zero_request(&f, DISCARD, 0, 1, 1), UNSUPPORTED);
-    ck_assert_int_eq(request(&f, DISCARD, 0, 17, false), UNSUPPORTED);
-    tear_down(&f);
+    ck_assert_int_eq(blk_request(&f, DISCARD, 0, 17, false), UNSUPPORTED);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -223,8 +116,8 @@ START_TEST(random_work_matches_a_model)
         switch (rand_r(&seed) % 4) {
         case 0:
             for (uint32_t j = 0; j < sectors * 512; j++)
-                data(&f)[j] = model[at + j] = (uint8_t)(i + j);
-            ck_assert_int_eq(request(&f, OUT, sector, sectors * 512, false), OK);
+                blk_data(&f)[j] = model[at + j] = (uint8_t)(i + j);
+            ck_assert_int_eq(blk_request(&f, OUT, sector, sectors * 512, false), OK);
             break;
         case 1:
             memset(model + at, 0, sectors * 512);
@@ -235,18 +128,18 @@ START_TEST(random_work_matches_a_model)
             ck_assert_int_eq(zero_request(&f, DISCARD, sector, sectors, 0), OK);
             break;
         default:
-            ck_assert_int_eq(request(&f, IN, sector, sectors * 512, true), OK);
-            ck_assert_mem_eq(data(&f), model + at, sectors * 512);
+            ck_assert_int_eq(blk_request(&f, IN, sector, sectors * 512, true), OK);
+            ck_assert_mem_eq(blk_data(&f), model + at, sectors * 512);
             break;
         }
     }
     for (uint64_t at = 0; at < DISK_BYTES; at += DATA_BYTES) {
-        ck_assert_int_eq(request(&f, IN, at / 512, DATA_BYTES, true), OK);
-        ck_assert_mem_eq(data(&f), model + at, DATA_BYTES);
+        ck_assert_int_eq(blk_request(&f, IN, at / 512, DATA_BYTES, true), OK);
+        ck_assert_mem_eq(blk_data(&f), model + at, DATA_BYTES);
     }
     ck_assert_int_eq(pread_all(f.base_fd, now, DISK_BYTES, 0), 0);
     ck_assert_mem_eq(now, _i ? base : model, DISK_BYTES);
-    tear_down(&f);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -256,31 +149,31 @@ START_TEST(layers_stack)
     struct stat st;
 
     set_up(&f, true);
-    ck_assert_int_eq(write_fill(&f, 0, 8192, 0x10), OK);
-    ck_assert_int_eq(write_fill(&f, 64, 512, 0x11), OK);
+    ck_assert_int_eq(blk_write_fill(&f, 0, 8192, 0x10), OK);
+    ck_assert_int_eq(blk_write_fill(&f, 64, 512, 0x11), OK);
     f.dev->ops->destroy(f.dev);
     /* A clone: the first delta stays as it is, its own one is new. */
     int own = memfd_create("own", MFD_CLOEXEC);
     struct blk_config config = config_of(&f);
     config.disk.delta_fd[config.disk.delta_count++] = dup(own);
-    start(&f, &config);
-    expect_fill(&f, 0, 8192, 0x10);
-    expect_fill(&f, 64, 512, 0x11);
-    ck_assert_int_eq(write_fill(&f, 1, 512, 0x20), OK);
-    expect_fill(&f, 0, 512, 0x10);
-    expect_fill(&f, 1, 512, 0x20);
-    expect_fill(&f, 2, 3072, 0x10);
+    blk_start(&f, &config);
+    blk_expect_fill(&f, 0, 8192, 0x10);
+    blk_expect_fill(&f, 64, 512, 0x11);
+    ck_assert_int_eq(blk_write_fill(&f, 1, 512, 0x20), OK);
+    blk_expect_fill(&f, 0, 512, 0x10);
+    blk_expect_fill(&f, 1, 512, 0x20);
+    blk_expect_fill(&f, 2, 3072, 0x10);
     ck_assert_int_eq(zero_request(&f, DISCARD, 64, 8, 0), OK);
-    expect_fill(&f, 64, 4096, 0);
+    blk_expect_fill(&f, 64, 4096, 0);
     ck_assert_int_eq(fstat(own, &st), 0);
     ck_assert_int_le(st.st_blocks * 512, 4 * 4096); /* header, bitmap, one cluster */
     f.dev->ops->destroy(f.dev);
     close(own);
     config = config_of(&f);
-    start(&f, &config);
-    expect_fill(&f, 0, 8192, 0x10);
-    expect_fill(&f, 64, 512, 0x11);
-    tear_down(&f);
+    blk_start(&f, &config);
+    blk_expect_fill(&f, 0, 8192, 0x10);
+    blk_expect_fill(&f, 64, 512, 0x11);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -293,14 +186,14 @@ START_TEST(read_only_disk)
     f.dev->ops->destroy(f.dev);
     config = config_of(&f);
     config.disk.read_only = true;
-    start(&f, &config);
+    blk_start(&f, &config);
     ck_assert(f.driver.features & (1u << 5));
     ck_assert(!(f.driver.features & (1u << 13)));
-    expect_fill(&f, 0, 512, 0);
-    ck_assert_int_eq(write_fill(&f, 0, 512, 1), IOERR);
+    blk_expect_fill(&f, 0, 512, 0);
+    ck_assert_int_eq(blk_write_fill(&f, 0, 512, 1), IOERR);
     ck_assert_int_eq(zero_request(&f, WRITE_ZEROES, 0, 1, 0), IOERR);
-    ck_assert_int_eq(request(&f, FLUSH, 0, 0, false), OK);
-    tear_down(&f);
+    ck_assert_int_eq(blk_request(&f, FLUSH, 0, 0, false), OK);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -310,10 +203,10 @@ START_TEST(image_cut_underneath)
 
     set_up(&f, false);
     ck_assert_int_eq(ftruncate(f.base_fd, 4096), 0);
-    expect_fill(&f, 0, 4096, 0);
-    ck_assert_int_eq(request(&f, IN, 7, 1024, true), IOERR);
-    ck_assert_int_eq(request(&f, IN, 100, 512, true), IOERR);
-    tear_down(&f);
+    blk_expect_fill(&f, 0, 4096, 0);
+    ck_assert_int_eq(blk_request(&f, IN, 7, 1024, true), IOERR);
+    ck_assert_int_eq(blk_request(&f, IN, 100, 512, true), IOERR);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -338,30 +231,30 @@ START_TEST(wrong_files_are_refused)
     int ends[2];
     struct disk_delta_header header;
 
-    ck_assert_int_eq(try_open(disk_fd(511, 0), -1, &err), -EINVAL);
+    ck_assert_int_eq(try_open(blk_disk_fd(511, 0), -1, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.msg, "too small"));
     ck_assert_int_eq(pipe(ends), 0);
     ck_assert_int_eq(try_open(ends[0], -1, &err), -EINVAL);
     close(ends[1]);
     ck_assert_int_eq(try_open(-1, -1, &err), -EBADF);
-    ck_assert_int_eq(try_open(disk_fd(4096, 0), disk_fd(100000, 7), &err), -EINVAL);
+    ck_assert_int_eq(try_open(blk_disk_fd(4096, 0), blk_disk_fd(100000, 7), &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.msg, "no delta"));
-    ck_assert_int_eq(try_open(disk_fd(4096, 0), disk_fd(5, 0), &err), -ENODATA);
+    ck_assert_int_eq(try_open(blk_disk_fd(4096, 0), blk_disk_fd(5, 0), &err), -ENODATA);
     /* Every byte of a good delta's header flipped. */
     int good = memfd_create("delta", MFD_CLOEXEC);
-    ck_assert_int_eq(try_open(disk_fd(DISK_BYTES, 0), dup(good), &err), 0);
-    ck_assert_int_eq(try_open(disk_fd(DISK_BYTES, 0), dup(good), &err), 0);
-    ck_assert_int_eq(try_open(disk_fd(DISK_BYTES * 2, 0), dup(good), &err), -EINVAL);
+    ck_assert_int_eq(try_open(blk_disk_fd(DISK_BYTES, 0), dup(good), &err), 0);
+    ck_assert_int_eq(try_open(blk_disk_fd(DISK_BYTES, 0), dup(good), &err), 0);
+    ck_assert_int_eq(try_open(blk_disk_fd(DISK_BYTES * 2, 0), dup(good), &err), -EINVAL);
     ck_assert_int_eq(pread_all(good, &header, sizeof(header), 0), 0);
     for (unsigned i = 0; i < sizeof(header); i++) {
         uint8_t byte = ((const uint8_t *)&header)[i], flipped = (uint8_t)~byte;
 
         ck_assert_int_eq(pwrite_all(good, &flipped, 1, i), 0);
-        ck_assert_int_eq(try_open(disk_fd(DISK_BYTES, 0), dup(good), &err), -EINVAL);
+        ck_assert_int_eq(try_open(blk_disk_fd(DISK_BYTES, 0), dup(good), &err), -EINVAL);
         ck_assert_int_eq(pwrite_all(good, &byte, 1, i), 0);
     }
     ck_assert_int_eq(ftruncate(good, DISK_BYTES), 0);
-    ck_assert_int_eq(try_open(disk_fd(DISK_BYTES, 0), dup(good), &err), -EINVAL);
+    ck_assert_int_eq(try_open(blk_disk_fd(DISK_BYTES, 0), dup(good), &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.msg, "cut off"));
     close(good);
 }
@@ -383,7 +276,7 @@ START_TEST(request_without_status_breaks_the_device)
     driver_notify(&f.driver, 0);
     fake_vm_run(f.vm, 10);
     ck_assert(driver_status(&f.driver) & VIRTIO_STATUS_NEEDS_RESET);
-    tear_down(&f);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -392,11 +285,11 @@ START_TEST(only_a_status_byte)
     struct fixture f;
 
     set_up(&f, false);
-    ck_assert_int_eq(request(&f, IN, 0, 0, true), OK); /* nothing asked, nothing given */
-    ck_assert_int_eq(request(&f, GET_ID, 0, 0, true), OK);
-    ck_assert_int_eq(request(&f, GET_ID, 0, 7, true), OK);
-    ck_assert_mem_eq(data(&f), "volt-te", 7);
-    tear_down(&f);
+    ck_assert_int_eq(blk_request(&f, IN, 0, 0, true), OK); /* nothing asked, nothing given */
+    ck_assert_int_eq(blk_request(&f, GET_ID, 0, 0, true), OK);
+    ck_assert_int_eq(blk_request(&f, GET_ID, 0, 7, true), OK);
+    ck_assert_mem_eq(blk_data(&f), "volt-te", 7);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -410,9 +303,9 @@ static void write_until_delayed(struct fixture *f, uint8_t fill)
 
     do {
         ck_assert_uint_lt(tries++, 1000);
-        memset(data(f), fill, 512);
-        submit(f, OUT, 0, 512, false);
-    } while (finish(f) == OK);
+        memset(blk_data(f), fill, 512);
+        blk_submit(f, OUT, 0, 512, false);
+    } while (blk_finish(f) == OK);
 }
 
 START_TEST(limit_delays_and_a_move_does_not_wait)
@@ -424,10 +317,10 @@ START_TEST(limit_delays_and_a_move_does_not_wait)
     f.dev->ops->destroy(f.dev);
     struct blk_config config = config_of(&f);
     config.limit.ops = (struct rate_bucket_config){ .per_s = 20, .burst = 1 };
-    start(&f, &config);
+    blk_start(&f, &config);
     write_until_delayed(&f, 2);
     usleep(120000);
-    ck_assert_int_eq(finish(&f), OK); /* by the timer, unasked */
+    ck_assert_int_eq(blk_finish(&f), OK); /* by the timer, unasked */
     write_until_delayed(&f, 3);
     struct device *old = f.dev;
     config = config_of(&f);
@@ -435,9 +328,9 @@ START_TEST(limit_delays_and_a_move_does_not_wait)
     ck_assert_msg(fake_vm_move(old, f.dev, &err) == 0, "%s", err.msg);
     old->ops->destroy(old);
     driver_follow(&f.driver, f.dev);
-    ck_assert_int_eq(finish(&f), OK); /* done before it was saved */
-    expect_fill(&f, 0, 512, 3);
-    tear_down(&f);
+    ck_assert_int_eq(blk_finish(&f), OK); /* done before it was saved */
+    blk_expect_fill(&f, 0, 512, 3);
+    blk_tear_down(&f);
 }
 END_TEST
 
@@ -446,14 +339,14 @@ START_TEST(disk_of_another_size_is_refused)
     struct fixture f;
     struct device *other = NULL;
     struct err err = { 0 };
-    const struct blk_config config = { .disk = { .base_fd = disk_fd(DISK_BYTES / 2, 0) } };
+    const struct blk_config config = { .disk = { .base_fd = blk_disk_fd(DISK_BYTES / 2, 0) } };
 
     set_up(&f, false);
     ck_assert_int_eq(blk_create(f.vm, 3, "blk1", &config, &other, &err), 0);
     ck_assert_int_eq(fake_vm_move(f.dev, other, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err.msg, "524288"));
     other->ops->destroy(other);
-    tear_down(&f);
+    blk_tear_down(&f);
 }
 END_TEST
 

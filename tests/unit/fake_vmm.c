@@ -10,6 +10,7 @@
  *   clone_crash no_awake no_ready bad_ready awake_crash   of clones
  *   slow_ready                                            READY comes 300 ms late
  *   no_service                                            a service ends at its start
+ *   no_mount no_unmount dies_unmounting                   of agents that are asked for volumes
  *
  * Its functions answer by the path that they are asked for, or by what they are asked with at their
  * doorbell (fake_function.c).
@@ -40,6 +41,7 @@
 
 struct fake {
     int control_fd, bell_fd;
+    int volume_fd; /* the last that it was given, or what it writes to it; -1 */
     int streams[STREAMS_MAX];
     unsigned stream_count;
 };
@@ -235,6 +237,22 @@ static void on_stream(struct fake *fake, const struct control_msg *msg, int fd)
         fake->streams[fake->stream_count++] = fd;
 }
 
+/* A guest that mounts a volume, and what it then writes to it. */
+static void on_mount(struct fake *fake, int fd, bool mount)
+{
+    static const char sentence[] = "\5\0\0\0can't do that";
+
+    if (!mount && fault("dies_unmounting"))
+        _exit(0);
+    if (fault(mount ? "no_mount" : "no_unmount")) {
+        say_frame(fd, AGENT_ERROR, sentence, sizeof sentence - 1);
+        return;
+    }
+    if (mount) /* a read-only one it can't */
+        (void)!pwrite(fake->volume_fd, "written", 7, 65536);
+    say_frame(fd, AGENT_DONE, NULL, 0);
+}
+
 static void echo(struct fake *fake, unsigned i)
 {
     char data[4096] = "";
@@ -254,6 +272,10 @@ static void echo(struct fake *fake, unsigned i)
         say_command_end(fake->streams[i], data, (size_t)n);
         return;
     }
+    if (n >= (ssize_t)sizeof frame && (frame.type == AGENT_MOUNT || frame.type == AGENT_UNMOUNT)) {
+        on_mount(fake, fake->streams[i], frame.type == AGENT_MOUNT);
+        return;
+    }
     if (n > 0 && frame.type == AGENT_STDIN) {
         fake_input(fake->streams[i], data, (size_t)n);
         return;
@@ -262,6 +284,17 @@ static void echo(struct fake *fake, unsigned i)
         return;
     close(fake->streams[i]);
     fake->streams[i] = fake->streams[--fake->stream_count];
+}
+
+static void on_volume(struct fake *fake, const struct control_msg *msg, const int *fds,
+                      unsigned fd_count)
+{
+    const bool copy = msg->u.volume.mode == CONTROL_VOLUME_COPY;
+
+    assert(fd_count == (copy ? 2 : 1));
+    fake->volume_fd = fds[copy ? 1 : 0];
+    if (copy)
+        close(fds[0]);
 }
 
 static void say_stats(struct fake *fake)
@@ -287,6 +320,8 @@ static void take_message(struct fake *fake, int from_fd)
         fake_bell(fake->bell_fd, &msg, payload);
     else if ((msg.type == CONTROL_VSOCK_CONNECT || msg.type == CONTROL_CONSOLE) && fd_count == 1)
         on_stream(fake, &msg, fds[0]);
+    else if (msg.type == CONTROL_VOLUME)
+        on_volume(fake, &msg, fds, fd_count);
     else if (msg.type == CONTROL_QUERY_STATS && !fault("no_stats"))
         say_stats(fake);
     else if (msg.type == CONTROL_STOP)
@@ -295,7 +330,7 @@ static void take_message(struct fake *fake, int from_fd)
 
 _Noreturn static void clone_main(int control_fd, int bell_fd, int listen_fd)
 {
-    struct fake fake = { .control_fd = control_fd, .bell_fd = bell_fd };
+    struct fake fake = { .control_fd = control_fd, .bell_fd = bell_fd, .volume_fd = -1 };
     struct pollfd polls[2 + STREAMS_MAX];
     int listens = 0;
 

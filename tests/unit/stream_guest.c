@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 
 #include "../../guest-init/agent.h"
+#include "../../guest-init/agent_session.h"
 #include "applets.h"
 #include "child.h"
 #include "exec_fds.h"
@@ -426,4 +427,16 @@ void guest_check_idle(void)
         model_fail("the agent has left a %s", timers ? "timer" : "session");
     if (command.started && (command.running || !command.reaped))
         model_fail("the agent has left the command running");
+}
+
+/* ---- MOUNT and UNMOUNT are for a real guest: they mount, and kill every process. ---- */
+
+void session_mount(struct session *session)
+{
+    session_result(session, AGENT_DONE, NULL, 0);
+}
+
+void session_unmount(struct session *session)
+{
+    session_result(session, AGENT_DONE, NULL, 0);
 }

@@ -39,6 +39,7 @@ static void set_up(void)
     struct err err = { 0 };
     int pair[2], bells[2];
 
+    config.volumes = 1;
     ck_assert_int_eq(guest_mem_init(&mem, MIB(32), &err), 0);
     ck_assert_int_eq(guest_mem_map_new(&mem, false, &err), 0);
     ck_assert_msg(vm_init(&machine.vm, &kvm, &mem, &config.vm, &err) == 0, "%s", err.msg);
@@ -196,6 +197,67 @@ START_TEST(stream_to_a_guest_without_a_driver_is_closed)
 }
 END_TEST
 
+static void tell_volume(uint32_t slot, enum control_volume_mode mode, uint64_t bytes,
+                        const int *fds, unsigned fd_count)
+{
+    struct control_msg msg = { .type = CONTROL_VOLUME };
+
+    msg.u.volume.slot = slot;
+    msg.u.volume.mode = mode;
+    msg.u.volume.bytes = bytes;
+    ck_assert_int_eq(control_send(control, &msg, fds, fd_count), 0);
+}
+
+START_TEST(a_volume_goes_into_its_slot_and_nowhere_else)
+{
+    static const struct {
+        uint32_t slot, mode;
+        uint64_t bytes;
+        unsigned fd_count;
+        const char *trouble;
+    } tries[] = {
+        { 0, CONTROL_VOLUME_READ_ONLY, 4096, 1, NULL },
+        { 0, CONTROL_VOLUME_COPY, 4096, 2, NULL },
+        { 0, CONTROL_VOLUME_IN_PLACE, 4096, 1, NULL },
+        { 1, CONTROL_VOLUME_READ_ONLY, 4096, 1, "a slot that this VM does not have" },
+        { UINT32_MAX, CONTROL_VOLUME_READ_ONLY, 4096, 1, "a slot that this VM does not have" },
+        { 0, CONTROL_VOLUME_COPY, 4096, 1, "a slot that this VM does not have" },
+        { 0, CONTROL_VOLUME_IN_PLACE, 4096, 2, "a slot that this VM does not have" },
+        { 0, CONTROL_VOLUME_READ_ONLY, 0, 1, "a slot that this VM does not have" },
+        { 0, CONTROL_VOLUME_READ_ONLY, 4096, 0, "a malformed message" },
+    };
+    int pipes[2][2], fds[2];
+    char byte;
+
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(pipe(pipes[i]), 0);
+        fds[i] = pipes[i][1];
+    }
+    if (!tries[_i].trouble) { /* files: they are written */
+        for (unsigned i = 0; i < 2; i++) {
+            close(fds[i]);
+            fds[i] = memfd_create("volume", MFD_CLOEXEC);
+        }
+        tell_volume(tries[_i].slot, tries[_i].mode, tries[_i].bytes, fds, tries[_i].fd_count);
+        tell(CONTROL_QUERY_STATS, NULL, 0);
+        expect(control, CONTROL_STATS);
+        uint32_t sectors = 0;
+        machine.volume[0]->ops->read(machine.volume[0], 0x100, &sectors, 4);
+        ck_assert_uint_eq(sectors, 8);
+        tell_volume(tries[_i].slot, tries[_i].mode, tries[_i].bytes, fds, tries[_i].fd_count);
+        assert_ended(EXIT_REASON_HOST_ERROR, "device volume0 has a disk already");
+        return;
+    }
+    tell_volume(tries[_i].slot, (enum control_volume_mode)tries[_i].mode, tries[_i].bytes, fds,
+                tries[_i].fd_count);
+    assert_ended(EXIT_REASON_HOST_ERROR, tries[_i].trouble);
+    for (unsigned i = 0; i < 2; i++) {
+        close(pipes[i][1]);
+        ck_assert_int_eq(read(pipes[i][0], &byte, 1), 0); /* ours was the last */
+    }
+}
+END_TEST
+
 START_TEST(stop_ends_it_well)
 {
     tell(CONTROL_STOP, NULL, 0);
@@ -301,6 +363,7 @@ static Suite *suite(void)
     tcase_add_test(tc, snapshot_that_fails_says_why);
     tcase_add_test(tc, console_is_attached);
     tcase_add_test(tc, stream_to_a_guest_without_a_driver_is_closed);
+    tcase_add_loop_test(tc, a_volume_goes_into_its_slot_and_nowhere_else, 0, 9);
     tcase_add_test(tc, stop_ends_it_well);
     tcase_add_test(tc, end_of_the_socket_ends_it);
     tcase_add_loop_test(tc, message_out_of_place_ends_it_and_keeps_no_fd, 0,

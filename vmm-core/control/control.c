@@ -67,6 +67,8 @@ uint32_t control_msg_bytes(enum control_type type)
         return BODY_BYTES(console);
     case CONTROL_CLONE:
         return BODY_BYTES(clone);
+    case CONTROL_VOLUME:
+        return BODY_BYTES(volume);
     case CONTROL_CALL: /* their payload begins at a place that does not depend on the type */
     case CONTROL_ANSWER:
         return CONTROL_MSG_BYTES;

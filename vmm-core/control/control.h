@@ -74,7 +74,9 @@ enum control_type {
     CONTROL_CLONE,       /* clone; fds: struct control_clone_fds */
     CONTROL_WORKING_SET, /* to a template; fds: [the snapshot's file working-set, read-only]: for
                             clones from now on. A damaged one is ignored */
-    CONTROL_CALL, /* call, and its payload; on the bell of a VM whose service waits for calls */
+    CONTROL_CALL,   /* call, and its payload; on the bell of a VM whose service waits for calls */
+    CONTROL_VOLUME, /* volume; fds: [its file], and to be copied on write [its file, an empty one for
+                       what is written]. It goes into a slot of the VM that is empty still */
 };
 
 /* Why a VM ended. The name table is control_exit_reason_name(). */
@@ -189,6 +191,11 @@ struct control_msg {
             uint32_t backlog_only;
         } console;
         struct {
+            uint32_t slot;  /* below CONTROL_VOLUMES_MAX */
+            uint32_t mode;  /* enum control_volume_mode */
+            uint64_t bytes; /* of the file, at most CONTROL_VOLUME_BYTES_MAX; whole sectors */
+        } volume;
+        struct {
             uint32_t uid, gid;  /* to switch to; (uint32_t)-1: keep */
             uint32_t extra_fds; /* which fds follow: control_clone_send, control_clone_sort */
             uint8_t mac[6];     /* of its network card, if the snapshot has one */
@@ -198,6 +205,16 @@ struct control_msg {
 };
 
 #define CONTROL_MSG_BYTES sizeof(struct control_msg)
+
+#define CONTROL_VOLUMES_MAX 3u
+#define CONTROL_VOLUME_BYTES_MAX (64ull << 30)
+
+enum control_volume_mode {
+    CONTROL_VOLUME_READ_ONLY,
+    CONTROL_VOLUME_COPY,     /* the VM's writes go to the second file */
+    CONTROL_VOLUME_IN_PLACE, /* to the first, which is this VM's alone */
+    CONTROL_VOLUME_MODE_COUNT,
+};
 
 /* hello.layers */
 #define CONTROL_LAYER_CPUID 0x1u

@@ -76,6 +76,7 @@ struct blk {
     struct disk disk;
     struct rate_limit limit;
     bool limited;
+    bool slot;            /* empty yet */
     struct vm_poll timer; /* ends a wait for the limit */
     char id[BLK_ID_BYTES + 1];
     struct virtq_chain chain;
@@ -343,9 +344,18 @@ static void describe(struct blk *blk)
     };
 
     blk->dev.features = BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH;
-    blk->dev.features |= blk->disk.read_only ? BLK_F_RO : BLK_F_DISCARD | BLK_F_WRITE_ZEROES;
+    blk->dev.features |=
+        blk->disk.read_only && !blk->slot ? BLK_F_RO : BLK_F_DISCARD | BLK_F_WRITE_ZEROES;
     blk->dev.config_bytes = sizeof(space);
     memcpy(blk->dev.config, &space, sizeof(space));
+}
+
+/* The rest of the config space does not depend on the disk. */
+static void describe_capacity(struct blk *blk)
+{
+    const uint64_t sectors = blk->disk.bytes / DISK_SECTOR_BYTES;
+
+    memcpy(blk->dev.config + offsetof(struct blk_space, capacity), &sectors, sizeof sectors);
 }
 
 static int make_timer(struct blk *blk, struct err *err)
@@ -367,8 +377,8 @@ static int make_timer(struct blk *blk, struct err *err)
 int blk_create(struct vm *vm, unsigned slot, const char *name, const struct blk_config *config,
                struct device **ret_device, struct err *err)
 {
-    struct disk disk;
-    int rc = disk_open(&disk, &config->disk, err);
+    struct disk disk = DISK_EMPTY;
+    int rc = config->slot ? 0 : disk_open(&disk, &config->disk, err);
 
     if (rc < 0) {
         err_wrap(err, "device %s", name);
@@ -380,6 +390,7 @@ int blk_create(struct vm *vm, unsigned slot, const char *name, const struct blk_
         return err_set(err, ENOMEM, "no memory for device %s", name);
     }
     blk->disk = disk;
+    blk->slot = config->slot;
     blk->dev.ops = &blk_ops;
     blk->timer.fd = -1;
     blk->limited = config->limit.bytes.per_s || config->limit.ops.per_s;
@@ -395,4 +406,26 @@ int blk_create(struct vm *vm, unsigned slot, const char *name, const struct blk_
     }
     *ret_device = &blk->dev.device;
     return 0;
+}
+
+int blk_attach(struct device *device, const struct disk_config *config, struct err *err)
+{
+    struct blk *blk = (struct blk *)device;
+    struct disk disk;
+    int rc = disk_open(&disk, config, err);
+
+    if (rc < 0)
+        return err_wrap(err, "device %s", device->name);
+    pthread_mutex_lock(&blk->dev.lock);
+    if (blk->slot) {
+        blk->slot = false;
+        blk->disk = disk;
+        describe_capacity(blk);
+        virtio_dev_interrupt_config(&blk->dev);
+    } else {
+        disk_close(&disk);
+        rc = err_set(err, EBUSY, "device %s has a disk already", device->name);
+    }
+    pthread_mutex_unlock(&blk->dev.lock);
+    return rc;
 }

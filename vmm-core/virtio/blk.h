@@ -14,6 +14,7 @@ struct blk_config {
     struct disk_config disk;        /* its fds are transferred, also on failure */
     struct rate_limit_config limit; /* zeroes: none */
     char id[BLK_ID_BYTES + 1];      /* what GET_ID answers; /dev/disk/by-id in Linux */
+    bool slot;                      /* it is empty (disk is not looked at) until blk_attach */
 };
 
 /* Makes the device in virtio-mmio slot `slot` (virtio_layout.h), named `name` in snapshots; its
@@ -22,5 +23,11 @@ struct blk_config {
  */
 int blk_create(struct vm *vm, unsigned slot, const char *name, const struct blk_config *config,
                struct device **ret_device, struct err *err);
+
+/* Puts a disk into a device that was made as a slot and is empty still: the guest is told of its new
+ * capacity by a configuration interrupt (5.2.5.2). A slot never offers RO, as what it will hold is not
+ * known when the driver asks: writes to a read-only disk fail one by one. All fds are transferred, also
+ * on failure. Device thread. 0, -EBUSY: it is in use; or -errno with a sentence. */
+int blk_attach(struct device *device, const struct disk_config *config, struct err *err);
 
 #endif

@@ -32,6 +32,10 @@ static int base_size(const struct disk_config *config, uint64_t *ret_bytes, stru
                    ? 0
                    : err_set(err, EINVAL, "disk image: it is read-only and there is no delta");
     }
+    if (config->scratch_bytes) {
+        *ret_bytes = config->scratch_bytes;
+        return 0;
+    }
     if (fstat(fd, &st) < 0)
         return err_set_errno(err, errno, "disk image");
     if (S_ISREG(st.st_mode))
@@ -59,7 +63,9 @@ int disk_open(struct disk *disk, const struct disk_config *config, struct err *e
         bool writable = i + 1 == config->delta_count && !config->read_only;
         int fd = config->delta_fd[i];
 
-        if (rc == 0)
+        if (rc == 0 && config->scratch_bytes && writable)
+            rc = disk_delta_open_scratch(&disk->delta[i], fd, disk->bytes, err);
+        else if (rc == 0)
             rc = disk_delta_open(&disk->delta[i], fd, disk->bytes, writable, err);
         else
             close_fd(&fd);

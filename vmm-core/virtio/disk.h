@@ -23,6 +23,9 @@ struct disk_config {
     int delta_fd[DISK_DELTAS_MAX]; /* lowest first; the last one is written unless read_only */
     unsigned delta_count;
     bool read_only;
+    /* For a thread that may neither ask files for their size nor map them: the base's size, and the last
+     * delta is an empty file that nobody reads afterwards. 0: asked for, and mapped. */
+    uint64_t scratch_bytes;
 };
 
 struct disk {
@@ -40,6 +43,13 @@ struct disk {
  * sentence; disk_close is fine on a failed or zeroed one with base_fd -1. */
 int disk_open(struct disk *disk, const struct disk_config *config, struct err *err);
 void disk_close(struct disk *disk);
+
+/* A disk without a sector, whose every transfer fails. */
+#define DISK_EMPTY                                                                                 \
+    (struct disk)                                                                                  \
+    {                                                                                              \
+        .base_fd = -1, .read_only = true                                                           \
+    }
 
 /* Transfers the bytes of the iovecs (all of them: `bytes`, at most IOV_MAX) at `offset`. The range
  * must lie within the disk. `iov` is used up. 0 or -errno; -EIO where the base is shorter than it

@@ -99,10 +99,26 @@ int disk_delta_open(struct disk_delta *delta, int fd, uint64_t disk_bytes, bool 
     return rc;
 }
 
+int disk_delta_open_scratch(struct disk_delta *delta, int fd, uint64_t disk_bytes, struct err *err)
+{
+    const uint64_t clusters = (disk_bytes + DISK_CLUSTER_BYTES - 1) / DISK_CLUSTER_BYTES;
+
+    *delta = (struct disk_delta){ .fd = fd, .writable = true, .cluster_count = clusters };
+    delta->bitmap = calloc(1, clusters / 8 + 1);
+    if (delta->bitmap && ftruncate(fd, (off_t)(clusters * DISK_CLUSTER_BYTES)) == 0)
+        return 0;
+    err_set_errno(err, delta->bitmap ? errno : ENOMEM, "disk delta: making one for %llu bytes",
+                  (unsigned long long)disk_bytes);
+    disk_delta_close(delta);
+    return -err->code;
+}
+
 void disk_delta_close(struct disk_delta *delta)
 {
-    if (delta->bitmap)
+    if (delta->bitmap && delta->bitmap_bytes)
         munmap(delta->bitmap, delta->bitmap_bytes);
+    else
+        free(delta->bitmap);
     delta->bitmap = NULL;
     close_fd(&delta->fd);
 }

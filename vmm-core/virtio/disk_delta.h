@@ -31,8 +31,8 @@ struct disk_delta_header {
 
 struct disk_delta {
     int fd;                /* owned; -1 none */
-    uint8_t *bitmap;       /* mapped, shared with the file */
-    uint64_t bitmap_bytes; /* of the mapping */
+    uint8_t *bitmap;       /* mapped, shared with the file; of a scratch delta allocated */
+    uint64_t bitmap_bytes; /* of the mapping; 0: it is allocated */
     uint64_t cluster_count;
     uint64_t data_offset;
     bool writable;
@@ -42,6 +42,9 @@ struct disk_delta {
  * made a delta without clusters if it is writable. 0 or -errno with a sentence. */
 int disk_delta_open(struct disk_delta *delta, int fd, uint64_t disk_bytes, bool writable,
                     struct err *err);
+/* The same of an empty file that nobody reads once it is closed: it gets no header, and its bitmap is
+ * in memory. By pwrite and ftruncate alone. */
+int disk_delta_open_scratch(struct disk_delta *delta, int fd, uint64_t disk_bytes, struct err *err);
 void disk_delta_close(struct disk_delta *delta);
 
 static inline bool disk_delta_has(const struct disk_delta *delta, uint64_t cluster)

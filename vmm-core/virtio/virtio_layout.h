@@ -7,7 +7,7 @@
 #define VIRTIO_MMIO_BASE_GPA 0xd0000000ull
 #define VIRTIO_MMIO_SLOT_BYTES 0x1000ull
 #define VIRTIO_MMIO_GSI_BASE 5u
-#define VIRTIO_MMIO_SLOT_COUNT 8u
+#define VIRTIO_MMIO_SLOT_COUNT 11u
 
 /* Edge-triggered lines, all below 16 so that a PIC-less guest and an MP table need no override. */
 #define VIRTIO_MMIO_SLOT_GPA(slot) (VIRTIO_MMIO_BASE_GPA + (slot)*VIRTIO_MMIO_SLOT_BYTES)

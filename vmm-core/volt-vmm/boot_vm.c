@@ -185,6 +185,7 @@ static int build(void *context, struct err *err)
     config.vm.vcpu_count = options->vcpu_count;
     config.vm.pit = options->pit;
     config.has_balloon = options->balloon;
+    config.volumes = options->volumes;
     config.console_log_fd = take_fd(&m->files.log_fd);
     disk_source_configure(&m->disk, &(int){ options->disk_delta_fd }, &config);
     guest_fill_begin(&m->fill);

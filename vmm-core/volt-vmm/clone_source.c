@@ -56,12 +56,13 @@ static int make_scratch(struct clone_source *source, struct machine *ret_scratch
     struct guest_mem mem;
 
     config.vm.vcpu_count = manifest->vcpus;
-    config.has_balloon = source->has_balloon;
+    config.has_balloon = source->extras.balloon;
+    config.volumes = source->extras.volumes;
     disk_source_configure(&source->disk, NULL, &config);
     int rc = guest_mem_init(&mem, manifest->memory_bytes, err);
     if (rc == 0)
         rc = guest_mem_map_private(&mem, source->snapshot.memory.fd, err);
-    if (rc == 0 && source->has_net)
+    if (rc == 0 && source->extras.net)
         rc = net_source_configure(&source->net, &(int){ -1 }, &(int){ -1 }, NULL, &config, err);
     if (rc < 0)
         return rc;
@@ -128,7 +129,7 @@ int clone_source_open(struct clone_source *source, struct options *options, stru
     if (rc < 0)
         return rc;
     snapshot->memory.known = options->memory_known;
-    machine_image_devices(&snapshot->state, &source->has_net, &source->has_balloon);
+    machine_image_devices(&snapshot->state, &source->extras);
     /* A cold page cache starts to fill while the rest is set up; a failure costs only time. */
     working_set_readahead(&snapshot->working_set, snapshot->memory.fd);
     return 0;

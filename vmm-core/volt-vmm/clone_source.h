@@ -25,8 +25,8 @@ struct clone_source {
     struct machine_image image; /* decoded from it */
     struct disk_source disk;
     struct net_source net;
-    bool has_net, has_balloon;
-    bool may_snapshot; /* clones may be asked for snapshots */
+    struct machine_extras extras; /* of the machine that was saved */
+    bool may_snapshot;            /* clones may be asked for snapshots */
     struct sandbox_config sandbox;
     struct sandbox_status status;
     struct vm_process process; /* of the clone that this process, or a fork of it, becomes */

@@ -56,7 +56,7 @@ static void map_working_set(void *context, struct vm *vm)
 static int confine(const struct making *making, struct err *err)
 {
     struct clone_source *source = making->source;
-    const struct sandbox_vm jail = {
+    struct sandbox_vm jail = {
         .uid = making->msg->u.clone.uid,
         .gid = making->msg->u.clone.gid,
         .socket_dir_fd = making->fds->vsock_dir,
@@ -65,6 +65,10 @@ static int confine(const struct making *making, struct err *err)
                                                            STATE_FILE_BYTES_MAX)
                                                   : 0),
     };
+
+    /* How large its volumes will be, nobody knows yet. */
+    if (source->extras.volumes)
+        jail.file_bytes = MAX_OF(jail.file_bytes, CONTROL_VOLUME_BYTES_MAX);
 
     source->process.status = source->status;
     return sandbox_enter_vm(&source->sandbox, &jail, &source->process.status, err);
@@ -85,8 +89,9 @@ static int configure(struct making *making, struct err *err)
         config->vsock_dir_fd = take_fd(&fds->vsock_dir);
     close_fd(&fds->vsock_dir);
     config->vsock_listen_fd = take_fd(&fds->vsock_listen);
-    config->has_balloon = source->has_balloon;
-    if (!source->has_net)
+    config->has_balloon = source->extras.balloon;
+    config->volumes = source->extras.volumes;
+    if (!source->extras.net)
         return 0;
     return net_source_configure(&source->net, &fds->tap, &fds->vhost, making->msg->u.clone.mac,
                                 config, err);

@@ -2,6 +2,7 @@
 /* Owns the putting together of a machine, and its whole state's way to and from sections. */
 #include "volt-vmm/machine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,9 +86,35 @@ static int add_balloon(struct machine *m, struct machine_config *config, struct 
     return rc < 0 ? rc : vm_add_device(&m->vm, balloon_device(m->balloon), err);
 }
 
+static const struct {
+    const char *section, *id;
+    enum machine_slot slot;
+} volume_slots[] = {
+    { "volume0", "volt-volume0", MACHINE_SLOT_VOLUME0 },
+    { "volume1", "volt-volume1", MACHINE_SLOT_VOLUME1 },
+    { "volume2", "volt-volume2", MACHINE_SLOT_VOLUME2 },
+};
+static_assert(ARRAY_LEN(volume_slots) == CONTROL_VOLUMES_MAX, "a slot each");
+
+static int add_volumes(struct machine *m, struct machine_config *config, struct err *err)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < config->volumes; i++) {
+        struct blk_config blk = { .slot = true, .limit = config->disk.limit };
+
+        snprintf(blk.id, sizeof blk.id, "%s", volume_slots[i].id);
+        rc = blk_create(&m->vm, volume_slots[i].slot, volume_slots[i].section, &blk, &m->volume[i],
+                        err);
+        if (rc == 0)
+            rc = vm_add_device(&m->vm, m->volume[i], err);
+    }
+    return rc;
+}
+
 /* The order of the device array, and so of save and load. */
 static int (*const add_device[])(struct machine *, struct machine_config *, struct err *) = {
-    add_uart, add_i8042, add_vsock, add_rng, add_disk, add_net, add_balloon,
+    add_uart, add_i8042, add_vsock, add_rng, add_disk, add_net, add_balloon, add_volumes,
 };
 
 int machine_add_devices(struct machine *machine, struct machine_config *config, struct err *err)
@@ -116,12 +143,19 @@ int machine_create(struct machine *machine, const struct kvm_host *kvm, struct g
 
 /* ---- State ---- */
 
-void machine_image_devices(struct state_reader *reader, bool *ret_net, bool *ret_balloon)
+void machine_image_devices(struct state_reader *reader, struct machine_extras *ret_extras)
 {
     struct state_section section;
+    uint32_t volumes = 0;
 
-    *ret_net = state_reader_find(reader, NET_SECTION, &section, NULL) == 0;
-    *ret_balloon = state_reader_find(reader, BALLOON_SECTION, &section, NULL) == 0;
+    while (volumes < ARRAY_LEN(volume_slots) &&
+           state_reader_find(reader, volume_slots[volumes].section, &section, NULL) == 0)
+        volumes++;
+    *ret_extras = (struct machine_extras){
+        .net = state_reader_find(reader, NET_SECTION, &section, NULL) == 0,
+        .balloon = state_reader_find(reader, BALLOON_SECTION, &section, NULL) == 0,
+        .volumes = volumes,
+    };
 }
 
 int machine_image_decode(struct machine *machine, struct state_reader *reader,

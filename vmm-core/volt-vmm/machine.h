@@ -20,6 +20,9 @@ enum machine_slot {
     MACHINE_SLOT_NET = 5, /* only of a machine with a network; GSIs 8 and 9, which guests' kernels
                              may expect clock and ACPI on, are left out */
     MACHINE_SLOT_BALLOON, /* only of a machine with a balloon */
+    MACHINE_SLOT_VOLUME0, /* the volumes' are not in one piece: GSI 13 is left out, too */
+    MACHINE_SLOT_VOLUME1 = 9,
+    MACHINE_SLOT_VOLUME2,
     MACHINE_SLOT_COUNT,
 };
 
@@ -27,7 +30,14 @@ struct machine {
     struct vm vm;
     struct uart *uart; /* these belong to vm.device[] */
     struct vsock *vsock;
-    struct balloon *balloon; /* NULL: it has none */
+    struct balloon *balloon;                    /* NULL: it has none */
+    struct device *volume[CONTROL_VOLUMES_MAX]; /* NULL: it has no such slot */
+};
+
+/* What the machine has that not every machine has, beside its disk. */
+struct machine_extras {
+    bool net, balloon;
+    uint32_t volumes; /* slots for volumes, at most CONTROL_VOLUMES_MAX */
 };
 
 struct machine_config {
@@ -39,6 +49,7 @@ struct machine_config {
     struct blk_config disk; /* if it has one; its fds are transferred */
     bool has_net, has_balloon;
     struct net_config net; /* if has_net; its back end is transferred */
+    uint32_t volumes;      /* slots for them, which are empty at first */
 };
 
 #define MACHINE_CONFIG_INIT                                                                        \
@@ -64,7 +75,7 @@ struct machine_image {
 };
 
 /* Which of the devices that not every machine has the machine had that saved this state. */
-void machine_image_devices(struct state_reader *reader, bool *ret_net, bool *ret_balloon);
+void machine_image_devices(struct state_reader *reader, struct machine_extras *ret_extras);
 
 /* Decodes the sections of the devices that `machine`, a machine of the same shape, would save, into
  * an image that has KVM's part; then every section must have been asked for. */

@@ -24,7 +24,8 @@ struct options {
     int console_fd;
     struct net_source net; /* given: it has a network card */
     bool balloon;
-    bool huge_pages; /* memory in pages of 2 MiB */
+    uint32_t volumes; /* slots for them */
+    bool huge_pages;  /* memory in pages of 2 MiB */
     /* Without a daemon. */
     const char *restore;     /* directory of a snapshot to restore instead of booting */
     const char *snapshot_to; /* directory to snapshot to at the first PARK */

@@ -135,6 +135,29 @@ static void on_query_stats(struct server *server, const struct control_msg *msg,
     reply(server, &stats);
 }
 
+/* A volume that can't be attached ends the VM: its lease hears why, and waits for nothing. */
+static void on_volume(struct server *server, const struct control_msg *msg, int *fds)
+{
+    struct vm *vm = &server->machine->vm;
+    const uint32_t slot = msg->u.volume.slot, mode = msg->u.volume.mode;
+    const struct disk_config config = { .base_fd = fds[0],
+                                        .delta_fd = { fds[1] },
+                                        .delta_count = fds[1] >= 0,
+                                        .read_only = mode == CONTROL_VOLUME_READ_ONLY,
+                                        .scratch_bytes = msg->u.volume.bytes };
+    struct err err;
+
+    if (slot < CONTROL_VOLUMES_MAX && server->machine->volume[slot] && config.scratch_bytes &&
+        (mode == CONTROL_VOLUME_COPY) == (fds[1] >= 0)) {
+        if (blk_attach(server->machine->volume[slot], &config, &err) < 0)
+            vm_end(vm, EXIT_REASON_HOST_ERROR, "attaching a volume: %s", err.msg);
+        return;
+    }
+    close_fd(&fds[0]);
+    close_fd(&fds[1]);
+    vm_end(vm, EXIT_REASON_HOST_ERROR, "a volume for a slot that this VM does not have");
+}
+
 static void on_stop(struct server *server, const struct control_msg *msg, int *fds)
 {
     (void)msg;
@@ -149,7 +172,8 @@ static const struct {
 } handlers[] = {
     { CONTROL_SNAPSHOT, 2, on_snapshot }, { CONTROL_VSOCK_CONNECT, 1, on_vsock_connect },
     { CONTROL_CONSOLE, 1, on_console },   { CONTROL_QUERY_STATS, 0, on_query_stats },
-    { CONTROL_STOP, 0, on_stop },
+    { CONTROL_STOP, 0, on_stop },         { CONTROL_VOLUME, 1, on_volume },
+    { CONTROL_VOLUME, 2, on_volume },
 };
 
 static void control_ready(struct vm_poll *poll, uint32_t events)
@@ -161,6 +185,7 @@ static void control_ready(struct vm_poll *poll, uint32_t events)
     unsigned fd_count;
 
     (void)events;
+    fds[1] = -1; /* where one comes or two */
     int rc = control_recv(poll->fd, &msg, fds, &fd_count);
     if (rc == -ENOTCONN || rc == -ECONNRESET) {
         vm_end(vm, EXIT_REASON_POOLD_GONE, "the control socket was closed");

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+# Goal: leases are given volumes and folders of the host: read-only, with writes that are thrown away, and
+#   with writes that the next lease finds; and a hostile guest gets nothing else.
+# Method: real VMs of a pool with slots; what they write is looked at by other VMs, never by the host.
+# shellcheck shell=bash source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+poold_start || exit 1
+check 'a pool whose VMs can be given volumes' "$voltctl" pool create vols --volumes 2 --min 1 --max 4
+check 'a volume' "$voltctl" volume create cache --size 256M
+wait_s=$(patient 60)s
+
+# run VOLUME... -- CMD...: in a VM of its own with those volumes
+run()
+{
+    local args=()
+    while [ "$1" != -- ]; do args+=(--volume "$1"); shift; done
+    shift
+    "$voltctl" run vols --wait "$wait_s" ${args[@]+"${args[@]}"} -- "$@"
+}
+
+check 'what is written to a copy is there' run cache:/cache -- \
+    sh -c 'echo thrown >/cache/file && sync && grep thrown /cache/file'
+check 'and gone with the lease; a lease that may not write cannot, nor past the file system' \
+    run cache:/cache:ro -- sh -c '[ ! -e /cache/file ] && ! echo x >/cache/file &&
+        ! dd if=/dev/zero of=/dev/vda bs=4096 count=1 conv=fsync && ls /cache'
+check 'what is written for good is kept, with a process that has it open' run cache:/cache:rw -- sh -c '
+    cd /cache && seq 1000 >numbers && dd if=/dev/zero of=zeroes bs=64k count=16 2>/dev/null &&
+    { sleep 1000 >open & } && mkdir -p a/b'
+check 'by the next lease; a command that fails changes nothing' exits 3 run cache:/cache:rw -- sh -c '
+    [ "$(tail -n 1 /cache/numbers)" = 1000 ] && [ -d /cache/a/b ] && [ $(wc -c </cache/zeroes) = 1048576 ] &&
+        rm /cache/numbers && sync && exit 3'
+
+# ---- One at a time, and what is in use ----
+first=$("$voltctl" acquire vols --wait "$wait_s" --volume cache:/cache:rw)
+check 'one lease writes at a time' fails_saying 125 'another lease writes the volume' \
+    "$voltctl" acquire vols --volume cache:/c:rw
+check 'others read what it was meanwhile' run cache:/cache -- grep -qx 77 /cache/numbers
+check 'a volume in use is not deleted' fails_saying 125 'in use' "$voltctl" volume delete cache
+check 'it says who has it' prints "$first" \
+    sh -c "'$voltctl' volume show cache --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"leases\"][0][\"lease\"])'"
+kill_vm()
+{
+    kill -9 "$("$voltctl" ps --json | json leases.0.pid)"
+}
+check 'who is killed in the middle' guest "$first" -- sh -c 'rm /cache/numbers; sync'
+check 'and dies' kill_vm
+
+# ---- Over a restart of poold ----
+second=$("$voltctl" acquire vols --wait "$wait_s" --volume cache:/cache:rw)
+check 'leaves the volume as it was' guest "$second" -- test -e /cache/numbers
+kill -USR2 "$poold_pid"
+wait "$poold_pid" 2>/dev/null
+check 'the next poold' poold_start
+check 'goes on with a lease that writes' guest "$second" -- sh -c 'echo over >/cache/restart'
+check 'and keeps what it wrote' "$voltctl" release "$second"
+check 'which is there' run cache:/cache -- grep -qx over /cache/restart
+
+# ---- Folders ----
+mkdir -p "$work/src/sub"
+echo 'from the host' >"$work/src/sub/file"
+ln -s sub/file "$work/src/link"
+share()
+{
+    "$voltctl" run vols --wait "$wait_s" --share "$work/src:/src" -- "$@"
+}
+check 'a folder of the host is in a VM' share grep -qx 'from the host' /src/link
+check 'and cannot be written' share sh -c '! echo x >/src/sub/file'
+folders()
+{
+    [ "$("$voltctl" volume list --json | grep -c '"name": "share\.')" = "$1" ]
+}
+check 'which was made once' folders 1
+echo 'changed' >"$work/src/sub/file"
+check 'a folder that was changed is made anew' share grep -qx changed /src/sub/file
+check 'that is another one' folders 2
+
+# ---- What is wrong ----
+check 'no volume' fails_saying 125 "no volume 'none'" "$voltctl" run vols --volume none:/x -- true
+check 'a folder of the kernel' fails_saying 125 'no volume can be mounted at' \
+    "$voltctl" run vols --volume cache:/proc/x -- true
+check 'more than there are slots' fails_saying 125 'as many as' \
+    "$voltctl" run vols --wait "$wait_s" --volume cache:/a:ro --volume cache:/b:ro --volume cache:/c:ro -- true
+check 'nobody has a lease for it' until_true 20 no_lease
+nothing_left()
+{
+    [ "$(find "$VOLT_STATE_DIR/volumes/leases" -type f | wc -l)" = 0 ] &&
+        [ "$(find "$VOLT_STATE_DIR/volumes/data" -type f | wc -l)" = 3 ]
+}
+check 'no file is left of leases that are over' until_true 20 nothing_left
+
+# ---- A guest that writes what is no file system ----
+check 'a guest may spoil what it writes' run cache:/cache:rw -- \
+    sh -c 'umount /cache; dd if=/dev/zero of=/dev/vda bs=64k count=64 conv=fsync 2>/dev/null'
+check 'and the next one is told' fails_saying 125 "can't mount the volume" \
+    "$voltctl" run vols --wait "$wait_s" --volume cache:/cache -- true
+check 'it can be deleted' until_true 20 "$voltctl" volume delete cache
