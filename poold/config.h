@@ -36,7 +36,8 @@ struct config {
     char group[64];        /* of the socket; "": unchanged */
     char listen[64];       /* ADDR:PORT for callers by TCP; "": none */
     char listen_callers[PATH_MAX];
-    bool listen_plain; /* on any address */
+    char listen_cert[PATH_MAX], listen_key[PATH_MAX]; /* TLS; "": without */
+    bool listen_plain;                                /* without it on any address */
     enum log_level log_level;
     /* Uids of VMs, when root (vm_uids.h); base 0: none of their own. */
     uint32_t uid_base, uid_count;

@@ -175,12 +175,12 @@ static int make_absolute(char path[PATH_MAX], struct err *err)
 
 int config_make_absolute(struct config *config, struct err *err)
 {
-    char *paths[] = { config->file,       config->run_dir,    config->state_dir,
-                      config->socket,     config->policy,     config->vms.volt_vmm,
-                      config->vms.kernel, config->vms.initrd, config->vms.plain_initrd,
-                      config->uid_locks,  config->volt_gate,  config->listen_callers,
-                      config->volt_e2b,   config->e2b_keys,   config->e2b_tls_cert,
-                      config->e2b_tls_key };
+    char *paths[] = { config->file,        config->run_dir,      config->state_dir,
+                      config->socket,      config->policy,       config->vms.volt_vmm,
+                      config->vms.kernel,  config->vms.initrd,   config->vms.plain_initrd,
+                      config->uid_locks,   config->volt_gate,    config->listen_callers,
+                      config->listen_cert, config->listen_key,   config->volt_e2b,
+                      config->e2b_keys,    config->e2b_tls_cert, config->e2b_tls_key };
 
     for (unsigned i = 0; i < ARRAY_LEN(paths); i++) {
         if (make_absolute(paths[i], err) < 0)

@@ -40,6 +40,7 @@ struct daemon {
     struct http *remote;   /* for callers by TCP (remote.h); NULL: nobody asked for it */
     struct access callers; /* its */
     struct e2b e2b;
+    struct tls_door *tls; /* in front of it; NULL: it listens itself */
     struct api api;
     int lock_fd, run_lock_fd;
     bool listener_kept;      /* by the keeper */

@@ -22,13 +22,14 @@
 /* The configuration and the policy are right: says so. */
 static int check_run(const struct config *config, const struct declarations *declarations)
 {
-    struct access_policy *policy = NULL, *callers = NULL;
+    struct access_policy *policy = NULL;
+    struct remote_files remote = { 0 };
     struct err err = { 0 };
 
     if (access_policy_read(config->policy, &policy, &err) == 0)
-        remote_read(config, &callers, &err);
+        remote_read(config, &remote, &err);
     access_policy_free(policy);
-    access_policy_free(callers);
+    remote_files_free(&remote);
     if (err.code) {
         fprintf(stderr, "poold: %s\n", err.msg);
         return EX_CONFIG;

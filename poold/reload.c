@@ -28,7 +28,8 @@ struct reload {
     struct list wishes;
     struct config config;
     struct declarations declarations;
-    struct access_policy *policy, *callers;
+    struct access_policy *policy;
+    struct remote_files remote;
     struct err err;
     char notes[NOTES_BYTES];
 };
@@ -56,7 +57,7 @@ static void reload_run(void *data)
                     &reload->err) == 0)
         access_policy_read(reload->config.policy, &reload->policy, &reload->err);
     if (!reload->err.code)
-        remote_read(&reload->config, &reload->callers, &reload->err);
+        remote_read(&reload->config, &reload->remote, &reload->err);
 }
 
 struct http_limits daemon_http_limits(const struct daemon *daemon)
@@ -65,7 +66,7 @@ struct http_limits daemon_http_limits(const struct daemon *daemon)
 
     return (struct http_limits){ .connections = config->connections_per_client,
                                  .connections_all =
-                                     daemon->fds.connections_all - remote_connections(daemon),
+                                     daemon->fds.connections_all - remote_share(daemon),
                                  .connections_kept = daemon->fds.connections_kept,
                                  .request_ms = config->request_timeout_ms,
                                  .transfer_ms = config->transfer_timeout_ms,
@@ -132,8 +133,8 @@ static void reload_done(void *data)
     } else {
         settings_apply(daemon, &reload->config, reload->notes);
         access_policy_replace(&daemon->access, reload->policy);
-        remote_hold(daemon, reload->callers);
-        reload->policy = reload->callers = NULL;
+        reload->policy = NULL;
+        remote_hold(daemon, &reload->remote);
         declared_apply(daemon, &reload->declarations);
         log_info("the configuration was read again");
     }
@@ -152,7 +153,7 @@ void reload_go_on(struct daemon *daemon)
     wishes_answer(&reload->wishes, reload->err.code ? &reload->err : NULL, reload->notes);
     service_reloaded(reload->err.code ? reload->err.msg : NULL);
     access_policy_free(reload->policy);
-    access_policy_free(reload->callers);
+    remote_files_free(&reload->remote);
     declarations_fini(&reload->declarations);
     free(reload);
     if (!list_empty(&daemon->reload_wishes))

@@ -5,19 +5,25 @@
 #define VOLT_POOLD_REMOTE_H
 
 #include "daemon.h"
+#include "http/tls_door.h"
 
 /* Whether what the configuration says of it fits together; files are looked at later. Any thread.
  * 0 or -EINVAL with a sentence. */
 int remote_check(const struct config *config, struct err *err);
-/* Reads the files that it names into *ret_callers, NULL if it names none. Any thread; blocks. 0 or
- * -errno. */
-int remote_read(const struct config *config, struct access_policy **ret_callers, struct err *err);
+/* What the files say that it names; NULL where it names none. */
+struct remote_files {
+    struct access_policy *callers;
+    struct tls_identity *identity;
+};
+/* Any thread; blocks. 0 or -errno; what has been read then is the caller's, too. */
+int remote_read(const struct config *config, struct remote_files *ret_files, struct err *err);
+void remote_files_free(struct remote_files *files);
 /* Listens, if it is asked for. 0 or -errno. */
 int remote_start(struct daemon *daemon, struct err *err);
-/* What the configuration says now holds; callers is taken. */
-void remote_hold(struct daemon *daemon, struct access_policy *callers);
-/* Its connections are not among the others': how many of them are its own. */
-uint32_t remote_connections(const struct daemon *daemon);
+/* What the configuration says now holds; what files has is taken. */
+void remote_hold(struct daemon *daemon, struct remote_files *files);
+/* How many connections the others have less. */
+uint32_t remote_share(const struct daemon *daemon);
 
 /* The following are fine when there is none. */
 void remote_flush(struct daemon *daemon);

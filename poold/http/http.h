@@ -194,8 +194,9 @@ struct http_limits {
 
 struct http_config {
     uv_loop_t *loop;
-    struct unix_listener listener; /* http_create takes it, also when it fails */
-    struct access *access;         /* http sets its shares */
+    /* http_create takes it, also when it fails; fd -1: there is none, but http_take. */
+    struct unix_listener listener;
+    struct access *access; /* http sets its shares */
     const struct route *routes;
     size_t route_count;
     struct http_limits limits;
@@ -224,6 +225,9 @@ void http_stop(struct http *http);
 void http_hand_over(struct http *http);
 /* A client's connection that an earlier poold had (fd is taken), between requests. NULL: it is over. */
 struct http_connection *http_adopt(struct http *http, int fd);
+/* A connection of a client by TCP at that address, which somebody else has accepted: as if it had been
+ * accepted here (fd is taken). */
+void http_take(struct http *http, int fd, const struct sockaddr *address);
 /* The listening socket that is this process's own, with a path; -1: none. */
 int http_listener(const struct http *http);
 /* Every request must have been answered. */

@@ -105,31 +105,29 @@ static const char *refusal(int rc)
 }
 
 /* One by TCP: counts it to its address, and notes that. */
-static int address_open(struct http *http, struct http_connection *connection, int fd)
+static int address_open(struct http *http, struct http_connection *connection,
+                        const struct sockaddr *address)
 {
-    struct sockaddr_storage storage;
-    struct sockaddr *address = (struct sockaddr *)&storage;
-    socklen_t bytes = sizeof storage;
+    const socklen_t bytes =
+        address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     char host[INET6_ADDRSTRLEN], port[8];
-    const int on = 1;
 
-    if (getpeername(fd, address, &bytes) < 0)
-        return -errno;
     if (getnameinfo(address, bytes, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
         snprintf(connection->from, sizeof connection->from,
                  address->sa_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return access_peer_open_from(http->config.access, address, &connection->peer);
 }
 
-static struct http_connection *connection_open(struct http *http, int fd)
+/* address: of callers; else NULL. */
+static struct http_connection *connection_open(struct http *http, int fd,
+                                               const struct sockaddr *address)
 {
     struct http_connection *connection = calloc(1, sizeof *connection);
     int rc = -ENOMEM;
 
-    if (connection && http->config.access->of_callers)
-        rc = address_open(http, connection, fd);
+    if (connection && address)
+        rc = address_open(http, connection, address);
     else if (connection)
         rc = access_peer_open(http->config.access, fd, &connection->peer);
     if (!connection || rc < 0) {
@@ -144,9 +142,37 @@ static struct http_connection *connection_open(struct http *http, int fd)
     return connection_hand_over(http, connection) ? connection : NULL;
 }
 
+void http_take(struct http *http, int fd, const struct sockaddr *address)
+{
+    if (http->stopping) {
+        close(fd);
+        return;
+    }
+    connection_open(http, fd, address);
+    http->config.schedule(http->config.context);
+}
+
+/* One that was just accepted here. */
+static void connection_accepted(struct http *http, int fd)
+{
+    struct sockaddr_storage storage;
+    struct sockaddr *address = (struct sockaddr *)&storage;
+    socklen_t bytes = sizeof storage;
+    const int on = 1;
+
+    if (!http->config.access->of_callers) {
+        connection_open(http, fd, NULL);
+    } else if (getpeername(fd, address, &bytes) < 0) {
+        close(fd);
+    } else {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        connection_open(http, fd, address);
+    }
+}
+
 struct http_connection *http_adopt(struct http *http, int fd)
 {
-    struct http_connection *connection = connection_open(http, fd);
+    struct http_connection *connection = connection_open(http, fd, NULL);
 
     if (connection) /* it is between requests, not new */
         http_phase_enter(connection, HTTP_IDLE);
@@ -223,7 +249,7 @@ static void on_listen(uv_poll_t *poll, int status, int events)
         }
         if (fd < 0)
             break;
-        connection_open(http, fd);
+        connection_accepted(http, fd);
     }
     http->config.schedule(http->config.context);
 }
@@ -235,6 +261,8 @@ int http_accept_start(struct http *http, struct err *err)
     const struct http_config *config = &http->config;
     int rc;
 
+    if (http->listener.fd < 0)
+        return 0;
     uv_timer_init(config->loop, &http->accept_again);
     rc = uv_poll_init(config->loop, &http->listen, http->listener.fd);
     if (rc < 0)

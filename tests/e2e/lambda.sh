@@ -50,9 +50,11 @@ export AWS_ACCESS_KEY_ID=VOLTLAMBDATEST0000001 AWS_SECRET_ACCESS_KEY=a/secret+th
              {"name": "sdk", "access_key_id": "$AWS_ACCESS_KEY_ID", "secret_access_key": "$AWS_SECRET_ACCESS_KEY"}]}
 J
 )
-poold_start --listen 127.0.0.1:0 --listen-callers "$work/callers" || { echo 'Bail out! no poold'; exit 1; }
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=volt -addext subjectAltName=IP:127.0.0.1 \
+    -keyout "$work/tls.key" -out "$work/tls.pem" 2>/dev/null || { echo 'Bail out! no certificate'; exit 1; }
+poold_start --listen 127.0.0.1:0 --listen-callers "$work/callers" --listen-cert "$work/tls.pem" --listen-key "$work/tls.key" || { echo 'Bail out! no poold'; exit 1; }
 until_true 10 grep -q 'called by TCP at' "$log"
-remote=$(sed -n 's/.*called by TCP at \([0-9.:]*\),.*/\1/p' "$log")
+remote=https://$(sed -n 's/.*called by TCP at \([0-9.:]*\) .*/\1/p' "$log")
 check 'an image of it' "$voltctl" image build fn --from-dir "$tree"
 
 function_is()
@@ -178,19 +180,25 @@ aws_event()
 }
 check 'an event, which is tried twice again' aws_event
 
-# ---- By TCP ----
+# ---- By TCP, with TLS ----
 by_tcp()
 {
-    curl -s -w ' %{http_code}' -d '{"n": 3}' "$@"
+    curl -s --cacert "$work/tls.pem" -w ' %{http_code}' -d '{"n": 3}' "$@"
 }
-check 'a token gets an answer' prints '{"n": 3} 200' by_tcp -H "Authorization: Bearer $token" "http://$remote/v1/functions/f/invoke"
+check 'a token gets an answer' prints '{"n": 3} 200' by_tcp -H "Authorization: Bearer $token" "$remote/v1/functions/f/invoke"
 check 'a signature does' prints '{"n": 3} 200' by_tcp --aws-sigv4 aws:amz:local:lambda \
-    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" "http://$remote/2015-03-31/functions/f/invocations"
+    --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" "$remote/2015-03-31/functions/f/invocations"
+long_by_tcp()
+{
+    curl -s --cacert "$work/tls.pem" -H "Authorization: Bearer $token" --data-binary "@$work/data" "$remote/v1/functions/f/invoke" |
+        cmp "$work/data" -
+}
+check '200,000 bytes, both ways' long_by_tcp
 check 'no token does not' prints '{"message":"Missing Authentication Token"} 403' \
-    by_tcp "http://$remote/2015-03-31/functions/f/invocations"
+    by_tcp "$remote/2015-03-31/functions/f/invocations"
 token_of_another()
 {
-    by_tcp -H "Authorization: Bearer $token" "http://$remote/v1/functions/again/invoke" | tr '\n' ' ' | grep 'forbidden.* 403$'
+    by_tcp -H "Authorization: Bearer $token" "$remote/v1/functions/again/invoke" | tr '\n' ' ' | grep 'forbidden.* 403$'
 }
 check "nor that of another function" token_of_another
 
@@ -221,7 +229,7 @@ console.log([good.StatusCode, text(good), good.ExecutedVersion, text(named), bad
 J
 sdk()
 {
-    node "$work/sdk.mjs" "$work/npm" "http://$remote"
+    NODE_EXTRA_CA_CERTS=$work/tls.pem node "$work/sdk.mjs" "$work/npm" "$remote"
 }
 if [ -n "$npm_reason" ]; then
     skip "Node's runtime interface client" "$npm_reason"

@@ -115,7 +115,7 @@ void daemon_vm_processes_await(unsigned least, unsigned most)
 
 void daemon_launch(const char *options)
 {
-    char run[256], state[256], kernel[256], log[256], faults[300], words[256], *rest = words;
+    char run[256], state[256], kernel[256], log[256], faults[300], words[1024], *rest = words;
     const char *argv[32] = { daemon_program, "--run-dir",          run,       "--state-dir",
                              state,          "--volt-vmm",         fake_path, "--kernel",
                              kernel,         "--setup-timeout-ms", "60000",   "--awake-timeout-ms",
