@@ -143,7 +143,7 @@ static int path_put(struct api *api, const char *lease, const char *host_path,
     };
     uint8_t flags = AGENT_PUT_CAPABILITIES | (options->owners ? AGENT_PUT_OWNERS : 0);
     rc = copy_put_start(&put, api, lease, plan.folder, flags, options->quiet ? NULL : what, err);
-    return rc < 0 ? rc : tree_put(&put, &pack, plan.folder, is_folder, err);
+    return rc < 0 ? rc : tree_put(&put, &pack, target.path.whole, is_folder, err);
 }
 
 /* ---- From standard input ---- */

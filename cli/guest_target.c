@@ -75,11 +75,11 @@ int guest_target_plan(const struct guest_target *target, const struct split_path
     }
     if (source_is_folder && target->kind == GUEST_FILE)
         return err_set(err, ENOTDIR, "%s is a file: a folder cannot be copied there", path->whole);
-    if (source_is_folder) {
+    if (source->name[0] == '\0') { /* the host's root, which tar can't give another name */
         ret->contents = true;
         return 0;
     }
-    if (path->slash || path->contents)
+    if (!source_is_folder && (path->slash || path->contents))
         return err_set(err, target->kind == GUEST_FILE ? ENOTDIR : ENOENT, "there is no folder %s",
                        path->whole);
     ret->folder = path->dir;

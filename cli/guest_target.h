@@ -6,8 +6,8 @@
  *     is a folder   into it                     into it (SOURCE/.: what is in it)
  *     is a file     replaces it                 refused
  *     is special    refused                     refused
- *     is missing    under that name;            made, and what is in the source goes into it
- *                   refused if it ends in '/'
+ *     is missing    under that name;            under that name, with the source's mode and time
+ *                   refused if it ends in '/'   (of "/" what is in it, into a folder that is made)
  */
 #ifndef VOLT_CLI_GUEST_TARGET_H
 #define VOLT_CLI_GUEST_TARGET_H
@@ -26,9 +26,9 @@ struct guest_target {
 int guest_target_find(struct guest_target *target, struct api *api, const char *lease,
                       const char *path, struct err *err);
 
-/* What is to be done with the tar stream. */
+/* What is to be done with the tar stream. Texts are borrowed of the target. */
 struct guest_plan {
-    const char *folder;    /* unpack there; of the target, as is the next */
+    const char *folder;    /* unpack there */
     const char *rename_to; /* NULL: keep the name */
     bool contents;         /* only what is in the source folder */
 };

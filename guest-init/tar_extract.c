@@ -29,6 +29,8 @@
 void extract_init(struct extract *extract, int root_fd, const struct extract_rules *rules)
 {
     extract->rules = *rules;
+    extract->mask = umask(022);
+    umask(extract->mask);
     extract->root_fd = root_fd;
     extract->left_out = extract->members = 0;
     extract->file_fd = -1;
@@ -191,14 +193,27 @@ static int create_symlink(const struct extract *extract, const struct tar_entry 
     return 0;
 }
 
-static int open_new(int parent_fd, const char *name)
+static int open_new(int parent_fd, const char *name, mode_t mode)
 {
-    return openat(parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return openat(parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+}
+
+/* What a file is made with: its own mode, where that spares the call that sets it; else it is its
+ * owner's alone until it is whole. */
+static mode_t first_mode(struct extract *extract, const struct tar_entry *entry)
+{
+    mode_t mode = mode_of(extract, entry);
+
+    extract->file_has_mode = !extract->rules.owners && !(mode & (extract->mask | ~(mode_t)0777)) &&
+                             extract_parent_keeps_modes(extract);
+    return extract->file_has_mode ? mode : 0600;
 }
 
 /* Under a name of its own while another file has its name. */
-static int create_file(struct extract *extract, int parent_fd, const char *name)
+static int create_file(struct extract *extract, const struct tar_entry *entry, int parent_fd,
+                       const char *name)
 {
+    const mode_t mode = first_mode(extract, entry);
     struct stat st;
     struct text text;
 
@@ -206,7 +221,7 @@ static int create_file(struct extract *extract, int parent_fd, const char *name)
     text_add(&text, name);
     extract->file_replaces = false;
     extract->file_end = 0;
-    extract->file_fd = open_new(parent_fd, name);
+    extract->file_fd = open_new(parent_fd, name, mode);
     if (extract->file_fd >= 0 || errno != EEXIST ||
         fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
         return extract->file_fd;
@@ -215,7 +230,7 @@ static int create_file(struct extract *extract, int parent_fd, const char *name)
         text_init(&text, extract->file_name, sizeof(extract->file_name));
         text_add(&text, ".volt-cp-");
         text_add_u64(&text, i);
-        extract->file_fd = open_new(parent_fd, extract->file_name);
+        extract->file_fd = open_new(parent_fd, extract->file_name, mode);
         if (extract->file_fd < 0 && errno != EEXIST)
             break;
     }
@@ -227,7 +242,7 @@ static int create_member(struct extract *extract, const struct tar_entry *entry,
 {
     switch (entry->type) {
     case TAR_TYPE_FILE:
-        return create_file(extract, parent_fd, name);
+        return create_file(extract, entry, parent_fd, name);
     case TAR_TYPE_DIRECTORY:
         return create_directory(extract, entry, parent_fd, name);
     case TAR_TYPE_SYMLINK:
@@ -331,7 +346,7 @@ static int file_finish(struct extract *extract, const struct tar_entry *entry)
 
     if ((extract->file_end < entry->bytes && ftruncate(fd, (off_t)entry->bytes) < 0) ||
         (extract->rules.owners && fchown(fd, entry->uid, entry->gid) < 0) ||
-        fchmod(fd, mode_of(extract, entry)) < 0)
+        (!extract->file_has_mode && fchmod(fd, mode_of(extract, entry)) < 0))
         return -1;
     set_xattrs(extract, entry, fd);
     (void)futimens(fd, times);

@@ -3,6 +3,7 @@
 #ifndef GUEST_TAR_EXTRACT_H
 #define GUEST_TAR_EXTRACT_H
 
+#include <sys/types.h>
 #include <time.h>
 
 #include "tar.h"
@@ -23,16 +24,23 @@ struct extract_dir {
     struct timespec mtime;
 };
 
+/* Whether a file that is made in a directory gets the mode that it is made with, less the process's
+ * mask. An ACL of the directory may say otherwise. */
+enum extract_modes { EXTRACT_MODES_UNKNOWN, EXTRACT_MODES_KEPT, EXTRACT_MODES_OTHERS };
+
 struct extract {
     struct extract_rules rules;
     int root_fd;   /* borrowed */
+    mode_t mask;   /* of the process: what a file is not made with */
     int file_fd;   /* the file being written, or -1 */
     int parent_fd; /* the directory of the last member, or -1 */
+    enum extract_modes parent_modes;
     uint32_t depth;
     uint64_t members;  /* unpacked */
     uint64_t left_out; /* attributes that could not be set, devices and FIFOs */
     struct extract_dir dirs[EXTRACT_DEPTH_MAX];
     uint64_t file_end;                  /* of what was written to it */
+    bool file_has_mode;                 /* it was made with its own */
     bool file_replaces;                 /* until it is whole it has a name of its own: */
     char file_name[EXTRACT_NAME_BYTES]; /* what the file is called by now */
     char parent_path[TAR_PATH_BYTES];

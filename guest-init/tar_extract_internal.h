@@ -14,6 +14,9 @@ int extract_open_directory(const struct extract *extract, const char *path);
 /* Opens the directory that `path` is in, making it if need be; *ret_name is the rest. The fd stays
  * the extract's. -1 with errno. */
 int extract_parent(struct extract *extract, const char *path, const char **ret_name);
+
+/* Whether what is made in the directory of the last member has the mode that it is made with. */
+bool extract_parent_keeps_modes(struct extract *extract);
 void extract_parent_forget(struct extract *extract);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "tar_extract_internal.h"
@@ -25,6 +26,7 @@ void extract_parent_forget(struct extract *extract)
     if (extract->parent_fd >= 0)
         close(extract->parent_fd);
     extract->parent_fd = -1;
+    extract->parent_modes = EXTRACT_MODES_UNKNOWN;
 }
 
 /* The same as RESOLVE_BENEATH for kernels before 5.6, and stricter: no symbolic link at all. */
@@ -54,10 +56,10 @@ static int open_walk(int root_fd, const char *path)
     return fd;
 }
 
-int extract_open_directory(const struct extract *extract, const char *path)
+static int open_directory(const struct extract *extract, const char *path, int flags)
 {
     const struct open_beneath_how how = {
-        .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+        .flags = (uint64_t)(flags | O_DIRECTORY | O_CLOEXEC),
         .resolve = OPEN_RESOLVE_NO_MAGICLINKS |
                    (extract->rules.in_root ? OPEN_RESOLVE_IN_ROOT : OPEN_RESOLVE_BENEATH),
     };
@@ -66,6 +68,30 @@ int extract_open_directory(const struct extract *extract, const char *path)
     if (fd < 0 && errno == ENOSYS)
         return open_walk(extract->root_fd, path);
     return (int)fd;
+}
+
+int extract_open_directory(const struct extract *extract, const char *path)
+{
+    return open_directory(extract, path, O_PATH);
+}
+
+/* As what can be asked for its attributes, if it may be read. */
+static int open_parent(const struct extract *extract)
+{
+    int fd = open_directory(extract, extract->parent_path, O_RDONLY);
+
+    return fd < 0 && errno == EACCES ? extract_open_directory(extract, extract->parent_path) : fd;
+}
+
+bool extract_parent_keeps_modes(struct extract *extract)
+{
+    if (extract->parent_modes == EXTRACT_MODES_UNKNOWN)
+        extract->parent_modes =
+            fgetxattr(extract->parent_fd, "system.posix_acl_default", NULL, 0) < 0 &&
+                    (errno == ENODATA || errno == EOPNOTSUPP)
+                ? EXTRACT_MODES_KEPT
+                : EXTRACT_MODES_OTHERS;
+    return extract->parent_modes == EXTRACT_MODES_KEPT;
 }
 
 /* Makes each missing directory of `path`. */
@@ -124,9 +150,9 @@ int extract_parent(struct extract *extract, const char *path, const char **ret_n
     extract_parent_forget(extract);
     memcpy(extract->parent_path, path, length);
     extract->parent_path[length] = '\0';
-    extract->parent_fd = extract_open_directory(extract, extract->parent_path);
+    extract->parent_fd = open_parent(extract);
     if (extract->parent_fd < 0 && errno == ENOENT &&
         make_directories(extract, extract->parent_path) == 0)
-        extract->parent_fd = extract_open_directory(extract, extract->parent_path);
+        extract->parent_fd = open_parent(extract);
     return extract->parent_fd;
 }

@@ -4,7 +4,9 @@
 # Method: a Debian with all of it, made by mmdebstrap (kept in the cache), is the image of a pool; each
 # script in guest/ runs in a VM of its own, where none sees another's leavings, and has to end with the line
 # that the table below names. Nothing leaves a VM: mirrors and registries are served in there.
-# VOLT_WORKLOADS: names of those to run (default: all); VOLT_WORKLOADS_ROUNDS: how often (1).
+# Beside them, many small files are copied into a VM and out of it again.
+# VOLT_WORKLOADS: names of those to run (default: all, and files); VOLT_WORKLOADS_ROUNDS: how often (1);
+# VOLT_WORKLOADS_FILES: how many files (3,000; the VM has room for 100,000, which take half an hour).
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
 here=$root/tests/workloads
@@ -22,6 +24,7 @@ ssh        | sshd, ssh with a terminal, scp              | same
 tmux       | tmux                                        | in tmux
 git        | git over http                               | one
 container  | a container by crun                         | contained 1
+podman     | an image and a container by podman          | contained 1
 '
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/volt
 
@@ -64,6 +67,58 @@ runs()
     tail -n 15 said
     [ $status = 0 ] && [ "$(tail -n 1 said)" = "$2" ]
 }
+
+# ---- Many small files ----
+
+# files_make COUNT: of 0 to 3,000 bytes, in folders of 100, each with a time and one of some modes.
+files_make()
+{
+    rm -rf many came && python3 - "$1" <<'PYTHON'
+import os, random, sys
+draw = random.Random(1)
+for i in range(int(sys.argv[1])):
+    folder = f"many/{i // 10000}/{i // 100 % 100}"
+    if i % 100 == 0:
+        os.makedirs(folder)
+    path = f"{folder}/file-{i}"
+    with open(path, "wb") as file:
+        file.write(draw.randbytes(i % 3001))
+    os.chmod(path, (0o600, 0o644, 0o640, 0o755)[i % 4])
+    os.utime(path, ns=(0, 10**18 + i))
+PYTHON
+}
+# What there is of FOLDER, and a digest of all contents.
+files_told()
+{
+    (cd "$1" && find . -printf '%P %y %m %s %T@\n' | sort && find . -type f -print0 | sort -z |
+        xargs -0 cat | sha256sum)
+}
+# tells_of WHAT COMMAND...: a copy of more than 2 s says how far it is.
+tells_of()
+{
+    local what=$1 begun=$SECONDS
+    shift
+    "$@" 2>said || { tail -n 5 said; return 1; }
+    [ $((SECONDS - begun)) -lt 4 ] || tr '\r' '\n' <said | grep -q "^copying .*$what"
+}
+files_both_ways()
+{
+    local count=${VOLT_WORKLOADS_FILES:-3000} lease begun
+    files_make "$count"
+    lease=$("$voltctl" acquire --wait "$(patient 60)s" workloads) || return 1
+    begun=$SECONDS
+    check "$count small files into a VM" tells_of many "$voltctl" cp many "$lease:/tmp/many"
+    echo "# $((SECONDS - begun)) s  workloads files, in"
+    check 'are all there' prints "$count" guest "$lease" -- sh -c 'find /tmp/many -type f | wc -l'
+    begun=$SECONDS
+    check 'and come back' tells_of many "$voltctl" cp "$lease:/tmp/many" came
+    echo "# $((SECONDS - begun)) s  workloads files, out"
+    files_told many >told
+    check 'as they were' diff told <(files_told came)
+    "$voltctl" release "$lease" && rm -rf many came
+}
+[[ " ${VOLT_WORKLOADS:-files} " != *" files "* ]] || files_both_ways
+
 for ((round = 0; round < ${VOLT_WORKLOADS_ROUNDS:-1}; round++)); do
     while IFS='|' read -r name what last; do
         read -r name <<<"$name"
