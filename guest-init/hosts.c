@@ -25,7 +25,9 @@
 #define LINE_BYTES (sizeof(OWN) + NAME_BYTES) /* with the line feed */
 #define FILE_BYTES_MAX 1048576
 
-static char *own_name; /* in the mapped file; NULL: there is none */
+static char *mapped; /* the file; NULL: it is not mapped */
+static size_t mapped_bytes;
+static char *own_name; /* in it */
 
 /* Whether the file ends with a line that an earlier boot has put there. */
 static bool ends_with_own(const char *text, size_t bytes)
@@ -84,10 +86,11 @@ static int prepare(int fd)
         munmap(text, bytes);
     if (pwrite(fd, added, more, st.st_size) != (ssize_t)more)
         return -EIO;
-    text = map(fd, bytes + more);
-    if (!text)
+    mapped_bytes = bytes + more;
+    mapped = map(fd, mapped_bytes);
+    if (!mapped)
         return -errno;
-    own_name = text + bytes + more - NAME_BYTES - 1;
+    own_name = mapped + mapped_bytes - NAME_BYTES - 1;
     return 0;
 }
 
@@ -97,6 +100,9 @@ void hosts_prepare(void)
     char name[DOORBELL_HOSTNAME_BYTES] = "";
     struct fail fail;
 
+    if (mapped)
+        munmap(mapped, mapped_bytes);
+    mapped = own_name = NULL;
     status = fd < 0 ? -errno : prepare(fd);
     if (fd >= 0)
         close(fd);

@@ -126,6 +126,16 @@ void identity_prepare(void)
     random_make_ready();
 }
 
+/* A mapped file that was cut kills who stores in it; one that was replaced is nobody's. */
+void identity_renew(void)
+{
+    if (machine_id)
+        munmap(machine_id, MACHINE_ID_DIGITS + 1);
+    machine_id = NULL;
+    machine_id_prepare();
+    hosts_prepare();
+}
+
 void identity_first(void)
 {
     uint8_t id[16];

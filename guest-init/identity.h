@@ -10,6 +10,10 @@
  * machine has a hardware source. Once, before parking. */
 void identity_prepare(void);
 
+/* Before parking for a snapshot after programs have run, which may have written, cut or replaced the
+ * files that are mapped. */
+void identity_renew(void);
+
 /* A VM that was never restored: a machine id of its own. */
 void identity_first(void);
 

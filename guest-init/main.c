@@ -271,7 +271,9 @@ int main(int argc, char **argv)
     for (;;) {
         loop_turn(more);
         more = agent_run_pending();
-        if (agent_park_due())
+        if (agent_park_due()) {
+            identity_renew();
             settle_and_park();
+        }
     }
 }

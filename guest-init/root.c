@@ -157,6 +157,9 @@ int root_enter(void)
     if (chdir(root) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
         chdir("/") < 0)
         return give_up("can't make a root of", device);
+    /* What lists file systems looks there, as it did before there was /proc. */
+    (void)mkdir("/etc", 0755);
+    (void)symlink("../proc/self/mounts", "/etc/mtab");
     return 0;
 }
 

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "tar_write_pax.h"
@@ -106,21 +105,23 @@ static void member_add(struct tar_writer *writer, char type, const struct stat *
     header_add(writer, writer->path + writer->name_at, type, st, bytes, link);
 }
 
-/* Of a file system that is mounted there: the kernel's own, whose files have no size. */
-static bool is_kernels(int fd)
+/* Of the kernel's own files some can be listed but not read, or are gone by then. */
+static int unreadable(struct tar_writer *writer, int code, const char *what, struct fail *fail)
 {
-    static const uint32_t types[] = { 0x9fa0 /* proc */,        0x62656572 /* sysfs */,
-                                      0x63677270 /* cgroup2 */, 0x27e0eb /* cgroup */,
-                                      0x64626720 /* debugfs */, 0x74726163 /* tracefs */,
-                                      0x6165676c /* pstore */,  0xcafe4a11 /* bpf */ };
-    struct statfs fs;
+    if (writer->depth > 0 && writer->kernels)
+        writer->left_out++;
+    else if (writer->depth == 0 || code != ENOENT) /* else it vanished after it was listed */
+        return fail_set_errno(fail, code, what, writer->path);
+    return 0;
+}
 
-    if (fstatfs(fd, &fs) < 0)
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if ((uint32_t)fs.f_type == types[i])
-            return true;
-    return false;
+/* The path itself says what is packed. */
+static void kernels_note(struct tar_writer *writer, int fd, const struct stat *st)
+{
+    if (writer->depth > 0)
+        return;
+    writer->kernels = tar_is_kernels(fd);
+    writer->kernels_device = st->st_dev;
 }
 
 static int directory_add(struct tar_writer *writer, const struct place *place,
@@ -133,9 +134,10 @@ static int directory_add(struct tar_writer *writer, const struct place *place,
         return fail_set(fail, ELOOP, "folders are nested too deeply at", writer->path, NULL);
     fd = place_open(place, O_DIRECTORY);
     if (fd < 0)
-        return fail_set_errno(fail, errno, "can't open", writer->path);
+        return unreadable(writer, errno, "can't open", fail);
+    kernels_note(writer, fd, st);
     member_add(writer, TAR_TYPE_DIRECTORY, st, 0, "", fd);
-    if (writer->depth > 0 && level[-1].device != st->st_dev && is_kernels(fd)) {
+    if (writer->depth > 0 && level[-1].device != st->st_dev && tar_is_kernels(fd)) {
         close(fd);
         return 0;
     }
@@ -161,11 +163,44 @@ static bool hardlink_add(struct tar_writer *writer, const struct stat *st)
     return first;
 }
 
-static int file_add(struct tar_writer *writer, const struct stat *st)
+static void file_close(struct tar_writer *writer)
 {
+    if (writer->file_fd >= 0)
+        close(writer->file_fd);
+    writer->file_fd = -1;
+    tar_kernel_file_fini(&writer->kernel);
+    tar_holes_fini(&writer->holes);
+}
+
+/* What of the file the stream is to have, in *ret_bytes. 1: nothing, as it can't be read. */
+static int contents_find(struct tar_writer *writer, const struct stat *st, uint64_t *ret_bytes,
+                         struct fail *fail)
+{
+    int status;
+
+    kernels_note(writer, writer->file_fd, st);
+    if (!writer->kernels || st->st_dev != writer->kernels_device) {
+        *ret_bytes = tar_holes_find(&writer->holes, writer->file_fd, st);
+        return 0;
+    }
+    status = tar_kernel_file_read(&writer->kernel, writer->file_fd);
+    *ret_bytes = writer->kernel.bytes;
+    if (status == 0)
+        return 0;
+    file_close(writer);
+    status = unreadable(writer, -status, "can't read", fail);
+    return status < 0 ? status : 1;
+}
+
+static int file_add(struct tar_writer *writer, const struct stat *st, struct fail *fail)
+{
+    int status;
+
     if (hardlink_add(writer, st))
         return 0;
-    writer->remaining = tar_holes_find(&writer->holes, writer->file_fd, st);
+    status = contents_find(writer, st, &writer->remaining, fail);
+    if (status != 0)
+        return MIN_OF(status, 0);
     writer->padding = (uint32_t)(-writer->remaining & (TAR_BLOCK_BYTES - 1));
     member_add(writer, TAR_TYPE_FILE, st, writer->remaining, "", writer->file_fd);
     return 0;
@@ -178,20 +213,12 @@ static int symlink_add(struct tar_writer *writer, const struct place *place, con
     ssize_t length = readlinkat(place->dir_fd, place->name, target, sizeof(target) - 1);
 
     if (length < 0)
-        return fail_set_errno(fail, errno, "can't read the link", writer->path);
+        return unreadable(writer, errno, "can't read the link", fail);
     target[length] = '\0';
     if (hardlink_add(writer, st))
         return 0;
     member_add(writer, TAR_TYPE_SYMLINK, st, 0, target, -1);
     return 0;
-}
-
-/* A file that vanished between the listing and here is left out. */
-static int unreadable(const struct tar_writer *writer, struct fail *fail)
-{
-    if (errno == ENOENT && writer->depth > 0)
-        return 0;
-    return fail_set_errno(fail, errno, "can't read", writer->path);
 }
 
 static int special_add(struct tar_writer *writer, struct fail *fail)
@@ -210,11 +237,10 @@ static int opened_add(struct tar_writer *writer, const struct place *place, stru
 
     writer->file_fd = place_open(place, O_NONBLOCK);
     if (writer->file_fd < 0 || fstat(writer->file_fd, &st) < 0)
-        return unreadable(writer, fail);
+        return unreadable(writer, errno, "can't read", fail);
     if (S_ISREG(st.st_mode))
-        return file_add(writer, &st);
-    close(writer->file_fd);
-    writer->file_fd = -1;
+        return file_add(writer, &st, fail);
+    file_close(writer);
     return special_add(writer, fail);
 }
 
@@ -227,7 +253,7 @@ static int path_add(struct tar_writer *writer, unsigned char type, struct fail *
     if (type == DT_REG)
         return opened_add(writer, &place, fail);
     if (fstatat(place.dir_fd, place.name, &st, place.follow ? 0 : AT_SYMLINK_NOFOLLOW) < 0)
-        return unreadable(writer, fail);
+        return unreadable(writer, errno, "can't read", fail);
     if (S_ISREG(st.st_mode))
         return opened_add(writer, &place, fail);
     if (S_ISDIR(st.st_mode))
@@ -248,11 +274,11 @@ static int walk_next(struct tar_writer *writer, struct fail *fail)
     entry = readdir(level->dir);
     writer->path[level->path_bytes] = '\0';
     if (!entry) {
-        if (errno)
-            return fail_set_errno(fail, errno, "can't list", writer->path);
+        int status = errno ? unreadable(writer, errno, "can't list", fail) : 0;
+
         closedir(level->dir);
         writer->depth--;
-        return 0;
+        return status;
     }
     if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
         return 0;
@@ -287,12 +313,9 @@ int tar_writer_init(struct tar_writer *writer, const char *path, bool follow, st
 
 void tar_writer_fini(struct tar_writer *writer)
 {
-    if (writer->file_fd >= 0)
-        close(writer->file_fd);
-    writer->file_fd = -1;
+    file_close(writer);
     while (writer->depth > 0)
         closedir(writer->dirs[--writer->depth].dir);
-    tar_holes_fini(&writer->holes);
     tar_links_fini(&writer->links);
 }
 
@@ -308,6 +331,11 @@ static ssize_t file_read(struct tar_writer *writer, uint8_t *buffer, size_t room
     size_t take = MIN_OF(room, writer->remaining);
     ssize_t count;
 
+    if (writer->kernel.data) {
+        take = tar_kernel_file_take(&writer->kernel, buffer, take);
+        writer->remaining -= take;
+        return (ssize_t)take;
+    }
     do
         count = writer->holes.map ? tar_holes_read(&writer->holes, writer->file_fd, buffer, take)
                                   : dense_read(writer->file_fd, buffer, take);
@@ -337,10 +365,7 @@ static ssize_t member_read(struct tar_writer *writer, uint8_t *buffer, size_t ro
     writer->header_sent = writer->header_bytes = 0;
     if (writer->remaining > 0)
         return file_read(writer, buffer, room, fail);
-    if (writer->file_fd >= 0)
-        close(writer->file_fd);
-    writer->file_fd = -1;
-    tar_holes_fini(&writer->holes);
+    file_close(writer);
     take = MIN_OF(room, writer->padding);
     memset(buffer, 0, take);
     writer->padding -= (uint32_t)take;

@@ -9,6 +9,7 @@
 #include "tar.h"
 #include "tar_links.h"
 #include "tar_write_holes.h"
+#include "tar_write_kernel.h"
 
 #define TAR_WRITER_DEPTH_MAX 200u
 #define TAR_WRITER_PAX_BYTES 40960u /* two long names, and attributes */
@@ -31,7 +32,10 @@ struct tar_writer {
     uint32_t left_out; /* special files, and attributes for which there was no room */
     uint32_t depth;
     bool started, ended;
-    struct tar_holes holes; /* of the file at hand */
+    bool kernels;                  /* the path is of /proc, /sys and their like... */
+    dev_t kernels_device;          /* ...and so is what is on this device */
+    struct tar_kernel_file kernel; /* the file at hand, if it is such a one */
+    struct tar_holes holes;        /* of the file at hand */
     struct tar_links links;
     struct tar_writer_dir dirs[TAR_WRITER_DEPTH_MAX];
     /* A pax header and its block, and the member's own header. */
@@ -44,7 +48,8 @@ void tar_writer_fini(struct tar_writer *writer);
 
 /* The next bytes of the stream, at most `room`. Their count; 0 at the end; -errno with fail set.
  * Sockets, FIFOs and devices are left out; of the kernel's own file systems (/proc, /sys) that are
- * mounted within it only the folder is there; a file that shrinks meanwhile ends in zeros, one that
+ * mounted within it only the folder is there; is `path` in one, what can't be read of it is left out,
+ * but an error if it is `path` itself. Elsewhere a file that shrinks meanwhile ends in zeros, one that
  * grows is cut. */
 ssize_t tar_writer_read(struct tar_writer *writer, uint8_t *buffer, size_t room, struct fail *fail);
 

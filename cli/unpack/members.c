@@ -102,6 +102,22 @@ static enum member_type type_of(unsigned filetype)
     }
 }
 
+/* Of "-1.25" libarchive makes second -1 and a quarter behind it, where it is before it. What is within
+ * the second before 1970 it takes for one within the second after. */
+static struct timespec mtime_of(struct archive_entry *entry)
+{
+    struct timespec mtime = {
+        .tv_sec = archive_entry_mtime(entry),
+        .tv_nsec = archive_entry_mtime_nsec(entry) % (long)NS_PER_S,
+    };
+
+    if (mtime.tv_sec < 0 && mtime.tv_nsec > 0) {
+        mtime.tv_sec--;
+        mtime.tv_nsec = (long)NS_PER_S - mtime.tv_nsec;
+    }
+    return mtime;
+}
+
 static int link_take(struct archive_entry *entry, const struct members_rules *rules,
                      struct member *member, struct err *err)
 {
@@ -164,8 +180,7 @@ static int member_take(struct reader *reader, struct archive_entry *entry,
     member->bytes = 0;
     if (member->type == MEMBER_FILE)
         member->bytes = (uint64_t)MAX_OF(archive_entry_size(entry), 0);
-    member->mtime.tv_sec = archive_entry_mtime(entry);
-    member->mtime.tv_nsec = archive_entry_mtime_nsec(entry) % (long)NS_PER_S;
+    member->mtime = mtime_of(entry);
     member->xattr_count = 0;
     xattrs_take(entry, rules, tally, member);
     return 0;

@@ -104,6 +104,14 @@ check 'a thousand files' "$voltctl" cp thousand "$id:/tmp/thousand"
 check 'all of them' in_guest 'test $(ls /tmp/thousand | wc -l) = 1000'
 check 'and back' bash -c "'$voltctl' cp $id:/tmp/thousand back-thousand && test \$(ls back-thousand | wc -l) = 1000"
 
+check 'files of the kernel, which have no size' bash -c "'$voltctl' cp $id:/proc/cpuinfo . &&
+    '$voltctl' exec $id -- cat /proc/cpuinfo | cmp - cpuinfo && '$voltctl' cp $id:/proc/sys/kernel/random . &&
+    '$voltctl' exec $id -- cat /proc/sys/kernel/random/poolsize | cmp - random/poolsize"
+check 'a private folder to where nothing is' bash -c "mkdir -m 700 private && '$voltctl' cp private $id:/tmp/private"
+check 'stays private' in_guest 'test $(stat -c %a /tmp/private) = 700'
+check 'a time before 1970' bash -c "touch -d '1969-07-20 20:17:40.25' moon && '$voltctl' cp moon $id:/tmp/ &&
+    '$voltctl' cp $id:/tmp/moon moon2 && test \"\$(stat -c %y moon)\" = \"\$(stat -c %y moon2)\""
+
 check 'a source that is not there' fails_saying 125 nothing "$voltctl" cp nothing "$id:/tmp"
 check 'a guest source that is not there' fails_saying 125 nothing "$voltctl" cp "$id:/tmp/nothing" .
 check 'a folder onto a file' fails_saying 125 'is a file' "$voltctl" cp tree "$id:/tmp/new"

@@ -32,7 +32,8 @@ root_make useless
 echo 'a file' >useless/proc
 
 pools=(bare useless)
-bare_options=() useless_options=() dangling_options=(--net user)
+# What a warm-up cuts is made whole before the snapshot.
+bare_options=(--warmup ': >/etc/hosts; : >/etc/machine-id') useless_options=() dangling_options=(--net user)
 if command -v passt >/dev/null; then pools+=(dangling); fi
 declare -A made
 for name in "${pools[@]}"; do
@@ -66,6 +67,8 @@ in_guest()
 check 'it has a machine id' bash -c "'$voltctl' exec $id -- sh -c 'cat /etc/machine-id' | grep -qE '^[0-9a-f]{32}$'"
 check "the image's own /run is there" prints here in_guest sh -c 'cat /run/app/file'
 check "and its /tmp" prints here in_guest sh -c 'cat /tmp/k/file'
+check '/etc/mtab lists file systems' prints overlay in_guest sh -c 'while read what where rest; do
+    [ $where != / ] || echo $what; done </etc/mtab'
 check 'localhost is known' bash -c "'$voltctl' exec $id -- sh -c 'cat /etc/hosts' | grep -qE '^127.0.0.1 +localhost'"
 own_name()
 {
@@ -176,6 +179,9 @@ check 'a pool whose kernel panics fails' created panics 125
 check "with the kernel's words" grep -q 'its console: "Kernel panic - not syncing' panics.created
 
 # ---- Numbers that are none of a pool's ----
+
+check 'a rate of no disk' fails_saying 125 'go with a disk' "$voltctl" pool create none --disk-iops 5
+check 'a rate of no network' fails_saying 125 'goes with a network' "$voltctl" pool create none --net-pps 5
 
 while read -r option value range; do
     check "--$option $value is refused with the range" bash -c "! '$voltctl' pool create none --$option $value 2>range &&

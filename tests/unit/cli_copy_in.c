@@ -39,7 +39,8 @@ static void base_make(void)
     options = (struct copy_options){ 0 };
     run("mkdir -p host/d/sub host/empty guest && cd host && echo one >f && echo two >d/x && "
         "echo three >d/sub/y && ln -s sub/y d/l && ln -s f link && ln -s d dirlink && "
-        "ln -s /abs abs && chmod 640 f && chmod 710 d && touch -d @1000000000 f d && mkfifo fifo && "
+        "ln -s /abs abs && chmod 640 f && chmod 710 d && touch -d @1000000000 f d && mkfifo fifo "
+        "&& "
         "mkdir -p v/var/run/a && touch v/var/run/a/x");
     run("cd guest && mkdir -p there/d/sub dirs run var && echo old >file && echo old >there/f && "
         "echo keep >there/d/mine && ln -s there glink && ln -s file gfile && ln -s nowhere "

@@ -18,7 +18,7 @@
 #include "tar_lab.h"
 #include "tar_write.h"
 
-#define PACK_CALLS 5  /* openat, fstat, flistxattr, read, close */
+#define PACK_CALLS 5   /* openat, fstat, flistxattr, read, close */
 #define UNPACK_CALLS 4 /* openat, pwrite, utimensat, close */
 
 /* System calls of a child that does `work`. */
@@ -51,7 +51,8 @@ static void files_make(unsigned count)
     char command[160];
 
     snprintf(command, sizeof command,
-             "rm -rf out many && mkdir out many && for i in $(seq %u); do echo $i >many/$i; done", count);
+             "rm -rf out many && mkdir out many && for i in $(seq %u); do echo $i >many/$i; done",
+             count);
     tar_lab_run(command);
 }
 
@@ -97,7 +98,9 @@ END_TEST
 /* Unpacks a file of each mode into "out", and looks at what it has become. */
 static void modes_come_along(mode_t mask)
 {
-    static const mode_t modes[] = { 0, 0400, 0444, 0600, 0640, 0644, 0664, 0666, 0755, 0777, 01755 };
+    static const mode_t modes[] = {
+        0, 0400, 0444, 0600, 0640, 0644, 0664, 0666, 0755, 0777, 01755
+    };
     mode_t before = umask(mask);
 
     for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
@@ -128,8 +131,10 @@ END_TEST
 START_TEST(modes_are_kept_in_a_folder_with_an_acl)
 {
     /* linux/posix_acl_xattr.h: the version, then tag, permissions and id of owner, group and others. */
-    static const uint8_t acl[] = { 2, 0, 0, 0, 1,    0, 7, 0, 255, 255, 255, 255, 4,   0,
-                                   0, 0, 255, 255, 255, 255, 0x20, 0, 0, 0, 255, 255, 255, 255 };
+    static const uint8_t acl[] = {
+        2, 0, 0,   0,   1,   0,   7,    0, 255, 255, 255, 255, 4,   0,
+        0, 0, 255, 255, 255, 255, 0x20, 0, 0,   0,   255, 255, 255, 255
+    };
 
     if (setxattr("out", "system.posix_acl_default", acl, sizeof acl, 0) < 0) {
         printf("# skipped: no ACLs in this folder's file system\n");

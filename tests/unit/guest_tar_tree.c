@@ -13,6 +13,7 @@
 
 #include "tap_main.h"
 #include "tar_lab.h"
+#include "tar_write.h"
 
 /* ---- What a tree has beside names and contents ---- */
 
@@ -232,6 +233,29 @@ START_TEST(lists_of_holes_are_not_believed)
 }
 END_TEST
 
+/* Their sizes are said to be 0, or a page. */
+START_TEST(the_kernels_own_files_are_read_whole)
+{
+    static struct tar_writer writer;
+    struct fail fail;
+
+    ck_assert_uint_eq(tar_lab_pack("/proc/version", false, 4096), 0);
+    tar_lab_run("tar -xf t -C out && cmp out/version /proc/version");
+    ck_assert_uint_eq(tar_lab_pack("/sys/kernel/mm/transparent_hugepage/enabled", false, 7), 0);
+    tar_lab_run("tar -xf t -C out && cmp out/enabled /sys/kernel/mm/transparent_hugepage/enabled");
+    (void)tar_lab_pack("/proc/sys/kernel/random", false, 512);
+    tar_lab_run("tar -xf t -C out && cmp out/random/poolsize /proc/sys/kernel/random/poolsize");
+    ck_assert_int_eq(tar_writer_init(&writer, "/proc/self/mem", false, &fail), 0);
+    ck_assert_int_eq(tar_writer_read(&writer, stream, sizeof(stream), &fail), -EIO);
+    tar_writer_fini(&writer);
+    ck_assert_int_eq(tar_writer_init(&writer, "/proc/kallsyms", false, &fail), 0);
+    ck_assert_int_eq(tar_writer_read(&writer, stream, sizeof(stream), &fail), -EFBIG);
+    tar_writer_fini(&writer);
+    ck_assert_uint_gt(tar_lab_pack("/proc/self", true, 65536), 0); /* what can't be read */
+    tar_lab_run("tar -tf t >list && grep -q ^self/status list");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("guest-tar-tree");
@@ -245,5 +269,6 @@ int main(void)
     tcase_add_test(tcase, absolute_links_are_those_of_the_root);
     tcase_add_test(tcase, a_link_is_followed_when_it_is_asked_for);
     tcase_add_test(tcase, lists_of_holes_are_not_believed);
+    tcase_add_test(tcase, the_kernels_own_files_are_read_whole);
     return tap_main(suite);
 }
