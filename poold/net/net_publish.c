@@ -17,45 +17,76 @@
 
 /* ---- What is asked for ---- */
 
-/* The number that ends at `end`. */
-static bool parse_port(const char **text, char end, unsigned least, uint16_t *ret_port)
+struct port_range {
+    uint16_t first, last;
+};
+
+/* A number at the beginning of *text, which it takes. */
+static bool parse_port(const char **text, unsigned least, uint16_t *ret_port)
 {
     char *rest;
 
     if (**text < '0' || **text > '9')
         return false;
     unsigned long number = strtoul(*text, &rest, 10);
-    if (number < least || number > UINT16_MAX || *rest != end)
+    if (number < least || number > UINT16_MAX)
         return false;
     *ret_port = (uint16_t)number;
-    *text = rest + (end != '\0');
+    *text = rest;
     return true;
 }
 
-static bool parse_port_pair(char *word, struct net_port *ret_port)
+/* PORT or FIRST-LAST. */
+static bool parse_range(const char **text, unsigned least, struct port_range *ret_range)
 {
-    struct net_port port = { 0 };
-    const char *at = word;
-    char *slash = strchr(word, '/');
-    size_t address_bytes = strcspn(word, ":");
+    if (!parse_port(text, least, &ret_range->first))
+        return false;
+    ret_range->last = ret_range->first;
+    if (**text != '-')
+        return true;
+    ++*text;
+    return parse_port(text, least, &ret_range->last) && ret_range->first <= ret_range->last;
+}
+
+/* The address at the beginning of *text, if there is one. */
+static bool parse_address(const char **text, uint32_t *ret_address)
+{
+    size_t bytes = strcspn(*text, ":");
     char address[INET_ADDRSTRLEN];
 
-    if (slash) {
-        *slash = '\0';
-        port.udp = true;
-    }
-    if (memchr(word, '.', address_bytes)) {
-        snprintf(address, sizeof address, "%.*s", (int)address_bytes, word);
-        if (address_bytes >= sizeof address || inet_pton(AF_INET, address, &port.address) != 1 ||
-            word[address_bytes] != ':')
-            return false;
-        at += address_bytes + 1;
-    }
-    if ((slash && strcmp(slash + 1, "udp") != 0) ||
-        !parse_port(&at, ':', HOST_PORT_LEAST, &port.host) ||
-        !parse_port(&at, '\0', 1, &port.guest))
+    if (!memchr(*text, '.', bytes))
+        return true;
+    if (bytes >= sizeof address || (*text)[bytes] != ':')
         return false;
-    *ret_port = port;
+    snprintf(address, sizeof address, "%.*s", (int)bytes, *text);
+    *text += bytes + 1;
+    return inet_pton(AF_INET, address, ret_address) == 1;
+}
+
+static bool parse_protocol(const char *text, bool *ret_udp)
+{
+    *ret_udp = strcmp(text, "/udp") == 0;
+    return *ret_udp || *text == '\0' || strcmp(text, "/tcp") == 0;
+}
+
+/* Adds what one word says, a range port by port. */
+static bool parse_word(const char *word, struct net_publish *publish)
+{
+    struct net_port port = { 0 };
+    struct port_range host, guest;
+    const char *at = word;
+
+    if (!parse_address(&at, &port.address) || !parse_range(&at, HOST_PORT_LEAST, &host) ||
+        *at++ != ':' || !parse_range(&at, 1, &guest) || !parse_protocol(at, &port.udp))
+        return false;
+    unsigned count = host.last - host.first + 1u;
+    if (count != guest.last - guest.first + 1u || count > NET_PUBLISH_MAX - publish->count)
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        port.host = (uint16_t)(host.first + i);
+        port.guest = (uint16_t)(guest.first + i);
+        publish->port[publish->count++] = port;
+    }
     return true;
 }
 
@@ -69,14 +100,13 @@ int net_publish_parse(const char *text, struct net_publish *ret_publish, struct 
         size_t bytes = strcspn(at, ",");
 
         snprintf(word, sizeof word, "%.*s", (int)MIN_OF(bytes, sizeof word), at);
-        if (bytes >= sizeof word || publish.count == NET_PUBLISH_MAX ||
-            !parse_port_pair(word, &publish.port[publish.count]))
+        if (bytes >= sizeof word || !parse_word(word, &publish))
             return err_set(err, EINVAL,
-                           "'publish' is HOST:GUEST, with ADDRESS: before it or not, with /udp "
-                           "behind it or not, or up to %u of them with commas between, with HOST "
-                           "from %u on; not '%s'",
+                           "'publish' is HOST:GUEST, each a port or FIRST-LAST, with ADDRESS: "
+                           "before it or not, with /tcp or /udp behind it or not, or several of "
+                           "them with commas between, at most %u ports in all, with HOST from %u "
+                           "on; not '%s'",
                            NET_PUBLISH_MAX, HOST_PORT_LEAST, text);
-        publish.count++;
         at += bytes;
         more = *at == ',';
         at += more;

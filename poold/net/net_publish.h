@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/list.h"
 
-#define NET_PUBLISH_BYTES 512u /* [ADDRESS:]HOST:GUEST[/udp], with commas between */
+#define NET_PUBLISH_BYTES 512u /* [ADDRESS:]HOST:GUEST[/udp], with commas between; also ranges */
 #define NET_PUBLISH_MAX 16u
 
 struct net_port {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "net/net_address.h"
 
 bool pool_net_is_user(const struct pool_net_spec *spec)
@@ -72,13 +73,28 @@ static int check_address(const struct pool_net_spec *spec, uint32_t max, struct 
                             pool_net_is_user(spec), &rules, err);
 }
 
+/* What would be kept, and do nothing. The address has a default. */
+static int check_none(const struct pool_net_spec *spec, struct err *err)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } keys[] = {
+        { "net_allow", spec->allow[0] },      { "net_deny", spec->deny[0] },
+        { "net_bandwidth", spec->bandwidth }, { "net_pps", spec->pps },
+        { "net_vhost", spec->vhost[0] },      { "net_any_source", spec->any_source },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (keys[i].given)
+            return err_set(err, EINVAL, "'%s' goes with a network: give 'net'", keys[i].name);
+    return 0;
+}
+
 int pool_net_check(const struct pool_net_spec *spec, uint32_t max, struct err *err)
 {
     if (!spec->kind[0])
-        return spec->allow[0] || spec->deny[0]
-                   ? err_set(err, EINVAL,
-                             "'net_allow' and 'net_deny' go with a network: give 'net'")
-                   : 0;
+        return check_none(spec, err);
     if (!pool_net_is_user(spec) && strcmp(spec->kind, "tap") != 0 && !pool_net_bridge(spec) &&
         !pool_net_macvtap_parent(spec))
         return err_set(err, EINVAL,

@@ -76,6 +76,10 @@ int pool_body_check(const struct pool_body *body, struct err *err)
                        body->spec.vcpus);
     if (body->spec.image[0] && body->spec.disk[0])
         return err_set(err, EINVAL, "give 'image' or 'disk', not both");
+    if (!body->spec.image[0] && !body->spec.disk[0] &&
+        (body->spec.disk_bandwidth || body->spec.disk_iops))
+        return err_set(err, EINVAL,
+                       "'disk_bandwidth' and 'disk_iops' go with a disk: give 'image' or 'disk'");
     return pool_net_check(&body->spec.net, body->max, err);
 }
 

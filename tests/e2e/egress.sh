@@ -197,7 +197,7 @@ denied_of()
 
 check 'a rule that is none is refused' fails_saying 125 "'net_deny': 'wan': expected" \
     create none --net user --net-deny wan
-check 'rules without a network are refused' fails_saying 125 "go with a network" \
+check 'rules without a network are refused' fails_saying 125 "goes with a network" \
     create none --net-deny 10.0.0.0/8
 
 # ---- tap, bridge, macvtap ----

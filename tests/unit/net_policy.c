@@ -274,6 +274,20 @@ START_TEST(ports_are_read)
     ck_assert(publish.port[1].udp);
     ck_assert_uint_eq(publish.port[2].address, 0);
     ck_assert_uint_eq(publish.port[2].guest, 65535);
+    ck_assert_int_eq(net_publish_parse("127.0.0.1:8080-8082:80-82/udp,9000:90/tcp,1024-1035:1-12",
+                                       &publish, &err),
+                     0);
+    ck_assert_uint_eq(publish.count, NET_PUBLISH_MAX);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(publish.port[i].host, 8080 + i);
+        ck_assert_uint_eq(publish.port[i].guest, 80 + i);
+        ck_assert_uint_eq(publish.port[i].address, htonl(INADDR_LOOPBACK));
+        ck_assert(publish.port[i].udp);
+    }
+    ck_assert_uint_eq(publish.port[3].host, 9000);
+    ck_assert(!publish.port[3].udp);
+    ck_assert_uint_eq(publish.port[15].host, 1035);
+    ck_assert_uint_eq(publish.port[15].guest, 12);
 }
 END_TEST
 
@@ -293,7 +307,17 @@ START_TEST(what_is_no_port_is_told)
         "65536:80",
         "8080:0",
         "8080:65536",
-        "8080:80/tcp",
+        "8080:80/sctp",
+        "8080:80/tcp/udp",
+        "8080-8081:80",
+        "8080:80-81",
+        "8080-8082:80-81",
+        "8081-8080:81-80",
+        "8080-:80-81",
+        "8080-8081-8082:80",
+        "65535-65536:1-2",
+        "1024-1040:1-17",
+        "1024-65535:1-64512",
         "8080:80/udp/udp",
         "+8080:80",
         " 8080:80",

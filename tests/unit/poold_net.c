@@ -43,7 +43,11 @@ static const struct {
     { { .kind = "tap", .vhost = "on", .bandwidth = 5000 }, 4, "knows no limits" },
     { { .kind = "tap", .address = "10.0.0.0/24", .allow = "10.0.0.1/8" }, 4, "'net_allow': '10.0" },
     { { .kind = "user", .address = "10.0.0.0/24", .deny = "::1" }, 4, "'net_deny': '::1': expect" },
-    { { .kind = "", .deny = "10.0.0.0/8" }, 4, "go with a network" },
+    { { .kind = "", .deny = "10.0.0.0/8" }, 4, "'net_deny' goes with a network" },
+    { { .kind = "", .pps = 5 }, 4, "'net_pps' goes with a network" },
+    { { .kind = "", .bandwidth = 5000 }, 4, "'net_bandwidth' goes with a network" },
+    { { .kind = "", .vhost = "on" }, 4, "'net_vhost' goes with a network" },
+    { { .kind = "", .any_source = true }, 4, "'net_any_source' goes with a network" },
 };
 
 START_TEST(what_can_not_be_is_told)
