@@ -69,6 +69,7 @@ static void boot_free(struct boot *boot)
 
     hosted->boot = NULL;
     close_fd(&boot->console_fd);
+    free(boot->image_config);
     if (boot->dir_taken) { /* with it go the uid and the control group */
         vm_dirs_give_back(&hosted->vms->vm_dirs, &boot->dir);
         vm_dirs_pump(&hosted->vms->vm_dirs);
@@ -228,6 +229,7 @@ static void begin_done(void *data)
     else if (boot->step == BOOT_WAITING && boot_spawn(boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);
     boot_snapshot(boot);
+    boot->image_config = take_pointer(&boot->disk.image.config);
     pool_disk_close(&boot->disk);
     work_over(boot, boot->files);
 }

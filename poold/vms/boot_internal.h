@@ -50,6 +50,7 @@ struct boot {
     bool cancelled;
     struct snapstore_job job;
     struct pool_disk disk; /* until the VM has it */
+    char *image_config;    /* what was said with it, for warmup_start */
     struct vm_dir dir;     /* whose uid and id (for its control group) are the VM's */
     bool dir_taken;
     int console_fd; /* the file of its console, or -1 */

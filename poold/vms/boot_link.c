@@ -104,8 +104,8 @@ static void on_awake(struct boot *boot)
 
     boot_step_to(boot, BOOT_WARMING);
     if (warmup_start(&boot->warmup, boot->hosted->vms->loop, boot->hosted->pool.name,
-                     &boot->hosted->spec, true, boot_service_ms(boot), &boot_warmup_ops, boot,
-                     &err) < 0)
+                     &boot->hosted->spec, boot->image_config, true, boot_service_ms(boot),
+                     &boot_warmup_ops, boot, &err) < 0)
         boot_fail(boot, err.code, err.msg);
 }
 

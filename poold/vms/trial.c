@@ -111,7 +111,7 @@ struct trial *trial_start(struct hosted_pool *hosted, const struct trial_ops *op
     }
     *trial = (struct trial){ .hosted = hosted, .ops = ops, .owner = owner, .set_fd = -1 };
     if (warmup_wanted(&hosted->spec))
-        rc = warmup_start(&trial->warmup, hosted->vms->loop, hosted->pool.name, &hosted->spec,
+        rc = warmup_start(&trial->warmup, hosted->vms->loop, hosted->pool.name, &hosted->spec, NULL,
                           false, SERVICE_WAIT_MS, &trial_warmup_ops, trial, &trial->err);
     else
         rc = record_start(trial);

@@ -12,6 +12,7 @@
 #include "guest_abi.h"
 #include "vms/agent_stream.h"
 #include "vms/pool_spec.h"
+#include "vms/service_request.h"
 
 #define REQUEST_BYTES_MAX (sizeof(struct agent_exec) + 512 + WARMUP_BYTES)
 #define TAIL_BYTES 160u
@@ -28,12 +29,14 @@ struct warmup {
     uv_loop_t *loop;
     const struct pool_spec *spec;
     const char *name; /* the pool's */
+    const char *image_config;
     const struct warmup_ops *ops;
     void *owner;
     struct agent_stream *stream; /* of the step */
     enum step step;
     bool boot;
     uint64_t wait_ms;
+    struct err err; /* why a request can't be made; code 0: none */
     size_t tail_bytes;
     char tail[TAIL_BYTES]; /* of what was written in this step */
 };
@@ -98,54 +101,29 @@ static size_t put_string(uint8_t *request, size_t at, const char *text)
     return at + len;
 }
 
-/* The environment of a service that asks for its calls: what Lambda's runtimes look for. */
-static size_t put_lambda(const struct warmup *warmup, uint8_t *request, size_t at,
-                         uint16_t *ret_count)
+/* `sh -c` of the pool's command. */
+static int send_command(struct warmup *warmup)
 {
-    static const char *const fixed[] = { "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
-                                         "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start",
-                                         "AWS_REGION=local", "LAMBDA_TASK_ROOT=/var/task" };
-    char text[POOL_NAME_BYTES + 64];
-
-    for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
-        at = put_string(request, at, fixed[i]);
-    snprintf(text, sizeof text, "AWS_LAMBDA_RUNTIME_API=127.0.0.1:%u", AGENT_GATE_PORT);
-    at = put_string(request, at, text);
-    snprintf(text, sizeof text, "AWS_LAMBDA_FUNCTION_NAME=%s", warmup->name);
-    at = put_string(request, at, text);
-    snprintf(text, sizeof text, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=%llu",
-             (unsigned long long)(warmup->spec->memory_bytes >> 20));
-    *ret_count = ARRAY_LEN(fixed) + 3;
-    return put_string(request, at, text);
-}
-
-/* `sh -c command`; a service learns from its environment where its calls come from. */
-static int send_exec(struct warmup *warmup, const char *command, bool service)
-{
-    struct agent_exec exec = { .argc = 3, .flags = service ? AGENT_EXEC_SERVICE : 0 };
+    const struct agent_exec exec = { .argc = 3 };
     uint8_t request[REQUEST_BYTES_MAX];
-    char text[32];
     size_t at = sizeof exec;
 
+    memcpy(request, &exec, sizeof exec);
     at = put_string(request, at, "");
     at = put_string(request, at, "/bin/sh");
     at = put_string(request, at, "-c");
-    at = put_string(request, at, command);
-    if (service && warmup->spec->service_gate) {
-        exec.flags |= AGENT_EXEC_GATE;
-        at = put_lambda(warmup, request, at, &exec.envc);
-    } else if (service && warmup->spec->service_bell) {
-        exec.flags |= AGENT_EXEC_BELL;
-        snprintf(text, sizeof text, FUNCTION_VARIABLE "=%u", FUNCTION_VERSION);
-        at = put_string(request, at, text);
-        exec.envc = 1;
-    } else if (service) {
-        snprintf(text, sizeof text, "PORT=%u", warmup->spec->service_port);
-        at = put_string(request, at, text);
-        exec.envc = 1;
-    }
-    memcpy(request, &exec, sizeof exec);
+    at = put_string(request, at, warmup->spec->warmup);
     return agent_stream_send(warmup->stream, AGENT_EXEC, request, at);
+}
+
+static int send_service(struct warmup *warmup)
+{
+    _cleanup_free_ uint8_t *request = NULL;
+    size_t bytes = 0;
+    int rc = service_request_make(warmup->spec, warmup->name, warmup->image_config, &request,
+                                  &bytes, &warmup->err);
+
+    return rc < 0 ? rc : agent_stream_send(warmup->stream, AGENT_EXEC, request, bytes);
 }
 
 static int request_send(struct warmup *warmup)
@@ -159,9 +137,9 @@ static int request_send(struct warmup *warmup)
 
     switch (warmup->step) {
     case STEP_COMMAND:
-        return send_exec(warmup, spec->warmup, false);
+        return send_command(warmup);
     case STEP_SERVICE:
-        return send_exec(warmup, spec->service, true);
+        return send_service(warmup);
     case STEP_AWAIT:
         return agent_stream_send(warmup->stream, AGENT_CALL, &call, sizeof call);
     default:
@@ -300,7 +278,7 @@ static void step_start(struct warmup *warmup)
     int rc = step_open(warmup);
 
     if (rc < 0)
-        fail(warmup, "the VM takes no stream");
+        fail(warmup, warmup->err.code ? warmup->err.msg : "the VM takes no stream");
     else if (rc > 0)
         finish(warmup, NULL);
 }
@@ -311,8 +289,8 @@ bool warmup_wanted(const struct pool_spec *spec)
 }
 
 int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *name,
-                 const struct pool_spec *spec, bool boot, uint64_t wait_ms,
-                 const struct warmup_ops *ops, void *owner, struct err *err)
+                 const struct pool_spec *spec, const char *image_config, bool boot,
+                 uint64_t wait_ms, const struct warmup_ops *ops, void *owner, struct err *err)
 {
     struct warmup *warmup = calloc(1, sizeof *warmup);
     int rc;
@@ -322,14 +300,19 @@ int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *name,
     warmup->loop = loop;
     warmup->spec = spec;
     warmup->name = name;
+    warmup->image_config = image_config;
     warmup->boot = boot;
     warmup->wait_ms = wait_ms;
     warmup->ops = ops;
     warmup->owner = owner;
     rc = step_open(warmup);
     if (rc < 0) {
+        if (warmup->err.code)
+            *err = warmup->err;
+        else
+            err_set_errno(err, -rc, "the VM takes no stream");
         warmup_free(warmup);
-        return err_set_errno(err, -rc, "the warm-up: the VM takes no stream");
+        return err_wrap(err, "the warm-up");
     }
     *ret_warmup = warmup;
     return 0;

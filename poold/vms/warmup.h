@@ -26,11 +26,12 @@ struct warmup_ops {
 bool warmup_wanted(const struct pool_spec *spec);
 
 /* What the pool is to be (name and spec are borrowed until it is over), in a live guest; `boot`: this one is to be the
- * snapshot, so the service is not there yet, and it parks in the end. wait_ms: for the service. done
+ * snapshot, so the service is not there yet, and it parks in the end. image_config: how its image's
+ * programs are started (borrowed; NULL: nothing is said), for the service. wait_ms: for the service. done
  * comes later, unless it is cancelled. 0 or -errno. */
 int warmup_start(struct warmup **ret_warmup, uv_loop_t *loop, const char *name,
-                 const struct pool_spec *spec, bool boot, uint64_t wait_ms,
-                 const struct warmup_ops *ops, void *owner, struct err *err);
+                 const struct pool_spec *spec, const char *image_config, bool boot,
+                 uint64_t wait_ms, const struct warmup_ops *ops, void *owner, struct err *err);
 /* NULL is fine. */
 void warmup_cancel(struct warmup *warmup);
 

@@ -15,8 +15,18 @@ tree_make()
 check 'a root with a function in it' tree_make
 poold_start || { echo 'Bail out! no poold'; exit 1; }
 check 'an image of it' "$voltctl" image build fn --from-dir "$tree"
+# The same with what an OCI image says of its programs.
+image_as()
+{
+    local config='{"env":["WHO=image","PORT=1","PATH=/bin"],"user":"1000:1001","workdir":"/srv/work"}'
+    mkdir -p "$tree/srv/work" && mkfs.erofs "$work/as.erofs" "$tree" >/dev/null 2>&1 &&
+        { printf '%s' "$config" && cat "$work/as.erofs"; } >"$work/as" &&
+        curl -sf -o "$work/said" --unix-socket "$VOLT_RUN_DIR/poold.sock" --data-binary "@$work/as" \
+            "http://volt/v1/images/as?config_bytes=${#config}"
+}
+check 'one with a configuration' image_as
 
-# ---- Creation: all three boot at once ----
+# ---- Creation: all boot at once ----
 function_is()
 {
     [ "$("$voltctl" function show "$1" --json | json state)" = "$2" ]
@@ -30,6 +40,8 @@ check 'a function' create f --handler 'exec handler' --min 4 --max 12 --timeout 
 check 'one whose VMs serve three calls' create again --handler 'exec handler' --port 9000 --min 1 --max 2 \
     --reuse 3 --concurrency 1 --queue 1 --timeout "$(patient 2)s"
 check 'one that does not start' create bad --handler 'echo no luck; exit 3' --min 0
+check "one that tells how it is started, of that image" "$voltctl" function create as --image as --no-wait --min 0 \
+    --handler 'echo "$(busybox id -u) $(busybox id -g) $(pwd) $WHO $PORT"; exit 3'
 check 'its name is taken' fails_saying 125 "there is a function 'f' already" \
     "$voltctl" function create f --handler x
 check 'a handler is needed' fails_saying 125 'give --handler' "$voltctl" function create g
@@ -44,6 +56,12 @@ bad_says()
     "$voltctl" function show bad --json | json error | grep 'ended with exit code 3' | grep 'no luck'
 }
 check 'one that ends at its start fails, with its words' bad_says
+until_true 200 function_is as failed
+as_says()
+{
+    "$voltctl" function show as --json | json error | grep 'ends with "1000 1001 /srv/work image 8080"'
+}
+check "a handler has its image's user, directory and variables, and poold's before those" as_says
 
 # ---- Answers ----
 invoke()
