@@ -15,6 +15,7 @@
 #include "api/lease_news.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "functions/function_keep.h"
 #include "host/cleanup.h"
 #include "http/http.h"
 #include "listen.h"
@@ -337,6 +338,7 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     if (functions_open(&daemon->functions, config->state_dir, err) < 0 ||
         remote_start(daemon, err) < 0)
         return -err->code;
+    functions_load(&daemon->functions);
     if (!config->vms.stop_only) {
         declared_apply(daemon, declarations);
         if (e2b_start(&daemon->e2b, &daemon->loop, &daemon->config, err) < 0)

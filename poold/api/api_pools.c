@@ -88,24 +88,23 @@ enum api_error api_failure_code(int code, enum api_error otherwise)
     return otherwise;
 }
 
-static void on_made(void *data, struct hosted_pool *hosted, const struct err *err)
+static void made_reply(struct http_request *request, unsigned status, struct hosted_pool *hosted,
+                       const struct err *err)
 {
-    struct http_request *request = data;
-
     if (hosted)
-        http_reply_json(request, MHD_HTTP_CREATED, pools_json_of(request, hosted));
+        http_reply_json(request, status, pools_json_of(request, hosted));
     else
         http_reply_error(request, api_failure_code(err->code, API_BAD_REQUEST), "%s", err->msg);
 }
 
+static void on_made(void *data, struct hosted_pool *hosted, const struct err *err)
+{
+    made_reply(data, MHD_HTTP_CREATED, hosted, err);
+}
+
 static void on_replaced(void *data, struct hosted_pool *hosted, const struct err *err)
 {
-    struct http_request *request = data;
-
-    if (hosted)
-        http_reply_json(request, MHD_HTTP_ACCEPTED, pools_json_of(request, hosted));
-    else
-        http_reply_error(request, api_failure_code(err->code, API_BAD_REQUEST), "%s", err->msg);
+    made_reply(data, MHD_HTTP_ACCEPTED, hosted, err);
 }
 
 bool api_links_allowed(struct http_request *request, const struct pool_net_spec *net)

@@ -157,7 +157,7 @@ struct invocation {
 };
 
 void functions_init(struct functions *functions, struct vms *vms);
-/* Opens STATE_DIR/functions and loads what is there; pools have been loaded. Blocks. */
+/* Opens STATE_DIR/functions; what is there is loaded by functions_load (function_keep.h). Blocks. */
 int functions_open(struct functions *functions, const char *state_dir, struct err *err);
 /* The loop still runs: from now on calls end at once, those under way too. */
 void functions_stop(struct functions *functions);
@@ -183,6 +183,13 @@ int function_invoke(struct function *function, const struct function_request *re
 void invocation_cancel(struct invocation *invocation);
 
 /* ---- Between the files of this room ---- */
+
+/* functions.c: a function of all; NULL without memory. Its end, when nothing is under way. */
+struct function *function_add(struct functions *functions, const char *name,
+                              const struct function_spec *spec, const char *created);
+void function_free(struct function *function);
+/* Ends calls and idle VMs. */
+void function_stop(struct function *function, const char *sentence);
 
 /* invocation.c: QUEUED to ACQUIRING or SENT. */
 void invocation_start(struct invocation *invocation);

@@ -31,17 +31,10 @@ void function_make(struct functions *functions, const struct function_body *body
 void function_delete(struct function *function, void (*deleted)(void *data, const struct err *err),
                      void *data);
 
-/* Loads all that are kept. Blocks. */
+/* Loads all that are kept: after functions_open, and after the pools. Blocks. */
 void functions_load(struct functions *functions);
 
 /* What is said of it, as an object: the caller's. */
 json_t *function_spec_json(const struct function_spec *spec);
-
-/* functions.c: a function of all; NULL without memory. Its end, when nothing is under way. */
-struct function *function_add(struct functions *functions, const char *name,
-                              const struct function_spec *spec, const char *created);
-void function_free(struct function *function);
-/* Ends calls and idle VMs. */
-void function_stop(struct function *function, const char *sentence);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the queues of all functions, whose turn it is, and the time limits; see function.h. */
+#include "functions/function.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,8 +11,6 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "functions/function.h"
-#include "functions/function_keep.h"
 #include "host/cleanup.h"
 
 static const char *const runtime_names[] = {
@@ -252,7 +252,6 @@ int functions_open(struct functions *functions, const char *state_dir, struct er
     functions->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (functions->dir_fd < 0)
         return err_set_errno(err, errno, "can't open %s", path);
-    functions_load(functions);
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One HTTP/1.1 message of a guest, as it comes: an answer, or a request; first line, headers and body,
- * all bounded, or what is wrong with it. The parser is http_parser's (RFC 7230), in whose headers no control characters and no
- * blanks in names are taken here. Any thread. */
+/* One HTTP/1.1 message of a guest, as it comes: an answer, or a request; first line, headers and
+ * body, all bounded, or what is wrong with it. The parser is http_parser's (RFC 7230), in whose
+ * headers no control characters and no blanks in names are taken here. Any thread. */
 #ifndef VOLT_POOLD_HTTP_MESSAGE_H
 #define VOLT_POOLD_HTTP_MESSAGE_H
 

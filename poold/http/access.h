@@ -2,12 +2,13 @@
 /* Who may do what: the rights of a peer by its uid and gids, and what each user has in use.
  *
  * The policy file is {"rules": [{"uid": N | "gid": N, "rights": ["acquire", "admin", "metrics"],
- * "pools": ["NAME"...], "links": ["NAME"...], "leases": N, "memory_mib": N}...]}; "pools" limits acquires and what is seen, absent:
- * all pools; "links" are the bridges and parents of macvtaps that an administrator may connect VMs
- * to, absent: none; "leases" and "memory_mib" are what each of its users may have
- * of those at a time, absent: what poold's configuration gives everybody. The first rule for the uid counts, else the first for one of its gids, else there
- * are no rights. Root and poold's own user are trusted: they may do everything. Without a policy
- * file all who can open the socket may acquire and read metrics.
+ * "pools": ["NAME"...], "links": ["NAME"...], "leases": N, "memory_mib": N}...]}; "pools" limits
+ * acquires and what is seen, absent: all pools; "links" are the bridges and parents of macvtaps
+ * that an administrator may connect VMs to, absent: none; "leases" and "memory_mib" are what each
+ * of its users may have of those at a time, absent: what poold's configuration gives everybody.
+ * The first rule for the uid counts, else the first for one of its gids, else there are no
+ * rights. Root and poold's own user are trusted: they may do everything. Without a policy file
+ * all who can open the socket may acquire and read metrics.
  *
  * What all share (connections, memory for bodies and replies) is given out by one rule: a user has
  * at most `each`, and never more than is left for the others. However many users take what they

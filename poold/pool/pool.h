@@ -22,7 +22,8 @@
  *   5. Closing a KVM VM is slow: at most dying_max VMs die at a time, the others wait in the kill
  *      queue and still count towards `max`.
  *   6. Before it is READY a pool is PROVING: one clone is made, whatever `min` is, and gets all the way
- *      to PARKED, the first of the stock if `min` wants one. PROOF_ATTEMPTS that fail are the end of the pool.
+ *      to PARKED, the first of the stock if `min` wants one. PROOF_ATTEMPTS that fail are the end
+ *      of the pool.
  *   7. The VMs of all pools together fit into `room`: what would not is not made, and an acquire
  *      that finds nothing parked waits for it, or is told. What acquires wait for is not taken by
  *      refills, and VMs that nobody has asked for are stopped for it.
@@ -145,8 +146,7 @@ struct pool {
     enum pool_state state;
     char error[POOL_ERROR_BYTES];
     uint32_t min, max, shells;
-    uint32_t
-        priority; /* among pools, where all together want more than there is; higher is first */
+    uint32_t priority; /* among pools that want more than there is: higher is first */
     struct list slots[SLOT_STATE_COUNT];
     uint32_t counts[SLOT_STATE_COUNT];
     uint64_t vm_bytes; /* guest memory of one VM */

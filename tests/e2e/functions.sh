@@ -8,8 +8,7 @@
 tree=$work/tree
 tree_make()
 {
-    mkdir -p "$tree"/{bin,proc,sys,dev,run,tmp} && cp /usr/bin/busybox "$tree/bin/busybox" &&
-        ln -s busybox "$tree/bin/sh" && cp "$VOLT_BUILD/tests/e2e/function-handler" "$tree/bin/handler" &&
+    busybox_root "$tree" && mkdir -p "$tree"/{proc,sys,dev,run,tmp} && cp "$VOLT_BUILD/tests/e2e/function-handler" "$tree/bin/handler" &&
         cp "$VOLT_BUILD/tests/e2e/doorbell-handler" "$tree/bin/bell"
 }
 check 'a root with a function in it' tree_make

@@ -8,13 +8,7 @@
 cd "$work" || exit 1
 poold_start || { echo 'Bail out! no poold to test with'; exit 1; }
 
-root_make()
-{
-    mkdir -p "$1/bin"
-    cp "$(command -v busybox)" "$1/bin/"
-    ln -s busybox "$1/bin/sh"
-}
-root_make bare
+busybox_root bare
 mkdir -p bare/run/app bare/tmp/k bare/usr/share/doc/x bare/usr/share/doc/y
 echo here >bare/run/app/file
 echo here >bare/tmp/k/file
@@ -24,11 +18,11 @@ cp bare/bin/busybox bare/bin/busybox.capable
 [ "$(id -u)" != 0 ] || python3 -c '
 import os, struct
 os.setxattr("bare/bin/busybox.capable", "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0))'
-root_make dangling
+busybox_root dangling
 mkdir -p dangling/etc
 ln -s ../run/systemd/resolve/stub-resolv.conf dangling/etc/resolv.conf
 printf '10.0.0.1 other' >dangling/etc/hosts
-root_make useless
+busybox_root useless
 echo 'a file' >useless/proc
 
 pools=(bare useless)

@@ -8,15 +8,6 @@
 export VOLTCTL=$voltctl
 
 # ---- An image with tools ----
-# put FILE...: files and folders of the host, and the libraries that programs among them need.
-put()
-{
-    local file
-    for file in "$@"; do
-        { echo "$file"; ldd "$file" 2>/dev/null | grep -oE '/[^ ]+' || true; } | sed 's|^/||' |
-            (cd / && xargs cp -aL --parents -t "$tree") || return 1
-    done
-}
 tree=$work/tree
 tree_make()
 {
@@ -26,7 +17,7 @@ tree_make()
     for applet in sh ls cat mkdir rm sleep hostname setsid wget httpd kill dd head mount; do
         ln -s busybox "$tree/bin/$applet"
     done
-    agents_make && put /usr/bin/{git,make,gcc,as,ld,bash,env} /usr/lib/git-core/git "$gcc"/{cc1,collect2,liblto_plugin.so} \
+    agents_make && put_into "$tree" /usr/bin/{git,make,gcc,as,ld,bash,env} /usr/lib/git-core/git "$gcc"/{cc1,collect2,liblto_plugin.so} \
         "$gcc"/{crt*,libgcc*,include} /usr/include/{stdio,features,features-time64,stdc-predef}.h \
         "$lib"/{crt1.o,Scrt1.o,crti.o,crtn.o,libc.so,libc_nonshared.a,libc.so.6,libgcc_s.so.1} \
         /usr/include/x86_64-linux-gnu/{bits,gnu,sys} && ln -s ../usr/bin/bash "$tree/bin/bash" &&

@@ -9,8 +9,7 @@
 tree=$work/tree
 tree_make()
 {
-    mkdir -p "$tree"/{bin,proc,sys,dev,run,tmp,var/task} && cp /usr/bin/busybox "$tree/bin/busybox" &&
-        ln -s busybox "$tree/bin/sh" && cp "$VOLT_BUILD/tests/e2e/lambda-runtime" "$tree/bin/runtime"
+    busybox_root "$tree" && mkdir -p "$tree"/{proc,sys,dev,run,tmp,var/task} && cp "$VOLT_BUILD/tests/e2e/lambda-runtime" "$tree/bin/runtime"
 }
 
 # ---- What npm has ----
@@ -27,10 +26,9 @@ npm_get
 # Node with its libraries, the runtime interface client, and a handler.
 node_put()
 {
-    local node file
+    local node
     node=$(readlink -f "$(command -v node)")
-    { echo "$node"; ldd "$node" | grep -oE '/[^ ]+'; } | sed 's|^/||' | (cd / && xargs cp -aL --parents -t "$tree") &&
-        ln -sf "$node" "$tree/bin/node" && mkdir -p "$tree/var/task/node_modules/@serverless-stack" &&
+    put_into "$tree" "$node" && ln -sf "$node" "$tree/bin/node" && mkdir -p "$tree/var/task/node_modules/@serverless-stack" &&
         cp -a "$work/npm/node_modules/@serverless-stack/aws-lambda-ric" "$tree/var/task/node_modules/@serverless-stack/" &&
         cat >"$tree/var/task/index.js" <<'J'
 exports.handler = async (event, context) => {

@@ -59,6 +59,13 @@ skip()
     echo "ok $test_count - $1 # SKIP $2"
 }
 
+# skip_all NAME REASON: ends a scenario of which nothing can be tried here.
+skip_all()
+{
+    skip "$1" "$2"
+    exit 0
+}
+
 # For check: the command must print exactly that; must exit with that; must say that on stderr.
 prints()
 {
@@ -219,6 +226,25 @@ acquire()
 guest()
 {
     "$voltctl" exec "$@"
+}
+
+# ---- What images are made of ----
+
+# busybox_root DIR: a root with a shell in it, and nothing else.
+busybox_root()
+{
+    mkdir -p "$1/bin" && cp /usr/bin/busybox "$1/bin/busybox" && ln -s busybox "$1/bin/sh"
+}
+
+# put_into DIR FILE...: files and folders of the host, and the libraries that programs among them need.
+put_into()
+{
+    local into=$1 file
+    shift
+    for file in "$@"; do
+        { echo "$file"; ldd "$file" 2>/dev/null | grep -oE '/[^ ]+' || true; } | sed 's|^/||' |
+            (cd / && xargs cp -aL --parents -t "$into") || return 1
+    done
 }
 
 finish()

@@ -14,16 +14,8 @@ readonly debian=$work/debian
 readonly packages=${VOLT_PACKAGES:-$work/packages}
 boot_pid=
 
-skip_all()
-{
-    echo "1..1"
-    echo "ok 1 - the Debian packages # SKIP $1"
-    trap - EXIT
-    rm -rf "$work" ${own_shared:+"$own_shared"}
-    exit 0
-}
-[ "$(id -u)" = 0 ] || skip_all 'booting a systemd needs root'
-why=$(unshare --mount --pid --fork --uts --ipc --cgroup true 2>&1) || skip_all "no namespaces here: $why"
+[ "$(id -u)" = 0 ] || skip_all 'the Debian packages' 'booting a systemd needs root'
+why=$(unshare --mount --pid --fork --uts --ipc --cgroup true 2>&1) || skip_all 'the Debian packages' "no namespaces here: $why"
 
 inside()
 {

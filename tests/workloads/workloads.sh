@@ -28,16 +28,8 @@ podman     | an image and a container by podman          | contained 1
 '
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/volt
 
-skip_all()
-{
-    echo "1..1"
-    echo "ok 1 - workloads # SKIP $1"
-    trap - EXIT
-    rm -rf "$work" ${own_shared:+"$own_shared"}
-    exit 0
-}
-[ "$(id -u)" = 0 ] || skip_all 'a Debian is made by root'
-command -v mmdebstrap >/dev/null || skip_all 'mmdebstrap is not installed'
+[ "$(id -u)" = 0 ] || skip_all workloads 'a Debian is made by root'
+command -v mmdebstrap >/dev/null || skip_all workloads 'mmdebstrap is not installed'
 
 # A tar of the Debian, made anew when other packages are asked for.
 debian_make()
