@@ -542,6 +542,27 @@ START_TEST(one_interrupt_a_batch)
 }
 END_TEST
 
+/* As Linux sends from memory in pieces, a page each: it waits for an interrupt when there is no room. */
+START_TEST(a_driver_is_not_left_without_descriptors)
+{
+    static uint8_t data[4000], got[sizeof data];
+    struct fixture f;
+    int fd;
+
+    set_up(&f);
+    uint32_t port = open_stream(&f, &fd);
+    struct vsock_packet packet = packet_of(VSOCK_OP_RW, 5000, port);
+    packet.bytes = sizeof data;
+    for (unsigned i = 0; i < 3 * NUM; i++) {
+        guest_send_pieces(&f, &packet, data, sizeof data, NUM / 4 + 1);
+        ck_assert_uint_ge(f.driver.queue[VSOCK_QUEUE_TX].free_count, NUM - NUM / 4);
+        ck_assert_int_eq(recv(fd, got, sizeof got, MSG_WAITALL), (ssize_t)sizeof got);
+    }
+    close(fd);
+    tear_down(&f);
+}
+END_TEST
+
 static void connecting_add(Suite *suite)
 {
     TCase *tests = tap_case(suite, "connecting");
@@ -573,6 +594,7 @@ static void streams_add(Suite *suite)
     tcase_add_test(tests, guest_closes_with_data_under_way);
     tcase_add_test(tests, client_hangs_up_while_waiting_for_credit);
     tcase_add_test(tests, one_interrupt_a_batch);
+    tcase_add_test(tests, a_driver_is_not_left_without_descriptors);
 }
 
 int main(void)

@@ -87,17 +87,28 @@ void reap_tx(struct fixture *f)
 }
 
 /* Sends a packet whose header may be wrong in any way. */
-void guest_send_raw(struct fixture *f, const struct vsock_packet *packet, const void *data,
-                    uint32_t bytes)
+void guest_send_pieces(struct fixture *f, const struct vsock_packet *packet, const void *data,
+                       uint32_t bytes, unsigned pieces)
 {
+    struct driver_buffer buffers[NUM];
+    const uint32_t whole = (uint32_t)sizeof(*packet) + bytes, piece = whole / pieces;
+
     memcpy(driver_at(&f->driver, f->tx_gpa), packet, sizeof(*packet));
     if (bytes > 0)
         memcpy(driver_at(&f->driver, f->tx_gpa + sizeof(*packet)), data, bytes);
-    const struct driver_buffer buffer = { f->tx_gpa, (uint32_t)sizeof(*packet) + bytes };
-    driver_add(&f->driver, VSOCK_QUEUE_TX, &buffer, 1, 0);
+    for (unsigned i = 0; i < pieces; i++)
+        buffers[i] = (struct driver_buffer){ f->tx_gpa + i * piece,
+                                             i + 1 < pieces ? piece : whole - i * piece };
+    driver_add(&f->driver, VSOCK_QUEUE_TX, buffers, pieces, 0);
     driver_notify(&f->driver, VSOCK_QUEUE_TX);
     fake_vm_run(f->vm, 1000);
     reap_tx(f);
+}
+
+void guest_send_raw(struct fixture *f, const struct vsock_packet *packet, const void *data,
+                    uint32_t bytes)
+{
+    guest_send_pieces(f, packet, data, bytes, 1);
 }
 
 struct vsock_packet packet_of(uint16_t op, uint32_t guest_port, uint32_t host_port)

@@ -43,6 +43,9 @@ void reap_tx(struct fixture *f);
 /* Sends a packet whose header may be wrong in any way. */
 void guest_send_raw(struct fixture *f, const struct vsock_packet *packet, const void *data,
                     uint32_t bytes);
+/* The same from so many pieces of memory, a descriptor each. */
+void guest_send_pieces(struct fixture *f, const struct vsock_packet *packet, const void *data,
+                       uint32_t bytes, unsigned pieces);
 struct vsock_packet packet_of(uint16_t op, uint32_t guest_port, uint32_t host_port);
 void guest_send(struct fixture *f, uint16_t op, uint32_t guest_port, uint32_t host_port);
 void guest_send_data(struct fixture *f, uint32_t guest_port, uint32_t host_port, const void *data,

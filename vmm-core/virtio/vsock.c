@@ -152,6 +152,8 @@ void vsock_flush(struct vsock *vsock)
     bool rx_used = rx->next_used != rx->published;
     bool interrupt = virtq_flush(rx);
 
+    /* What a driver can't add for want of descriptors, it awaits an interrupt for: a packet of it may
+     * have as many as its payload has pages. */
     if (rx_used || vsock->tx_held >= MAX_OF(tx->num / 4, 1) ||
         vsock->tx_held_bytes >= TX_HELD_BYTES_MAX) {
         interrupt |= virtq_flush(tx);
@@ -258,7 +260,7 @@ static void tx_notify(struct vsock *vsock)
         /* The chain's place is reused for rx buffers while the packet is dealt with. */
         uint16_t head = vsock->chain.head;
 
-        vsock->tx_held++;
+        vsock->tx_held += vsock->chain.out_count + vsock->chain.in_count;
         vsock->tx_held_bytes += vsock->chain.out_bytes;
         tx_packet(vsock);
         virtq_push(tx, head, 0);

@@ -134,7 +134,9 @@ struct vsock {
     uint32_t rst_count;
     bool event_due; /* TRANSPORT_RESET waits for a buffer */
 
-    uint32_t tx_held; /* tx chains consumed and not yet given back: see vsock_flush */
+    /* Of tx chains that are consumed and not yet given back: see vsock_flush. Of those that a restored
+     * VM begins with, one each. */
+    uint32_t tx_held; /* descriptors */
     uint32_t tx_held_bytes;
     struct virtq_chain chain;
     struct iovec iov[VIRTQ_NUM_MAX]; /* scratch */
