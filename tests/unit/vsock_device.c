@@ -542,6 +542,26 @@ START_TEST(one_interrupt_a_batch)
 }
 END_TEST
 
+/* Linux takes a socket for writable only when most of what it sent has come back. */
+START_TEST(what_a_driver_sent_comes_back)
+{
+    static uint8_t data[40000], got[sizeof data];
+    struct fixture f;
+    int fd;
+
+    set_up(&f);
+    uint32_t port = open_stream(&f, &fd);
+    for (unsigned i = 0; i < NUM; i++) {
+        uint32_t bytes = i % 2 == 0 ? sizeof data : 9000;
+        guest_send_data(&f, 5000, port, data, bytes);
+        ck_assert_int_eq(recv(fd, got, bytes, MSG_WAITALL), (ssize_t)bytes);
+        ck_assert_uint_ge(f.driver.queue[VSOCK_QUEUE_TX].free_count, i % 2 == 0 ? NUM : NUM - 1);
+    }
+    close(fd);
+    tear_down(&f);
+}
+END_TEST
+
 /* As Linux sends from memory in pieces, a page each: it waits for an interrupt when there is no room. */
 START_TEST(a_driver_is_not_left_without_descriptors)
 {
@@ -594,6 +614,7 @@ static void streams_add(Suite *suite)
     tcase_add_test(tests, guest_closes_with_data_under_way);
     tcase_add_test(tests, client_hangs_up_while_waiting_for_credit);
     tcase_add_test(tests, one_interrupt_a_batch);
+    tcase_add_test(tests, what_a_driver_sent_comes_back);
     tcase_add_test(tests, a_driver_is_not_left_without_descriptors);
 }
 

@@ -18,7 +18,7 @@
 #include "virtio/vsock_internal.h"
 
 #define VSOCK_DEVICE_ID 19u
-#define TX_HELD_BYTES_MAX 262144u
+#define TX_HELD_BYTES_MAX 32768u
 #define EVENT_TRANSPORT_RESET 0u
 
 static struct virtq *queue_of(struct vsock *vsock, enum vsock_queue queue)
@@ -152,8 +152,9 @@ void vsock_flush(struct vsock *vsock)
     bool rx_used = rx->next_used != rx->published;
     bool interrupt = virtq_flush(rx);
 
-    /* What a driver can't add for want of descriptors, it awaits an interrupt for: a packet of it may
-     * have as many as its payload has pages. */
+    /* A driver may wait for what is held here. Linux does for descriptors, of which a packet may have
+     * as many as its payload has pages; and its sockets are writable again only once less than half of
+     * SO_SNDBUF, 104 KiB, is on its way by their count, which is up to twice the payload. */
     if (rx_used || vsock->tx_held >= MAX_OF(tx->num / 4, 1) ||
         vsock->tx_held_bytes >= TX_HELD_BYTES_MAX) {
         interrupt |= virtq_flush(tx);
@@ -333,6 +334,7 @@ static int vsock_load(struct virtio_dev *dev, const uint64_t *words, struct err 
     vsock->next_host_port = (uint32_t)words[2];
     const struct virtq *tx = queue_of(vsock, VSOCK_QUEUE_TX);
     vsock->tx_held = (uint16_t)(tx->next_used - tx->published);
+    vsock->tx_held_bytes = vsock->tx_held > 0 ? TX_HELD_BYTES_MAX - 1 : 0;
     if (virtio_dev_running(dev))
         send_event(vsock);
     return 0;

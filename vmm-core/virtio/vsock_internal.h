@@ -134,8 +134,8 @@ struct vsock {
     uint32_t rst_count;
     bool event_due; /* TRANSPORT_RESET waits for a buffer */
 
-    /* Of tx chains that are consumed and not yet given back: see vsock_flush. Of those that a restored
-     * VM begins with, one each. */
+    /* Of tx chains that are consumed and not yet given back: see vsock_flush. Those that a restored VM
+     * begins with count as one descriptor each, and go with the next packet. */
     uint32_t tx_held; /* descriptors */
     uint32_t tx_held_bytes;
     struct virtq_chain chain;
