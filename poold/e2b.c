@@ -2,15 +2,18 @@
 /* Owns the process of the gateway for E2B's clients; see e2b.h. */
 #include "e2b.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/list.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "base/util.h"
 #include "config.h"
 
@@ -18,10 +21,16 @@
 #define WAIT_MS_MAX 30000u
 #define STEADY_NS (60 * NS_PER_S) /* after that, the next one is started soon again */
 #define ARGUMENTS_MAX 24
+#define LINE_BYTES 400 /* of what it says is wrong */
 
-static int process_start(struct e2b *e2b, struct err *err)
+/* Its command line. */
+struct command {
+    char *argv[ARGUMENTS_MAX];
+    char parent[16];
+};
+
+static void command_make(const struct config *config, bool check, struct command *ret_command)
 {
-    const struct config *config = e2b->config;
     const struct {
         const char *option, *value;
     } given[] = {
@@ -32,21 +41,57 @@ static int process_start(struct e2b *e2b, struct err *err)
         { "--template", config->e2b_templates },
         { "--tls-cert", config->e2b_tls_cert },
         { "--tls-key", config->e2b_tls_key },
+        { "--with-parent", ret_command->parent },
     };
-    char self[16],
-        *argv[ARGUMENTS_MAX] = { (char *)(uintptr_t)config->volt_e2b, (char[]){ "serve" },
-                                 (char[]){ "--with-parent" }, self };
-    unsigned argc = 4;
-    struct spawned spawned;
+    char **at = ret_command->argv;
 
-    snprintf(self, sizeof self, "%d", (int)getpid());
+    snprintf(ret_command->parent, sizeof ret_command->parent, "%d", (int)getpid());
+    *at++ = (char *)(uintptr_t)config->volt_e2b;
+    *at++ = (char *)(uintptr_t) "serve";
+    if (check)
+        *at++ = (char *)(uintptr_t) "--check";
     for (unsigned i = 0; i < ARRAY_LEN(given); i++) {
         if (!given[i].value[0])
             continue;
-        argv[argc++] = (char *)(uintptr_t)given[i].option;
-        argv[argc++] = (char *)(uintptr_t)given[i].value;
+        *at++ = (char *)(uintptr_t)given[i].option;
+        *at++ = (char *)(uintptr_t)given[i].value;
     }
-    int rc = spawn_process(argv, NULL, 0, &spawned, err);
+    *at = NULL;
+}
+
+int e2b_check(const struct config *config, struct err *err)
+{
+    struct spawned spawned;
+    struct command command;
+    char said[LINE_BYTES], clean[LINE_BYTES];
+    ssize_t bytes = 0, count;
+    int status = 0;
+
+    if (!config->e2b[0])
+        return 0;
+    command_make(config, true, &command);
+    if (spawn_process(command.argv, NULL, 0, &spawned, err) < 0)
+        return -err->code;
+    while ((count = read(spawned.text_fd, said + bytes, sizeof said - (size_t)bytes)) > 0)
+        bytes += count;
+    close(spawned.text_fd);
+    close(spawned.pidfd);
+    waitpid(spawned.pid, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    while (bytes > 0 && said[bytes - 1] == '\n')
+        bytes--;
+    text_clean(clean, sizeof clean, said, (size_t)bytes);
+    return err_set(err, EINVAL, "%s", clean[0] ? clean : "volt-e2b does not start");
+}
+
+static int process_start(struct e2b *e2b, struct err *err)
+{
+    struct spawned spawned;
+    struct command command;
+
+    command_make(e2b->config, false, &command);
+    int rc = spawn_process(command.argv, NULL, 0, &spawned, err);
     if (rc < 0)
         return rc;
     e2b->pid = spawned.pid;

@@ -21,6 +21,9 @@ struct e2b {
     bool enabled, stopping;
 };
 
+/* Asks it whether it can do what the configuration wants. 0 or -errno. Blocks: start-up. */
+int e2b_check(const struct config *config, struct err *err);
+
 /* Starts it, if the configuration asks for it. 0 or -errno; it may fail later, which is logged. */
 int e2b_start(struct e2b *e2b, uv_loop_t *loop, const struct config *config, struct err *err);
 /* Ends it, and with it its sandboxes. */

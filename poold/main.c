@@ -26,8 +26,9 @@ static int check_run(const struct config *config, const struct declarations *dec
     struct remote_files remote = { 0 };
     struct err err = { 0 };
 
-    if (access_policy_read(config->policy, &policy, &err) == 0)
-        remote_read(config, &remote, &err);
+    if (access_policy_read(config->policy, &policy, &err) == 0 &&
+        remote_read(config, &remote, &err) == 0)
+        e2b_check(config, &err);
     access_policy_free(policy);
     remote_files_free(&remote);
     if (err.code) {

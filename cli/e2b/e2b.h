@@ -13,6 +13,7 @@
  *
  *   e2b.h            settings
  *   server.c         HTTP: connections, bodies, replies; who may call
+ *   strangers.c      connections that have proved nothing yet
  *   routes.c         the table of calls
  *   sandbox.c        sandboxes and their leases
  *   sandbox_calls.c  the API of sandboxes: create, list, connect, kill, timeout

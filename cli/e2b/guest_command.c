@@ -188,7 +188,10 @@ static int exit_take(struct guest_files *files, const struct agent_message *mess
     struct agent_exit result = { 0 };
 
     files->over = true;
-    memcpy(&result, message->payload, MIN_OF(message->bytes, sizeof result));
+    files->refused = message->bytes != sizeof result;
+    if (files->refused)
+        return err_set(err, EPROTO, "the guest's agent sent a cut EXIT frame");
+    memcpy(&result, message->payload, sizeof result);
     if (result.kind == AGENT_EXIT_CODE && result.value == 0)
         return 0;
     files->refused = true;

@@ -68,7 +68,7 @@ json_t *guest_entry_parse(const uint8_t *data, size_t bytes, size_t *ret_bytes)
     size_t left = bytes;
 
     for (unsigned i = 0; i < FILES_ENTRY_FIELDS; i++) {
-        const char *end = memchr(at, '\0', left);
+        const char *end = left ? memchr(at, '\0', left) : NULL;
 
         if (!end)
             return NULL;

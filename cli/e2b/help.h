@@ -18,6 +18,7 @@
     "  --tls-cert FILE       serve HTTPS with this certificate (PEM), and\n"                       \
     "  --tls-key FILE        this key\n"                                                           \
     "  --socket PATH         poold's socket\n"                                                     \
+    "  --check               say what is wrong with the options, and end\n"                        \
     "  --with-parent PID     end with that process, which started it\n"                            \
     "  --version, --help\n"
 #define E2B_EXAMPLES                                                                               \

@@ -22,17 +22,12 @@
 #define PEM_BYTES_MAX (1u << 20)
 
 static const struct option long_options[] = {
-    { "listen", required_argument, NULL, 'l' },
-    { "socket", required_argument, NULL, 's' },
-    { "pool", required_argument, NULL, 'p' },
-    { "template", required_argument, NULL, 't' },
-    { "keys", required_argument, NULL, 'k' },
-    { "tls-cert", required_argument, NULL, 'c' },
-    { "tls-key", required_argument, NULL, 'y' },
-    { "with-parent", required_argument, NULL, 'w' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'v' },
-    { NULL, 0, NULL, 0 },
+    { "listen", required_argument, NULL, 'l' },  { "socket", required_argument, NULL, 's' },
+    { "pool", required_argument, NULL, 'p' },    { "template", required_argument, NULL, 't' },
+    { "keys", required_argument, NULL, 'k' },    { "tls-cert", required_argument, NULL, 'c' },
+    { "tls-key", required_argument, NULL, 'y' }, { "with-parent", required_argument, NULL, 'w' },
+    { "check", no_argument, NULL, 'x' },         { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'v' },       { NULL, 0, NULL, 0 },
 };
 
 static int pem_read(const char *path, char **ret_text, struct err *err)
@@ -83,14 +78,19 @@ static int option_take(struct e2b_settings *settings, int option, const char *va
     }
 }
 
-/* True: go on. False: end with *ret_exit. */
-static bool options_read(struct e2b_settings *settings, int argc, char **argv, int *ret_exit)
+/* True: go on. False: end with *ret_exit. *ret_check: only say what is wrong. */
+static bool options_read(struct e2b_settings *settings, int argc, char **argv, bool *ret_check,
+                         int *ret_exit)
 {
     struct err err;
     int option;
 
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         *ret_exit = EX_OK;
+        if (option == 'x') {
+            *ret_check = true;
+            continue;
+        }
         if (option == 'h')
             fputs(E2B_USAGE E2B_OPTIONS "\nexample:\n" E2B_EXAMPLES, stdout);
         else if (option == 'v')
@@ -144,6 +144,7 @@ int main(int argc, char **argv)
 {
     struct e2b_settings *settings = calloc(1, sizeof *settings);
     struct err err;
+    bool check = false;
     sigset_t ends;
     int status;
 
@@ -161,8 +162,10 @@ int main(int argc, char **argv)
     settings->pool = "default";
     settings->port = E2B_PORT;
     snprintf(settings->address, sizeof settings->address, "127.0.0.1");
-    if (!options_read(settings, argc, argv, &status))
+    if (!options_read(settings, argc, argv, &check, &status))
         return status;
+    if (check)
+        return EX_OK;
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);

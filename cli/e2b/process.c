@@ -12,7 +12,7 @@
 #include "e2b/process_internal.h"
 #include "e2b/sandbox.h"
 
-#define STACK_BYTES 262144u
+#define STACK_BYTES 524288u
 #define INPUT_TIMEOUT_S 60 /* for a process to take some */
 
 /* ---- References ---- */

@@ -138,6 +138,23 @@ bool call_gone(const struct call *call)
     return poll(&fd, 1, 0) > 0 && fd.revents & (POLLRDHUP | POLLHUP | POLLERR);
 }
 
+/* Each value of JSON takes a hundred times its bytes in memory: there may be so many, before it is read. */
+static bool json_is_small(const char *text, size_t bytes)
+{
+    size_t parts = 0;
+    bool in_text = false;
+
+    for (size_t i = 0; i < bytes; i++) {
+        if (in_text && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            in_text = !in_text;
+        else if (!in_text && text[i] && strchr("{[,:", text[i]))
+            parts++;
+    }
+    return parts <= SERVER_JSON_PARTS;
+}
+
 json_t *call_json(struct call *call)
 {
     const char *body = call->body;
@@ -146,6 +163,11 @@ json_t *call_json(struct call *call)
 
     if (call->route->kind == CALL_STREAM && !rpc_envelope_open(call, &body, &bytes))
         return NULL;
+    if (!json_is_small(body, bytes)) {
+        reply_error(call, 400, RPC_INVALID_ARGUMENT, "the body has more than %u parts",
+                    SERVER_JSON_PARTS);
+        return NULL;
+    }
     json_t *json =
         json_loadb(bytes ? body : "{}", bytes ? bytes : 2, JSON_REJECT_DUPLICATES, &error);
     if (json_is_object(json))

@@ -20,6 +20,7 @@
 #define SANDBOX_TIMEOUT_S 300       /* when its client says nothing */
 #define SANDBOX_TIMEOUT_S_MAX 86400 /* as E2B */
 #define SANDBOX_PROCESSES_MAX 64
+#define SANDBOX_CALLS_MAX 128u /* at a time */
 
 struct process;
 
@@ -27,6 +28,7 @@ struct sandbox {
     struct sandboxes *sandboxes;
     struct sandbox *next; /* in sandboxes, the youngest first */
     atomic_uint references;
+    atomic_uint calls; /* that are under way */
     /* Constant. */
     uint64_t number; /* in the order of creation */
     int key;         /* whose it is: of the settings' keys; -1 without keys */

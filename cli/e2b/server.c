@@ -11,9 +11,10 @@
 
 #include "base/util.h"
 #include "e2b/sandbox.h"
+#include "e2b/strangers.h"
 #include "e2b/transfer.h"
 
-#define STACK_BYTES 524288u
+#define STACK_BYTES (1u << 20) /* the way to an agent has buffers of 200 KiB */
 #define HEAD_BYTES 16384u
 #define DROPPED_MAX (64u << 20) /* of a body that is refused; then the connection ends */
 #define ENVD_PORT "49983"       /* the port that E2B's envd has in its sandboxes */
@@ -93,6 +94,14 @@ static void sandbox_check(struct call *call)
                     token ? "another one" : "needed (X-Access-Token)");
 }
 
+static void sandbox_count(struct call *call)
+{
+    call->counted = true;
+    if (atomic_fetch_add(&call->sandbox->calls, 1) >= SANDBOX_CALLS_MAX)
+        call_refuse(call, 429, RPC_RESOURCE_EXHAUSTED,
+                    "%u calls of this sandbox are under way already", SANDBOX_CALLS_MAX);
+}
+
 /* ---- A call ---- */
 
 /* Whether the path is the route's; what stands for {} goes to ret_param. */
@@ -159,6 +168,10 @@ static struct call *call_begin(struct server *server, struct MHD_Connection *mhd
         caller_check(call);
     else
         sandbox_check(call);
+    if (!call->refusal && call->sandbox)
+        sandbox_count(call);
+    if (!call->refusal)
+        strangers_forget(server, mhd);
     if (!call->refusal && (call->route->kind == CALL_UNARY || call->route->kind == CALL_STREAM))
         type_check(call);
     return call;
@@ -247,6 +260,8 @@ static void on_completed(void *data, struct MHD_Connection *mhd, void **state,
         return;
     atomic_fetch_sub(&((struct server *)data)->body_bytes, call->room);
     transfer_free(call->transfer);
+    if (call->counted)
+        atomic_fetch_sub(&call->sandbox->calls, 1);
     sandbox_put(call->sandbox);
     free(call->body);
     free(call);
@@ -258,12 +273,14 @@ static void on_connection(void *data, struct MHD_Connection *mhd, void **state,
 {
     struct server *server = data;
 
-    (void)mhd;
     (void)state;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         atomic_fetch_add(&server->connections, 1);
-    else
+        strangers_add(server, mhd);
+    } else {
         atomic_fetch_sub(&server->connections, 1);
+        strangers_forget(server, mhd);
+    }
 }
 
 /* ---- Start ---- */
@@ -284,6 +301,8 @@ int server_start(struct server *server, const struct e2b_settings *settings,
         tls[0].option = MHD_OPTION_END;
     server->settings = settings;
     server->sandboxes = sandboxes;
+    if (strangers_watch(server, err) < 0)
+        return -err->code;
     server->mhd = MHD_start_daemon(
         flags, settings->port, NULL, NULL, on_call, server, MHD_OPTION_LISTEN_SOCKET,
         settings->listen_fd, MHD_OPTION_CONNECTION_LIMIT, SERVER_CONNECTIONS,

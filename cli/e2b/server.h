@@ -6,14 +6,16 @@
  *   as it comes) and then calls the route's `handle`, which gives exactly one reply. Who may call is
  *   decided by the head alone; a call that is refused has its body dropped, and then its reply.
  *
- * Bounds: SERVER_CONNECTIONS connections, of which one address may have as many; heads of 16 KiB;
- * bodies of SERVER_BODY_MAX, of all connections together SERVER_BODIES_MAX; SERVER_IDLE_S for a client
- * that neither sends nor reads. */
+ * Bounds: SERVER_CONNECTIONS connections; SANDBOX_CALLS_MAX calls of one sandbox; heads of 16 KiB;
+ * bodies of SERVER_BODY_MAX, with SERVER_JSON_PARTS values and names in them, of all connections together
+ * SERVER_BODIES_MAX; SERVER_IDLE_S for a client that neither sends nor reads; SERVER_STRANGER_S for one
+ * to make a call that it may make, whatever it sends meanwhile. */
 #ifndef VOLT_CLI_E2B_SERVER_H
 #define VOLT_CLI_E2B_SERVER_H
 
 #include <jansson.h>
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "e2b.h"
@@ -22,6 +24,8 @@
 #define SERVER_BODY_MAX (4u << 20)
 #define SERVER_BODIES_MAX (64u << 20)
 #define SERVER_IDLE_S 120
+#define SERVER_STRANGER_S 20
+#define SERVER_JSON_PARTS 20000u
 #define SERVER_PARAM_BYTES 72
 #define SERVER_USER_BYTES 64
 
@@ -29,6 +33,7 @@ struct sandbox;
 struct sandboxes;
 struct call;
 struct transfer;
+struct stranger;
 
 /* Which of E2B's servers a call is for, and so how its errors look and who may make it. */
 enum call_kind {
@@ -75,7 +80,9 @@ struct server {
     const struct e2b_settings *settings;
     struct sandboxes *sandboxes;
     struct MHD_Daemon *mhd;
-    atomic_size_t body_bytes; /* of all calls that are being gathered or answered */
+    pthread_mutex_t strangers_lock;
+    struct stranger *strangers; /* the youngest first */
+    atomic_size_t body_bytes;   /* of all calls that are being gathered or answered */
     atomic_uint connections, processes;
     atomic_ullong calls, refused; /* since the start */
 };
@@ -89,6 +96,7 @@ struct call {
     struct sandbox *sandbox; /* of all kinds but CALL_API; a reference */
     char *body;              /* NUL behind it */
     size_t bytes, room, dropped;
+    bool counted;              /* in its sandbox's calls */
     struct transfer *transfer; /* transfer_calls.c's */
     /* The reply to a call that is refused, which waits until its body is dropped. */
     unsigned refusal;

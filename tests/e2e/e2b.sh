@@ -26,6 +26,8 @@ hostile()
 
 check 'keys that others may read are refused' fails_saying 64 'chmod 600' \
     "$VOLT_BUILD/cli/volt-e2b" --keys /etc/passwd
+check 'and poold does not start with them' fails_saying 1 'chmod 600' \
+    "$VOLT_BUILD/poold/poold" --e2b 127.0.0.1:0 --e2b-keys /etc/passwd
 check 'nor does it serve beyond the host without keys' fails_saying 64 'could use every VM' \
     "$VOLT_BUILD/cli/volt-e2b" --listen 0.0.0.0:0
 poold_with_pool --e2b 127.0.0.1:0 --e2b-keys "$work/keys" --e2b-templates python=default,other=none
@@ -38,10 +40,17 @@ gateway_is_confined()
 }
 check 'it has no privilege left' gateway_is_confined
 check 'no call without a key, and nothing of another one' hostile keys $other
+(hostile strangers >"$work/strangers" 2>&1; echo "status $?" >>"$work/strangers") & # takes its time
+strangers_are_closed()
+{
+    until_true 60 grep -q '^status' "$work/strangers"
+    grep -qx 'status 0' "$work/strangers" || { cat "$work/strangers"; return 1; }
+}
 check "a sandbox's token opens no other one" hostile tokens
 check 'bad input ends in an error of its kind' hostile bad_input
 check 'long, cut and pipelined bodies' hostile bodies
 check 'a client that never reads' hostile never_read "$(gateway)"
+check 'who has no key is closed, whatever it drips' strangers_are_closed
 check 'sandboxes whose client is gone' hostile abandoned 40 3
 check 'and they end' until_true 20 no_lease
 
@@ -78,6 +87,22 @@ else
     done < <(sed -n 's/^    "\([^"]*\)": .*=>.*/\1/p' "$here/e2b.mjs")
     check 'it leaves no sandbox' until_true 5 no_lease
 fi
+
+# ---- HTTPS ----
+https_is_served()
+{
+    local port
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -days 1 \
+        -keyout "$work/key.pem" -out "$work/cert.pem" 2>"$work/openssl" || { cat "$work/openssl"; return 1; }
+    "$VOLT_BUILD/cli/volt-e2b" --listen 127.0.0.1:0 --tls-cert "$work/cert.pem" --tls-key "$work/key.pem" \
+        --socket "$VOLT_RUN_DIR/poold.sock" 2>"$work/https" &
+    until_true 5 grep -q 'serving at https' "$work/https" || return 1
+    port=$(sed -n 's/.*:\([0-9]*\)$/\1/p' "$work/https")
+    curl -s --cacert "$work/cert.pem" "https://localhost:$port/v2/sandboxes" >"$work/reply"
+    kill $!
+    [ "$(cat "$work/reply")" = '[]' ]
+}
+check 'by HTTPS, with a certificate' https_is_served
 
 # ---- Ends ----
 check 'a sandbox' hostile abandoned 1 600

@@ -172,6 +172,9 @@ def case_bodies():
             more = pipelined.recv(65536)
             assert more, got
             got += more
+    for bomb in (b"[" * 4000000, b"[{}" + b",{}" * 1300000 + b"]"):
+        status, reply = call("POST", "/process.Process/SendInput", bomb, access(sandbox), key=None)
+        assert status == 400 and json.loads(reply)["code"] == "invalid_argument", (status, reply)
     with connection() as junk:
         junk.sendall(b"\x16\x03\x01 junk\r\n\r\n" * 100)
         junk.recv(65536)
@@ -206,6 +209,30 @@ def case_never_read():
     text = base64.b64encode(b"x" * 1000).decode()
     status, reply = rpc(sandbox, "/process.Process/SendInput", {"process": {"pid": 1}, "input": {"stdin": text}})
     assert reply.get("code") == "failed_precondition", (status, reply)
+    assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
+
+
+def case_strangers():
+    """Who has no key is closed in time, whatever it drips; who has one and is slow is not."""
+    sandbox = create()
+    stranger, known = connection(), connection()
+    known.sendall(head(sandbox, "/process.Process/List", ["Content-Length: 2"], "json") + b"{}")
+    assert known.recv(65536)
+    began = time.monotonic()
+    while True:
+        try:
+            stranger.sendall(b"G" if time.monotonic() - began < 1 else b"E")
+            known.sendall(b"\r\n" if time.monotonic() - began < 1 else b"")
+            stranger.settimeout(1)
+            if not stranger.recv(100):
+                break
+        except socket.timeout:
+            assert time.monotonic() - began < 200, "it is still there"
+        except OSError:
+            break
+    assert time.monotonic() - began > 15
+    known.sendall(head(sandbox, "/process.Process/List", ["Content-Length: 2"], "json") + b"{}")
+    assert known.recv(65536)
     assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
 
 

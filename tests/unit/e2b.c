@@ -246,6 +246,98 @@ START_TEST(texts)
 }
 END_TEST
 
+/* ---- A guest that means harm ---- */
+
+/* Frames that volt-files' session gets, and what comes of it. */
+static const struct {
+    const char *frames;
+    size_t bytes;
+    int rc;
+    bool refused;
+    const char *says;
+} sessions[] = {
+#define FRAMES(text) (text), sizeof(text) - 1
+#define EXIT(kind, value) "\10\0\0\0\44\0\0\0" kind "\0\0\0" value "\0\0\0"
+    { FRAMES(EXIT("\0", "\0")), 0, false, "" },
+    { FRAMES("\4\0\0\0\42\0\0\0"
+             "13 x" EXIT("\0", "\1")),
+      -13, true, "x" },
+    { FRAMES("\2\0\0\0\42\0\0\0"
+             "no" EXIT("\0", "\1")),
+      -EREMOTEIO, true, "no" },
+    { FRAMES("\11\0\0\0\42\0\0\0"
+             "99999999 " EXIT("\0", "\1")),
+      -EREMOTEIO, true, "failed" },
+    { FRAMES("\5\0\0\0\42\0\0\0"
+             "2 \x1b[m" EXIT("\0", "\1")),
+      -ENOENT, true, "\\x1b[m" },
+    { FRAMES(EXIT("\3", "\2")), -ENOSYS, true, "replace" },
+    { FRAMES(EXIT("\77", "\0")), -EREMOTEIO, true, "failed" },
+    { FRAMES("\0\0\0\0\44\0\0\0"), -EPROTO, true, "cut EXIT" },
+    { FRAMES("\0\0\0\0\45\0\0\0"), -EPROTO, true, "out of place" },
+    { FRAMES("\1\0\0\0\46\0\0\0"
+             "x"),
+      -EPROTO, true, "cut ERROR" },
+    { FRAMES("\6\0\0\0\46\0\0\0"
+             "\2\0\0\0"
+             "no"),
+      -ENOENT, true, "no" },
+    { FRAMES("\377\377\377\377\41\0\0\0"), -EPROTO, false, "more than" },
+    { FRAMES("\4\0\0\0\43\0\0\0"
+             "\377\377\377\377"),
+      -ENOTCONN, false, "ended" },
+    { FRAMES("\4\0\0\0\41\0\0\0"
+             "ab"),
+      -ENOTCONN, false, "ended" },
+    { FRAMES(""), -ENOTCONN, false, "ended" },
+};
+
+START_TEST(what_guests_say_is_checked)
+{
+    struct guest_files files = { .credit = AGENT_STDIN_CREDIT };
+    struct err err = { 0 };
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    files.agent = agent_create(pair[0]);
+    ck_assert_int_eq(write(pair[1], sessions[_i].frames, sessions[_i].bytes),
+                     (ssize_t)sessions[_i].bytes);
+    shutdown(pair[1], SHUT_WR);
+    ck_assert_int_eq(guest_files_finish(&files, &err), sessions[_i].rc);
+    ck_assert_int_eq(files.refused, sessions[_i].refused);
+    ck_assert_ptr_nonnull(strstr(err.msg, sessions[_i].says));
+    ck_assert_uint_le(files.credit, AGENT_STDIN_CREDIT);
+    guest_files_close(&files);
+    close(pair[1]);
+}
+END_TEST
+
+/* One that prints for ever. */
+START_TEST(what_guests_print_is_bounded)
+{
+    static const struct agent_frame head = { .payload_bytes = AGENT_PAYLOAD_MAX,
+                                             .type = AGENT_STDOUT };
+    static char payload[AGENT_PAYLOAD_MAX];
+    struct guest_files files = { .credit = AGENT_STDIN_CREDIT };
+    struct err err = { 0 };
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    files.agent = agent_create(pair[0]);
+    pid_t pid = fork();
+    while (pid == 0)
+        if (send(pair[1], &head, sizeof head, MSG_NOSIGNAL) < 0 ||
+            send(pair[1], payload, sizeof payload, MSG_NOSIGNAL) < 0)
+            _exit(0);
+    close(pair[1]);
+    ck_assert_int_eq(guest_files_finish(&files, &err), -E2BIG);
+    ck_assert_uint_le(files.bytes, GUEST_FILES_OUTPUT_MAX);
+    guest_files_close(&files);
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+END_TEST
+
 /* What is left to a process that is confined: a bit for each thing that goes right. */
 static int confined_try(void)
 {
@@ -292,6 +384,8 @@ int main(void)
     tcase_add_test(tests, bytes_in_json);
     tcase_add_test(tests, entries);
     tcase_add_test(tests, texts);
+    tcase_add_loop_test(tests, what_guests_say_is_checked, 0, ARRAY_LEN(sessions));
+    tcase_add_test(tests, what_guests_print_is_bounded);
     tcase_add_test(tests, nothing_is_left_of_the_host);
     return tap_main(suite);
 }
