@@ -163,6 +163,38 @@ char *job_service_names(json_t *service)
     return fclose(out) == 0 ? names : (free(names), NULL);
 }
 
+/* False: it is neither a list of texts nor null, or too long. An empty text is none, as in GitLab's
+ * `entrypoint: [""]`. */
+static bool words_add(const json_t *list, const char *words[JOB_WORDS_MAX], unsigned *count)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+
+        if (!text || *count == JOB_WORDS_MAX)
+            return false;
+        if (*text || *count)
+            words[(*count)++] = text;
+    }
+    return !list || json_is_null(list) || json_is_array(list);
+}
+
+int job_service_words(const json_t *service, const json_t *image,
+                      const char *ret_words[JOB_WORDS_MAX], unsigned *ret_count, struct err *err)
+{
+    const json_t *entrypoint = json_object_get(service, "entrypoint");
+    const json_t *command = json_object_get(service, "command");
+    const bool own = json_array_size(entrypoint) > 0, says = json_array_size(command) > 0;
+
+    *ret_count = 0;
+    if (words_add(entrypoint, ret_words, ret_count) &&
+        (own || words_add(json_object_get(image, "entrypoint"), ret_words, ret_count)) &&
+        words_add(command, ret_words, ret_count) &&
+        (own || says || words_add(json_object_get(image, "cmd"), ret_words, ret_count)))
+        return 0;
+    return err_set(err, EINVAL, "its entrypoint and command must be lists of up to %d texts in all",
+                   JOB_WORDS_MAX);
+}
+
 int job_env_add(struct exec_env *env, struct err *err)
 {
     const size_t prefix = strlen(PREFIX);

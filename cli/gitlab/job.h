@@ -50,6 +50,15 @@ int job_services_read(json_t **ret_services, struct err *err);
  * what GitLab makes of its image's name. Only what a host's name may have. Freed by the caller. */
 char *job_service_names(json_t *service);
 
+#define JOB_WORDS_MAX 256
+
+/* What a service runs, as GitLab's runner has docker run it: its own `entrypoint`, which replaces the
+ * image's and its command, or the image's; and behind it its own `command`, or else the image's. image: how
+ * the image's programs are started (exec_config.h). Puts *ret_count words into ret_words, borrowed from
+ * both; 0 of them: nothing is to be started. -EINVAL with a sentence when they are no lists of texts. */
+int job_service_words(const json_t *service, const json_t *image,
+                      const char *ret_words[JOB_WORDS_MAX], unsigned *ret_count, struct err *err);
+
 /* The job's variables, without CUSTOM_ENV_. */
 int job_env_add(struct exec_env *env, struct err *err);
 

@@ -9,61 +9,61 @@
 
 #include "api.h"
 #include "base/util.h"
+#include "exec_config.h"
 #include "exec_lease.h"
 
-#define ARGUMENTS_MAX 256
-
 /* In the background, with an end of its own: it outlives the call that starts it. */
-#define START_SCRIPT "setsid \"$@\" </dev/null >/tmp/volt-service.log 2>&1 &"
+#define START_SCRIPT                                                                               \
+    "command -v -- \"$1\" >/dev/null || { echo \"there is no program '$1' in it\" >&2; exit 127; " \
+    "}; "                                                                                          \
+    "setsid \"$@\" </dev/null >/tmp/volt-service.log 2>&1 &"
 #define HOSTS_SCRIPT "printf '%s\\n' \"$1\" >>/etc/hosts"
 
-static int run(const char *lease, char *const *argv, bool in_image, struct err *err)
+/* Runs a command to its end; what it is started with is the request's own. */
+static int run(struct api *api, const char *lease, struct exec_request *request, struct err *err)
 {
-    _cleanup_api_ struct api api = { .client.fd = -1 };
-    _cleanup_exec_env_ struct exec_env env = { 0 };
-    struct exec_request request = { .argv = (char **)(uintptr_t)argv, .env = &env };
-    int exit_code, rc;
+    int exit_code;
+    int rc = exec_lease_run(api, lease, request, &exit_code, err);
 
-    while (argv[request.argc])
-        request.argc++;
-    rc = api_init(&api, err);
-    if (rc == 0)
-        rc = in_image ? exec_lease_run_in_image(&api, lease, &request, &env, &exit_code, err)
-                      : exec_lease_run(&api, lease, &request, &exit_code, err);
     if (rc == 0 && exit_code)
-        rc = err_set(err, EREMOTEIO, "'%s' ended with %d", argv[0], exit_code);
+        rc = err_set(err, EREMOTEIO, "'%s' ended with %d", request->argv[0], exit_code);
     return rc;
 }
 
 int services_exec(const char *lease, char *const *argv, struct err *err)
 {
-    return run(lease, argv, false, err);
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_exec_env_ struct exec_env env = { 0 };
+    struct exec_request request = { .argv = (char **)(uintptr_t)argv, .env = &env };
+
+    while (argv[request.argc])
+        request.argc++;
+    return api_init(&api, err) < 0 ? -err->code : run(&api, lease, &request, err);
 }
 
-/* Adds the strings of a list to argv. False when it is neither that nor null. */
-static bool arguments_add(json_t *list, char *argv[ARGUMENTS_MAX], unsigned *count)
+/* Starts what it says or what its image does, as the user, in the directory and with the variables that
+ * the image says. */
+static int service_program_start(const char *lease, const json_t *service, struct err *err)
 {
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *text = json_string_value(json_array_get(list, i));
+    static const char *const start[] = { "/bin/sh", "-c", START_SCRIPT, "sh" };
+    _cleanup_exec_config_ struct exec_config image = { 0 };
+    _cleanup_api_ struct api api = { .client.fd = -1 };
+    _cleanup_exec_env_ struct exec_env env = { 0 };
+    const char *argv[ARRAY_LEN(start) + JOB_WORDS_MAX];
+    struct exec_request request = { .argv = (char **)(uintptr_t)argv, .env = &env };
+    unsigned count = 0;
+    int rc = api_init(&api, err);
 
-        if (!text || *count + 1 >= ARGUMENTS_MAX)
-            return false;
-        argv[(*count)++] = (char *)(uintptr_t)text;
-    }
-    return !list || json_is_null(list) || json_is_array(list);
-}
-
-static int service_program_start(const char *lease, json_t *service, struct err *err)
-{
-    char shell[] = "/bin/sh", option[] = "-c", script[] = START_SCRIPT, name[] = "sh";
-    char *argv[ARGUMENTS_MAX] = { shell, option, script, name };
-    unsigned count = 4;
-
-    if (!arguments_add(json_object_get(service, "entrypoint"), argv, &count) ||
-        !arguments_add(json_object_get(service, "command"), argv, &count))
-        return err_set(err, EINVAL, "its entrypoint and command must be lists of up to %d strings",
-                       ARGUMENTS_MAX);
-    return count == 4 ? 0 : run(lease, argv, true, err);
+    memcpy(argv, start, sizeof start);
+    if (rc == 0)
+        rc = exec_config_get(&image, &api, lease, err);
+    if (rc == 0)
+        rc = job_service_words(service, image.json, argv + ARRAY_LEN(start), &count, err);
+    if (rc < 0 || count == 0)
+        return rc;
+    request.argc = (int)(ARRAY_LEN(start) + count);
+    rc = exec_config_apply(&image, &request, &env, err);
+    return rc == 0 ? run(&api, lease, &request, err) : rc;
 }
 
 /* The address of a lease's VM, without its prefix; freed by the caller. */

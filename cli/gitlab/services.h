@@ -6,8 +6,8 @@
 
 #include "job.h"
 
-/* Starts each service's `entrypoint` and `command` in its VM (both null: what its pool's snapshot
- * runs already), and adds "ADDRESS NAMES" to /etc/hosts of the job's VM. vms->leases[1...] are
+/* Starts in each service's VM what it says or its image does (job_service_words; neither: what its pool's
+ * snapshot runs already is all), and adds "ADDRESS NAMES" to /etc/hosts of the job's VM. vms->leases[1...] are
  * theirs, in their order. 0, or -errno with a sentence that names the service. */
 int services_start(const struct job_vms *vms, json_t *services, struct err *err);
 

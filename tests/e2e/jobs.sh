@@ -54,7 +54,8 @@ check 'a root with git, make and gcc' tree_make
 
 poold_with_pool
 check 'an image of it' "$voltctl" image build tools --from-dir "$tree"
-check 'a pool of that' "$voltctl" pool create tools --image tools --memory 256M --min 1 --max 8
+check 'a pool of that' "$voltctl" pool create tools --image tools --memory 256M --min 1 --max 8 --volumes 1
+check 'a volume for jobs' "$voltctl" volume create jobs --size 64M
 until_true 200 sh -c "[ \"\$('$voltctl' pool show tools --json | grep -c '\"state\": \"ready\"')\" = 1 ]" ||
     { echo 'Bail out! no pool with tools'; exit 1; }
 
@@ -120,6 +121,18 @@ not_in_poolds_log()
 }
 check "nor in poold's" not_in_poolds_log
 check 'cleanup leaves no VM' no_lease
+
+script keeps <<'S'
+echo 'from the job before' >/cache/it
+S
+script finds <<'S'
+cat /cache/it
+S
+check 'a job writes its cache' job_ends success --image tools:1 --config=--volume=jobs:/cache:rw -- step_script=keeps
+check 'the next one finds what it wrote' job_ends success --image tools:1 --config=--volume=jobs:/cache -- step_script=finds
+check 'all of it' log_has 'from the job before'
+check 'a volume that is not there: a system failure' job_ends 'system failure' --image tools:1 \
+    --config=--volume=none:/cache -- step_script=none
 
 # ---- How it ends ----
 script three <<'S'
@@ -275,19 +288,41 @@ wget -qO- http://web:8000/hello
 S
 services()
 {
-    local web='[{"name": "tools/web:1", "alias": "web", "entrypoint": ["httpd"], "command": ["-f", "-p", "8000", "-h", "/srv/www"]}]'
+    local web='[{"name": "tools/web:1", "alias": "web"}]'
     job_ends success --config=--image=tools/*=wired --config=--image=wired=wired --image wired --services "$web" \
         -- step_script=asks
+}
+# oci TREE LAYOUT: an OCI image of a folder, whose entry point is a web server.
+oci()
+{
+    tar -C "$1" -cf "$work/layer.tar" . && python3 - "$work/layer.tar" "$2" <<'P'
+import hashlib, json, os, sys
+layer, layout = sys.argv[1:]
+os.makedirs(layout + "/blobs/sha256")
+def blob(data, kind):
+    name = hashlib.sha256(data).hexdigest()
+    with open(f"{layout}/blobs/sha256/{name}", "wb") as file:
+        file.write(data)
+    return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": "sha256:" + name, "size": len(data)}
+part = blob(open(layer, "rb").read(), "layer.v1.tar")
+config = blob(json.dumps({"architecture": "amd64", "os": "linux", "config": {
+    "Entrypoint": ["httpd", "-f"], "Cmd": ["-p", "8000", "-h", "/srv/www"]},
+    "rootfs": {"type": "layers", "diff_ids": [part["digest"]]}}).encode(), "config.v1+json")
+manifest = blob(json.dumps({"schemaVersion": 2, "config": config, "layers": [part]}).encode(), "manifest.v1+json")
+json.dump({"schemaVersion": 2, "manifests": [manifest]}, open(layout + "/index.json", "w"))
+json.dump({"imageLayoutVersion": "1.0.0"}, open(layout + "/oci-layout", "w"))
+P
 }
 if [ "$(id -u)" != 0 ]; then
     skip 'a service beside a job' 'needs root, for a bridge'
 elif reason=$(unshare -n true 2>&1) && reason=$(ip link add vjobs0 type bridge 2>&1); then
     ip addr add 10.88.0.1/24 dev vjobs0 && ip link set vjobs0 up
     mkdir -p "$tree/srv/www" && echo 'from the service' >"$tree/srv/www/hello"
-    check 'an image with a server' "$voltctl" image build wired --from-dir "$tree"
+    check 'an image with a server as its entry point' oci "$tree" "$work/oci"
+    check 'of which the store has one' "$voltctl" image build wired --from-oci "$work/oci"
     check 'a pool of it on a bridge' "$voltctl" pool create wired --image wired --memory 256M --min 0 --max 4 \
         --net bridge=vjobs0 --net-address 10.88.0.0/24
-    check 'a service beside a job' services
+    check 'a service without a command, beside a job' services
     check 'is reached by its name' log_has 'from the service'
     check 'and ends with the job' no_lease
     "$voltctl" pool delete wired --force >/dev/null

@@ -125,6 +125,45 @@ START_TEST(services_are_a_list_of_names)
 }
 END_TEST
 
+START_TEST(a_service_runs_what_it_says_or_its_image_does)
+{
+    static const struct {
+        const char *service, *image, *words; /* NULL: refused */
+    } rows[] = {
+        { "{}", "{}", "" },
+        { "{}", "{\"entrypoint\":[\"e\"],\"cmd\":[\"c\",\"\"]}", "e c  " },
+        { "{}", "{\"cmd\":[\"c\"]}", "c " },
+        { "{\"entrypoint\":null,\"command\":null}", "{\"entrypoint\":[\"e\"]}", "e " },
+        { "{\"command\":[\"x\"]}", "{\"entrypoint\":[\"e\"],\"cmd\":[\"c\"]}", "e x " },
+        { "{\"entrypoint\":[\"p\"]}", "{\"entrypoint\":[\"e\"],\"cmd\":[\"c\"]}", "p " },
+        { "{\"entrypoint\":[\"p\"],\"command\":[\"x\"]}", "{\"cmd\":[\"c\"]}", "p x " },
+        { "{\"entrypoint\":[\"\"]}", "{\"entrypoint\":[\"e\"],\"cmd\":[\"c\"]}", "" },
+        { "{\"entrypoint\":[\"\"],\"command\":[\"x\"]}", "{\"entrypoint\":[\"e\"]}", "x " },
+        { "{\"entrypoint\":\"p\"}", "{}", NULL },
+        { "{\"command\":[1]}", "{}", NULL },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        json_t *service = json_loads(rows[i].service, 0, NULL);
+        json_t *image = json_loads(rows[i].image, 0, NULL);
+        const char *words[JOB_WORDS_MAX];
+        char said[64] = "";
+        unsigned count = 0;
+
+        ck_assert_int_eq(job_service_words(service, image, words, &count, &err),
+                         rows[i].words ? 0 : -EINVAL);
+        for (unsigned k = 0; rows[i].words && k < count; k++) {
+            strcat(said, words[k]);
+            strcat(said, " ");
+        }
+        if (rows[i].words)
+            ck_assert_str_eq(said, rows[i].words);
+        json_decref(service);
+        json_decref(image);
+    }
+}
+END_TEST
+
 START_TEST(a_service_has_the_names_that_gitlab_gives_it)
 {
     static const struct {
@@ -203,6 +242,7 @@ static Suite *suite(void)
     tcase_add_test(tc, images_are_mapped_to_pools);
     tcase_add_test(tc, no_image_takes_the_default);
     tcase_add_test(tc, a_map_that_is_none_is_told);
+    tcase_add_test(tc, a_service_runs_what_it_says_or_its_image_does);
     tcase_add_test(tc, services_are_a_list_of_names);
     tcase_add_test(tc, a_service_has_the_names_that_gitlab_gives_it);
     tcase_add_test(tc, variables_lose_their_prefix);
