@@ -89,11 +89,11 @@ static int acquire_call(struct api *api, const struct lease_request *request, js
 }
 
 /* Else the VM, which nobody was told of, is given back. */
-static int volumes_take(struct api *api, const struct lease_request *request, const char *lease,
-                        struct err *err)
+static int volumes_take(struct api *api, const struct lease_request *request,
+                        const struct volume_folders *folders, const char *lease, struct err *err)
 {
     struct err ignored;
-    int rc = volumes_give(api, lease, &request->volumes, request->wait_ms, err);
+    int rc = volumes_give(api, lease, &request->volumes, folders, request->wait_ms, err);
 
     if (rc < 0)
         (void)lease_release(api, lease, true, &ignored);
@@ -103,19 +103,20 @@ static int volumes_take(struct api *api, const struct lease_request *request, co
 int lease_acquire(struct api *api, const struct lease_request *request, json_t **ret_lease,
                   struct err *err)
 {
+    _cleanup_volume_folders_ struct volume_folders folders = { 0 };
     _cleanup_json_ json_t *body = json_object();
     const char *id;
     json_t *lease = NULL;
     int rc = request_body(request, body, err);
 
     if (rc == 0)
-        rc = volumes_prepare(api, &request->volumes, err);
+        rc = volumes_prepare(api, &request->volumes, &folders, err);
     if (rc == 0)
         rc = acquire_call(api, request, body, &lease, err);
     if (rc == 0)
         rc = api_get_string(lease, "lease", &id, err);
     if (rc == 0)
-        rc = volumes_take(api, request, id, err);
+        rc = volumes_take(api, request, &folders, id, err);
     if (rc < 0) {
         json_decref(lease);
         return rc;

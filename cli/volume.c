@@ -12,11 +12,9 @@
 
 #include "base/util.h"
 #include "interrupt.h"
-#include "volume_key.h"
 
 #define VOLUMES "/v1/volumes/"
 #define BUSY_US 200000u
-#define FOLDER_NAME_BYTES (VOLUME_KEY_BYTES + 8)
 
 /* ---- What is asked for ---- */
 
@@ -107,12 +105,12 @@ int volume_store(struct api *api, const char *name, bool folder, const struct im
 
 /* ---- Folders ---- */
 
-static int folder_name(const char *dir, char ret_name[FOLDER_NAME_BYTES], struct err *err)
+static int folder_name(const char *dir, char ret_name[VOLUME_FOLDER_BYTES], struct err *err)
 {
     char key[VOLUME_KEY_BYTES];
     int rc = volume_key(dir, key, err);
 
-    snprintf(ret_name, FOLDER_NAME_BYTES, "share.%s", rc < 0 ? "" : key);
+    snprintf(ret_name, VOLUME_FOLDER_BYTES, "share.%s", rc < 0 ? "" : key);
     return rc;
 }
 
@@ -141,25 +139,32 @@ static int folder_build(const char *dir, struct image_built *built, struct err *
     return rc;
 }
 
-static int folder_make(struct api *api, const struct wanted *share, struct err *err)
+static int folder_make(struct api *api, const struct wanted *share,
+                       char ret_name[VOLUME_FOLDER_BYTES], struct err *err)
 {
     _cleanup_image_built_ struct image_built built = IMAGE_BUILT_INIT;
-    char before[FOLDER_NAME_BYTES], after[FOLDER_NAME_BYTES];
-    int rc = folder_name(share->name, before, err);
+    char after[VOLUME_FOLDER_BYTES];
+    struct err ignored;
+    int rc = folder_name(share->name, ret_name, err);
 
     if (rc == 0)
-        rc = volume_there(api, before, err);
+        rc = volume_there(api, ret_name, err);
     if (rc != 0)
         return MIN_OF(rc, 0);
     rc = folder_build(share->name, &built, err);
     if (rc == 0)
         rc = folder_name(share->name, after, err);
-    if (rc == 0 && strcmp(before, after) != 0)
+    if (rc == 0 && strcmp(ret_name, after) != 0)
         rc = err_set(err, EBUSY, "it was changed while it was read: try again when it is quiet");
-    return rc == 0 ? volume_store(api, before, true, &built, NULL, err) : rc;
+    if (rc < 0)
+        return rc;
+    rc = volume_store(api, ret_name, true, &built, NULL, err);
+    /* Somebody else may have made the same meanwhile. */
+    return rc < 0 && volume_there(api, ret_name, &ignored) > 0 ? 0 : rc;
 }
 
-int volumes_prepare(struct api *api, const struct volume_options *given, struct err *err)
+int volumes_prepare(struct api *api, const struct volume_options *given,
+                    struct volume_folders *folders, struct err *err)
 {
     struct wanted wanted;
     int rc = 0;
@@ -168,9 +173,14 @@ int volumes_prepare(struct api *api, const struct volume_options *given, struct 
         rc = volume_parse(given->volumes.items[i], &wanted, err);
     for (size_t i = 0; rc == 0 && i < given->shares.count; i++)
         rc = share_parse(given->shares.items[i], &wanted, err);
+    if (rc < 0 || given->shares.count == 0)
+        return rc;
+    folders->names = calloc(given->shares.count, sizeof *folders->names);
+    if (!folders->names)
+        return err_set(err, ENOMEM, "out of memory");
     for (size_t i = 0; rc == 0 && i < given->shares.count; i++) {
         rc = share_parse(given->shares.items[i], &wanted, err);
-        if (rc == 0 && (rc = folder_make(api, &wanted, err)) < 0)
+        if (rc == 0 && (rc = folder_make(api, &wanted, folders->names[i], err)) < 0)
             err_wrap(err, "--share %s", wanted.name);
     }
     return rc;
@@ -197,7 +207,7 @@ static int give(struct api *api, const char *lease, const char *volume, const st
 }
 
 int volumes_give(struct api *api, const char *lease, const struct volume_options *given,
-                 uint64_t wait_ms, struct err *err)
+                 const struct volume_folders *folders, uint64_t wait_ms, struct err *err)
 {
     const uint64_t until_ns = now_ns() + wait_ms * NS_PER_MS;
     struct wanted wanted;
@@ -209,13 +219,9 @@ int volumes_give(struct api *api, const char *lease, const struct volume_options
             rc = give(api, lease, wanted.name, &wanted, until_ns, err);
     }
     for (size_t i = 0; rc == 0 && i < given->shares.count; i++) {
-        char name[FOLDER_NAME_BYTES];
-
         rc = share_parse(given->shares.items[i], &wanted, err);
         if (rc == 0)
-            rc = folder_name(wanted.name, name, err);
-        if (rc == 0)
-            rc = give(api, lease, name, &wanted, until_ns, err);
+            rc = give(api, lease, folders->names[i], &wanted, until_ns, err);
     }
     return rc;
 }

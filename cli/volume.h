@@ -10,6 +10,7 @@
 #include "api.h"
 #include "image_build.h"
 #include "options.h"
+#include "volume_key.h"
 
 #define VOLUME_TIMEOUT_MS (10u * 60 * 1000) /* what waits for all of one to be written or copied */
 
@@ -40,13 +41,27 @@ static inline void volume_options_fini(struct volume_options *given)
 /* Whether one of them keeps what is written. */
 bool volumes_write(const struct volume_options *given);
 
+#define VOLUME_FOLDER_BYTES (VOLUME_KEY_BYTES + 8)
+
+/* The volumes of the folders, in the order of given->shares. */
+struct volume_folders {
+    char (*names)[VOLUME_FOLDER_BYTES]; /* owned; NULL: there are none */
+};
+
+static inline void volume_folders_fini(struct volume_folders *folders)
+{
+    free(folders->names);
+}
+#define _cleanup_volume_folders_ __attribute__((cleanup(volume_folders_fini)))
+
 /* Before a VM is acquired: checks what is asked for, and makes the volumes of folders that are not there
- * yet. 0 or -errno. */
-int volumes_prepare(struct api *api, const struct volume_options *given, struct err *err);
+ * yet. *folders is zeroed at first, and the caller's also after a failure. 0 or -errno. */
+int volumes_prepare(struct api *api, const struct volume_options *given,
+                    struct volume_folders *folders, struct err *err);
 /* Gives them to a lease, in their order, volumes first. One that another lease writes is waited for,
  * wait_ms for all. 0 or -errno: it may have some of them. */
 int volumes_give(struct api *api, const char *lease, const struct volume_options *given,
-                 uint64_t wait_ms, struct err *err);
+                 const struct volume_folders *folders, uint64_t wait_ms, struct err *err);
 
 /* Stores a file system as a volume: what lies behind its last data is not sent. *ret_json: the volume,
  * may be NULL. 0 or -errno. */

@@ -23,8 +23,12 @@
 #define TRIES 10000 /* 10 s, on a host that is very busy */
 #define SERIAL_BYTES 20
 
-/* Where the volumes are mounted; "": that slot's is not. */
-static char mounted[AGENT_VOLUMES_MAX][AGENT_MOUNT_PATH_BYTES];
+/* The volumes by slot. Of one that is written its folder is open from the beginning: so a write that failed,
+ * as the host had no room for it, is known at the end, whoever else was told (syncfs(2)). */
+static struct {
+    char path[AGENT_MOUNT_PATH_BYTES]; /* "": it is not mounted */
+    int folder_fd;                     /* -1 */
+} volumes[AGENT_VOLUMES_MAX] = { { "", -1 }, { "", -1 }, { "", -1 } };
 
 static void wait_a_try(void)
 {
@@ -114,7 +118,7 @@ static int mount_slot(const struct agent_mount *request, char *path, struct fail
 {
     char device[NAME_BYTES];
 
-    if (request->slot >= AGENT_VOLUMES_MAX || mounted[request->slot][0])
+    if (request->slot >= AGENT_VOLUMES_MAX || volumes[request->slot].path[0])
         return fail_set(fail, EINVAL, "there is no such slot, or it has been mounted", NULL, NULL);
     if (!device_find(request->slot, device))
         return fail_set(fail, ENODEV, "this VM has no device for the volume", NULL, NULL);
@@ -123,7 +127,9 @@ static int mount_slot(const struct agent_mount *request, char *path, struct fail
     session_make_path(path);
     if (device_mount(device, path, request->flags & AGENT_MOUNT_READ_ONLY) < 0)
         return fail_set_errno(fail, errno, "can't mount the volume at", path);
-    strcpy(mounted[request->slot], path);
+    strcpy(volumes[request->slot].path, path);
+    if (!(request->flags & AGENT_MOUNT_READ_ONLY))
+        volumes[request->slot].folder_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return 0;
 }
 
@@ -145,6 +151,18 @@ void session_mount(struct session *session)
         session_error(session, &fail);
     else
         session_result(session, AGENT_DONE, NULL, 0);
+}
+
+/* All that was written is with the host, or -1. */
+static int settle(int *folder_fd)
+{
+    int rc = *folder_fd < 0 ? 0 : syncfs(*folder_fd), error = errno;
+
+    if (*folder_fd >= 0)
+        close(*folder_fd);
+    *folder_fd = -1;
+    errno = error;
+    return rc;
 }
 
 /* What the processes that were killed had open goes as they end. */
@@ -171,14 +189,16 @@ void session_unmount(struct session *session)
     /* Our own children are reaped as ever; this one is not killed, nor is process 1. */
     (void)kill(-1, SIGKILL);
     for (uint32_t i = 0; i < AGENT_VOLUMES_MAX; i++) {
-        if (!mounted[i][0])
+        const char *path = volumes[i].path;
+
+        if (!path[0])
             continue;
-        if (unmount(mounted[i]) < 0) {
-            fail_set_errno(&fail, errno, "can't unmount the volume at", mounted[i]);
+        if (settle(&volumes[i].folder_fd) < 0 || unmount(path) < 0) {
+            fail_set_errno(&fail, errno, "can't store all that was written to the volume at", path);
             session_error(session, &fail);
             return;
         }
-        mounted[i][0] = '\0';
+        volumes[i].path[0] = '\0';
     }
     session_result(session, AGENT_DONE, NULL, 0);
 }

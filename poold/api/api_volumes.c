@@ -310,7 +310,8 @@ static bool make_request(struct http_request *request)
                          request->param, VOLUME_NAME_MAX);
         return false;
     }
-    if (!make_query(request, &record) || !quota_allows(request, record.bytes))
+    if (!make_query(request, &record) || !quota_allows(request, record.bytes) ||
+        !upload_allowed(request))
         return false;
     if (volume_find(volumes, id)) {
         http_reply_error(request, API_VOLUME_EXISTS, "there is a volume '%s'", request->param);

@@ -84,6 +84,14 @@ static bool start(struct upload *upload)
     return true;
 }
 
+bool upload_allowed(struct http_request *request)
+{
+    if (http_request_charge(request, UPLOAD_CHUNK_BYTES))
+        return true;
+    http_reply_error(request, API_TOO_MANY, "you have too many uploads under way already");
+    return false;
+}
+
 void upload_begin(struct upload *upload, const struct upload_ops *ops, struct http_request *request)
 {
     upload->ops = ops;

@@ -37,6 +37,8 @@ struct upload {
     uint8_t chunk[UPLOAD_CHUNK_BYTES];
 };
 
+/* Counts the chunk as memory of the request's user, until the request is over. False: it has replied. */
+bool upload_allowed(struct http_request *request);
 /* For a struct that begins with an upload, all but the chunk zeroed: from now on it ends by
  * ops->free. */
 void upload_begin(struct upload *upload, const struct upload_ops *ops,

@@ -71,6 +71,40 @@ static int on_connect(void *owner, int fd)
     return volume_agent_connect(attachment->vms, attachment->lease, fd);
 }
 
+static void note_run(void *data)
+{
+    struct attachment *attachment = data;
+    const int leases_fd = attachment->vms->volumes.dirs.leases_fd;
+
+    (void)state_file_write(leases_fd, attachment->lease, attachment->lease_text, &attachment->err);
+}
+
+static void note_done(void *data)
+{
+    struct attachment *attachment = data;
+
+    attachment->vms->volumes.works--;
+    attachment->working = false;
+    if (attachment->over)
+        undo(attachment, &lease_ended);
+    else
+        answer(attachment, attachment->err.code ? &attachment->err : NULL);
+}
+
+/* What a lease writes is worth keeping once its copy is whole and mounted. The next poold must know that
+ * before the client does, who may begin to write then. False: no memory. */
+static bool note_start(struct attachment *attachment)
+{
+    struct volumes *volumes = &attachment->vms->volumes;
+
+    free(attachment->lease_text);
+    attachment->lease_text = volume_lease_text(volumes, attachment->lease, false);
+    attachment->working =
+        attachment->lease_text && work_start(volumes->loop, note_run, note_done, attachment) == 0;
+    volumes->works += attachment->working;
+    return attachment->working;
+}
+
 static void on_frame(void *owner, const struct agent_frame *frame, const uint8_t *payload)
 {
     struct attachment *attachment = owner;
@@ -82,9 +116,15 @@ static void on_frame(void *owner, const struct agent_frame *frame, const uint8_t
                              : "the agent sent a frame that is out of place");
         return;
     }
-    agent_stream_close(take_pointer(&attachment->stream));
     attachment->mounted = true;
-    answer(attachment, NULL);
+    if (attachment->mode != CONTROL_VOLUME_IN_PLACE) {
+        agent_stream_close(take_pointer(&attachment->stream));
+        answer(attachment, NULL);
+    } else if (note_start(attachment)) {
+        agent_stream_close(take_pointer(&attachment->stream));
+    } else {
+        fail(attachment, "out of memory");
+    }
 }
 
 static void on_broken(void *owner, const char *why)

@@ -20,6 +20,7 @@
 
 #define PAGE_BYTES 4096u
 #define SECTOR_BYTES 512u
+#define COPY_BYTES MIB(1)
 
 static const struct json_key record_keys[] = {
     JSON_TEXT_KEY(struct volume_record, created, "created", JSON_KEY_TEXT, true, 0),
@@ -169,12 +170,27 @@ int volume_data_write(int fd, const uint8_t *bytes, size_t count, uint64_t offse
     return rc;
 }
 
+/* For file systems that copy nothing by themselves. */
+static ssize_t copy_by_hand(int from, int to, off_t at, off_t end)
+{
+    _cleanup_free_ uint8_t *buffer = malloc(COPY_BYTES);
+    ssize_t n = buffer ? pread(from, buffer, (size_t)MIN_OF(end - at, (off_t)COPY_BYTES), at) : -1;
+    int rc = n > 0 ? pwrite_all(to, buffer, (size_t)n, (uint64_t)at) : 0;
+
+    if (rc == 0)
+        return n;
+    errno = -rc;
+    return -1;
+}
+
 static int copy_range(int from, int to, off_t at, off_t end)
 {
     while (at < end) {
         off_t in = at, out = at;
         ssize_t n = copy_file_range(from, &in, to, &out, (size_t)(end - at), 0);
 
+        if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == EXDEV || errno == ENOSYS))
+            n = copy_by_hand(from, to, at, end);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)

@@ -57,7 +57,7 @@ int volume_contents_put(const struct volume_dirs *dirs, const char *id,
 struct entry {
     char volume[STATE_NAME_BYTES], mode[8], path[AGENT_MOUNT_PATH_BYTES], work[VOLUME_DATA_BYTES];
     uint32_t slot;
-    bool saved;
+    bool mounted, saved;
     enum control_volume_mode as; /* mode */
 };
 
@@ -67,13 +67,16 @@ static const struct json_key entry_keys[] = {
     JSON_TEXT_KEY(struct entry, path, "path", JSON_KEY_TEXT, true, 1),
     JSON_TEXT_KEY(struct entry, work, "work", JSON_KEY_TEXT, false, 0),
     JSON_NUMBER_KEY(struct entry, slot, "slot", JSON_KEY_COUNT, true, 0, CONTROL_VOLUMES_MAX - 1),
+    JSON_NUMBER_KEY(struct entry, mounted, "mounted", JSON_KEY_BOOL, false, 0, 0),
     JSON_NUMBER_KEY(struct entry, saved, "saved", JSON_KEY_BOOL, false, 0, 0),
 };
 static const struct json_table entry_table = JSON_TABLE(entry_keys);
 
 static json_t *entry_make(const struct attachment *one, bool saved)
 {
-    struct entry entry = { .slot = one->slot, .saved = saved && one->work[0] && one->mounted };
+    struct entry entry = { .slot = one->slot,
+                           .mounted = one->mounted,
+                           .saved = saved && one->work[0] && one->mounted };
 
     memcpy(entry.volume, one->volume->id, sizeof entry.volume);
     memcpy(entry.path, one->path, sizeof entry.path);
@@ -123,8 +126,8 @@ static void entry_adopt(struct vms *vms, const char *lease, const struct entry *
     attachment->mode = entry->as;
     strcpy(attachment->path, entry->path);
     strcpy(attachment->work, entry->work);
-    /* Of one that was on its way, or failed, there is nothing in the copy that is not in the volume. */
-    attachment->mounted = true;
+    /* Of one that was on its way, or failed, the copy may not be whole. */
+    attachment->mounted = entry->mounted;
     attachment->saved = entry->saved && entry->work[0];
     volume->written |= entry->as == CONTROL_VOLUME_IN_PLACE;
 }

@@ -146,9 +146,9 @@ static void put_run(void *data)
         if (volume_contents_put(dirs, copy->id, &copy->record, copy->work, &copy->err) < 0)
             release->err = copy->err;
     }
-    /* What could not be put, the next poold tries again. */
-    if (!release->err.code)
-        (void)state_file_delete(dirs->leases_fd, release->lease, &err);
+    /* What could not be put is lost, and told so: were it kept, it would some day take the place of
+     * what others have written since. */
+    (void)state_file_delete(dirs->leases_fd, release->lease, &err);
 }
 
 static void put_done(void *data)
@@ -160,8 +160,7 @@ static void put_done(void *data)
         struct copy *copy = &release->copies[i];
         struct volume *volume = copy->attachment->volume;
 
-        if (!copy->err.code)
-            volume_work_remove(release->vms, volume->record.data, NULL);
+        volume_work_remove(release->vms, copy->err.code ? copy->work : volume->record.data, NULL);
         volume->record = copy->record;
         attachment_free(copy->attachment);
     }

@@ -5,6 +5,14 @@
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# As root, the volumes' files are on a small file system of their own, which a guest can fill.
+small=$VOLT_STATE_DIR/volumes/data
+mkdir -p "$small"
+if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=32m,mode=700 volumes "$small" 2>/dev/null; then
+    trap 'umount -l "$small"; finish' EXIT
+else
+    small=
+fi
 poold_start || exit 1
 check 'a pool whose VMs can be given volumes' "$voltctl" pool create vols --volumes 2 --min 1 --max 4
 check 'a volume' "$voltctl" volume create cache --size 256M
@@ -56,6 +64,18 @@ check 'goes on with a lease that writes' guest "$second" -- sh -c 'echo over >/c
 check 'and keeps what it wrote' "$voltctl" release "$second"
 check 'which is there' run cache:/cache -- grep -qx over /cache/restart
 
+# ---- A full disk of the host ----
+fills()
+{
+    run cache:/cache:rw -- sh -c 'rm /cache/numbers; dd if=/dev/zero of=/cache/all bs=1M count=60 2>/dev/null; true'
+}
+if [ -n "$small" ]; then
+    check 'what the host has no room for is not kept' fails_saying 125 "can't store all that was written" fills
+    check 'and leaves the volume as it was' run cache:/cache:rw -- test -e /cache/numbers
+else
+    skip 'what the host has no room for is not kept' 'only root can mount a small file system'
+fi
+
 # ---- Folders ----
 mkdir -p "$work/src/sub"
 echo 'from the host' >"$work/src/sub/file"
@@ -91,7 +111,7 @@ check 'no file is left of leases that are over' until_true 20 nothing_left
 
 # ---- A guest that writes what is no file system ----
 check 'a guest may spoil what it writes' run cache:/cache:rw -- \
-    sh -c 'umount /cache; dd if=/dev/zero of=/dev/vda bs=64k count=64 conv=fsync 2>/dev/null'
+    sh -c 'umount -l /cache; dd if=/dev/zero of=/dev/vda bs=64k count=64 conv=fsync 2>/dev/null; sleep 1000 &'
 check 'and the next one is told' fails_saying 125 "can't mount the volume" \
     "$voltctl" run vols --wait "$wait_s" --volume cache:/cache -- true
 check 'it can be deleted' until_true 20 "$voltctl" volume delete cache

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Goal: leases and volumes go on with the next poold, and whatever is found in the state directory, a
+ *   volume is as it was or as its last writer left it.
+ * Method: volume_lab.h, with poolds that are killed and files that are changed meanwhile. argv: POOLD
+ *   FAKE_VMM. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "poold_client.h"
+#include "poold_daemon.h"
+#include "tap_main.h"
+#include "volume_lab.h"
+
+#define KEPT "--keep-ms 60000"
+
+START_TEST(the_next_poold_goes_on_with_them)
+{
+    char first[64], second[64];
+
+    daemon_restart(KEPT);
+    volume_pool_make();
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    daemon_acquire("{\"wait_ms\":60000}", first);
+    daemon_acquire("{\"wait_ms\":60000}", second);
+    volume_attach(first, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_attach(second, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"ro\"}");
+    volume_poold_kill();
+    daemon_start(KEPT);
+    client_expect(409, "DELETE", "/v1/volumes/cache", NULL);
+    volume_attach(second, 409, "{\"name\":\"cache\",\"path\":\"/d\",\"mode\":\"rw\"}");
+    volume_release(first, 204, "");
+    ck_assert_str_eq(volume_contents("cache"), "written");
+    volume_release(second, 204, "");
+    volume_await_files("leases", 0);
+    client_expect(204, "DELETE", "/v1/volumes/cache", NULL);
+    volume_await_files("data", 0);
+}
+END_TEST
+
+/* A poold that dies while it copies a volume leaves half of one: nobody was told of it, or writes it. */
+START_TEST(a_copy_that_was_not_whole_is_never_kept)
+{
+    char lease[64];
+
+    daemon_restart(KEPT);
+    volume_pool_make();
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    daemon_acquire("{\"wait_ms\":60000}", lease);
+    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_poold_kill();
+    ck_assert(volume_lease_set(lease, "mounted", false));
+    daemon_start(KEPT);
+    volume_release(lease, 204, "");
+    volume_await_files("leases", 0);
+    volume_await_files("data", 1);
+    ck_assert_str_eq(volume_contents("cache"), "");
+}
+END_TEST
+
+/* A lease's file that says `saved` stands for a poold that died before it could say so in the volume. */
+START_TEST(what_was_saved_is_not_lost_with_poold)
+{
+    char lease[64];
+
+    daemon_restart(KEPT);
+    volume_pool_make();
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    daemon_acquire("{\"wait_ms\":60000}", lease);
+    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_poold_kill();
+    ck_assert(!volume_lease_set(lease, "saved", true));
+    daemon_start("--keep-ms 60000 --stop-vms");
+    daemon_wait_exit(0);
+    daemon_start(KEPT);
+    ck_assert_str_eq(volume_contents("cache"), "written");
+    volume_await_files("leases", 0);
+    volume_await_files("data", 1);
+}
+END_TEST
+
+/* A folder has the place of the record that is to be written. */
+START_TEST(a_volume_whose_record_cannot_be_written_stays_as_it_was)
+{
+    char lease[64], name[64], file[256];
+
+    volume_pool_make();
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    daemon_acquire("{\"wait_ms\":60000}", lease);
+    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    snprintf(name, sizeof name, "state/volumes/.cache~%u.tmp", getuid());
+    daemon_path(name, file);
+    ck_assert_int_eq(mkdir(file, 0700), 0);
+    volume_release(lease, 500, "");
+    volume_await_files("leases", 0);
+    volume_await_files("data", 1);
+    ck_assert_str_eq(volume_contents("cache"), "");
+    ck_assert_int_eq(rmdir(file), 0);
+    daemon_acquire("{\"wait_ms\":60000}", lease);
+    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_release(lease, 204, "");
+    ck_assert_str_eq(volume_contents("cache"), "written");
+}
+END_TEST
+
+START_TEST(a_damaged_state_directory_loses_nobody_else)
+{
+    char file[256];
+    FILE *out;
+
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    daemon_path("state/volumes/bad~0.json", file);
+    out = fopen(file, "w");
+    fputs("{\"data\": \"../../../etc/passwd\"}", out);
+    fclose(out);
+    daemon_path("state/volumes/leases/0123456789abcdef.json", file);
+    out = fopen(file, "w");
+    fputs("{\"attachments\": [{\"volume\": 3}, 4]}", out);
+    fclose(out);
+    daemon_path("state/volumes/data/left", file);
+    fclose(fopen(file, "w"));
+    daemon_restart("--log-level info");
+    daemon_await_log("the volume bad~0 can't be used", 1);
+    client_expect(200, "GET", "/v1/volumes/cache", NULL);
+    volume_await_files("leases", 0);
+    volume_await_files("data", 1);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("poold_volumes_kept");
+    TCase *tests = daemon_case(suite, argc, argv);
+
+    tcase_add_test(tests, the_next_poold_goes_on_with_them);
+    tcase_add_test(tests, a_copy_that_was_not_whole_is_never_kept);
+    tcase_add_test(tests, what_was_saved_is_not_lost_with_poold);
+    tcase_add_test(tests, a_volume_whose_record_cannot_be_written_stays_as_it_was);
+    tcase_add_test(tests, a_damaged_state_directory_loses_nobody_else);
+    return tap_main(suite);
+}
