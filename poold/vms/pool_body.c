@@ -76,10 +76,11 @@ int pool_body_check(const struct pool_body *body, struct err *err)
                        body->spec.vcpus);
     if (body->spec.image[0] && body->spec.disk[0])
         return err_set(err, EINVAL, "give 'image' or 'disk', not both");
-    if (!body->spec.image[0] && !body->spec.disk[0] &&
+    if (!body->spec.image[0] && !body->spec.disk[0] && !body->spec.volumes &&
         (body->spec.disk_bandwidth || body->spec.disk_iops))
         return err_set(err, EINVAL,
-                       "'disk_bandwidth' and 'disk_iops' go with a disk: give 'image' or 'disk'");
+                       "'disk_bandwidth' and 'disk_iops' go with a disk: give 'image', 'disk' or "
+                       "'volumes'");
     return pool_net_check(&body->spec.net, body->max, err);
 }
 
