@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fuzzes what is read of an image: its manifest, and the map that a VM gets. Input: a byte that
- * chooses between them (bit 0) and the manifest's format version (bit 1), then the manifest's bytes
- * up to its digest, which is made right, or the map's. A map that is accepted is read from end to
- * end. */
+ * chooses between them (bit 0), the manifest's format version (bit 1) and its configuration alone (bit
+ * 2), then the manifest's bytes up to its digest, which is made right, or the map's, or the
+ * configuration's. A map that is accepted is read from end to end. */
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/util.h"
 #include "fuzz.h"
 #include "seal.h"
+#include "snapshot/image/image_config.h"
 #include "snapshot/image/image_manifest.h"
 #include "virtio/disk.h"
 
 #define V1 0x2u
+#define CONFIG 0x4u
 #define READ_BYTES 65536u
 
 /* Accepted: it can be written, and comes back the same. */
@@ -93,12 +95,32 @@ static void map_try(const uint8_t *data, size_t len)
     close(map_fd);
 }
 
+/* Accepted: it is its own only text. */
+static void config_try(const uint8_t *data, size_t len)
+{
+    char *text, *again;
+    struct err err = { 0 };
+
+    if (image_config_parse((const char *)data, len, &text, &err) < 0) {
+        if (err.msg[0] == '\0')
+            abort();
+        return;
+    }
+    if (strlen(text) > IMAGE_CONFIG_BYTES_MAX ||
+        image_config_parse(text, strlen(text), &again, &err) < 0 || strcmp(text, again) != 0)
+        abort();
+    free(again);
+    free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     if (bytes == 0)
         return 0;
     if (data[0] & 1)
         map_try(data + 1, bytes - 1);
+    else if (data[0] & CONFIG)
+        config_try(data + 1, bytes - 1);
     else
         manifest_try(data + 1, bytes - 1, data[0] & V1);
     return 0;
