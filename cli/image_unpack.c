@@ -130,9 +130,42 @@ int image_unpack_tar(const char *path, int target_fd, struct err *err)
     return rc < 0 && rc != -EINTR ? err_wrap(err, "--from-tar %s", path) : rc;
 }
 
-/* workdir: a folder that the image is to have; NULL: none. */
-static int layers_unpack(const struct oci_layout *layout, const char *workdir, int target_fd,
-                         struct err *err)
+/* Folders that an image is to have, of its configuration. */
+struct folders {
+    const char *path[OCI_VOLUMES_MAX + 1]; /* borrowed */
+    size_t count;
+};
+
+static void folder_add(struct folders *folders, const char *path)
+{
+    if (path && path[strspn(path, "/")])
+        folders->path[folders->count++] = path;
+}
+
+/* The working directory, and where the image's maker meant volumes to be. */
+static int folders_take(struct folders *folders, const json_t *configuration, const json_t *config,
+                        struct err *err)
+{
+    json_t *volumes = json_object_get(json_object_get(configuration, "config"), "Volumes"), *value;
+    const char *path;
+
+    folders->count = 0;
+    folder_add(folders, json_string_value(json_object_get(config, "workdir")));
+    if (!volumes || json_is_null(volumes))
+        return 0;
+    if (!json_is_object(volumes) || json_object_size(volumes) > OCI_VOLUMES_MAX)
+        return err_set(err, EINVAL,
+                       "the image's configuration has 'Volumes' that are no object of at most %d",
+                       OCI_VOLUMES_MAX);
+    json_object_foreach(volumes, path, value)
+    {
+        folder_add(folders, path);
+    }
+    return 0;
+}
+
+static int layers_unpack(const struct oci_layout *layout, const struct folders *folders,
+                         int target_fd, struct err *err)
 {
     uint64_t lengths[OCI_LAYERS_MAX], total = 0;
     struct unpack_spec spec = { .what = UNPACK_LAYERS,
@@ -140,7 +173,8 @@ static int layers_unpack(const struct oci_layout *layout, const char *workdir, i
                                 .walls = CONFINE_ALL,
                                 .layer_bytes = lengths,
                                 .layer_count = layout->layer_count,
-                                .folder = workdir };
+                                .folders = folders->path,
+                                .folder_count = folders->count };
     struct feed feed = { .unpack.fd = -1 };
 
     for (size_t i = 0; i < layout->layer_count; i++) {
@@ -160,13 +194,15 @@ int image_unpack_oci(const char *layout_name, int target_fd, json_t **ret_config
 {
     _cleanup_oci_layout_ struct oci_layout layout;
     _cleanup_json_ json_t *config = NULL;
+    struct folders folders;
     int rc = oci_layout_open(&layout, layout_name, err);
 
     if (rc == 0)
         rc = oci_config_take(layout.config, &config, err);
     if (rc == 0)
-        rc = layers_unpack(&layout, json_string_value(json_object_get(config, "workdir")),
-                           target_fd, err);
+        rc = folders_take(&folders, layout.config, config, err);
+    if (rc == 0)
+        rc = layers_unpack(&layout, &folders, target_fd, err);
     if (rc == 0)
         *ret_config = take_pointer(&config);
     return rc < 0 && rc != -EINTR ? err_wrap(err, "--from-oci %s", layout_name) : rc;

@@ -11,6 +11,7 @@
 #include "blob.h"
 
 #define OCI_LAYERS_MAX 512u
+#define OCI_VOLUMES_MAX 256
 
 struct oci_layout {
     int fd;

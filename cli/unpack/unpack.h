@@ -32,7 +32,9 @@ struct unpack_spec {
     /* UNPACK_LAYERS: how long each is in the stream, one behind the other; borrowed */
     const uint64_t *layer_bytes;
     size_t layer_count;
-    const char *folder; /* made if the layers have it not, as is what is above it; NULL: none */
+    const char *const *folders; /* of the image: made if the layers have them not, as is what is
+                                   above them */
+    size_t folder_count;
 };
 
 struct unpack {

@@ -59,7 +59,8 @@ static int folder_make(struct place *place, const char *path, struct err *err)
     if (rc < 0)
         return rc;
     rc = place_make_folder(place, folder);
-    return rc < 0 ? err_set_errno(err, -rc, "making the image's working directory %s", path) : 0;
+    return rc < 0 ? err_set_errno(err, -rc, "making %s, as the image's configuration says", path)
+                  : 0;
 }
 
 static int all_unpack(const struct unpack_spec *spec, int input_fd, struct place *place,
@@ -77,8 +78,8 @@ static int all_unpack(const struct unpack_spec *spec, int input_fd, struct place
 
     int rc = spec->what == UNPACK_LAYERS ? layers_unpack(spec, &rules, input_fd, place, err)
                                          : members_unpack(&whole, &rules, place, err);
-    if (rc == 0 && spec->what == UNPACK_LAYERS && spec->folder)
-        rc = folder_make(place, spec->folder, err);
+    for (size_t i = 0; i < spec->folder_count && rc == 0; i++)
+        rc = folder_make(place, spec->folders[i], err);
     return rc < 0 ? rc : place_finish(place, err);
 }
 

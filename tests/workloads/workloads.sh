@@ -6,6 +6,7 @@
 # that the table below names. Nothing leaves a VM: mirrors and registries are served in there.
 # Beside them, many small files are copied into a VM and out of it again.
 # VOLT_WORKLOADS: names of those to run (default: all, and files); VOLT_WORKLOADS_ROUNDS: how often (1);
+# VOLT_WORKLOADS_DISK: a file or block device with the Debian (./debian --erofs), which is made otherwise;
 # VOLT_WORKLOADS_FILES: how many files (3,000; the VM has room for 100,000, which take half an hour).
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
@@ -26,28 +27,21 @@ git        | git over http                               | one
 container  | a container by crun                         | contained 1
 podman     | an image and a container by podman          | contained 1
 '
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/volt
-
-[ "$(id -u)" = 0 ] || skip_all workloads 'a Debian is made by root'
-command -v mmdebstrap >/dev/null || skip_all workloads 'mmdebstrap is not installed'
-
-# A tar of the Debian, made anew when other packages are asked for.
-debian_make()
-{
-    [ ! -s "$archive" ] || return 0
-    mkdir -p "$cache" && rm -f "$cache"/debian-workloads*.tar &&
-        mmdebstrap --quiet --variant=apt --aptopt='APT::Install-Recommends "false"' --include="$packages" \
-            bookworm "$work/debian.tar" >mmdebstrap.log 2>&1 || { tail -n 5 mmdebstrap.log; return 1; }
-    mv "$work/debian.tar" "$archive"
-}
-packages=$(sed -n 's/^\([a-z0-9.+-]*\).*/\1/p' "$here/packages" | grep . | paste -sd,)
-archive=$cache/debian-workloads-$(sha256sum <<<"$packages" | head -c 12).tar
-check 'a Debian with all that they need' debian_make
-
+# The pool's VMs have a Debian with all that they need: of an image, or on the disk that they are told of.
+if [ -z "${VOLT_WORKLOADS_DISK:-}" ]; then
+    [ "$(id -u)" = 0 ] || skip_all workloads 'a Debian is made by root'
+    command -v mmdebstrap >/dev/null || skip_all workloads 'mmdebstrap is not installed'
+    check 'a Debian with all that they need' bash -c "'$here/debian' >archive"
+fi
 poold_start || { echo 'Bail out! no poold to test with'; exit 1; }
-check 'its image' "$voltctl" image build workloads --from-tar "$archive"
+source_options=(--disk "${VOLT_WORKLOADS_DISK:-},ro" --cmdline volt.root=/dev/vda)
+if [ -z "${VOLT_WORKLOADS_DISK:-}" ]; then
+    check 'its image' "$voltctl" image build workloads --from-tar "$(cat archive)"
+    source_options=(--image workloads)
+fi
 # shellcheck disable=SC2086 # several options
-check 'its pool' "$voltctl" pool create workloads --image workloads --memory 1G --min 1 --max 2 ${E2E_POOL_OPTIONS:-}
+check 'its pool' "$voltctl" pool create workloads "${source_options[@]}" --memory 1G --min 1 --max 2 \
+    ${E2E_POOL_OPTIONS:-}
 
 # runs SCRIPT LAST-LINE
 runs()
