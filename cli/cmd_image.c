@@ -112,7 +112,7 @@ int cmd_image_build_run(const struct cli_command *command, int argc, char **argv
         { "fs", 0, OPTION_STRING, &source.filesystem, "KIND",
           "erofs: read-only, writes go to the VM's memory; ext4: writable, they go to a private "
           "file (erofs)" },
-        { "size", 0, OPTION_SIZE, &source.bytes, "SIZE", "of the ext4 (as needed, and 64M)" },
+        { "size", 0, OPTION_FS_SIZE, &source.bytes, "SIZE", "of the ext4 (as needed, and 64M)" },
         { "json", 0, OPTION_FLAG, &as_json, NULL, "print JSON" },
     };
     struct options options = { specs, ARRAY_LEN(specs), .positional_min = 1, .positional_max = 1 };

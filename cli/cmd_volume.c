@@ -74,7 +74,7 @@ int cmd_volume_create_run(const struct cli_command *command, int argc, char **ar
     struct image_source source = { .whatever = true, .compact = true };
     bool read_only = false, as_json = false;
     const struct option_spec specs[] = {
-        { "size", 0, OPTION_SIZE, &source.bytes, "SIZE",
+        { "size", 0, OPTION_FS_SIZE, &source.bytes, "SIZE",
           "of its file system (2G; of a source's: what is in it, and 64M)" },
         { "from-dir", 0, OPTION_STRING, &source.dir, "DIR", "put in what is in a folder",
           COMPLETE_FILE },

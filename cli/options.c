@@ -103,10 +103,21 @@ static const char *const kind_wants[] = {
     [OPTION_FLAG] = "nothing",
     [OPTION_STRING] = "a text",
     [OPTION_SIZE] = "a size such as 512K, 128M or 2G",
+    [OPTION_FS_SIZE] = "a size from 1M to 64G",
     [OPTION_DURATION] = "a time such as 250ms, 5s, 10m or 1h, at most 1193h",
     [OPTION_NUMBER] = "a number from 0 to 4294967295",
     [OPTION_LIST] = "less of it: out of memory",
 };
+
+static bool fs_size_parse(const char *text, uint64_t *ret_bytes)
+{
+    uint64_t bytes;
+
+    if (!parse_size(text, &bytes) || bytes < OPTION_FS_SIZE_MIN || bytes > OPTION_FS_SIZE_MAX)
+        return false;
+    *ret_bytes = bytes;
+    return true;
+}
 
 static bool value_store(const struct option_spec *spec, const char *text)
 {
@@ -119,6 +130,8 @@ static bool value_store(const struct option_spec *spec, const char *text)
         return true;
     case OPTION_SIZE:
         return parse_size(text, spec->value);
+    case OPTION_FS_SIZE:
+        return fs_size_parse(text, spec->value);
     case OPTION_DURATION:
         return duration_parse(text, spec->value);
     case OPTION_NUMBER:

@@ -16,10 +16,15 @@ enum option_kind {
     OPTION_FLAG,     /* bool */
     OPTION_STRING,   /* const char * */
     OPTION_SIZE,     /* uint64_t, bytes: 512, 64K, 128M, 2G */
+    OPTION_FS_SIZE,  /* the same, of a file system that is made: from OPTION_FS_SIZE_MIN to _MAX */
     OPTION_DURATION, /* uint64_t, milliseconds: 250ms, 5s, 10m, 1h; a bare number is seconds */
     OPTION_NUMBER,   /* int64_t, 0 to 2^32 - 1 */
     OPTION_LIST,     /* struct option_list: may be given several times */
 };
+
+/* Less has no room for its own tables; more is no image. */
+#define OPTION_FS_SIZE_MIN (1ull << 20)
+#define OPTION_FS_SIZE_MAX (64ull << 30)
 
 /* Zeroed at first; option_list_fini frees it. */
 struct option_list {

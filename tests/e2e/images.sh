@@ -59,6 +59,9 @@ check 'every chunk is right' image verify small
 check 'a name is taken' fails_saying 125 'already' image build tar --from-dir tree
 check 'a folder that is not there' fails_saying 125 'No such file' image build x --from-dir nowhere
 check 'what is no tar file' fails_saying 125 'the archive is damaged' image build x --from-tar disk.img
+for size in 0 1 1023K 65G 99999T; do
+    check "a size of $size" fails_saying 125 'from 1M to 64G' image build x --from-dir tree --fs ext4 --size $size
+done
 check 'two sources' fails_saying 125 'one of' image build x --from-dir tree --from-tar tree.tar
 check 'what is no file system' bash -c "curl -s --unix-socket '$VOLT_RUN_DIR/poold.sock' \
     --data-binary @disk.img http://volt/v1/images/x | grep -q 'neither an erofs nor an ext4'"

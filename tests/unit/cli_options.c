@@ -204,6 +204,7 @@ static bool refused(const struct cli_command *command, const char *option, const
 
 START_TEST(no_command_takes_a_number_for_another)
 {
+    static const char *const no_fs_sizes[] = { "0", "1", "1023K", "65G", "68719476737" };
     unsigned tried = 0;
 
     for (size_t c = 0; c < command_count; c++) {
@@ -217,8 +218,11 @@ START_TEST(no_command_takes_a_number_for_another)
             const struct option_spec *spec = &described[i];
 
             if (spec->kind != OPTION_NUMBER && spec->kind != OPTION_SIZE &&
-                spec->kind != OPTION_DURATION)
+                spec->kind != OPTION_FS_SIZE && spec->kind != OPTION_DURATION)
                 continue;
+            for (size_t k = 0; k < ARRAY_LEN(no_fs_sizes) && spec->kind == OPTION_FS_SIZE; k++)
+                ck_assert_msg(refused(&commands[c], spec->name, no_fs_sizes[k]), "%s --%s '%s'",
+                              commands[c].name, spec->name, no_fs_sizes[k]);
             for (size_t k = 0; k < ARRAY_LEN(wrong_numbers); k++)
                 ck_assert_msg(refused(&commands[c], spec->name, wrong_numbers[k]), "%s --%s '%s'",
                               commands[c].name, spec->name, wrong_numbers[k]);
