@@ -25,7 +25,8 @@ static bool guest_split(const char *text, char lease[LEASE_BYTES], char path[PAT
     if (text[0] == '.' || memchr(text, '/', (size_t)(colon - text)))
         return false;
     snprintf(lease, LEASE_BYTES, "%.*s", (int)(colon - text), text);
-    return snprintf(path, PATH_MAX, "%s%s", colon[1] == '/' ? "" : "/", colon + 1) < PATH_MAX;
+    snprintf(path, PATH_MAX, "%s%s", colon[1] == '/' ? "" : "/", colon + 1);
+    return true;
 }
 
 int cmd_cp_run(const struct cli_command *command, int argc, char **argv)
@@ -51,6 +52,9 @@ int cmd_cp_run(const struct cli_command *command, int argc, char **argv)
     if (guest_split(to, from_guest ? other_lease : lease, from_guest ? other_path : path) ==
         from_guest)
         return cli_failf("cp: exactly one of '%s' and '%s' must be LEASE:PATH", from, to);
+    if (strlen(from) >= PATH_MAX || strlen(to) >= PATH_MAX)
+        return cli_failf("cp: a path has at most %d bytes, not %zu", PATH_MAX - 1,
+                         MAX_OF(strlen(from), strlen(to)));
     signal(SIGPIPE, SIG_IGN); /* whoever ends early says why */
     if (api_init(&api, &err) < 0)
         return cli_fail(&err);

@@ -120,6 +120,7 @@ check 'a file to a folder that is not there' fails_saying 125 'no folder' "$volt
 check 'two paths of ours' fails_saying 125 'LEASE:PATH' "$voltctl" cp big back
 check 'two paths of guests' fails_saying 125 'LEASE:PATH' "$voltctl" cp "$id:/a" "$id:/b"
 check 'an unknown lease' fails_saying 125 lease "$voltctl" cp big ffffffffffff:/tmp
+check 'a path that is too long' fails_saying 125 'at most 4095 bytes' "$voltctl" cp big "$id:/$(printf 'p%.0s' {1..5000})"
 check 'one argument' exits 125 "$voltctl" cp big
 disk_full()
 {

@@ -49,7 +49,7 @@ static void layout_make(void)
     run("umoci init --layout layout && umoci new --image layout:x && "
         "umoci insert --image layout:x r / && "
         "umoci config --image layout:x --config.user 12:34 --config.env A=b --config.env C=d=e "
-        "--config.workingdir /srv/work --config.volume /srv/data/in --config.volume /etc "
+        "--config.workingdir /srv/work --config.volume /srv/data/in "
         "--config.entrypoint /bin/sh --config.cmd -c "
         "--config.cmd 'echo hi'");
 }
