@@ -132,11 +132,14 @@ static int make_ext4(struct build *build, struct err *err)
              (unsigned long long)tree.inodes + bytes / EXT4_BYTES_PER_NEW_INODE);
     /* No journal: what a VM writes is gone with it, or kept when it is unmounted. */
     const bool compact = build->source->compact;
-    return RUN(build, "e2fsprogs", err, "mke2fs", "-q", "-q", "-F", "-t", "ext4", "-b", "4096",
-               "-m", "0", "-O", compact ? COMPACT_FEATURES : "^has_journal", "-G",
-               compact ? "4096" : "16", "-N", inodes, "-E", compact ? COMPACT_OPTIONS : OPTIONS,
-               "-U", "00000000-0000-0000-0000-000000000000", "-d", build->root, build->image,
-               blocks);
+    /* A file that it makes itself it tells of, quiet or not. */
+    _cleanup_close_ int fd = open(build->image, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_set_errno(err, errno, "making %s", build->image);
+    return RUN(build, "e2fsprogs", err, "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0",
+               "-O", compact ? COMPACT_FEATURES : "^has_journal", "-G", compact ? "4096" : "16",
+               "-N", inodes, "-E", compact ? COMPACT_OPTIONS : OPTIONS, "-U",
+               "00000000-0000-0000-0000-000000000000", "-d", build->root, build->image, blocks);
 }
 
 static const struct {

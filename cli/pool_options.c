@@ -57,7 +57,8 @@ void pool_options_specs(struct pool_options *given, struct option_spec ret_specs
         { "balloon", 0, OPTION_FLAG, &given->balloon, NULL,
           "memory that a guest frees goes back to the host" },
         { "volumes", 0, OPTION_NUMBER, &given->volumes, "N",
-          "volumes and shared folders that each lease can be given, up to 3 (0)" },
+          "volumes and shared folders that each lease can be given, up to 3 (1 with --image, else "
+          "0)" },
         { "min", 0, OPTION_NUMBER, &given->min, "N", "VMs kept parked (2)" },
         { "max", 0, OPTION_NUMBER, &given->max, "N", "VMs in all (64)" },
         { "shells", 0, OPTION_NUMBER, &given->shells, "N",
@@ -128,6 +129,12 @@ static const char *warmup_command(const struct pool_options *given, bool is_new)
     return given->initrd || given->image || given->disk ? NULL : POOL_WARMUP_DEFAULT;
 }
 
+/* Jobs and their like have an image, and ask for caches; a slot costs a restore nothing that shows. */
+static int64_t volumes_wanted(const struct pool_options *given, bool is_new)
+{
+    return is_new && given->volumes < 0 && given->image && !given->service ? 1 : given->volumes;
+}
+
 int pool_options_body(const struct pool_options *given, const char *name, json_t **ret_body,
                       struct err *err)
 {
@@ -175,7 +182,7 @@ int pool_options_body(const struct pool_options *given, const char *name, json_t
     pool_option_number(body, "cpu_weight", given->cpu_weight);
     pool_option_number(body, "cpu_percent", given->cpu_percent);
     pool_option_number(body, "service_port", given->service_port);
-    pool_option_number(body, "volumes", given->volumes);
+    pool_option_number(body, "volumes", volumes_wanted(given, name));
     pool_option_number(body, "min", given->min);
     pool_option_number(body, "max", given->max);
     pool_option_number(body, "shells", given->shells);

@@ -54,7 +54,7 @@ check 'a root with git, make and gcc' tree_make
 
 poold_with_pool
 check 'an image of it' "$voltctl" image build tools --from-dir "$tree"
-check 'a pool of that' "$voltctl" pool create tools --image tools --memory 256M --min 1 --max 8 --volumes 1
+check 'a pool of that' "$voltctl" pool create tools --image tools --memory 256M --min 1 --max 8
 check 'a volume for jobs' "$voltctl" volume create jobs --size 64M
 until_true 200 sh -c "[ \"\$('$voltctl' pool show tools --json | grep -c '\"state\": \"ready\"')\" = 1 ]" ||
     { echo 'Bail out! no pool with tools'; exit 1; }

@@ -84,8 +84,8 @@ share()
 {
     "$voltctl" run vols --wait "$wait_s" --share "$work/src:/src" -- "$@"
 }
-check 'a folder of the host is in a VM' share grep -qx 'from the host' /src/link
-check 'and cannot be written' share sh -c '! echo x >/src/sub/file'
+check 'a folder of the host is in a VM, and cannot be written' share \
+    sh -c 'grep -qx "from the host" /src/link && ! echo x >/src/sub/file'
 folders()
 {
     [ "$("$voltctl" volume list --json | grep -c '"name": "share\.')" = "$1" ]
