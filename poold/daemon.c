@@ -15,6 +15,7 @@
 #include "api/lease_news.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/prompt.h"
 #include "functions/function_keep.h"
 #include "host/cleanup.h"
 #include "http/http.h"
@@ -80,7 +81,7 @@ static void on_pump(void *data)
     if (!pressed)
         api_events_pump(&daemon->api);
     /* VMs on their way to acquires get the CPU, which poold's haste would take. */
-    process_run_promptly(!pressed);
+    prompt_want(!pressed);
     turn_arm(&daemon->turn, daemon_drain_pump(daemon));
     service_update(&daemon->service);
     listener_keep(daemon);
@@ -181,6 +182,7 @@ static void loop_init(struct daemon *daemon)
 
     uv_loop_init(&daemon->loop);
     turn_init(&daemon->turn, &daemon->loop, &turn_ops, daemon);
+    prompt_start(&daemon->loop);
     for (unsigned i = 0; i < ARRAY_LEN(numbers); i++) {
         uv_signal_init(&daemon->loop, &daemon->signals[i]);
         daemon->signals[i].data = daemon;
@@ -368,6 +370,7 @@ void daemon_fini(struct daemon *daemon)
     e2b_fini(&daemon->e2b);
     declarations_fini(&daemon->declared);
     functions_fini(&daemon->functions);
+    prompt_stop();
     vms_pools_free(&daemon->vms);
     uv_walk(&daemon->loop, close_handle, NULL);
     uv_run(&daemon->loop, UV_RUN_DEFAULT);

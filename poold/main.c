@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "base/prompt.h"
 #include "base/std_fds.h"
 #include "base/util.h"
 #include "base/version.h"
@@ -64,10 +65,11 @@ static int run(const struct config *config, struct declarations *declarations, i
     else
         log_info("poold %s listens on %s, state in %s", VOLT_VERSION, config->socket,
                  config->state_dir);
-    process_run_promptly(true);
+    prompt_want(true);
     daemon_run(daemon);
     if (daemon->leaving) {
         /* Nothing is ended or undone: all of it is the next poold's. */
+        prompt_stop();
         keep_hand_over(&daemon->vms.keep);
         log_info("left");
         _exit(EX_OK);

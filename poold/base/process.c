@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -180,38 +179,4 @@ bool process_ended(int pidfd)
     struct pollfd watched = { .fd = pidfd, .events = POLLIN };
 
     return poll(&watched, 1, 0) != 0;
-}
-
-/* Of the loop's thread alone. */
-static bool prompt_wanted, is_prompt;
-static unsigned prompt_holds;
-
-static void set_scheduling(void)
-{
-    const bool promptly = prompt_wanted && prompt_holds == 0;
-    const int policy = promptly ? SCHED_RR : SCHED_OTHER;
-    const struct sched_param lowest = { .sched_priority = sched_get_priority_min(policy) };
-
-    if (promptly == is_prompt)
-        return;
-    is_prompt = promptly; /* also when it is refused: asked for at the next change only */
-    sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &lowest);
-}
-
-void process_run_promptly(bool promptly)
-{
-    prompt_wanted = promptly;
-    set_scheduling();
-}
-
-void process_hold_promptness(void)
-{
-    prompt_holds++;
-    set_scheduling();
-}
-
-void process_release_promptness(void)
-{
-    prompt_holds--;
-    set_scheduling();
 }

@@ -37,17 +37,4 @@ pid_t process_of_pidfd(int pidfd);
 /* Whether the process of a pidfd has ended. Any thread. */
 bool process_ended(int pidfd);
 
-/* Real-time scheduling for poold's loop, whose work is short: it runs as soon as a request or an
- * answer is there, instead of at the next tick, milliseconds later, where VMs are being made or run
- * beside it. What it starts does not inherit that. A hint: without the privilege nothing happens.
- * Cheap when nothing changes. Loop thread. */
-void process_run_promptly(bool promptly);
-
-/* Not even if it is wanted, until released as often: while pool threads work. libuv's loop spins
- * until the thread that woke it has left uv_async_send (libuv 1.44, uv__async_spin); a loop with
- * real-time scheduling has preempted that very thread, and on the only CPU that is free it would
- * spin until the kernel throttles it, for a second. Loop thread. */
-void process_hold_promptness(void);
-void process_release_promptness(void);
-
 #endif

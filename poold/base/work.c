@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/process.h"
+#include "base/prompt.h"
 
 struct work {
     uv_work_t request;
@@ -29,7 +29,7 @@ static void on_done(uv_work_t *request, int status)
 
     (void)status; /* never cancelled */
     free(work);
-    process_release_promptness();
+    prompt_release();
     done(data);
 }
 
@@ -40,10 +40,10 @@ int work_start(uv_loop_t *loop, void (*run)(void *data), void (*done)(void *data
     if (!work)
         return -ENOMEM;
     *work = (struct work){ .request.data = work, .run = run, .done = done, .data = data };
-    process_hold_promptness();
+    prompt_hold();
     int rc = uv_queue_work(loop, &work->request, on_run, on_done);
     if (rc < 0) {
-        process_release_promptness();
+        prompt_release();
         free(work);
     }
     return rc;

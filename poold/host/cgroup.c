@@ -19,6 +19,10 @@
 
 #define NAME_BYTES_MAX 40u
 #define CPU_PERIOD_US 100000u
+/* Of each second. A v1 group has none by default, and without it nobody in it can be real-time: a
+ * parked VM is until it has answered (base/prompt.h). For 400 VMs, of two poolds. */
+#define REAL_TIME_US "1000"
+#define REAL_TIME_OF_ALL_US "400000"
 
 /* The files that hold a limit in either version, and how its value is written. */
 static const struct {
@@ -152,6 +156,8 @@ static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_
         return;
     }
     children_sweep(fd);
+    if (!v2 && controllers & 1u << CGROUP_CPU)
+        (void)cgroup_file_write(fd, "cpu.rt_runtime_us", REAL_TIME_OF_ALL_US);
     *h = (struct cgroup_hierarchy){ .parent_fd = fd, .controllers = controllers, .v2 = v2 };
     host->controllers |= controllers;
     host->hierarchy_count++;
@@ -245,6 +251,8 @@ static int limits_write(const struct cgroup_hierarchy *h, int group_fd, const ch
         if (r < 0)
             return err_set_errno(err, -r, "writing %s to %s of cgroup %s", value, file, id);
     }
+    if (!h->v2 && h->controllers & 1u << CGROUP_CPU)
+        (void)cgroup_file_write(group_fd, "cpu.rt_runtime_us", REAL_TIME_US);
     if (h->v2 && h->controllers & 1u << CGROUP_MEMORY)
         (void)cgroup_file_write(group_fd, "memory.oom.group",
                                 "1"); /* dies as a whole; since 4.19 */

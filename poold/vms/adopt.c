@@ -185,6 +185,10 @@ static void vm_adopt(struct hosted_pool *hosted, enum slot_state state, uint32_t
     bool whole = net_adopt(clone, &entry->net, held) &&
                  (state != SLOT_LEASED || lease_adopt(clone, entry, record, held));
     vm_attach(clone, held);
+    /* An earlier poold may have died between the wake of a lease and its answer. */
+    prompt_vm_park(&clone->prompt, clone->link.fds[LINK_PIDFD]);
+    if (state != SLOT_PARKED)
+        prompt_vm_end(&clone->prompt);
     if (!whole && slot->state == SLOT_LEASED)
         pool_release(slot, entry->bound && !slot->owner_connection ? LEASE_END_CLIENT_GONE
                                                                    : LEASE_END_LOST);

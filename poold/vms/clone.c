@@ -120,6 +120,7 @@ static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint3
     if (op == DOORBELL_OP_LEASE && slot->pool->at_bell)
         return 0; /* its call wakes it */
     wake_make(context, slot, op, flags, &msg);
+    prompt_vm_wake(&clone->prompt);
     rc = control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
     control_wake_wipe(&msg);
     return rc;
@@ -205,6 +206,7 @@ struct clone *clone_create(struct vms *vms, struct slot *slot)
     link_init(&clone->link, vms->loop, &clone_link_ops);
     list_init(&clone->child.node);
     clone->child.ops = &clone_child_ops;
+    prompt_vm_init(&clone->prompt);
     list_init(&clone->due.node);
     clone->vms = vms;
     clone->connection_fd = -1;
@@ -272,6 +274,7 @@ static void ops_kill(void *context, struct slot *slot)
     struct hosted_pool *hosted = slot->pool->owner;
 
     clone->kill_wanted = true;
+    prompt_vm_end(&clone->prompt);
     link_kill(&clone->link);
     /* A template that has not forked it in all this time hangs: its end is the end of its unborn.
      */

@@ -35,6 +35,7 @@ int clone_call(struct slot *slot, const void *request, uint32_t bytes,
     memset(&msg, 0, sizeof msg);
     msg.type = CONTROL_CALL;
     msg.u.call.call = clone->call.number = number_draw(clone);
+    prompt_vm_wake(&clone->prompt);
     rc = control_send_payload(clone->link.fds[LINK_BELL], &msg, request, bytes);
     if (rc == 0) {
         clone->call.ops = ops;

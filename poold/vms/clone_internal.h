@@ -4,6 +4,7 @@
 #ifndef VOLT_POOLD_CLONE_INTERNAL_H
 #define VOLT_POOLD_CLONE_INTERNAL_H
 
+#include "base/prompt.h"
 #include "host/link.h"
 #include "vms/clone.h"
 #include "vms/template.h"
@@ -15,6 +16,7 @@ struct clone {
     struct vm_dir dir;
     struct vm_net net;
     struct template_child child;
+    struct prompt_vm prompt;
     bool kill_wanted;
     bool introduced;                /* its HELLO has come */
     bool in_group;                  /* of its own (vm_groups.h) */

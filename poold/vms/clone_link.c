@@ -100,6 +100,8 @@ static void on_message(struct link *link, enum link_channel channel, const struc
         break;
     case CONTROL_PARKED:
         pool_vm_parked(slot);
+        if (slot->state == SLOT_PARKED)
+            prompt_vm_park(&clone->prompt, link->fds[LINK_PIDFD]);
         break;
     case CONTROL_HELLO:
         on_hello(clone, msg);
@@ -120,6 +122,8 @@ static void on_message(struct link *link, enum link_channel channel, const struc
     /* A client may wait for what this changed: its reply goes out before anything else is done. */
     if (channel == LINK_BELL)
         clone->vms->told(clone->vms->told_data);
+    if (msg->type == CONTROL_AWAKE || msg->type == CONTROL_ANSWER)
+        prompt_vm_end(&clone->prompt);
 }
 
 static void on_closed(struct link *link, enum link_channel channel, int error)
@@ -140,6 +144,7 @@ static void on_exited(struct link *link)
 {
     struct clone *clone = list_entry(link, struct clone, link);
 
+    prompt_vm_forget(&clone->prompt);
     clone_fail_silently(clone, "its process ended without a word");
     if (clone->slot)
         pool_vm_gone(clone->slot);
@@ -149,6 +154,7 @@ static void on_released(struct link *link)
 {
     struct clone *clone = list_entry(link, struct clone, link);
 
+    prompt_vm_forget(&clone->prompt);
     free(clone->trouble);
     free(clone);
 }

@@ -108,6 +108,7 @@ START_TEST(a_vm_may_serve_several)
     expect_answer("gone", 502, "its VM ended");
     expect_answer("count", 200, "1");
     expect_answer("twice", 200, "twice"); /* the second ends its VM, which nobody is in */
+    await_slots("leased", 0);
     expect_answer("count", 200, "");
 }
 END_TEST

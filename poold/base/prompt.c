@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Owns the scheduling of poold's loop and of VMs that are woken; see prompt.h. */
+#include "base/prompt.h"
+
+#include <sched.h>
+
+#include "base/process.h"
+
+/* Above the lowest, which VMs have. */
+#define LOOP_ABOVE 1
+
+static bool wanted, is_prompt, has_timer;
+static unsigned holds;
+static uv_timer_t timer;
+static struct list running = { &running, &running };
+
+static bool schedule(pid_t pid, int policy, int above)
+{
+    const struct sched_param param = {
+        .sched_priority = policy == SCHED_OTHER ? 0 : sched_get_priority_min(policy) + above,
+    };
+
+    return sched_setscheduler(pid, policy | SCHED_RESET_ON_FORK, &param) == 0;
+}
+
+static void running_end(void)
+{
+    LIST_FOR_EACH(at, &running)
+    {
+        prompt_vm_end(list_entry(at, struct prompt_vm, node));
+    }
+}
+
+static void loop_schedule(void)
+{
+    const bool promptly = wanted && holds == 0;
+
+    if (promptly == is_prompt)
+        return;
+    if (!promptly)
+        running_end();
+    is_prompt = promptly; /* also when it is refused: asked for at the next change only */
+    schedule(0, promptly ? SCHED_RR : SCHED_OTHER, LOOP_ABOVE);
+}
+
+void prompt_want(bool promptly)
+{
+    wanted = promptly;
+    loop_schedule();
+}
+
+void prompt_hold(void)
+{
+    holds++;
+    loop_schedule();
+}
+
+void prompt_release(void)
+{
+    holds--;
+    loop_schedule();
+}
+
+/* All of them: one that was woken just now loses a little. */
+static void on_time(uv_timer_t *expired)
+{
+    (void)expired;
+    running_end();
+}
+
+int prompt_start(uv_loop_t *loop)
+{
+    int rc = uv_timer_init(loop, &timer);
+
+    if (rc == 0)
+        uv_unref((uv_handle_t *)&timer);
+    has_timer = rc == 0;
+    return rc;
+}
+
+void prompt_stop(void)
+{
+    running_end();
+    has_timer = false;
+}
+
+void prompt_vm_init(struct prompt_vm *vm)
+{
+    list_init(&vm->node);
+    vm->pid = 0;
+}
+
+void prompt_vm_park(struct prompt_vm *vm, int pidfd)
+{
+    const pid_t pid = has_timer ? process_of_pidfd(pidfd) : 0;
+
+    /* The process's first thread is vCPU 0's. */
+    if (pid > 0 && schedule(pid, SCHED_RR, 0))
+        vm->pid = pid;
+}
+
+void prompt_vm_wake(struct prompt_vm *vm)
+{
+    if (vm->pid == 0)
+        return;
+    if (!is_prompt || !has_timer) {
+        prompt_vm_end(vm);
+        return;
+    }
+    if (list_empty(&running))
+        uv_timer_start(&timer, on_time, PROMPT_VM_MS, 0);
+    list_remove(&vm->node);
+    list_append(&running, &vm->node);
+}
+
+void prompt_vm_end(struct prompt_vm *vm)
+{
+    if (vm->pid != 0)
+        schedule(vm->pid, SCHED_OTHER, 0);
+    prompt_vm_forget(vm);
+}
+
+void prompt_vm_forget(struct prompt_vm *vm)
+{
+    vm->pid = 0;
+    if (list_empty(&vm->node))
+        return;
+    list_remove(&vm->node);
+    if (list_empty(&running))
+        uv_timer_stop(&timer);
+}
