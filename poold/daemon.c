@@ -331,10 +331,9 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     daemon->vms.told_data = daemon;
     api_init(daemon);
     daemon_settings_hold(daemon);
-    if (fds_rc < 0 || e2b_check(config, err) < 0 ||
-        access_init(&daemon->access, config->policy, err) < 0 || dirs_open(daemon, err) < 0 ||
-        daemon_news_init(daemon, err) < 0 || vms_start(daemon, err) < 0 ||
-        http_start(daemon, err) < 0)
+    if (fds_rc < 0 || access_init(&daemon->access, config->policy, err) < 0 ||
+        dirs_open(daemon, err) < 0 || daemon_news_init(daemon, err) < 0 ||
+        vms_start(daemon, err) < 0 || http_start(daemon, err) < 0)
         return -err->code;
     hosted_load_all(&daemon->vms);
     takeover_finish(&daemon->vms);

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "base/util.h"
 #include "config.h"
+#include "host/rights.h"
 
 #define WAIT_MS_MIN 1000u
 #define WAIT_MS_MAX 30000u
@@ -96,6 +97,8 @@ static int process_start(struct e2b *e2b, struct err *err)
         return rc;
     e2b->pid = spawned.pid;
     e2b->began_ns = now_ns();
+    rights_oom_adjust(spawned.pid, spawned.pidfd,
+                      RIGHTS_OOM_TEMPLATE); /* poold's own is inherited */
     /* Both, as the link takes over what it is given even when it fails. */
     rc = link_attach(&e2b->link, LINK_PIDFD, spawned.pidfd);
     const int text_rc = link_attach(&e2b->link, LINK_TEXT, spawned.text_fd);

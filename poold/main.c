@@ -101,6 +101,9 @@ int main(int argc, char **argv)
         printf("poold %s\n", VOLT_VERSION);
     } else if (config.check_only) {
         status = check_run(&config, &declarations);
+    } else if (!config.vms.stop_only && e2b_check(&config, &err) < 0) {
+        fprintf(stderr, "poold: %s\n", err.msg);
+        status = EX_CONFIG;
     } else {
         if (config.vms.skip_guest_work)
             log_warn("--unsafe-skip-guest-work: clones are NOT unique, do not use them");

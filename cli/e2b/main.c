@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 
@@ -116,6 +117,17 @@ static bool options_read(struct e2b_settings *settings, int argc, char **argv, b
     return false;
 }
 
+/* A descriptor for each connection, sandbox and process. */
+static void descriptors_raise(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit); /* with fewer, calls fail that find none */
+    }
+}
+
 static int serve(struct e2b_settings *settings, const sigset_t *ends, struct err *err)
 {
     static struct sandboxes sandboxes;
@@ -123,6 +135,7 @@ static int serve(struct e2b_settings *settings, const sigset_t *ends, struct err
     int signal = 0;
     int rc = e2b_listen(settings, err);
 
+    descriptors_raise();
     if (rc == 0)
         rc = e2b_confine(err);
     if (rc == 0)
