@@ -166,6 +166,8 @@ struct transfer {
     struct MHD_PostProcessor *parts; /* NULL: the body is the file */
     struct guest_files files;        /* of the one that is being written */
     bool writing;
+    char *path; /* its; and how much of it has come */
+    uint64_t bytes;
     unsigned part_count;
     json_t *written; /* what the reply says */
     const char *user;
@@ -182,6 +184,7 @@ void transfer_free(struct transfer *transfer)
         MHD_destroy_post_processor(transfer->parts);
     guest_files_close(&transfer->files);
     json_decref(transfer->written);
+    free(transfer->path);
     free(transfer);
 }
 
@@ -219,12 +222,25 @@ static void file_begin(struct transfer *transfer, const char *path)
     transfer->rc = guest_files_open(&transfer->files, transfer->call->sandbox, transfer->user,
                                     "write", path, NULL, &transfer->err);
     transfer->writing = true;
+    transfer->bytes = 0;
+    free(transfer->path);
+    transfer->path = strdup(path);
 }
 
 static void file_write(struct transfer *transfer, const char *data, size_t bytes)
 {
+    transfer->bytes += bytes;
     if (transfer->rc == 0 && transfer->writing && bytes > 0)
         transfer->rc = guest_files_write(&transfer->files, data, bytes, &transfer->err);
+}
+
+/* MHD may tell of a part more than once before there is any of it. */
+static bool part_is_new(const struct transfer *transfer, const char *path, uint64_t offset)
+{
+    if (offset > 0)
+        return false;
+    return !transfer->writing || transfer->bytes > 0 || !path || !transfer->path ||
+           strcmp(path, transfer->path) != 0;
 }
 
 static enum MHD_Result on_part(void *data, enum MHD_ValueKind kind, const char *key,
@@ -239,11 +255,13 @@ static enum MHD_Result on_part(void *data, enum MHD_ValueKind kind, const char *
     (void)encoding;
     if (transfer->rc < 0 || strcmp(key, "file") != 0)
         return MHD_YES;
-    if (offset == 0) {
+    if (!path || !*path)
+        path = filename;
+    if (part_is_new(transfer, path, offset)) {
         if (++transfer->part_count > PARTS_MAX)
             transfer->rc = err_set(&transfer->err, E2BIG, "an upload may have %u files", PARTS_MAX);
         else
-            file_begin(transfer, path && *path ? path : filename);
+            file_begin(transfer, path);
     }
     file_write(transfer, bytes, count);
     return MHD_YES;

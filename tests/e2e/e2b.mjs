@@ -89,6 +89,10 @@ const calls = {
     "files.write": async () => {
         const written = await sandbox.files.write("/tmp/made/a.txt", "some text", slow);
         assert.deepEqual([written.name, written.path], ["a.txt", "/tmp/made/a.txt"]);
+        for (const data of ["", "x"]) {
+            assert.equal((await sandbox.files.write("/tmp/small", data, slow)).path, "/tmp/small");
+            assert.equal(await sandbox.files.read("/tmp/small", slow), data);
+        }
     },
     "files.write, several": async () => {
         const files = ["b", "c"].map((name) => ({ path: `/tmp/made/${name}`, data: name.repeat(100000) }));
