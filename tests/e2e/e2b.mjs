@@ -13,10 +13,10 @@ const rejects = (promise, name, words) =>
         assert.match(error.message, words);
     });
 const until = async (condition) => {
-    for (let i = 0; i < 600 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 50));
+    for (let i = 0; i < 6000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 50));
     assert.ok(condition());
 };
-const slow = { requestTimeoutMs: 300000, timeoutMs: 300000 };
+const slow = { requestTimeoutMs: 900000, timeoutMs: 900000 };
 let sandbox, other, command, shell, shown = "";
 
 const calls = {

@@ -71,7 +71,7 @@ sdk_run()
 {
     local url
     url=http://127.0.0.1:$(port_of)
-    E2B_API_KEY=$key E2B_API_URL=$url E2B_SANDBOX_URL=$url timeout "$(patient 60)" \
+    E2B_API_KEY=$key E2B_API_URL=$url E2B_SANDBOX_URL=$url timeout "$(patient 200)" \
         node "$here/e2b.mjs" "$work/npm" >"$work/calls" 2>&1
 }
 call_is_good()
