@@ -21,7 +21,7 @@ struct reading {
     const char *file;
     /* In this file: the lines of the settings, and what is found twice. */
     unsigned setting_lines[SETTINGS_SEEN_MAX];
-    char (*seen)[160]; /* "NAME" and "NAME KEY" of its pools */
+    char (*seen)[176]; /* "pool NAME" and "pool NAME KEY" of its pools, and of functions */
     size_t seen_count;
 };
 
@@ -66,18 +66,19 @@ static int setting_take(struct reading *reading, const struct ini_item *item, st
     return setting_store(reading->config, setting, item->key, item->value, err);
 }
 
-/* Whether this file has not had the pool, or the pool's key, yet. */
+/* Whether this file has not had the pool or function, or its key, yet. */
 static int pool_take(struct reading *reading, const struct ini_item *item, struct err *err)
 {
     char what[sizeof reading->seen[0]];
     void *seen;
 
-    snprintf(what, sizeof what, "%s %s", item->name, item->key ? item->key : "");
+    snprintf(what, sizeof what, "%s %s %s", item->section, item->name, item->key ? item->key : "");
     for (size_t i = 0; i < reading->seen_count; i++) {
         if (strcmp(reading->seen[i], what) != 0)
             continue;
-        return item->key ? err_set(err, EINVAL, "'%s' is there already", item->key)
-                         : err_set(err, EINVAL, "[pool %s] is there already", item->name);
+        return item->key
+                   ? err_set(err, EINVAL, "'%s' is there already", item->key)
+                   : err_set(err, EINVAL, "[%s %s] is there already", item->section, item->name);
     }
     seen = reallocarray(reading->seen, reading->seen_count + 1, sizeof reading->seen[0]);
     if (!seen)
@@ -91,12 +92,13 @@ static int on_item(void *data, const struct ini_item *item, struct err *err)
 {
     struct reading *reading = data;
 
-    if (strcmp(item->section, "pool") == 0)
+    if (strcmp(item->section, "pool") == 0 || strcmp(item->section, "function") == 0)
         return pool_take(reading, item, err);
     if (strcmp(item->section, "poold") != 0 || *item->name)
-        return err_set(err, EINVAL,
-                       "there is no section [%s%s%s]; there are [poold] and [pool NAME]",
-                       item->section, *item->name ? " " : "", item->name);
+        return err_set(
+            err, EINVAL,
+            "there is no section [%s%s%s]; there are [poold], [pool NAME] and [function NAME]",
+            item->section, *item->name ? " " : "", item->name);
     return item->key ? setting_take(reading, item, err) : 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pools that the configuration declares, a section [pool NAME] each: what its files say, checked;
- * and what of it poold has done. */
+/* Pools and functions that the configuration declares, a section [pool NAME] or [function NAME] each:
+ * what its files say, checked; and what of it poold has done. A function has a pool of its name, and
+ * what is said of pools here is of that one, too. */
 #ifndef VOLT_POOLD_DECLARE_H
 #define VOLT_POOLD_DECLARE_H
 
@@ -18,6 +19,7 @@ struct daemon;
 
 struct declaration {
     char name[64];
+    bool is_function;
     char where[128]; /* "FILE:LINE" of its first section, its end if that is long */
     json_t *body;    /* its keys, with "name" */
 };
@@ -30,7 +32,7 @@ struct declarations {
 
 void declarations_fini(struct declarations *declarations);
 
-/* Takes a section's head (item->key NULL) or key of [pool NAME]. A later file's key replaces an
+/* Takes a section's head (item->key NULL) or key of [pool NAME] or [function NAME]. A later file's key replaces an
  * earlier one's. 0 or -EINVAL. */
 int declarations_take(struct declarations *declarations, const char *file,
                       const struct ini_item *item, struct err *err);
@@ -39,6 +41,11 @@ int declarations_take(struct declarations *declarations, const char *file,
  * be read. 0, or -EBADMSG with a sentence that begins with where. */
 int declarations_check(const struct declarations *declarations, const struct config *config,
                        struct err *err);
+
+struct function_body;
+/* All of one, with defaults for what it does not say; of a pool the `pool` of it alone. The caller's
+ * (free); NULL with a sentence. */
+struct function_body *declaration_body(const struct declaration *declaration, struct err *err);
 
 /* ---- Of a running poold; loop thread (declared.c) ---- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns what a running poold does with declared pools; see declare.h. */
+/* Owns what a running poold does with declared pools and functions; see declare.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "daemon.h"
 #include "declare.h"
+#include "functions/function_keep.h"
 #include "reload.h"
 #include "vms/hosted.h"
 #include "vms/pool_body.h"
@@ -100,30 +101,77 @@ static void limits_apply(struct daemon *daemon, struct hosted_pool *hosted, cons
     hosted_change(hosted, &wish, on_limits, daemon);
 }
 
+/* A pool that is there. */
+static void pool_apply(struct daemon *daemon, struct hosted_pool *hosted,
+                       const struct declaration *declaration, struct pool_body *wanted)
+{
+    struct pool_body *is = malloc(sizeof *is);
+    struct err unimportant;
+
+    if (!is)
+        return;
+    pool_body_choose(wanted, &daemon->config.vms, &unimportant);
+    hosted_body(hosted, is);
+    differences_tell(hosted, declaration->body, wanted, is);
+    limits_apply(daemon, hosted, declaration->body, wanted);
+    free(is);
+}
+
+static void on_function_made(void *data, struct function *function, const struct err *err)
+{
+    (void)data;
+    if (!function)
+        log_error("a declared function can't be made: %s", err->msg);
+}
+
+/* Of a function that is there, the keys of its own that are declared and that it was made without. */
+static void own_differences_tell(const struct function *function,
+                                 const struct declaration *declaration,
+                                 const struct function_spec *wanted)
+{
+    char keys[256] = "";
+
+    for (size_t i = 0; i < function_own_table.key_count; i++) {
+        const struct json_key *key = &function_own_table.keys[i];
+        const size_t used = strlen(keys);
+
+        if (json_object_get(declaration->body, key->name) &&
+            !function_key_same(key, wanted, &function->spec))
+            snprintf(keys + used, sizeof keys - used, "%s%s", used ? ", " : "", key->name);
+    }
+    if (keys[0])
+        log_pool(LOG_LEVEL_WARN, function->name,
+                 "function '%s' was made with another %s than its declaration says, and stays so "
+                 "until it is deleted and made again",
+                 function->name, keys);
+}
+
 static void apply_one(struct daemon *daemon, const struct declaration *declaration)
 {
     struct hosted_pool *hosted = hosted_find(&daemon->vms, declaration->name);
-    struct pool_body *bodies = malloc(2 * sizeof *bodies);
+    const struct function *function = function_find(&daemon->functions, declaration->name);
     struct err err;
-
-    if (!bodies) {
-        log_pool(LOG_LEVEL_ERROR, declaration->name, "pool '%s' is not as declared: out of memory",
-                 declaration->name);
-        return;
-    }
-    pool_body_default(&bodies[0]);
     /* It was checked when it was read. */
-    json_keys_read(declaration->body, pool_body_table.keys, pool_body_table.key_count, &bodies[0],
-                   &err);
-    if (!hosted) {
-        pool_make(&daemon->vms, &bodies[0], NULL, on_made, daemon);
-    } else if (!hosted->deleting && !hosted->broken) {
-        pool_body_choose(&bodies[0], &daemon->config.vms, &err);
-        hosted_body(hosted, &bodies[1]);
-        differences_tell(hosted, declaration->body, &bodies[0], &bodies[1]);
-        limits_apply(daemon, hosted, declaration->body, &bodies[0]);
+    struct function_body *body = declaration_body(declaration, &err);
+
+    if (!body)
+        log_pool(LOG_LEVEL_ERROR, declaration->name, "pool '%s' is not as declared: %s",
+                 declaration->name, err.msg);
+    else if (hosted && declaration->is_function != (function != NULL))
+        log_pool(LOG_LEVEL_ERROR, declaration->name,
+                 "'%s' is declared as a %s, and there is a %s of that name; delete that first",
+                 declaration->name, declaration->is_function ? "function" : "pool",
+                 function ? "function" : "pool");
+    else if (!hosted && declaration->is_function)
+        function_make(&daemon->functions, body, NULL, on_function_made, daemon);
+    else if (!hosted)
+        pool_make(&daemon->vms, &body->pool, NULL, on_made, daemon);
+    else if (!hosted->deleting && !hosted->broken) {
+        if (function)
+            own_differences_tell(function, declaration, &body->spec);
+        pool_apply(daemon, hosted, declaration, &body->pool);
     }
-    free(bodies);
+    free(body);
 }
 
 void declared_apply(struct daemon *daemon, struct declarations *declarations)

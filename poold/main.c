@@ -36,7 +36,7 @@ static int check_run(const struct config *config, const struct declarations *dec
         fprintf(stderr, "poold: %s\n", err.msg);
         return EX_CONFIG;
     }
-    printf("%s%s: no fault found; %zu pools are declared\n", config->file,
+    printf("%s%s: no fault found; %zu pools and functions are declared\n", config->file,
            access(config->file, F_OK) == 0 ? "" : " (which is not there)", declarations->count);
     return EX_OK;
 }

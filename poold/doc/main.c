@@ -122,10 +122,19 @@ static void man_conf(void)
                  *row->fallback ? " Default: " : "", row->fallback, *row->fallback ? "." : "");
         roff_item(stdout, row->key.name, text);
     }
+    roff_section(stdout, "SECTIONS [function NAME]");
+    roff_text(
+        stdout,
+        "A function that poold makes as it makes a declared pool: all keys of [pool NAME] but "
+        "service, service_port, service_gate and service_bell, and handler (required), runtime "
+        "(http, lambda or doorbell), port, concurrency, queue, queue_ms, timeout_ms and reuse, "
+        "which are those of 'voltctl function create'. One that is there gets the limits of "
+        "its pool that are declared; all else stays as it was made, and is told.");
     roff_section(stdout, "EXAMPLE");
     roff_lines(stdout, "[poold]\nlog-level = info\nclient-leases = 256\n\n[pool default]\n"
                        "memory = 256M\nmin = 4\nmax = 32\n\n[pool python]\nimage = debian-python\n"
-                       "warmup = python3 -c 'import json, ssl'");
+                       "warmup = python3 -c 'import json, ssl'\n\n[function hello]\nimage = hello\n"
+                       "handler = exec /app/server\ntimeout_ms = 5000");
     roff_see_also(stdout, "poold(8), voltctl(1)");
 }
 

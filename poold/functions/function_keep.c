@@ -44,6 +44,31 @@ static const struct json_key body_keys[] = {
     SPEC_KEYS(struct function_body, spec, false),
 };
 
+const struct json_table function_own_table = JSON_TABLE(body_keys);
+
+/* A pool's word, and what it is called of a function. */
+static const char *const words[][2] = { { "service", "handler" },
+                                        { "service_port", "port" },
+                                        { "service_gate", "runtime" },
+                                        { "service_bell", "runtime" } };
+
+bool function_key_is_own(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(words[i][0], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool function_key_same(const struct json_key *key, const struct function_spec *a,
+                       const struct function_spec *b)
+{
+    struct function_body bodies[2] = { { .spec = *a }, { .spec = *b } };
+
+    return json_key_same(key, &bodies[0], &bodies[1]);
+}
+
 struct function_kept {
     struct function_spec spec;
     char created[32];
@@ -80,12 +105,7 @@ static int keys_read(json_t *object, json_t *own, struct function_body *ret, str
     int rc = json_keys_read(own, body_keys, ARRAY_LEN(body_keys), ret, err);
 
     /* The pool's own word for the handler. */
-    for (unsigned i = 0; rc == 0 && i < 4; i++) {
-        static const char *const words[][2] = { { "service", "handler" },
-                                                { "service_port", "port" },
-                                                { "service_gate", "runtime" },
-                                                { "service_bell", "runtime" } };
-
+    for (unsigned i = 0; rc == 0 && i < ARRAY_LEN(words); i++) {
         if (json_object_get(object, words[i][0]))
             rc = err_set(err, EINVAL, "a function's '%s' is its '%s'", words[i][0], words[i][1]);
     }

@@ -16,6 +16,14 @@ struct function_body {
     struct function_spec spec;
 };
 
+/* The keys of a function that are not its pool's, of a struct function_body. */
+extern const struct json_table function_own_table;
+/* One of those that are not of the pool: whether both are the same. */
+bool function_key_same(const struct json_key *key, const struct function_spec *a,
+                       const struct function_spec *b);
+/* Whether a pool's key is one that a function has another word for. */
+bool function_key_is_own(const char *name);
+
 /* Reads what a client asks for into *ret, defaults for what it leaves out. 0, -EBADMSG it has no name
  * that a pool may have, or -EINVAL, with a sentence. */
 int function_body_read(json_t *object, struct function_body *ret, struct err *err);
