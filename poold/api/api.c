@@ -31,6 +31,8 @@ const struct route api_routes[] = {
       .body = &api_invoke_body, .query = "method path" },
     { "POST", "/2015-03-31/functions/{}/invocations", RIGHT_ACQUIRE, api_lambda_invoke,
       .body = &api_lambda_body, .query = "Qualifier" },
+    { "POST", "/2021-11-15/functions/{}/response-streaming-invocations", RIGHT_ACQUIRE,
+      api_lambda_stream, .body = &api_lambda_stream_body, .query = "Qualifier" },
     { "GET", "/v1/functions/{}/logs", RIGHT_ACQUIRE, api_function_logs, .query = "invocation" },
     { "GET", "/v1/functions", RIGHT_ACQUIRE, api_functions_list },
     { "POST", "/v1/functions", RIGHT_ADMIN, api_functions_create },

@@ -95,6 +95,11 @@ void api_function_delete(struct http_request *request);
 void api_function_invoke(struct http_request *request); /* api_invoke.c */
 extern const struct http_body_ops api_lambda_body;
 void api_lambda_invoke(struct http_request *request); /* api_lambda.c */
+/* What its fronts have in common: whom a request means, and AWS' kind of errors. */
+void api_lambda_name(const struct http_request *request, char ret_name[POOL_NAME_BYTES]);
+void api_lambda_refuse(struct http_request *request, enum api_error code, const char *sentence);
+extern const struct http_body_ops api_lambda_stream_body;
+void api_lambda_stream(struct http_request *request); /* api_lambda_stream.c */
 /* The code of an end that is none of the function's; api_invoke.c. */
 enum api_error invocation_error(enum invocation_result result);
 void api_function_logs(struct http_request *request);

@@ -56,8 +56,9 @@ enum api_error invocation_error(enum invocation_result result)
     return errors[result];
 }
 
-static void front_end(struct http_request *request, struct invocation *invocation)
+static void front_end(struct http_request *request, struct invocation *invocation, void *reply)
 {
+    (void)reply;
     if (invocation->result == INVOCATION_ANSWERED)
         reply_answer(request, invocation);
     else
@@ -71,7 +72,7 @@ static void front_refuse(struct http_request *request, enum api_error code, cons
     http_reply_error(request, code, "%s", sentence);
 }
 
-static const struct invoke_front front = { front_name, front_end, front_refuse };
+static const struct invoke_front front = { front_name, front_end, NULL, front_refuse };
 
 static bool begin(struct http_request *request)
 {

@@ -13,7 +13,7 @@
 #define EVENT_RETRIES 2u
 
 /* A name, or an ARN that ends in function:NAME or function:NAME:VERSION. */
-static void front_name(const struct http_request *request, char ret_name[POOL_NAME_BYTES])
+void api_lambda_name(const struct http_request *request, char ret_name[POOL_NAME_BYTES])
 {
     const char *mark = strstr(request->param, ":function:");
     const char *name = mark ? mark + strlen(":function:") : request->param;
@@ -44,7 +44,7 @@ static const struct aws_error {
     { API_BAD_REQUEST, 400, "InvalidParameterValueException" },
 };
 
-static void front_refuse(struct http_request *request, enum api_error code, const char *sentence)
+void api_lambda_refuse(struct http_request *request, enum api_error code, const char *sentence)
 {
     struct aws_error error = { code, 500, "ServiceException" };
     json_t *body;
@@ -127,8 +127,8 @@ static void reply_result(struct http_request *request, struct invocation *invoca
         headers[count++] = (struct http_header){ "X-Amz-Log-Result", tail };
     }
     if (!http_reply_fits(request, headers, count)) {
-        front_refuse(request, API_TOO_LARGE,
-                     "the heads of your request and of its answer are over 16 KiB together");
+        api_lambda_refuse(request, API_TOO_LARGE,
+                          "the heads of your request and of its answer are over 16 KiB together");
         return;
     }
     char *text = answered ? take_pointer(&invocation->answer.body) : failure_text(invocation);
@@ -136,8 +136,9 @@ static void reply_result(struct http_request *request, struct invocation *invoca
     http_reply_with(request, MHD_HTTP_OK, headers, count, text, bytes);
 }
 
-static void front_end(struct http_request *request, struct invocation *invocation)
+static void front_end(struct http_request *request, struct invocation *invocation, void *reply)
 {
+    (void)reply;
     switch (invocation->result) {
     case INVOCATION_ANSWERED:
     case INVOCATION_FAILED:
@@ -145,12 +146,12 @@ static void front_end(struct http_request *request, struct invocation *invocatio
         reply_result(request, invocation);
         break;
     default:
-        front_refuse(request, invocation_error(invocation->result), invocation->sentence);
+        api_lambda_refuse(request, invocation_error(invocation->result), invocation->sentence);
         break;
     }
 }
 
-static const struct invoke_front front = { front_name, front_end, front_refuse };
+static const struct invoke_front front = { api_lambda_name, front_end, NULL, api_lambda_refuse };
 
 static bool begin(struct http_request *request)
 {
@@ -174,7 +175,7 @@ void api_lambda_invoke(struct http_request *request)
         http_reply_empty(request, MHD_HTTP_NO_CONTENT);
     } else {
         invoke_drop(request);
-        front_refuse(request, API_BAD_REQUEST,
-                     "X-Amz-Invocation-Type is RequestResponse, Event or DryRun");
+        api_lambda_refuse(request, API_BAD_REQUEST,
+                          "X-Amz-Invocation-Type is RequestResponse, Event or DryRun");
     }
 }

@@ -13,6 +13,8 @@ const struct route api_remote_routes[] = {
       .body = &api_invoke_body, .query = "method path" },
     { "POST", "/2015-03-31/functions/{}/invocations", RIGHT_ACQUIRE, api_lambda_invoke,
       .body = &api_lambda_body, .query = "Qualifier" },
+    { "POST", "/2021-11-15/functions/{}/response-streaming-invocations", RIGHT_ACQUIRE,
+      api_lambda_stream, .body = &api_lambda_stream_body, .query = "Qualifier" },
 };
 const size_t api_remote_route_count = ARRAY_LEN(api_remote_routes);
 

@@ -13,9 +13,18 @@
 
 static void call_free(struct invoke_call *call)
 {
+    if (call->reply)
+        call->front->drop(call->reply);
     http_hold_end(&call->hold);
     free(call->body);
     free(call);
+}
+
+void invoke_abandon(struct invoke_call *call)
+{
+    if (call->invocation)
+        invocation_cancel(call->invocation);
+    call_free(call);
 }
 
 void invoke_drop(struct http_request *request)
@@ -203,8 +212,9 @@ static void on_done(void *data, struct invocation *invocation)
         return;
     }
     const struct invoke_front *front = call->front;
+    void *reply = take_pointer(&call->reply);
     invoke_drop(request); /* the answer is charged anew, as a reply */
-    front->end(request, invocation);
+    front->end(request, invocation, reply);
 }
 
 /* 0; or it has ended it and replied. */
@@ -226,7 +236,8 @@ static int call_begin(struct http_request *request)
                                              .body_bytes = call->body_bytes,
                                              .no_body = method && strcmp(method, "HEAD") == 0,
                                              .uid = request->connection->peer.uid,
-                                             .charge = on_charge };
+                                             .charge = on_charge,
+                                             .piece = call->piece };
     rc = function_head_make(request, function->name, call->body_bytes, call->head,
                             &call->asked.head_bytes, &err);
     if (rc == 0)

@@ -11,8 +11,11 @@ struct invoke_call;
 struct invoke_front {
     /* The function that is meant, in ret_name. */
     void (*name)(const struct http_request *request, char ret_name[POOL_NAME_BYTES]);
-    /* The function has answered, or whatever the call's end was. Replies. */
-    void (*end)(struct http_request *request, struct invocation *invocation);
+    /* The function has answered, or whatever the call's end was. Replies, or ends its reply: `reply` is
+     * the call's, and the front's again. */
+    void (*end)(struct http_request *request, struct invocation *invocation, void *reply);
+    /* Of a front that has one: the call ends without `end`. */
+    void (*drop)(void *reply);
     /* It came to no call. Replies. */
     void (*refuse)(struct http_request *request, enum api_error code, const char *sentence);
 };
@@ -29,6 +32,9 @@ struct invoke_call {
     size_t body_bytes, body_room;
     enum api_error refusal; /* API_ERROR_COUNT: none; else what still comes is read and dropped */
     uint32_t retries;       /* of one without a request: left */
+    /* Of a front that takes answers as they come: the call's function_request.piece; NULL: none. */
+    bool (*piece)(void *call, const char *bytes, size_t count);
+    void *reply; /* that front's own, until `end` or `drop`; NULL: none */
     struct function_request asked;
     char head[FUNCTION_HEAD_MAX];
 };
@@ -44,6 +50,8 @@ bool invoke_ready(struct http_request *request);
  * status and nothing else, and is tried so often again when it fails. */
 void invoke_start(struct http_request *request);
 void invoke_start_event(struct http_request *request, uint32_t retries, unsigned status);
+/* Its reply has begun, and its client is gone: ends it. */
+void invoke_abandon(struct invoke_call *call);
 /* Ends a call that is not started: the caller replies. */
 void invoke_drop(struct http_request *request);
 

@@ -118,6 +118,10 @@ struct function_request {
     uid_t uid;    /* who asks */
     /* Whether so many bytes more may be held of the answer, until `done` has returned. data: done's. */
     bool (*charge)(void *data, size_t bytes);
+    /* Takes an answer as it is made, where its runtime makes it so (invocation->streamed), of which
+     * answer.body has nothing then. False: no more for now, until invocation_resume; up to
+     * RUNTIME_READ_MAX bytes come all the same. NULL: answers are whole. data: done's. */
+    bool (*piece)(void *data, const char *bytes, size_t count);
 };
 
 struct invocation;
@@ -150,6 +154,8 @@ struct invocation {
     struct agent_feed feed;
     struct http_message answer; /* of the other runtimes: status 200 and a body, */
     bool function_error;        /* which tells of an error */
+    bool streamed;              /* it has come, or comes, in pieces; an error of it: its type */
+    char error_type[64];
     struct function_log log;
     uint64_t asked_ns, asked_wall_ns, sent_ns, deadline_ns;
     invocation_done_fn done; /* NULL: nobody wants to know any more */
@@ -179,6 +185,8 @@ size_t function_request_max(const struct function *function);
  * queue is full; -EMSGSIZE: it is longer than function_request_max; -ESHUTDOWN; -ENOMEM. */
 int function_invoke(struct function *function, const struct function_request *request,
                     invocation_done_fn done, void *data, struct invocation **ret_invocation);
+/* The pieces of its answer are wanted again. */
+void invocation_resume(struct invocation *invocation);
 /* Its client is gone: done is not called, its VM ends. Before it is OVER or after. */
 void invocation_cancel(struct invocation *invocation);
 
@@ -193,6 +201,10 @@ void function_stop(struct function *function, const char *sentence);
 
 /* invocation.c: QUEUED to ACQUIRING or SENT. */
 void invocation_start(struct invocation *invocation);
+/* lambda.c: SENT, of a FUNCTION_LAMBDA. */
+void lambda_send(struct invocation *invocation);
+/* Connects fd (borrowed) to the agent of a VM that is the function's. 0 or -errno. */
+int function_vm_connect(const struct function_vm *vm, int fd);
 /* doorbell.c: SENT, of a FUNCTION_DOORBELL. */
 void doorbell_send(struct invocation *invocation);
 /* To OVER; the first call counts. sentence may be NULL. */

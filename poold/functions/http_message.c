@@ -93,7 +93,7 @@ static int on_header_field(http_parser *parser, const char *at, size_t bytes)
 {
     struct http_message *message = parser->data;
 
-    if (message->head_whole) /* a trailer: it is left out */
+    if (message->head_whole && !message->piece) /* a trailer: it is left out */
         return 0;
     if ((message->in_target || (message->open && message->in_value)) && value_end(message) < 0)
         return -1;
@@ -113,7 +113,7 @@ static int on_header_value(http_parser *parser, const char *at, size_t bytes)
 {
     struct http_message *message = parser->data;
 
-    if (message->head_whole)
+    if (message->head_whole && !message->piece)
         return 0;
     if (!message->in_value) {
         text_end(message);
@@ -142,7 +142,13 @@ static int on_headers_complete(http_parser *parser)
         return -1;
     }
     message->head_whole = true;
-    if (told && message->kind != HTTP_MESSAGE_HEAD_ANSWER &&
+    if (message->kind == HTTP_MESSAGE_REQUEST) {
+        message->method = http_method_str((enum http_method)parser->method);
+        message->target = message->texts;
+        if (message->head)
+            message->head(message->owner, message);
+    }
+    if (told && !message->piece && message->kind != HTTP_MESSAGE_HEAD_ANSWER &&
         parser->content_length > message->body_max)
         return too_long(message);
     return message->kind == HTTP_MESSAGE_HEAD_ANSWER ? 1 : 0;
@@ -177,6 +183,10 @@ static int on_body(http_parser *parser, const char *at, size_t bytes)
 {
     struct http_message *message = parser->data;
 
+    if (message->piece) {
+        message->piece(message->owner, at, bytes);
+        return 0;
+    }
     if (bytes > message->body_max - message->body_bytes)
         return too_long(message);
     if (body_grow(message, message->body_bytes + bytes) < 0)
@@ -197,11 +207,9 @@ static int on_message_complete(http_parser *parser)
         message->head_whole = false;
         return 0;
     }
+    if (value_end(message) < 0) /* the last trailer */
+        return -1;
     message->status = parser->status_code;
-    if (message->kind == HTTP_MESSAGE_REQUEST) {
-        message->method = http_method_str((enum http_method)parser->method);
-        message->target = message->texts;
-    }
     message->whole = true;
     http_parser_pause(parser, 1);
     return 0;

@@ -35,6 +35,11 @@ struct http_message {
     /* The caller's, set after http_message_init: whether the body may have so many bytes more of memory;
      * NULL: it may. */
     bool (*charge)(void *owner, size_t bytes);
+    /* The head of a request is whole: the caller may set `piece`. NULL: nobody asks. */
+    void (*head)(void *owner, struct http_message *message);
+    /* Takes the body as it comes: it is not gathered, has no limit, and its trailers are among the
+     * headers when it is whole. NULL: it is gathered. */
+    void (*piece)(void *owner, const char *bytes, size_t count);
     void *owner;
     size_t body_room; /* that it has */
     /* Its own. */

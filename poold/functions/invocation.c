@@ -214,7 +214,7 @@ static void on_broken(void *owner, const char *why)
     invocation_end(owner, INVOCATION_FAILED, "its VM ended");
 }
 
-static int vm_connect(const struct function_vm *vm, int fd)
+int function_vm_connect(const struct function_vm *vm, int fd)
 {
     struct control_msg msg = { .type = CONTROL_VSOCK_CONNECT };
 
@@ -226,7 +226,7 @@ static int on_connect(void *owner, int fd)
 {
     const struct invocation *invocation = owner;
 
-    return vm_connect(invocation->vm, fd);
+    return function_vm_connect(invocation->vm, fd);
 }
 
 static const struct agent_stream_ops stream_ops = {
@@ -252,88 +252,6 @@ static void http_send(struct invocation *invocation)
         invocation_end(invocation, INVOCATION_FAILED, "its VM takes no stream");
     else
         request_sent(invocation, agent_feed_send(&invocation->feed, invocation->stream));
-}
-
-/* ---- Lambda's runtimes ---- */
-
-static int runtime_connect(void *owner, int fd)
-{
-    return vm_connect(owner, fd);
-}
-
-static void on_runtime_log(void *owner, const void *bytes, size_t count)
-{
-    struct function_vm *vm = owner;
-
-    if (vm->invocation)
-        function_log_add(&vm->invocation->log, bytes, count);
-}
-
-/* What is posted while there is no event is bounded by the runtime's own limit. */
-static bool on_runtime_charge(void *owner, size_t bytes)
-{
-    const struct function_vm *vm = owner;
-    struct invocation *invocation = vm->invocation;
-
-    if (!invocation || invocation->state == INVOCATION_OVER ||
-        invocation->request.charge(invocation->data, bytes))
-        return true;
-    invocation_end(invocation, INVOCATION_REFUSED,
-                   "what its runtime posts and all else that is held for you take too much memory");
-    return false;
-}
-
-static void on_runtime_over(void *owner, struct http_message *message, bool error)
-{
-    struct function_vm *vm = owner;
-    struct invocation *invocation = vm->invocation;
-
-    if (!invocation || invocation->state == INVOCATION_OVER)
-        return;
-    invocation->function_error = error;
-    invocation->answer.whole = true;
-    invocation->answer.status = 200;
-    invocation->answer.body = take_pointer(&message->body);
-    invocation->answer.body_bytes = message->body_bytes;
-    invocation_end(invocation, INVOCATION_ANSWERED, NULL);
-}
-
-static void on_runtime_failed(void *owner, const char *why)
-{
-    struct function_vm *vm = owner;
-
-    vm->broken = true;
-    if (vm->invocation)
-        invocation_end(vm->invocation, INVOCATION_FAILED, why);
-}
-
-static const struct runtime_ops lambda_ops = {
-    .connect = runtime_connect,
-    .charge = on_runtime_charge,
-    .log = on_runtime_log,
-    .over = on_runtime_over,
-    .failed = on_runtime_failed,
-};
-
-static void lambda_send(struct invocation *invocation)
-{
-    struct function *function = invocation->function;
-    struct function_vm *vm = invocation->vm;
-    const struct function_request *request = &invocation->request;
-    const struct runtime_event event = {
-        .id = invocation->id,
-        .function = function->name,
-        .deadline_ms = clock_ns(CLOCK_REALTIME) / NS_PER_MS + function->spec.timeout_ms,
-        .body = request->body ? request->body : "",
-        .body_bytes = request->body_bytes,
-    };
-
-    if (!vm->runtime)
-        vm->runtime = runtime_create(function->functions->vms->loop, &lambda_ops, vm);
-    if (vm->runtime)
-        runtime_offer(vm->runtime, &event);
-    else
-        invocation_end(invocation, INVOCATION_FAILED, "its VM takes no stream");
 }
 
 /* It has its VM: the request goes out with the session's own. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/util.h"
 #include "functions/agent_feed.h"
@@ -18,8 +19,9 @@ struct connection {
     struct agent_stream *stream; /* NULL: it is free */
     struct http_message request;
     struct agent_feed feed;
-    bool used;  /* something has come on it */
-    bool waits; /* it has asked for the next event */
+    bool paused; /* its response comes faster than it is taken */
+    bool used;   /* something has come on it */
+    bool waits;  /* it has asked for the next event */
     char head[HEAD_BYTES];
 };
 
@@ -148,10 +150,22 @@ static void event_send(struct runtime *runtime)
     }
 }
 
+void runtime_resume(struct runtime *runtime)
+{
+    for (unsigned i = 0; i < RUNTIME_CONNECTIONS; i++) {
+        struct connection *connection = &runtime->connections[i];
+
+        if (connection->stream && connection->paused)
+            agent_stream_pause(connection->stream, false);
+        connection->paused = false;
+    }
+}
+
 /* The event's body is the caller's again. A connection on which not all of it was sent is of no use. */
 static void event_forget(struct runtime *runtime)
 {
     runtime->has_event = runtime->sent = false;
+    runtime_resume(runtime); /* what it asks next is read */
     for (unsigned i = 0; i < RUNTIME_CONNECTIONS; i++) {
         struct connection *connection = &runtime->connections[i];
         struct agent_feed *feed = &connection->feed;
@@ -223,11 +237,39 @@ static bool on_charge(void *owner, size_t bytes)
     return held <= RUNTIME_POSTED_MAX && runtime->ops->charge(runtime->owner, bytes);
 }
 
+/* A response in pieces, to whoever wants them. */
+static void on_piece(void *owner, const char *bytes, size_t count)
+{
+    struct connection *connection = owner;
+    struct runtime *runtime = connection->runtime;
+
+    if (runtime->failed || !runtime->sent || runtime->ops->piece(runtime->owner, bytes, count) ||
+        connection->paused)
+        return;
+    connection->paused = true;
+    agent_stream_pause(connection->stream, true);
+}
+
+static void on_head(void *owner, struct http_message *message)
+{
+    const struct connection *connection = owner;
+    struct runtime *runtime = connection->runtime;
+    const char *mode = http_message_find(message, "Lambda-Runtime-Function-Response-Mode");
+    char id[RUNTIME_ID_BYTES];
+
+    if (mode && strcasecmp(mode, "streaming") == 0 &&
+        runtime_call_of(message->method, message->target, id) == RUNTIME_RESPONSE &&
+        runtime->has_event && runtime->sent && strcmp(id, runtime->event.id) == 0 &&
+        runtime->ops->streams(runtime->owner))
+        message->piece = on_piece;
+}
+
 static void request_begin(struct connection *connection)
 {
     http_message_init(&connection->request, FUNCTION_HEAD_MAX, FUNCTION_BODY_MAX,
                       HTTP_MESSAGE_REQUEST);
     connection->request.charge = on_charge;
+    connection->request.head = on_head;
     connection->request.owner = connection;
 }
 

@@ -17,11 +17,15 @@
 #include <uv.h>
 
 #include "functions/http_message.h"
+#include "guest_abi.h"
 
 #define RUNTIME_CONNECTIONS 4u
 #define RUNTIME_SESSIONS_MAX 64u /* for one event */
 /* Memory for all that is being posted, by connections together: the largest body's. */
 #define RUNTIME_POSTED_MAX (8u << 20)
+
+/* What may come after a piece was one too many. */
+#define RUNTIME_READ_MAX (AGENT_PAYLOAD_MAX + 64u)
 
 struct runtime;
 
@@ -40,6 +44,12 @@ struct runtime_ops {
     bool (*charge)(void *owner, size_t bytes);
     /* What its service has written. */
     void (*log)(void *owner, const void *bytes, size_t count);
+    /* A response to the event comes as it is made (Lambda-Runtime-Function-Response-Mode: streaming).
+     * Whether its pieces are wanted, by `piece`; else it is gathered. */
+    bool (*streams)(void *owner);
+    /* False: no more for now, until runtime_resume; what was read already still comes, RUNTIME_READ_MAX
+     * bytes at most. */
+    bool (*piece)(void *owner, const char *bytes, size_t count);
     /* The event's end. message has what was posted, whose body may be taken; error: it was an error. */
     void (*over)(void *owner, struct http_message *message, bool error);
     /* It is of no use any more: a sentence. Between events, too. */
@@ -53,6 +63,9 @@ void runtime_destroy(struct runtime *runtime);
 
 /* The next event, when there is none or the last one is over. */
 void runtime_offer(struct runtime *runtime, const struct runtime_event *event);
+
+/* The response that comes in pieces goes on. */
+void runtime_resume(struct runtime *runtime);
 
 /* What a path of the API asks for. Pure; for tests. */
 enum runtime_call {

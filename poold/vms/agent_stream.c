@@ -41,6 +41,16 @@ void agent_stream_close(struct agent_stream *stream)
     close_fd(&stream->fd);
 }
 
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+void agent_stream_pause(struct agent_stream *stream, bool paused)
+{
+    if (paused)
+        uv_poll_stop(&stream->poll);
+    else
+        uv_poll_start(&stream->poll, UV_READABLE, on_readable);
+}
+
 static void broken(struct agent_stream *stream, const char *why)
 {
     uv_poll_stop(&stream->poll);

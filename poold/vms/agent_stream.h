@@ -5,6 +5,7 @@
 #ifndef VOLT_POOLD_AGENT_STREAM_H
 #define VOLT_POOLD_AGENT_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
@@ -27,6 +28,9 @@ int agent_stream_open(struct agent_stream **ret_stream, uv_loop_t *loop,
                       const struct agent_stream_ops *ops, void *owner);
 /* NULL is fine. */
 void agent_stream_close(struct agent_stream *stream);
+/* Reads no more of it than a frame's room until it is told to go on: the agent waits then. From within
+ * `frame`, too. */
+void agent_stream_pause(struct agent_stream *stream, bool paused);
 
 /* Sends a frame; within the agent's credit it fits into the socket. 0, or -errno: the VM does not
  * take it. bytes: at most AGENT_PAYLOAD_MAX. */

@@ -52,6 +52,7 @@ static const struct {
 
 #define BODY_BYTES (6u << 20)
 #define LOG_BYTES 16384u
+#define FLOOD_PIECES 2048u /* 64 MiB */
 
 static void say_text(int fd, const char *text)
 {
@@ -181,9 +182,37 @@ static void post_again(void)
         post_body(spare_fd, posted_id);
 }
 
+/* A response in pieces: two and its end, by which it may tell an error; one and no more; or no end of
+ * them. */
+static void take_stream(const char *id, const char *how)
+{
+    char text[512];
+
+    snprintf(text, sizeof text,
+             "POST /2018-06-01/runtime/invocation/%.36s/response HTTP/1.1\r\n"
+             "Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n"
+             "Trailer: Lambda-Runtime-Function-Error-Type\r\n\r\n5\r\nfirst\r\n",
+             id);
+    say_text(runtime_fd, text);
+    if (strncmp(how, "hang", 4) == 0)
+        return;
+    for (unsigned i = 0; strncmp(how, "flood", 5) == 0 && i < FLOOD_PIECES; i++) {
+        say_text(runtime_fd, "8000\r\n");
+        say_bytes(runtime_fd, AGENT_STDOUT, 'x', 0x8000);
+        say_text(runtime_fd, "\r\n");
+    }
+    say_text(runtime_fd, "6\r\nsecond\r\n");
+    say_text(runtime_fd, strncmp(how, "error", 5) == 0
+                             ? "0\r\nLambda-Runtime-Function-Error-Type: Odd.Late\r\n\r\n"
+                             : "0\r\n\r\n");
+    say_next(runtime_fd);
+}
+
 static void take_event(const char *id, const char *event)
 {
-    if (strncmp(event, "ok", 2) == 0) {
+    if (strncmp(event, "stream", 6) == 0) {
+        take_stream(id, event + 6);
+    } else if (strncmp(event, "ok", 2) == 0) {
         say_result(id, "response");
         say_next(runtime_fd);
     } else if (strncmp(event, "error", 5) == 0) {
