@@ -319,6 +319,9 @@ int tar_reader_finish(struct tar_reader *reader, struct fail *fail)
     if (reader->state == TAR_READER_END ||
         (reader->state == TAR_READER_HEADER && reader->block_fill == 0))
         return 0;
+    if (!reader->entry.path[0])
+        return fail_set(fail, EINVAL, "that is no tar stream: it ends in its first block", NULL,
+                        NULL);
     return fail_set(fail, EINVAL, "the tar stream ends in the middle of", reader->entry.path, NULL);
 }
 

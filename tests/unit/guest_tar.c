@@ -173,6 +173,19 @@ static int read_only(const uint8_t *bytes, size_t count)
     return status;
 }
 
+START_TEST(what_is_no_stream_is_told)
+{
+    struct fail fail;
+
+    memcpy(stream, "hello", 5);
+    ck_assert_int_eq(tar_lab_unpack(5, 5, &fail), -EINVAL);
+    ck_assert_msg(strstr(fail.sentence, "no tar stream") != NULL, "%s", fail.sentence);
+    tar_lab_member(0, "name", '0', "", "contents");
+    ck_assert_int_eq(tar_lab_unpack(TAR_BLOCK_BYTES + 5, 512, &fail), -EINVAL);
+    ck_assert_msg(strstr(fail.sentence, "the middle of 'name'") != NULL, "%s", fail.sentence);
+}
+END_TEST
+
 START_TEST(damaged_streams_do_no_harm)
 {
     unsigned accepted = 0, refused = 0;
@@ -236,6 +249,7 @@ int main(void)
     tcase_add_test(tcase, gnu_tar_unpacks_what_is_packed_here);
     tcase_add_test(tcase, nothing_leaves_the_target);
     tcase_add_test(tcase, a_link_in_the_way_is_replaced);
+    tcase_add_test(tcase, what_is_no_stream_is_told);
     tcase_add_test(tcase, damaged_streams_do_no_harm);
     tcase_add_test(tcase, numbers);
     return tap_main(suite);
