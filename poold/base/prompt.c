@@ -9,10 +9,11 @@
 /* Above the lowest, which VMs have. */
 #define LOOP_ABOVE 1
 
-static bool wanted, is_prompt, has_timer;
+static bool wanted, is_prompt, is_refused, has_timer;
 static unsigned holds;
 static uv_timer_t timer;
-static struct list running = { &running, &running };
+/* VMs that are prompt: asleep, and those that may run. */
+static struct list parked = { &parked, &parked }, running = { &running, &running };
 
 static bool schedule(pid_t pid, int policy, int above)
 {
@@ -23,9 +24,9 @@ static bool schedule(pid_t pid, int policy, int above)
     return sched_setscheduler(pid, policy | SCHED_RESET_ON_FORK, &param) == 0;
 }
 
-static void running_end(void)
+static void all_end(struct list *vms)
 {
-    LIST_FOR_EACH(at, &running)
+    LIST_FOR_EACH(at, vms)
     {
         prompt_vm_end(list_entry(at, struct prompt_vm, node));
     }
@@ -38,9 +39,9 @@ static void loop_schedule(void)
     if (promptly == is_prompt)
         return;
     if (!promptly)
-        running_end();
+        all_end(&running);
     is_prompt = promptly; /* also when it is refused: asked for at the next change only */
-    schedule(0, promptly ? SCHED_RR : SCHED_OTHER, LOOP_ABOVE);
+    is_refused = !schedule(0, promptly ? SCHED_RR : SCHED_OTHER, LOOP_ABOVE);
 }
 
 void prompt_want(bool promptly)
@@ -65,7 +66,7 @@ void prompt_release(void)
 static void on_time(uv_timer_t *expired)
 {
     (void)expired;
-    running_end();
+    all_end(&running);
 }
 
 int prompt_start(uv_loop_t *loop)
@@ -80,7 +81,8 @@ int prompt_start(uv_loop_t *loop)
 
 void prompt_stop(void)
 {
-    running_end();
+    all_end(&running);
+    all_end(&parked);
     has_timer = false;
 }
 
@@ -92,11 +94,13 @@ void prompt_vm_init(struct prompt_vm *vm)
 
 void prompt_vm_park(struct prompt_vm *vm, int pidfd)
 {
-    const pid_t pid = has_timer ? process_of_pidfd(pidfd) : 0;
+    const pid_t pid = has_timer && !is_refused ? process_of_pidfd(pidfd) : 0;
 
     /* The process's first thread is vCPU 0's. */
-    if (pid > 0 && schedule(pid, SCHED_RR, 0))
-        vm->pid = pid;
+    if (pid <= 0 || !schedule(pid, SCHED_RR, 0))
+        return;
+    vm->pid = pid;
+    list_append(&parked, &vm->node);
 }
 
 void prompt_vm_wake(struct prompt_vm *vm)
@@ -123,9 +127,7 @@ void prompt_vm_end(struct prompt_vm *vm)
 void prompt_vm_forget(struct prompt_vm *vm)
 {
     vm->pid = 0;
-    if (list_empty(&vm->node))
-        return;
     list_remove(&vm->node);
-    if (list_empty(&running))
+    if (has_timer && list_empty(&running))
         uv_timer_stop(&timer);
 }

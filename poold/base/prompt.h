@@ -21,8 +21,8 @@
 
 /* Before VMs park; without it only the loop is prompt. */
 int prompt_start(uv_loop_t *loop);
-/* No VM is prompt any more. The timer, which does not keep the loop alive, is closed with the loop's
- * other handles. */
+/* No VM is prompt any more: the next poold may be one that knows nothing of it. The timer, which does
+ * not keep the loop alive, is closed with the loop's other handles. */
 void prompt_stop(void);
 
 /* Whether the loop is to be prompt: it runs as soon as a request or an answer is there, instead of at
@@ -37,7 +37,7 @@ void prompt_hold(void);
 void prompt_release(void);
 
 struct prompt_vm {
-    struct list node; /* of those that may run */
+    struct list node; /* of those that are prompt */
     pid_t pid;        /* its vCPU 0's thread; 0: it runs as everybody */
 };
 

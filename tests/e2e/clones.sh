@@ -28,6 +28,18 @@ hostname_is_told()
     prints "$("$voltctl" ps --json | json leases.0.hostname)" guest "$("$voltctl" ps --json | json leases.0.lease)" -- hostname
 }
 check 'the hostname is the one that acquire told' hostname_is_told
+# Parked VMs run ahead of others until they have answered: leased ones never do.
+run_as_everybody()
+{
+    local pid policies
+
+    for pid in $("$voltctl" ps --json | grep -o '"pid": [0-9]*' | grep -o '[0-9]*'); do
+        policies=$(ps -L -o cls= -p "$pid" | sort -u | tr -d ' \n')
+        [ "$policies" = TS ] || { echo "process $pid: $policies"; return 1; }
+    done
+    [ -n "$policies" ]
+}
+check 'leased VMs have no real-time scheduling' run_as_everybody
 generation_ids()
 {
     [ "$("$voltctl" ps --json | grep generation_id | sort -u | wc -l)" = ${#ids[@]} ]

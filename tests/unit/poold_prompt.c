@@ -165,7 +165,13 @@ START_TEST(no_vm_is_ahead_while_the_loop_is_not)
     ck_assert_int_eq(policy_of(parked.pid), SCHED_OTHER);
     vm_kill(&woken);
     vm_kill(&parked);
+    vm_start(&woken);
+    prompt_want(true);
+    prompt_vm_park(&woken.prompt, woken.pidfd);
+    ck_assert_int_eq(policy_of(woken.pid), SCHED_RR);
     loop_stop();
+    ck_assert_int_eq(policy_of(woken.pid), SCHED_OTHER); /* whoever adopts it */
+    vm_kill(&woken);
 }
 END_TEST
 
