@@ -93,6 +93,10 @@ long_is_the_same()
     invoke f --file "$work/data" >"$work/answer" && cmp "$work/data" "$work/answer"
 }
 check '200,000 bytes, both ways' long_is_the_same
+bytes_of()
+{
+    invoke f --data "$1" | wc -c
+}
 check 'an error that the function tells is its answer' fails_saying 1 'status 500' invoke f --data '"error"'
 error_text()
 {
@@ -116,6 +120,8 @@ reused()
     [ "$(tr -d '"' <<<"$names" | cut -d' ' -f2 | tr '\n' ' ')" = '1 2 3 1 ' ] || { echo "$names"; return 1; }
 }
 check 'with --reuse 3 the fourth has a new VM' reused
+
+check 'a response in pieces, for who takes it whole' prints 100500 bytes_of '"stream"'
 
 # ---- As AWS' clients ask ----
 # aws NAME TYPE DATA [CURL OPTION...]: status and headers into $work/head, the body on stdout
@@ -208,12 +214,22 @@ node_answers()
 }
 cat >"$work/sdk.mjs" <<'J'
 import { createRequire } from "node:module";
-const { LambdaClient, InvokeCommand } = createRequire(process.argv[2] + "/")("@aws-sdk/client-lambda");
+const { LambdaClient, InvokeCommand, InvokeWithResponseStreamCommand } = createRequire(process.argv[2] + "/")("@aws-sdk/client-lambda");
 const client = new LambdaClient({ endpoint: process.argv[3], region: "local", maxAttempts: 1 });
 const stranger = new LambdaClient({ endpoint: process.argv[3], region: "local", maxAttempts: 1,
     credentials: { accessKeyId: process.env.AWS_ACCESS_KEY_ID, secretAccessKey: "guessed" } });
 const call = (FunctionName, payload, more, by = client) =>
     by.send(new InvokeCommand({ FunctionName, Payload: JSON.stringify(payload), ...more }));
+const streamed = async (FunctionName, payload) => {
+    const { EventStream } = await client.send(
+        new InvokeWithResponseStreamCommand({ FunctionName, Payload: JSON.stringify(payload) }));
+    let bytes = 0, last;
+    for await (const event of EventStream) {
+        bytes += event.PayloadChunk?.Payload.length ?? 0;
+        last = event.InvokeComplete;
+    }
+    return `${bytes}:${last.ErrorCode ?? "good"}`;
+};
 const text = (answer) => Buffer.from(answer.Payload).toString();
 const good = await call("node", { a: 20, b: 3 }, { LogType: "Tail" });
 const named = await call("arn:aws:lambda:local:000000000000:function:node", { a: 1, b: 3 });
@@ -223,7 +239,8 @@ const dry = await call("node", {}, { InvocationType: "DryRun" });
 const none = await call("nothing", {}).catch((error) => error.name);
 const wrong = await call("node", {}, {}, stranger).catch((error) => error.name);
 console.log([good.StatusCode, text(good), good.ExecutedVersion, text(named), bad.FunctionError,
-    JSON.parse(text(bad)).errorType, event.StatusCode, dry.StatusCode, none, wrong].join(" "));
+    JSON.parse(text(bad)).errorType, await streamed("f", "stream"), await streamed("f", "stream error"),
+    await streamed("node", { a: 1, b: 1 }), await streamed("node", { fail: true }), event.StatusCode, dry.StatusCode, none, wrong].join(" "));
 J
 sdk()
 {
@@ -235,5 +252,5 @@ if [ -n "$npm_reason" ]; then
 else
     check "Node's runtime interface client gets events" node_answers
     check "AWS' SDK for JavaScript invokes" prints \
-        '200 {"sum":23,"left":true} $LATEST {"sum":4,"left":true} Unhandled TypeError 202 204 ResourceNotFoundException InvalidSignatureException' sdk
+        '200 {"sum":23,"left":true} $LATEST {"sum":4,"left":true} Unhandled TypeError 100500:good 100500:Odd.Late 21:good 0:Unhandled 202 204 ResourceNotFoundException InvalidSignatureException' sdk
 fi

@@ -2,6 +2,7 @@
 /* A runtime of Lambda's for the end-to-end tests, one connection and no library: it asks for events and
  * does what they say. Its path has two slashes, as some clients write it. */
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +21,14 @@ static int api_connect(void)
     const char *api = getenv("AWS_LAMBDA_RUNTIME_API");
     struct sockaddr_in address = { .sin_family = AF_INET };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const int on = 1; /* pieces are small */
 
     if (!api || !strchr(api, ':'))
         exit(2);
     address.sin_port = htons((unsigned short)atoi(strchr(api, ':') + 1));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
+        connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
         exit(2);
     return fd;
 }
@@ -86,6 +89,26 @@ static void post(int fd, const char *id, const char *what, const char *body, siz
     receive(fd);
 }
 
+/* A response in pieces, 100,000 bytes and a half, which ends well or with an error. */
+static void post_pieces(int fd, const char *id, const char *trailers)
+{
+    char text[1024];
+
+    send_all(fd, text,
+             (size_t)snprintf(text, sizeof text,
+                              "POST //2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\n"
+                              "Host: x\r\nTransfer-Encoding: chunked\r\n"
+                              "Lambda-Runtime-Function-Response-Mode: streaming\r\n\r\n",
+                              id));
+    memcpy(text, "1f4\r\n", 5);
+    memset(text + 5, 'x', 500);
+    memcpy(text + 505, "\r\n", 2);
+    for (unsigned i = 0; i < 201; i++)
+        send_all(fd, text, 507);
+    send_all(fd, text, (size_t)snprintf(text, sizeof text, "0\r\n%s\r\n", trailers));
+    receive(fd);
+}
+
 static void serve(int fd, const char *id, size_t bytes)
 {
     static const char error[] = "{\"errorType\":\"Odd\",\"errorMessage\":\"it is odd\"}";
@@ -103,6 +126,10 @@ static void serve(int fd, const char *id, size_t bytes)
         gethostname(name, sizeof name);
         post(fd, id, "response", text,
              (size_t)snprintf(text, sizeof text, "\"%s %u\"", name, events));
+    } else if (strcmp(event, "\"stream\"") == 0) {
+        post_pieces(fd, id, "");
+    } else if (strcmp(event, "\"stream error\"") == 0) {
+        post_pieces(fd, id, "Lambda-Runtime-Function-Error-Type: Odd.Late\r\n");
     } else if (strcmp(event, "\"other id\"") == 0) {
         post(fd, "11111111-1111-4111-8111-111111111111", "response", "1", 1);
         post(fd, id, "response", head, strcspn(head, "\r"));
