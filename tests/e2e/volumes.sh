@@ -59,7 +59,8 @@ second=$("$voltctl" acquire vols --wait "$wait_s" --volume cache:/cache:rw)
 check 'leaves the volume as it was' guest "$second" -- test -e /cache/numbers
 kill -USR2 "$poold_pid"
 wait "$poold_pid" 2>/dev/null
-check 'the next poold' poold_start
+poold_start # not within check, whose subshell would keep its pid
+check 'the next poold is there' poold_answers
 check 'goes on with a lease that writes' guest "$second" -- sh -c 'echo over >/cache/restart'
 check 'and keeps what it wrote' "$voltctl" release "$second"
 check 'which is there' run cache:/cache -- grep -qx over /cache/restart
