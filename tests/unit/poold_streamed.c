@@ -25,6 +25,18 @@ struct stream {
     char *raw;
 };
 
+/* Where `text` is in so many bytes, which may have NULs; NULL: nowhere. */
+static const char *find(const char *bytes, size_t count, const char *text)
+{
+    const size_t length = strlen(text);
+
+    for (size_t i = 0; i + length <= count; i++) {
+        if (strncmp(bytes + i, text, length) == 0)
+            return bytes + i;
+    }
+    return NULL;
+}
+
 static void function_make(const char *more)
 {
     char body[512];
@@ -43,6 +55,7 @@ static void stream_open(struct stream *stream, const char *event)
     char head[512];
 
     *stream = (struct stream){ .fd = client_connect(), .raw = malloc(ROOM), .bytes = malloc(ROOM) };
+    ck_assert(stream->raw && stream->bytes);
     snprintf(head, sizeof head,
              "POST " STREAM " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
              "%zu\r\n\r\n%s",
@@ -53,12 +66,14 @@ static void stream_open(struct stream *stream, const char *event)
 /* Takes the chunks of what has come. */
 static void stream_cut(struct stream *stream)
 {
-    char *at = memmem(stream->raw, stream->raw_count, "\r\n\r\n", 4),
-         *end = stream->raw + stream->raw_count;
+    const char *at = find(stream->raw, stream->raw_count, "\r\n\r\n"),
+               *end = stream->raw + stream->raw_count;
 
+    if (!stream->raw || !stream->bytes)
+        ck_abort();
     stream->count = 0;
     for (at = at ? at + 4 : end; at < end;) {
-        char *line = memmem(at, (size_t)(end - at), "\r\n", 2);
+        const char *line = find(at, (size_t)(end - at), "\r\n");
         size_t bytes = line ? strtoul(at, NULL, 16) : 0;
 
         if (!line || bytes == 0)
@@ -83,7 +98,7 @@ static void stream_await(struct stream *stream, const char *text)
         if (n <= 0)
             break;
         stream->raw_count += (size_t)n;
-        if (text && memmem(stream->raw, stream->raw_count, text, strlen(text)))
+        if (text && find(stream->raw, stream->raw_count, text))
             break;
     }
     stream->raw[stream->raw_count] = '\0';
@@ -111,6 +126,8 @@ static size_t messages_cut(const struct stream *stream, char *ret_payload, char 
 {
     size_t at = 0, bytes = 0;
 
+    if (!stream->bytes)
+        ck_abort();
     ret_end[0] = '\0';
     while (at < stream->count) {
         const char *message = stream->bytes + at;
@@ -119,10 +136,10 @@ static size_t messages_cut(const struct stream *stream, char *ret_payload, char 
 
         ck_assert_uint_le(at + total, stream->count);
         ck_assert_uint_eq((unsigned char)ret_end[0], 0);
-        if (memmem(message, 12 + headers, "InvokeComplete", 14)) {
+        if (find(message, 12 + headers, "InvokeComplete")) {
             snprintf(ret_end, 512, "%.*s", (int)payload, message + 12 + headers);
         } else {
-            ck_assert_ptr_nonnull(memmem(message, 12 + headers, "PayloadChunk", 12));
+            ck_assert_ptr_nonnull(find(message, 12 + headers, "PayloadChunk"));
             memcpy(ret_payload + bytes, message + 12 + headers, payload);
             bytes += payload;
         }

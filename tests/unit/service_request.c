@@ -80,6 +80,8 @@ START_TEST(what_does_not_fit)
     size_t bytes = 0;
     struct err err;
 
+    if (!config)
+        ck_abort();
     for (size_t more = 0; more < 2; more++) {
         const size_t value = room - rest + more;
         size_t at = (size_t)sprintf(config, "{\"env\":[\"A=");
