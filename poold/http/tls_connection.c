@@ -13,6 +13,12 @@
 
 static void step(struct tls_connection *connection);
 
+/* None is later than the door's end. */
+static void deadline_set(struct tls_connection *connection, uint64_t deadline_ns)
+{
+    connection->deadline_ns = MIN_OF(deadline_ns, connection->door->end_ns);
+}
+
 /* ---- The end ---- */
 
 static void on_closed(uv_handle_t *handle)
@@ -135,7 +141,7 @@ static bool pass_out(struct tls_connection *connection)
         connection->out_used = (size_t)n;
         if (n == 0) {
             connection->state = TLS_CLOSING;
-            connection->deadline_ns = now_ns() + connection->door->config.close_ms * NS_PER_MS;
+            deadline_set(connection, now_ns() + connection->door->config.close_ms * NS_PER_MS);
         }
     }
     connection->tcp_full = false;
@@ -176,7 +182,7 @@ static bool open_up(struct tls_connection *connection)
     connection->plain.data = connection;
     connection->plain_fd = pair[0];
     connection->state = TLS_OPEN;
-    connection->deadline_ns = UINT64_MAX;
+    deadline_set(connection, UINT64_MAX);
     return tls_door_pass(connection->door, pair[1], &connection->address) == 0;
 }
 
@@ -255,7 +261,7 @@ void tls_connection_begin(struct tls_door *door, int fd, const struct sockaddr_s
     connection->identity->users++;
     connection->peer = counted;
     connection->address = *address;
-    connection->deadline_ns = now_ns() + door->config.handshake_ms * NS_PER_MS;
+    deadline_set(connection, now_ns() + door->config.handshake_ms * NS_PER_MS);
     connection->tcp_fd = fd;
     connection->plain_fd = -1;
     connection->tcp.data = connection;

@@ -105,14 +105,15 @@ static void on_tick(uv_timer_t *timer)
 /* Who still writes has a second. */
 static void end_begin(struct tls_door *door)
 {
-    const uint64_t by = now_ns() + END_NS;
-
+    if (door->ending)
+        return;
     door->ending = true;
+    door->end_ns = now_ns() + END_NS;
     LIST_FOR_EACH(at, &door->connections)
     {
         struct tls_connection *connection = list_entry(at, struct tls_connection, node);
 
-        connection->deadline_ns = MIN_OF(connection->deadline_ns, by);
+        connection->deadline_ns = MIN_OF(connection->deadline_ns, door->end_ns);
     }
     end_if_idle(door);
 }
@@ -218,6 +219,7 @@ static int loop_start(struct tls_door *door)
     int rc;
 
     list_init(&door->connections);
+    door->end_ns = UINT64_MAX;
     access_init_callers(&door->access, NULL);
     door->access.connections =
         (struct access_share){ .each = door->config.connections, .all = door->config.connections };

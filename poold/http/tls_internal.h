@@ -46,6 +46,7 @@ struct tls_door {
     gnutls_priority_t priorities;
     struct list connections; /* tls_connection.node */
     bool ending;
+    uint64_t end_ns; /* when it ends whatever is open; UINT64_MAX: not yet */
 };
 
 enum tls_state { TLS_HANDSHAKE, TLS_OPEN, TLS_CLOSING };
