@@ -284,6 +284,7 @@ START_TEST(without_descriptors_accepting_pauses)
     uint64_t cpu_ms;
     int fd;
 
+    client_expect(200, "GET", "/v1/status", NULL); /* it has started, which takes descriptors */
     ck_assert_int_eq(prlimit(daemon_pid, RLIMIT_NOFILE, NULL, &limit), 0);
     none.rlim_max = limit.rlim_max;
     ck_assert_int_eq(prlimit(daemon_pid, RLIMIT_NOFILE, &none, NULL), 0);
