@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "base/process.h"
+#include "base/util.h"
 
 /* Above the lowest, which VMs have. */
 #define LOOP_ABOVE 1
@@ -92,10 +93,17 @@ void prompt_vm_init(struct prompt_vm *vm)
     vm->pid = 0;
 }
 
+void prompt_vm_adopt(struct prompt_vm *vm, int pidfd)
+{
+    vm->pid = MAX_OF(process_of_pidfd(pidfd), 0);
+    prompt_vm_end(vm);
+}
+
 void prompt_vm_park(struct prompt_vm *vm, int pidfd)
 {
-    const pid_t pid = has_timer && !is_refused ? process_of_pidfd(pidfd) : 0;
-
+    if (vm->pid != 0 || !has_timer || is_refused)
+        return;
+    const pid_t pid = process_of_pidfd(pidfd);
     /* The process's first thread is vCPU 0's. */
     if (pid <= 0 || !schedule(pid, SCHED_RR, 0))
         return;

@@ -42,7 +42,10 @@ struct prompt_vm {
 };
 
 void prompt_vm_init(struct prompt_vm *vm);
-/* It waits for a wake. */
+/* One of an earlier poold's, which may have died between a wake and its answer, runs as everybody. */
+void prompt_vm_adopt(struct prompt_vm *vm, int pidfd);
+/* It waits for a wake, in the control group where it will stay: a v1 group without real-time bandwidth
+ * takes no process that is real-time. */
 void prompt_vm_park(struct prompt_vm *vm, int pidfd);
 /* Before it is woken: its time begins, or if the loop is not prompt, neither is the VM. */
 void prompt_vm_wake(struct prompt_vm *vm);

@@ -158,10 +158,13 @@ static void vm_attach(struct clone *clone, struct keep_entry *held)
     clone->link.fds[LINK_CONTROL] = take_fd(&held->fds[KEEP_VM_CONTROL]);
     clone->link.fds[LINK_BELL] = take_fd(&held->fds[KEEP_VM_BELL]);
     if (link_attach(&clone->link, LINK_PIDFD, pidfd) < 0 ||
-        (!clone->foreign && clone_watch(clone) < 0))
+        (!clone->foreign && clone_watch(clone) < 0)) {
         clone_fail(clone, FAILURE_HOST_ERROR, "it can't be watched");
-    else
-        clone_group_join(clone, pidfd);
+        return;
+    }
+    prompt_vm_adopt(&clone->prompt, pidfd);
+    clone_group_join(clone, pidfd);
+    clone_prompt(clone);
 }
 
 static void vm_adopt(struct hosted_pool *hosted, enum slot_state state, uint32_t record,
@@ -185,10 +188,6 @@ static void vm_adopt(struct hosted_pool *hosted, enum slot_state state, uint32_t
     bool whole = net_adopt(clone, &entry->net, held) &&
                  (state != SLOT_LEASED || lease_adopt(clone, entry, record, held));
     vm_attach(clone, held);
-    /* An earlier poold may have died between the wake of a lease and its answer. */
-    prompt_vm_park(&clone->prompt, clone->link.fds[LINK_PIDFD]);
-    if (state != SLOT_PARKED)
-        prompt_vm_end(&clone->prompt);
     if (!whole && slot->state == SLOT_LEASED)
         pool_release(slot, entry->bound && !slot->owner_connection ? LEASE_END_CLIENT_GONE
                                                                    : LEASE_END_LOST);

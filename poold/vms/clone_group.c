@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns a clone's way into its control group; see clone.h. */
+/* Owns a clone's way into its control group, and what waits for that; see clone.h. */
 #include "vms/clone_internal.h"
+
+void clone_prompt(struct clone *clone)
+{
+    if (clone->slot && clone->slot->state == SLOT_PARKED && !clone->group_job)
+        prompt_vm_park(&clone->prompt, clone->link.fds[LINK_PIDFD]);
+}
 
 static void on_group(void *data, bool joined)
 {
@@ -10,6 +16,7 @@ static void on_group(void *data, bool joined)
     clone->in_group = joined;
     if (joined && clone->slot)
         clone->slot->layers |= CONTROL_LAYER_CGROUP;
+    clone_prompt(clone);
 }
 
 void clone_group_join(struct clone *clone, int pidfd)

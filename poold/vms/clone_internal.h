@@ -53,6 +53,8 @@ int clone_watch(struct clone *clone);
 void clone_call_answered(struct clone *clone, const struct control_msg *msg, const void *payload);
 /* It is ended: so is its call. */
 void clone_call_ended(struct clone *clone);
+/* Has it answer ahead of others, if it is parked, and in its control group as far as it gets. */
+void clone_prompt(struct clone *clone);
 /* Has it in a control group of its own. */
 void clone_group_join(struct clone *clone, int pidfd);
 

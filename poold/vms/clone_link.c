@@ -100,8 +100,7 @@ static void on_message(struct link *link, enum link_channel channel, const struc
         break;
     case CONTROL_PARKED:
         pool_vm_parked(slot);
-        if (slot->state == SLOT_PARKED)
-            prompt_vm_park(&clone->prompt, link->fds[LINK_PIDFD]);
+        clone_prompt(clone);
         break;
     case CONTROL_HELLO:
         on_hello(clone, msg);

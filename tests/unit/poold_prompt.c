@@ -99,6 +99,7 @@ START_TEST(a_parked_vm_is_behind_the_loop_alone)
     vm_start(&vm);
     ck_assert_int_eq(policy_of(vm.pid), SCHED_OTHER);
     prompt_vm_park(&vm.prompt, vm.pidfd);
+    prompt_vm_park(&vm.prompt, vm.pidfd);
     ck_assert_int_eq(policy_of(vm.pid), SCHED_RR);
     ck_assert_int_lt(priority_of(vm.pid), priority_of(0));
     loop_run(3 * PROMPT_VM_MS);
@@ -171,6 +172,9 @@ START_TEST(no_vm_is_ahead_while_the_loop_is_not)
     ck_assert_int_eq(policy_of(woken.pid), SCHED_RR);
     loop_stop();
     ck_assert_int_eq(policy_of(woken.pid), SCHED_OTHER); /* whoever adopts it */
+    ck_assert_int_eq(sched_setscheduler(woken.pid, SCHED_RR, &(struct sched_param){ 1 }), 0);
+    prompt_vm_adopt(&woken.prompt, woken.pidfd); /* of one that was killed */
+    ck_assert_int_eq(policy_of(woken.pid), SCHED_OTHER);
     vm_kill(&woken);
 }
 END_TEST
