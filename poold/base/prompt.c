@@ -70,14 +70,11 @@ static void on_time(uv_timer_t *expired)
     all_end(&running);
 }
 
-int prompt_start(uv_loop_t *loop)
+void prompt_start(uv_loop_t *loop)
 {
-    int rc = uv_timer_init(loop, &timer);
-
-    if (rc == 0)
-        uv_unref((uv_handle_t *)&timer);
-    has_timer = rc == 0;
-    return rc;
+    uv_timer_init(loop, &timer);
+    uv_unref((uv_handle_t *)&timer);
+    has_timer = true;
 }
 
 void prompt_stop(void)

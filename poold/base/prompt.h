@@ -20,7 +20,7 @@
 #define PROMPT_VM_MS 2u
 
 /* Before VMs park; without it only the loop is prompt. */
-int prompt_start(uv_loop_t *loop);
+void prompt_start(uv_loop_t *loop);
 /* No VM is prompt any more: the next poold may be one that knows nothing of it. The timer, which does
  * not keep the loop alive, is closed with the loop's other handles. */
 void prompt_stop(void);

@@ -55,6 +55,7 @@ shortage_end()
     local dir
     [ -z "$pids_group" ] || echo max >"$pids_group/pids.max"
     [ -z "$memory_group" ] || echo -1 >"$memory_limit" || echo max >"$memory_limit"
+    limit_connections ''
     poold_stop
     umount -l "$work/disk" "$work/run"
     for dir in "$pids_group" "$memory_group"; do
@@ -120,8 +121,9 @@ limit_inodes()
 # Of a user, who opens so many and uses none.
 limit_connections()
 {
-    [ -z "${crowd_pid:-}" ] || kill "$crowd_pid" 2>/dev/null
-    crowd_pid=
+    # By a file: a check is a shell of its own.
+    [ ! -e "$work/crowd/pid" ] || kill "$(cat "$work/crowd/pid")" 2>/dev/null
+    rm -f "$work/crowd/pid"
     [ -n "$1" ] || return 0
     rm -f "$work/crowd/ed"
     python3 - "$VOLT_RUN_DIR/poold.sock" "$1" "$work/crowd/ed" <<'CROWD' &
@@ -138,7 +140,7 @@ for _ in range(int(sys.argv[2])):
 open(sys.argv[3], "w").close()
 time.sleep(3600)
 CROWD
-    crowd_pid=$!
+    echo $! >"$work/crowd/pid"
     until_true 10 test -e "$work/crowd/ed"
 }
 

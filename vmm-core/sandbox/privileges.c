@@ -25,7 +25,7 @@ static const struct {
     { RLIMIT_NOFILE, 4096, "RLIMIT_NOFILE" },  /* the template holds fds of many clones */
     { RLIMIT_MSGQUEUE, 0, "RLIMIT_MSGQUEUE" }, /* none is used */
     { RLIMIT_SIGPENDING, 1024, "RLIMIT_SIGPENDING" },
-    { RLIMIT_RTTIME, 1000000, "RLIMIT_RTTIME" }, /* if who gave it real-time scheduling died */
+    { RLIMIT_RTTIME, 1000000, "RLIMIT_RTTIME" }, /* 1 s, should poold die before it takes it away */
 };
 
 /* Kept for sandbox_enter_vm: the VM's own uid, gid and root directory, which is that uid's alone
