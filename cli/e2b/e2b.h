@@ -74,6 +74,10 @@ int e2b_confine(struct err *err);
 
 /* Whether only programs of this host can connect. */
 bool e2b_is_local(const struct e2b_settings *settings);
+/* Whether a pool can have that name, which goes into paths and JSON for poold. */
+bool e2b_pool_is_good(const char *name);
+/* Sets `pool`. 0 or -EINVAL. */
+int e2b_pool_parse(struct e2b_settings *settings, const char *text, struct err *err);
 /* The pool of a template's ID. */
 const char *e2b_pool_of(const struct e2b_settings *settings, const char *template_id);
 

@@ -46,8 +46,8 @@ int guest_files_run(struct guest_files *files, struct sandbox *sandbox, const ch
                     const char *operation, const char *path, const char *more, struct err *err);
 void guest_files_close(struct guest_files *files);
 
-/* Takes an entry of volt-files out of data: EntryInfo in JSON, and
- * how many bytes it had in *ret_bytes. NULL: it is not whole, or none. Pure. */
+/* Takes an entry of volt-files out of data: EntryInfo in JSON, and how many bytes it had in *ret_bytes.
+ * NULL: it is not whole, or none. Pure. */
 json_t *guest_entry_parse(const uint8_t *data, size_t bytes, size_t *ret_bytes);
 
 #endif

@@ -59,8 +59,7 @@ static int option_take(struct e2b_settings *settings, int option, const char *va
         cli_socket_option = value;
         return 0;
     case 'p':
-        settings->pool = value;
-        return 0;
+        return e2b_pool_parse(settings, value, err);
     case 't':
         return e2b_template_parse(settings, value, err);
     case 'k':

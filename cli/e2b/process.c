@@ -100,7 +100,6 @@ void processes_forget(struct sandbox *sandbox)
         if (process_has_ended(process) &&
             (process_was_told(process) || ++ended > PROCESS_ENDED_MAX)) {
             *at = process->next;
-            sandbox->process_count--;
             process_put(process);
         } else {
             at = &process->next;
@@ -112,7 +111,6 @@ void processes_end(struct sandbox *sandbox)
 {
     pthread_mutex_lock(&sandbox->lock);
     struct process *next = take_pointer(&sandbox->processes);
-    sandbox->process_count = 0;
     pthread_mutex_unlock(&sandbox->lock);
     while (next) {
         struct process *process = next;
@@ -262,6 +260,16 @@ static struct process *process_new(struct server *server, struct sandbox *sandbo
     return process;
 }
 
+/* Under the sandbox's lock; how many have ended is bounded by processes_forget. */
+static unsigned running_count(const struct sandbox *sandbox)
+{
+    unsigned count = 0;
+
+    for (struct process *at = sandbox->processes; at; at = at->next)
+        count += !process_has_ended(at);
+    return count;
+}
+
 /* Puts it into its sandbox. 0; -ENOTCONN, -EDQUOT. */
 static int process_add(struct process *process, struct err *err)
 {
@@ -271,7 +279,7 @@ static int process_add(struct process *process, struct err *err)
     pthread_mutex_lock(&sandbox->lock);
     if (sandbox->ended) {
         rc = err_set(err, ENOTCONN, "the sandbox has ended");
-    } else if (sandbox->process_count >= SANDBOX_PROCESSES_MAX + PROCESS_ENDED_MAX ||
+    } else if (running_count(sandbox) >= SANDBOX_PROCESSES_MAX ||
                atomic_load(&process->server->processes) >= PROCESSES_MAX) {
         rc = err_set(err, EDQUOT, "too many processes run; a sandbox may have %d",
                      SANDBOX_PROCESSES_MAX);
@@ -279,7 +287,6 @@ static int process_add(struct process *process, struct err *err)
         process->pid = ++sandbox->last_pid;
         process->next = sandbox->processes;
         sandbox->processes = process_get(process);
-        sandbox->process_count++;
         process->session_fd = process->agent->fd;
         atomic_fetch_add(&process->server->processes, 1);
     }

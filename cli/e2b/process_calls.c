@@ -285,8 +285,8 @@ void call_process_list(struct call *call)
     reply_json(call, 200, json_pack("{s:o}", "processes", processes_json(call->sandbox)));
 }
 
-/* Replies with what came of it; takes the reference. */
-static void process_done(struct call *call, struct process *process, int rc)
+/* Replies with what came of it, `wrong` being what -EINVAL means; takes the reference. */
+static void process_done(struct call *call, struct process *process, int rc, const char *wrong)
 {
     process_put(process);
     if (rc == 0)
@@ -296,7 +296,7 @@ static void process_done(struct call *call, struct process *process, int rc)
     else if (rc == -ETIMEDOUT)
         reply_error(call, 504, RPC_DEADLINE_EXCEEDED, "the process does not read its input");
     else
-        reply_error(call, 400, RPC_INVALID_ARGUMENT, "%s", strerror(-rc));
+        reply_error(call, 400, RPC_INVALID_ARGUMENT, "%s", wrong);
 }
 
 void call_process_input(struct call *call)
@@ -313,7 +313,7 @@ void call_process_input(struct call *call)
         text = json_object_get(input, "stdin");
     _cleanup_free_ uint8_t *data = rpc_bytes_decode(text, &bytes);
     if (data) {
-        process_done(call, process, process_write(process, data, bytes));
+        process_done(call, process, process_write(process, data, bytes), NULL);
         return;
     }
     process_put(process);
@@ -326,7 +326,7 @@ void call_process_close(struct call *call)
     struct process *process = json ? process_select(call, json, false) : NULL;
 
     if (process)
-        process_done(call, process, process_close_input(process));
+        process_done(call, process, process_close_input(process), NULL);
 }
 
 void call_process_signal(struct call *call)
@@ -345,7 +345,7 @@ void call_process_signal(struct call *call)
             (json_is_integer(signal) && json_integer_value(signal) == signals[i].number))
             rc = process_signal(process, signals[i].number);
     if (process)
-        process_done(call, process, rc);
+        process_done(call, process, rc, "signal must be SIGNAL_SIGTERM or SIGNAL_SIGKILL");
 }
 
 void call_process_update(struct call *call)
@@ -361,5 +361,6 @@ void call_process_update(struct call *call)
     if (pty)
         rc = process->pty && size_take(pty, &rows, &cols) ? process_resize(process, rows, cols)
                                                           : -EINVAL;
-    process_done(call, process, rc);
+    process_done(call, process, rc,
+                 "pty.size must have rows and cols, from 1 to 65535, of a process with a terminal");
 }

@@ -253,8 +253,7 @@ unsigned sandbox_create(struct sandboxes *sandboxes, const struct sandbox_wish *
     char socket_path[108];
     unsigned status = 0;
 
-    /* It is put into a path and into JSON. */
-    if (!*pool || strspn(pool, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != strlen(pool)) {
+    if (!e2b_pool_is_good(pool)) {
         err_set(err, ENOENT, "there is no template '%s'", wish->template_id);
         return 404;
     }

@@ -45,9 +45,8 @@ struct sandbox {
     /* The rest. */
     pthread_mutex_t lock;
     bool ended;
-    bool bash_asked, bash; /* whether there is a /bin/bash (process.c) */
+    bool bash_asked, bash; /* whether there is a /bin/bash (guest_command.c) */
     struct process *processes;
-    unsigned process_count;
     uint32_t last_pid;
 };
 

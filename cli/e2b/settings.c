@@ -55,6 +55,20 @@ static bool name_is_good(const char *name, size_t bytes)
                bytes;
 }
 
+bool e2b_pool_is_good(const char *name)
+{
+    return *name && strlen(name) < E2B_NAME_BYTES &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == strlen(name);
+}
+
+int e2b_pool_parse(struct e2b_settings *settings, const char *text, struct err *err)
+{
+    if (!e2b_pool_is_good(text))
+        return err_set(err, EINVAL, "no pool can have the name '%.80s'", text);
+    settings->pool = text;
+    return 0;
+}
+
 int e2b_template_parse(struct e2b_settings *settings, const char *text, struct err *err)
 {
     for (const char *at = text; *at; at += at[strcspn(at, ",")] == ',') {
@@ -63,12 +77,15 @@ int e2b_template_parse(struct e2b_settings *settings, const char *text, struct e
 
         if (settings->template_count == E2B_TEMPLATES_MAX)
             return err_set(err, EINVAL, "there may be %d templates", E2B_TEMPLATES_MAX);
-        if (name >= bytes || !name_is_good(at, name) ||
-            !name_is_good(at + name + 1, bytes - name - 1))
+        if (name >= bytes || !name_is_good(at, name) || bytes - name > E2B_NAME_BYTES)
             return err_set(err, EINVAL, "a template is NAME=POOL, not '%.*s'", (int)bytes, at);
         snprintf(template->name, sizeof template->name, "%.*s", (int)name, at);
         snprintf(template->pool, sizeof template->pool, "%.*s", (int)(bytes - name - 1),
                  at + name + 1);
+        if (!e2b_pool_is_good(template->pool))
+            return err_set(err, EINVAL,
+                           "a template is NAME=POOL, and no pool can have the name '%s'",
+                           template->pool);
         settings->template_count++;
         at += bytes;
     }

@@ -7,6 +7,7 @@
 #include "e2b/transfer.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,10 +44,7 @@ static bool signature_is(const struct sandbox *sandbox, void *data)
         return false;
     EVP_EncodeBlock(text + 3, digest, (int)bytes);
     size_t length = strcspn((const char *)text, "=");
-    unsigned differs = strlen(signature) != length;
-    for (size_t i = 0; !differs && i < length; i++)
-        differs |= (unsigned char)signature[i] ^ text[i];
-    return !differs;
+    return strlen(signature) == length && CRYPTO_memcmp(signature, text, length) == 0;
 }
 
 static bool is_expired(const struct call *call)

@@ -145,6 +145,15 @@ def case_bad_input():
                  envelope(start([1])), envelope(start([], pty={"size": {"cols": 0, "rows": 1}}))):
         (flags, end), = stream(sandbox, "/process.Process/Start", body)
         assert flags == 2 and end["error"]["code"] == "invalid_argument", (body[:40], end)
+    sleeper = envelope(start(["-c", "sleep 600"]))
+    with connection() as one:  # who hangs up does not end it
+        one.sendall(head(sandbox, "/process.Process/Start", [f"Content-Length: {len(sleeper)}"]) + sleeper)
+        assert one.recv(100)
+    for name, message, why in (("SendSignal", {"signal": 19}, "SIGNAL_SIGKILL"), ("SendSignal", {}, "SIGNAL_SIGKILL"),
+                               ("Update", {"pty": {"size": {"cols": 9, "rows": 9}}}, "terminal")):
+        pid = rpc(sandbox, "/process.Process/List", {})[1]["processes"][0]["pid"]
+        status, reply = rpc(sandbox, f"/process.Process/{name}", {"process": {"pid": pid}, **message})
+        assert reply["code"] == "invalid_argument" and why in reply["message"], (name, message, status, reply)
     assert call("POST", "/process.Process/List", b"{}", {**access(sandbox), "Content-Type": "text/plain"}, key=None)[0] == 415
     for messages, code in ((stream(sandbox, "/process.Process/Start", envelope(start([], cmd="/no/such"))), "invalid_argument"),
                            (stream(sandbox, "/process.Process/Start", envelope(start([], pty={"size": {"cols": 1, "rows": 1}}) | {"process": {"cmd": "x", "cwd": "/no"}})), "invalid_argument")):

@@ -71,9 +71,15 @@ START_TEST(templates_have_pools)
     ck_assert_str_eq(e2b_pool_of(settings, "python"), "py");
     ck_assert_str_eq(e2b_pool_of(settings, "team/node:20"), "node-20");
     ck_assert_str_eq(e2b_pool_of(settings, "other"), "other");
-    static const char *const bad[] = { "=x", "x=", "x", "a=b,c", "a b=c", "a=b,,", "a=b\n" };
+    static const char *const bad[] = { "=x",    "x=",    "x",   "a=b,c", "a b=c", "a=b,,",
+                                       "a=b\n", "a=b=c", "a=B", "a=b/c", "a=../b" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         ck_assert_int_eq(e2b_template_parse(settings, bad[i], &err), -EINVAL);
+    ck_assert_int_eq(e2b_pool_parse(settings, "node-20.1_x", &err), 0);
+    ck_assert_str_eq(e2b_pool_of(settings, "base"), "node-20.1_x");
+    static const char *const bad_pools[] = { "", "A", "a/b", "../a", "a b", "a\n", "a\"" };
+    for (size_t i = 0; i < ARRAY_LEN(bad_pools); i++)
+        ck_assert_int_eq(e2b_pool_parse(settings, bad_pools[i], &err), -EINVAL);
     settings->template_count = 0;
     for (unsigned i = 0; i < E2B_TEMPLATES_MAX; i++)
         ck_assert_int_eq(e2b_template_parse(settings, "a=b", &err), 0);
