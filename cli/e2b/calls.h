@@ -33,7 +33,12 @@ void call_files_list(struct call *call);
 void call_files_make(struct call *call);
 void call_files_move(struct call *call);
 void call_files_remove(struct call *call);
+
+/* watch_calls.c */
 void call_files_watch(struct call *call);
+void call_watcher_create(struct call *call);
+void call_watcher_events(struct call *call);
+void call_watcher_remove(struct call *call);
 
 /* transfer_calls.c */
 void call_download(struct call *call);

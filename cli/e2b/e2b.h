@@ -21,7 +21,7 @@
  *   process.c        processes: sessions with the guest's agent; process_output.c: what they write
  *   process_calls.c  process.Process/...
  *   guest_command.c  commands in a guest, and volt-files; guest_entry.c: what that prints
- *   files_calls.c    filesystem.Filesystem/...
+ *   files_calls.c    filesystem.Filesystem/...; watch_calls.c: watching
  *   transfer_calls.c /files
  *   confine.c        what is left to it of the host
  *

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns filesystem.Filesystem/...: what E2B's clients ask of a sandbox's files. */
+/* Owns filesystem.Filesystem/...: what E2B's clients ask of a sandbox's files; watching them is
+ * watch_calls.c's. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "base/json_text.h"
 #include "base/util.h"
 #include "e2b/calls.h"
 #include "e2b/files_error.h"
-#include "e2b/rpc.h"
 #include "e2b/sandbox.h"
-#include "e2b/stream.h"
 
 /* ---- Errors ---- */
 
@@ -149,134 +146,4 @@ void call_files_list(struct call *call)
         reply_json(call, 200, json_pack("{s:o}", "entries", list));
     }
     guest_files_close(&files);
-}
-
-/* ---- Watching ---- */
-
-#define EVENT_BYTES_MAX 8192u /* of one event's two texts */
-
-struct watch {
-    struct guest_files files; /* what it has printed and was not told yet is in its output */
-    bool over;                /* the last envelope was made */
-};
-
-static json_t *watch_keepalive(void *data)
-{
-    (void)data;
-    return json_pack("{s:{}}", "keepalive");
-}
-
-/* Takes an event out of what was printed; NULL: there is none. */
-static json_t *event_take(struct guest_files *files)
-{
-    static const struct {
-        const char *name, *type;
-    } types[] = { { "create", "EVENT_TYPE_CREATE" },
-                  { "write", "EVENT_TYPE_WRITE" },
-                  { "remove", "EVENT_TYPE_REMOVE" },
-                  { "rename", "EVENT_TYPE_RENAME" },
-                  { "chmod", "EVENT_TYPE_CHMOD" } };
-    const char *name = (const char *)files->output;
-    const char *end = files->bytes ? memchr(name, '\0', files->bytes) : NULL;
-    const char *path = end ? end + 1 : NULL;
-    const char *path_end = path ? memchr(path, '\0', files->bytes - (size_t)(path - name)) : NULL;
-    const char *type = "EVENT_TYPE_UNSPECIFIED";
-    json_t *event;
-
-    if (!path_end)
-        return NULL;
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if (strcmp(name, types[i].name) == 0)
-            type = types[i].type;
-    if (strcmp(name, "start") == 0)
-        event = json_pack("{s:{}}", "start");
-    else
-        event = json_pack("{s:{s:o, s:s}}", "filesystem", "name", json_text(path), "type", type);
-    files->bytes -= (size_t)(path_end + 1 - name);
-    memmove(files->output, path_end + 1, files->bytes);
-    return event;
-}
-
-static char *watch_last(struct watch *watch, int rc, const char *text, size_t *ret_bytes)
-{
-    unsigned status;
-    enum rpc_error code = files_error(&watch->files, rc, &status);
-
-    watch->over = true;
-    return rpc_envelope_end(rc == 0 ? RPC_ERROR_COUNT : code, text, ret_bytes);
-}
-
-static char *watch_next(void *data, size_t *ret_bytes, int *ret_fd)
-{
-    struct watch *watch = data;
-    struct guest_files *files = &watch->files;
-    const uint8_t *printed;
-    struct err err = { 0 };
-
-    *ret_fd = -1;
-    while (!watch->over) {
-        json_t *event = event_take(files);
-
-        if (event)
-            return rpc_envelope_make(0, event, ret_bytes);
-        if (files->bytes > EVENT_BYTES_MAX)
-            return watch_last(watch, -EPROTO, "the guest's events are too long", ret_bytes);
-        ssize_t count = guest_files_next(files, 0, &printed, &err);
-        if (count == -ETIMEDOUT) { /* what was read is taken: is there more? */
-            count = agent_fill(files->agent);
-            if (count == 0)
-                continue;
-            *ret_fd = files->agent->fd;
-            if (count == -EAGAIN)
-                return NULL;
-        }
-        if (count < 0 || files->over)
-            return watch_last(watch, (int)MIN_OF(count, 0), err.msg, ret_bytes);
-        guest_files_keep(files, printed, (size_t)count);
-    }
-    return NULL;
-}
-
-static void watch_closed(void *data)
-{
-    struct watch *watch = data;
-
-    guest_files_close(&watch->files);
-    free(watch);
-}
-
-static const struct stream_ops watch_ops = {
-    .next = watch_next,
-    .keepalive = watch_keepalive,
-    .closed = watch_closed,
-};
-
-void call_files_watch(struct call *call)
-{
-    _cleanup_json_ json_t *json = call_json(call);
-    const char *path = json_string_value(json_object_get(json, "path"));
-    bool recursive = json_is_true(json_object_get(json, "recursive"));
-    char user[SERVER_USER_BYTES];
-    const char *name;
-    struct err err;
-
-    if (!json)
-        return;
-    if (!path) {
-        reply_error(call, 400, RPC_INVALID_ARGUMENT, "path must be a text");
-        return;
-    }
-    if (!call_user(call, user, &name))
-        return;
-    struct watch *watch = calloc(1, sizeof *watch);
-    if (!watch)
-        abort(); /* of SERVER_CONNECTIONS */
-    int rc = guest_files_open(&watch->files, call->sandbox, name, "watch", path,
-                              recursive ? "recursive" : "flat", &err);
-    if (rc == 0) {
-        reply_stream(call, &watch_ops, watch);
-        return;
-    }
-    reply_files_error(call, &watch->files, rc, &err);
-    watch_closed(watch);
 }

@@ -54,8 +54,8 @@ const struct route routes[] = {
     UNARY("/filesystem.Filesystem/Move", call_files_move),
     UNARY("/filesystem.Filesystem/Remove", call_files_remove),
     STREAM("/filesystem.Filesystem/WatchDir", call_files_watch),
-    UNARY("/filesystem.Filesystem/CreateWatcher", call_unsupported),
-    UNARY("/filesystem.Filesystem/GetWatcherEvents", call_unsupported),
-    UNARY("/filesystem.Filesystem/RemoveWatcher", call_unsupported),
+    UNARY("/filesystem.Filesystem/CreateWatcher", call_watcher_create),
+    UNARY("/filesystem.Filesystem/GetWatcherEvents", call_watcher_events),
+    UNARY("/filesystem.Filesystem/RemoveWatcher", call_watcher_remove),
 };
 const size_t route_count = ARRAY_LEN(routes);

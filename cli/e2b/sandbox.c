@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "cli.h"
 #include "e2b/process.h"
+#include "e2b/watchers.h"
 
 #define WAIT_MS 20000ull    /* for a VM, where none is free */
 #define TIMEOUT_MS 30000ull /* of poold's other answers */
@@ -66,12 +67,14 @@ static unsigned status_of(int rc)
 
 static void sandbox_free(struct sandbox *sandbox)
 {
+    watchers_free(sandbox);
     client_fini(&sandbox->poold);
     json_decref(sandbox->metadata);
     json_decref(sandbox->env);
     exec_config_fini(&sandbox->config);
     pthread_mutex_destroy(&sandbox->poold_lock);
     pthread_mutex_destroy(&sandbox->lock);
+    pthread_mutex_destroy(&sandbox->watch_lock);
     free(sandbox);
 }
 
@@ -228,6 +231,7 @@ static struct sandbox *sandbox_new(struct sandboxes *sandboxes, const struct san
     sandbox->env = wish->env ? json_incref(wish->env) : json_object();
     pthread_mutex_init(&sandbox->poold_lock, NULL);
     pthread_mutex_init(&sandbox->lock, NULL);
+    pthread_mutex_init(&sandbox->watch_lock, NULL);
     return sandbox;
 }
 

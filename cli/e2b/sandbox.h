@@ -20,9 +20,11 @@
 #define SANDBOX_TIMEOUT_S 300       /* when its client says nothing */
 #define SANDBOX_TIMEOUT_S_MAX 86400 /* as E2B */
 #define SANDBOX_PROCESSES_MAX 64
+#define SANDBOX_WATCHERS_MAX 16u
 #define SANDBOX_CALLS_MAX 128u /* at a time */
 
 struct process;
+struct watcher;
 
 struct sandbox {
     struct sandboxes *sandboxes;
@@ -48,6 +50,9 @@ struct sandbox {
     bool bash_asked, bash; /* whether there is a /bin/bash (guest_command.c) */
     struct process *processes;
     uint32_t last_pid;
+    pthread_mutex_t watch_lock;
+    struct watcher *watchers; /* the youngest first */
+    uint32_t last_watcher;
 };
 
 struct sandboxes {

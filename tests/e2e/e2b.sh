@@ -48,6 +48,7 @@ strangers_are_closed()
 }
 check "a sandbox's token opens no other one" hostile tokens
 check 'bad input ends in an error of its kind' hostile bad_input
+check 'watchers that are asked for events' hostile watchers
 check 'long, cut and pipelined bodies' hostile bodies
 check 'a client that never reads' hostile never_read "$(gateway)"
 check 'who has no key is closed, whatever it drips' strangers_are_closed

@@ -136,9 +136,14 @@ def case_bad_input():
             ("/filesystem.Filesystem/Stat", {"path": ""}, "invalid_argument"),
             ("/filesystem.Filesystem/Stat", {"path": "/no/such"}, "not_found"),
             ("/filesystem.Filesystem/ListDir", {"path": "/", "depth": 1000}, "invalid_argument"),
-            ("/filesystem.Filesystem/CreateWatcher", {"path": "/"}, "unimplemented")):
+            ("/filesystem.Filesystem/CreateWatcher", {"path": "/no/such"}, "not_found"),
+            ("/filesystem.Filesystem/CreateWatcher", {}, "invalid_argument"),
+            ("/filesystem.Filesystem/GetWatcherEvents", {"watcherId": "1"}, "not_found"),
+            ("/filesystem.Filesystem/RemoveWatcher", {"watcherId": 1}, "not_found")):
         status, reply = rpc(sandbox, name, message)
         assert status >= 400 and reply["code"] == code, (name, message, status, reply)
+    (flags, end), = stream(sandbox, "/process.Process/StreamInput", envelope({}))
+    assert flags == 2 and end["error"]["code"] == "unimplemented", end
     good = json.dumps(start([])).encode()
     for body in (b"", b"\0\0", envelope(good)[:-1], envelope(good) + b"x", envelope(good) * 2, envelope(good, 1),
                  struct.pack(">BI", 0, 0xffffffff) + good, envelope(b"{"), envelope({"process": {"cmd": ""}}),
@@ -164,6 +169,42 @@ def case_bad_input():
         status, reply = call("POST", f"/files?path={path}", body, {**files, "Content-Type": kind}, key=None)
         assert status == 400 and json.loads(reply)["code"] == 400, (kind, path, status, reply)
     assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
+
+
+def events_until(sandbox, watcher, wanted):
+    """What the watcher tells, until all that is wanted was told."""
+    told = []
+    began = time.monotonic()
+    while not wanted <= set(told):
+        assert time.monotonic() - began < 100, told
+        status, reply = rpc(sandbox, "/filesystem.Filesystem/GetWatcherEvents", {"watcherId": watcher})
+        assert status == 200, (status, reply)
+        told += [(event["name"], event["type"]) for event in reply["events"]]
+    return told
+
+
+def case_watchers():
+    """Watchers keep what happens until they are asked, are bounded, and end."""
+    sandbox, other = create(), create()
+    made = [rpc(sandbox, "/filesystem.Filesystem/CreateWatcher", {"path": "/tmp", "recursive": True}) for _ in range(17)]
+    assert [status for status, _ in made] == [200] * 16 + [429], made
+    assert made[16][1]["code"] == "resource_exhausted", made[16]
+    one, two = made[0][1]["watcherId"], made[1][1]["watcherId"]
+    files = {"E2b-Sandbox-Id": sandbox[0], "X-Access-Token": sandbox[1], "Content-Type": "application/octet-stream"}
+    assert call("POST", "/files?path=/tmp/a", b"x", files, key=None)[0] == 200
+    assert rpc(sandbox, "/filesystem.Filesystem/Remove", {"path": "/tmp/a"})[0] == 200
+    wanted = {("a", "EVENT_TYPE_CREATE"), ("a", "EVENT_TYPE_WRITE"), ("a", "EVENT_TYPE_REMOVE")}
+    events_until(sandbox, one, wanted)
+    assert rpc(sandbox, "/filesystem.Filesystem/GetWatcherEvents", {"watcherId": one}) == (200, {"events": []})
+    assert rpc(other, "/filesystem.Filesystem/GetWatcherEvents", {"watcherId": one})[1]["code"] == "not_found"
+    assert rpc(sandbox, "/filesystem.Filesystem/RemoveWatcher", {"watcherId": one}) == (200, {})
+    for name in ("GetWatcherEvents", "RemoveWatcher"):
+        assert rpc(sandbox, f"/filesystem.Filesystem/{name}", {"watcherId": one})[1]["code"] == "not_found"
+    events_until(sandbox, two, wanted)
+    status, reply = rpc(sandbox, "/filesystem.Filesystem/CreateWatcher", {"path": "/tmp"})
+    assert status == 200 and reply["watcherId"] not in [one[1].get("watcherId") for one in made], reply
+    for one in (sandbox, other):
+        assert call("DELETE", f"/sandboxes/{one[0]}")[0] == 204
 
 
 def case_bodies():
