@@ -4,11 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/json_text.h"
 #include "base/util.h"
 #include "e2b/guest_command.h"
+#include "e2b/rpc.h"
 
 enum entry_field {
     ENTRY_KIND,
@@ -49,18 +49,6 @@ static void mode_format(char kind, bool link, unsigned mode, char ret_text[16])
     ret_text[10] = '\0';
 }
 
-static json_t *time_json(uint64_t seconds, uint64_t nanoseconds)
-{
-    time_t time = (time_t)MIN_OF(seconds, 253402300799ull); /* the end of 9999 */
-    char text[64], date[32];
-    struct tm tm;
-
-    gmtime_r(&time, &tm);
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text, sizeof text, "%s.%09uZ", date, (unsigned)(nanoseconds % NS_PER_S));
-    return json_string(text);
-}
-
 json_t *guest_entry_parse(const uint8_t *data, size_t bytes, size_t *ret_bytes)
 {
     const char *fields[FILES_ENTRY_FIELDS], *at = (const char *)data;
@@ -88,8 +76,8 @@ json_t *guest_entry_parse(const uint8_t *data, size_t bytes, size_t *ret_bytes)
         json_text(slash && slash[1] ? slash + 1 : path), "type", type_name(kind), "path",
         json_text(path), "size", size, "mode", (int)mode, "permissions", permissions, "owner",
         json_text(fields[ENTRY_OWNER]), "group", json_text(fields[ENTRY_GROUP]), "modifiedTime",
-        time_json(strtoull(fields[ENTRY_SECONDS], NULL, 10),
-                  strtoull(fields[ENTRY_NANOSECONDS], NULL, 10)));
+        rpc_time_json(strtoull(fields[ENTRY_SECONDS], NULL, 10),
+                      strtoull(fields[ENTRY_NANOSECONDS], NULL, 10) % NS_PER_S, 9));
     if (fields[ENTRY_TARGET][0])
         json_object_set_new(entry, "symlinkTarget", json_text(fields[ENTRY_TARGET]));
     *ret_bytes = bytes - left;

@@ -5,7 +5,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json_text.h"
 #include "base/util.h"
@@ -126,6 +128,18 @@ uint8_t *rpc_bytes_decode(const json_t *text, size_t *ret_bytes)
     }
     *ret_bytes = (size_t)count - (bytes - rest);
     return data;
+}
+
+json_t *rpc_time_json(uint64_t seconds, uint64_t fraction, int digits)
+{
+    time_t time = (time_t)MIN_OF(seconds, 253402300799ull); /* the end of 9999 */
+    char text[64], date[32];
+    struct tm tm;
+
+    gmtime_r(&time, &tm);
+    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text, sizeof text, "%s.%0*lluZ", date, digits, (unsigned long long)fraction);
+    return json_string(text);
 }
 
 bool rpc_timeout(struct call *call, uint32_t *ret_ms)

@@ -35,4 +35,7 @@ uint8_t *rpc_bytes_decode(const json_t *text, size_t *ret_bytes);
 /* Connect-Timeout-Ms; 0: none. False: it is no number; it has replied. */
 bool rpc_timeout(struct call *call, uint32_t *ret_ms);
 
+/* A time since the epoch, with a fraction of so many digits. */
+json_t *rpc_time_json(uint64_t seconds, uint64_t fraction, int digits);
+
 #endif

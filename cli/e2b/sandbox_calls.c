@@ -4,11 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/json_text.h"
 #include "base/util.h"
 #include "e2b/calls.h"
+#include "e2b/rpc.h"
 #include "e2b/sandbox.h"
 
 /* The envd whose calls these are: E2B's clients ask no more of it than it has. */
@@ -18,16 +18,9 @@
 
 /* ---- Replies ---- */
 
-static json_t *time_json(uint64_t ms)
+static json_t *ms_json(uint64_t ms)
 {
-    time_t time = (time_t)(ms / 1000);
-    char text[48], date[24];
-    struct tm tm;
-
-    gmtime_r(&time, &tm);
-    strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text, sizeof text, "%s.%03uZ", date, (unsigned)(ms % 1000));
-    return json_string(text);
+    return rpc_time_json(ms / 1000, ms % 1000, 3);
 }
 
 static json_t *sandbox_json(const struct sandbox *sandbox)
@@ -35,8 +28,8 @@ static json_t *sandbox_json(const struct sandbox *sandbox)
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:s, s:O}", "sandboxID", sandbox->id,
                      "templateID", sandbox->template_id, "clientID", "volt", "envdVersion",
                      ENVD_VERSION, "cpuCount", (json_int_t)sandbox->vcpus, "memoryMB",
-                     (json_int_t)sandbox->memory_mib, "startedAt", time_json(sandbox->started_ms),
-                     "endAt", time_json(sandbox->end_ms), "state", "running", "metadata",
+                     (json_int_t)sandbox->memory_mib, "startedAt", ms_json(sandbox->started_ms),
+                     "endAt", ms_json(sandbox->end_ms), "state", "running", "metadata",
                      sandbox->metadata);
 }
 
