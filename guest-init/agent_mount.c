@@ -24,11 +24,13 @@
 #define SERIAL_BYTES 20
 
 /* The volumes by slot. Of one that is written its folder is open from the beginning: so a write that failed,
- * as the host had no room for it, is known at the end, whoever else was told (syncfs(2)). */
-static struct {
+ * as the host had no room for it, is known at the end, whoever else was told (syncfs(2)). It is told there
+ * once: what is lost is so for good, however often the host asks. */
+static struct mounted {
     char path[AGENT_MOUNT_PATH_BYTES]; /* "": it is not mounted */
     int folder_fd;                     /* -1 */
-} volumes[AGENT_VOLUMES_MAX] = { { "", -1 }, { "", -1 }, { "", -1 } };
+    int lost;                          /* why a write failed; 0: none did */
+} volumes[AGENT_VOLUMES_MAX] = { { "", -1, 0 }, { "", -1, 0 }, { "", -1, 0 } };
 
 static void wait_a_try(void)
 {
@@ -114,6 +116,11 @@ static int device_mount(const char *device, const char *path, bool read_only)
     return mount(device, path, "erofs", flags | MS_RDONLY, NULL);
 }
 
+static int folder_open(const char *path)
+{
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 static int mount_slot(const struct agent_mount *request, char *path, struct fail *fail)
 {
     char device[NAME_BYTES];
@@ -129,7 +136,7 @@ static int mount_slot(const struct agent_mount *request, char *path, struct fail
         return fail_set_errno(fail, errno, "can't mount the volume at", path);
     strcpy(volumes[request->slot].path, path);
     if (!(request->flags & AGENT_MOUNT_READ_ONLY))
-        volumes[request->slot].folder_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        volumes[request->slot].folder_fd = folder_open(path);
     return 0;
 }
 
@@ -153,18 +160,6 @@ void session_mount(struct session *session)
         session_result(session, AGENT_DONE, NULL, 0);
 }
 
-/* All that was written is with the host, or -1. */
-static int settle(int *folder_fd)
-{
-    int rc = *folder_fd < 0 ? 0 : syncfs(*folder_fd), error = errno;
-
-    if (*folder_fd >= 0)
-        close(*folder_fd);
-    *folder_fd = -1;
-    errno = error;
-    return rc;
-}
-
 /* What the processes that were killed had open goes as they end. */
 static int unmount(const char *path)
 {
@@ -182,6 +177,29 @@ static int unmount(const char *path)
     return rc;
 }
 
+/* 0: all that was written is with the host. Else it stays mounted, and its folder is watched as before. */
+static int let_go(struct mounted *volume)
+{
+    const bool written = volume->folder_fd >= 0;
+    int rc, error;
+
+    if (written && !volume->lost && syncfs(volume->folder_fd) < 0)
+        volume->lost = errno;
+    if (volume->lost) {
+        errno = volume->lost;
+        return -1;
+    }
+    if (written)
+        close(volume->folder_fd);
+    volume->folder_fd = -1;
+    rc = unmount(volume->path);
+    error = errno;
+    if (rc < 0 && written)
+        volume->folder_fd = folder_open(volume->path);
+    errno = error;
+    return rc;
+}
+
 void session_unmount(struct session *session)
 {
     struct fail fail;
@@ -189,16 +207,17 @@ void session_unmount(struct session *session)
     /* Our own children are reaped as ever; this one is not killed, nor is process 1. */
     (void)kill(-1, SIGKILL);
     for (uint32_t i = 0; i < AGENT_VOLUMES_MAX; i++) {
-        const char *path = volumes[i].path;
+        struct mounted *volume = &volumes[i];
 
-        if (!path[0])
+        if (!volume->path[0])
             continue;
-        if (settle(&volumes[i].folder_fd) < 0 || unmount(path) < 0) {
-            fail_set_errno(&fail, errno, "can't store all that was written to the volume at", path);
+        if (let_go(volume) < 0) {
+            fail_set_errno(&fail, errno, "can't store all that was written to the volume at",
+                           volume->path);
             session_error(session, &fail);
             return;
         }
-        volumes[i].path[0] = '\0';
+        volume->path[0] = '\0';
     }
     session_result(session, AGENT_DONE, NULL, 0);
 }

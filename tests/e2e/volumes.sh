@@ -66,13 +66,32 @@ check 'and keeps what it wrote' "$voltctl" release "$second"
 check 'which is there' run cache:/cache -- grep -qx over /cache/restart
 
 # ---- A full disk of the host ----
+# There is room for a copy of the volume, and 1 MiB: a guest that writes 3 MiB needs no long time for it.
+fill='rm /cache/numbers; dd if=/dev/zero of=/cache/all bs=64k count=48 2>/dev/null; true'
+host_fill()
+{
+    local free_kib used_kib
+    free_kib=$(df -k --output=avail "$small" | tail -n 1) && used_kib=$(du -sk "$small" | cut -f 1) &&
+        head -c "$((free_kib - used_kib - 1024))K" /dev/zero >"$small/filler"
+}
 fills()
 {
-    run cache:/cache:rw -- sh -c 'rm /cache/numbers; dd if=/dev/zero of=/cache/all bs=1M count=60 2>/dev/null; true'
+    run cache:/cache:rw -- sh -c "$fill"
+}
+fills_and_releases()
+{
+    guest "$1" -- sh -c "$fill" && "$voltctl" release "$1"
 }
 if [ -n "$small" ]; then
+    check 'the host has little room' host_fill
     check 'what the host has no room for is not kept' fails_saying 125 "can't store all that was written" fills
-    check 'and leaves the volume as it was' run cache:/cache:rw -- test -e /cache/numbers
+    third=$("$voltctl" acquire vols --wait "$wait_s" --volume cache:/cache:rw)
+    check 'a lease goes on that could not store it' fails_saying 125 "can't store all that was written" fills_and_releases "$third"
+    check 'and has lost it: a second release keeps no more' \
+        fails_saying 125 "can't store all that was written" "$voltctl" release "$third"
+    check 'but it can be thrown away' "$voltctl" release --discard "$third"
+    rm "$small/filler"
+    check 'all of which leaves the volume as it was' run cache:/cache:rw -- test -e /cache/numbers
 else
     skip 'what the host has no room for is not kept' 'only root can mount a small file system'
 fi
