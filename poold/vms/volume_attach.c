@@ -22,8 +22,8 @@ static void answer(struct attachment *attachment, const struct err *err)
     attachment->done = NULL;
 }
 
-/* It has not got to the VM: nothing of it stays. */
-static void undo(struct attachment *attachment, const struct err *err)
+/* It has not got to the VM: nothing of it stays. file: nor of the lease's file. */
+static void undo(struct attachment *attachment, const struct err *err, bool file)
 {
     struct vms *vms = attachment->vms;
     char work[VOLUME_DATA_BYTES], lease[SLOT_ID_BYTES];
@@ -31,9 +31,8 @@ static void undo(struct attachment *attachment, const struct err *err)
     answer(attachment, err);
     memcpy(work, attachment->work, sizeof work);
     memcpy(lease, attachment->lease, sizeof lease);
-    const bool over = attachment->over;
     attachment_free(attachment);
-    volume_work_remove(vms, work, over ? lease : NULL);
+    volume_work_remove(vms, work, file ? lease : NULL);
 }
 
 void volume_attachment_end(struct attachment *attachment)
@@ -86,7 +85,7 @@ static void note_done(void *data)
     attachment->vms->volumes.works--;
     attachment->working = false;
     if (attachment->over)
-        undo(attachment, &lease_ended);
+        undo(attachment, &lease_ended, true);
     else
         answer(attachment, attachment->err.code ? &attachment->err : NULL);
 }
@@ -173,7 +172,7 @@ static void hand_over(struct attachment *attachment)
         slot ? clone_send(slot, &msg, attachment->fds, attachment->fds[1] >= 0 ? 2 : 1) : -ENOTCONN;
     if (rc < 0) {
         err_set_errno(&err, -rc, "the VM takes no volume");
-        undo(attachment, &err);
+        undo(attachment, &err, !attachment->lease_before);
         return;
     }
     close_fd(&attachment->fds[0]);
@@ -196,6 +195,19 @@ static int files_open(struct attachment *attachment, struct err *err)
     return rc < 0 ? err_set_errno(err, -rc, "the volume's file") : 0;
 }
 
+/* What the lease's file said before: of what is not there, the next poold shall know nothing. */
+static void note_undo(const struct attachment *attachment)
+{
+    const int leases_fd = attachment->vms->volumes.dirs.leases_fd;
+    struct err err;
+    int rc = attachment->lease_before
+                 ? state_file_write(leases_fd, attachment->lease, attachment->lease_before, &err)
+                 : state_file_delete(leases_fd, attachment->lease, &err);
+
+    if (rc < 0)
+        log_warn("lease %s: volumes: %s", attachment->lease, err.msg);
+}
+
 static void open_run(void *data)
 {
     struct attachment *attachment = data;
@@ -203,8 +215,9 @@ static void open_run(void *data)
 
     /* First: of a copy that is made, the next poold shall know. */
     if (state_file_write(leases_fd, attachment->lease, attachment->lease_text, &attachment->err) ==
-        0)
-        (void)files_open(attachment, &attachment->err);
+            0 &&
+        files_open(attachment, &attachment->err) < 0)
+        note_undo(attachment);
 }
 
 static bool open_start(struct attachment *attachment);
@@ -217,13 +230,13 @@ static void open_done(void *data)
     attachment->vms->volumes.works--;
     attachment->working = false;
     if (attachment->over)
-        undo(attachment, &lease_ended);
+        undo(attachment, &lease_ended, true);
     else if (failed.code == ENOENT &&
              strcmp(attachment->data, attachment->volume->record.data) != 0 &&
              open_start(attachment))
         return; /* another lease has put new contents in the place of those */
     else if (failed.code)
-        undo(attachment, &failed);
+        undo(attachment, &failed, false); /* as open_run has left it */
     else
         hand_over(attachment);
 }
@@ -282,17 +295,24 @@ static int request_check(const struct vms *vms, const struct slot *slot,
                        volume->record.filesystem);
     if (request->mode == CONTROL_VOLUME_IN_PLACE && volume->written)
         return err_set(err, EBUSY, "another lease writes the volume: one at a time does");
+    if (volume_releasing(&vms->volumes, slot->id))
+        return err_set(err, EBUSY, "the lease is being released");
     return slot_pick(vms, slot, request, err);
 }
 
+/* Without lease_text: there was no memory for all of it. NULL: for none. */
 static struct attachment *attachment_make(struct vms *vms, const struct slot *slot,
                                           const struct volume_request *request, uint32_t number)
 {
     const bool is_ext4 = strcmp(request->volume->record.filesystem, "ext4") == 0;
+    char *before = number > 0 ? volume_lease_text(&vms->volumes, slot->id, false) : NULL;
     struct attachment *attachment = attachment_add(vms, slot->id, request->volume);
 
-    if (!attachment)
+    if (!attachment) {
+        free(before);
         return NULL;
+    }
+    attachment->lease_before = before;
     attachment->slot = number;
     attachment->mode = is_ext4 ? request->mode : CONTROL_VOLUME_READ_ONLY;
     memcpy(attachment->path, request->path, sizeof attachment->path);
@@ -300,7 +320,8 @@ static struct attachment *attachment_make(struct vms *vms, const struct slot *sl
         volume_data_name(attachment->work);
         request->volume->written = true;
     }
-    attachment->lease_text = volume_lease_text(&vms->volumes, slot->id, false);
+    if (number == 0 || before)
+        attachment->lease_text = volume_lease_text(&vms->volumes, slot->id, false);
     return attachment;
 }
 

@@ -36,6 +36,7 @@ void attachment_free(struct attachment *attachment)
     close_fd(&attachment->fds[0]);
     close_fd(&attachment->fds[1]);
     free(attachment->lease_text);
+    free(attachment->lease_before);
     free(attachment);
 }
 

@@ -64,6 +64,11 @@ static struct release *release_of(const struct volumes *volumes, const char *lea
     return NULL;
 }
 
+bool volume_releasing(const struct volumes *volumes, const char *lease)
+{
+    return release_of(volumes, lease) != NULL;
+}
+
 /* ---- What is thrown away ---- */
 
 struct removal {

@@ -10,6 +10,9 @@ struct slot *volume_slot_of(const struct vms *vms, const char *lease);
 /* Connects fd (borrowed) to the agent of its VM. 0 or -errno. */
 int volume_agent_connect(const struct vms *vms, const char *lease, int fd);
 
+/* Whether a volumes_release of the lease is under way. */
+bool volume_releasing(const struct volumes *volumes, const char *lease);
+
 /* Its lease is over: it is taken out, and whoever waits for it is told. */
 void volume_attachment_end(struct attachment *attachment);
 

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "base/work.h"
 #include "snapshot/manifest_table.h"
+#include "vms/volume_lease.h"
 
 /* Of a user, that no lease has: the next lease is likely to want one of the last. */
 #define FOLDERS_KEPT 8u
@@ -59,13 +60,8 @@ int volumes_open(struct volumes *volumes, int dir_fd, struct err *err)
 
 void volumes_fini(struct volumes *volumes)
 {
-    while (!list_empty(&volumes->attachments)) {
-        struct attachment *attachment =
-            list_entry(volumes->attachments.next, struct attachment, node);
-
-        list_remove(&attachment->node);
-        free(attachment);
-    }
+    while (!list_empty(&volumes->attachments))
+        attachment_free(list_entry(volumes->attachments.next, struct attachment, node));
     while (!list_empty(&volumes->list))
         volume_forget(list_entry(volumes->list.next, struct volume, node));
     volume_dirs_close(&volumes->dirs);

@@ -74,7 +74,8 @@ struct attachment {
     bool working; /* a work opens its files */
     bool over;    /* the lease ended meanwhile */
     int fds[2];
-    char *lease_text; /* of the lease's file */
+    char *lease_text;   /* of the lease's file */
+    char *lease_before; /* and without this; NULL: there was none */
     struct err err;
     struct agent_stream *stream;
     void (*done)(void *data, const struct attachment *attachment, const struct err *err);
@@ -98,8 +99,8 @@ struct volume *volume_find(const struct volumes *volumes, const char *id);
 /* What a user's volumes come to; how many there are. */
 uint64_t volumes_bytes_of(const struct volumes *volumes, uint32_t owner, uint32_t *ret_count);
 /* One that is about to be made (`making`): record has owner, bytes and folder, and gets a name of its
- * contents and its time. Of a user's
- * folders that no lease has, the oldest are deleted for it, but for a few. NULL without memory. */
+ * contents and its time. Of a user's folders that no lease has, the oldest are deleted for it, but for
+ * a few. NULL without memory. */
 struct volume *volume_reserve(struct volumes *volumes, const char *id,
                               struct volume_record *record);
 /* It won't be made. */
@@ -127,9 +128,9 @@ struct volume_request {
     void *data;
 };
 
-/* Gives it to a lease, in its next free slot. err.code: EBUSY (somebody else writes it, or another one is
- * under way), ENOSPC, ENOSR (no free slot), EINVAL, EIO (the guest's words). One
- * that got as far as the VM stays with the lease, mounted or not. */
+/* Gives it to a lease, in its next free slot. err.code: EBUSY (somebody else writes it, another one is
+ * under way, or the lease is being released), ENOSPC, ENOSR (no free slot), EINVAL, EIO (the guest's
+ * words). One that got as far as the VM stays with the lease, mounted or not; of any other nothing does. */
 void volume_attach(struct vms *vms, struct slot *slot, const struct volume_request *request);
 
 /* Whether the lease has written to a volume what would be lost with it. */

@@ -193,6 +193,30 @@ START_TEST(a_guest_that_can_not_is_told_of)
 }
 END_TEST
 
+/* The volume's contents are not where they were: nothing can be given, and nothing of that stays. */
+START_TEST(what_cannot_be_opened_leaves_nothing)
+{
+    char lease[64];
+
+    volume_pool_make();
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    for (unsigned others = 0; others < 2; others++) {
+        daemon_acquire("{\"wait_ms\":60000}", lease);
+        if (others)
+            volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/first\"}");
+        volume_contents_hide("cache", true);
+        volume_attach(lease, 500, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+        ck_assert_uint_eq(volume_lease_entries(lease), others);
+        volume_contents_hide("cache", false);
+        volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+        ck_assert_uint_eq(volume_lease_entries(lease), others + 1);
+        volume_release(lease, 204, "?discard=1");
+        volume_await_files("leases", 0);
+        volume_await_files("data", 1);
+    }
+}
+END_TEST
+
 START_TEST(folders_that_nobody_has_are_few)
 {
     uint8_t head[VOLUME_HEAD_BYTES];
@@ -221,6 +245,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, one_lease_writes_and_others_read);
     tcase_add_test(tests, a_lease_that_ends_otherwise_leaves_the_volume_as_it_was);
     tcase_add_test(tests, a_guest_that_can_not_is_told_of);
+    tcase_add_test(tests, what_cannot_be_opened_leaves_nothing);
     tcase_add_test(tests, folders_that_nobody_has_are_few);
     return tap_main(suite);
 }

@@ -69,11 +69,11 @@ void volume_pool_make(void)
 
 /* ---- Looking ---- */
 
-/* What fake_vmm writes, if it is in the volume's contents; else "". */
-const char *volume_contents(const char *name)
+/* Where a volume's contents are. */
+static const char *contents_path(const char *name)
 {
-    static char text[8];
-    char file[256], path[300], id[80];
+    static char path[300];
+    char file[256], id[80];
 
     snprintf(id, sizeof id, "state/volumes/%s~%u.json", name, getuid());
     daemon_path(id, file);
@@ -82,7 +82,24 @@ const char *volume_contents(const char *name)
     daemon_path("state/volumes/data", file);
     snprintf(path, sizeof path, "%s/%s", file, json_string_value(json_object_get(record, "data")));
     json_decref(record);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return path;
+}
+
+void volume_contents_hide(const char *name, bool hide)
+{
+    const char *path = contents_path(name);
+    char away[256];
+
+    daemon_path("state/hidden", away);
+    ck_assert_int_eq(hide ? rename(path, away) : rename(away, path), 0);
+}
+
+/* What fake_vmm writes, if it is in the volume's contents; else "". */
+const char *volume_contents(const char *name)
+{
+    static char text[8];
+
+    int fd = open(contents_path(name), O_RDONLY | O_CLOEXEC);
     ck_assert_int_ge(fd, 0);
     struct stat st;
     ck_assert_int_eq(fstat(fd, &st), 0);
@@ -127,13 +144,32 @@ void volume_poold_kill(void)
     daemon_pid = 0;
 }
 
+static void lease_path(const char *lease, char ret_file[256])
+{
+    char name[96];
+
+    snprintf(name, sizeof name, "state/volumes/leases/%s.json", lease + strlen("/v1/leases/"));
+    daemon_path(name, ret_file);
+}
+
+unsigned volume_lease_entries(const char *lease)
+{
+    char file[256];
+
+    lease_path(lease, file);
+    json_t *root = json_load_file(file, 0, NULL);
+    const size_t count = json_array_size(json_object_get(root, "attachments"));
+
+    json_decref(root);
+    return (unsigned)count;
+}
+
 /* Changes what the lease's file says of its first volume; what it said before. */
 bool volume_lease_set(const char *lease, const char *key, bool value)
 {
-    char file[256], name[96];
+    char file[256];
 
-    snprintf(name, sizeof name, "state/volumes/leases/%s.json", lease + strlen("/v1/leases/"));
-    daemon_path(name, file);
+    lease_path(lease, file);
     json_t *root = json_load_file(file, 0, NULL);
     json_t *one = json_array_get(json_object_get(root, "attachments"), 0);
     const bool before = json_is_true(json_object_get(one, key));

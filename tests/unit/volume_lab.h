@@ -21,12 +21,16 @@ void volume_pool_make(void);
 
 /* What fake_vmm writes, if it is in the volume's contents; else "". */
 const char *volume_contents(const char *name);
+/* Takes them away, or puts them back. */
+void volume_contents_hide(const char *name, bool hide);
 /* Waits until a folder of volumes/ has so many files: they go a moment after who had them. */
 void volume_await_files(const char *folder, unsigned count);
 
 /* lease: its path. */
 void volume_attach(const char *lease, unsigned status, const char *body);
 void volume_release(const char *lease, unsigned status, const char *query);
+/* How many volumes the lease's file says that it has; 0: there is no file. */
+unsigned volume_lease_entries(const char *lease);
 /* Changes what the lease's file says of its first volume; what it said before. */
 bool volume_lease_set(const char *lease, const char *key, bool value);
 
