@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands that list what poold has (pools, images, snapshots, leases): as JSON or as a table. */
+/* Commands that list what poold has (pools, images, snapshots, volumes, leases): as JSON or as a table. */
 #ifndef VOLT_CLI_LISTING_H
 #define VOLT_CLI_LISTING_H
 

@@ -81,6 +81,26 @@ START_TEST(what_was_saved_is_not_lost_with_poold)
 }
 END_TEST
 
+/* The VM has gone with that poold: the next one finds no such lease. */
+START_TEST(what_was_saved_is_not_lost_with_its_lease)
+{
+    char lease[64];
+
+    volume_pool_make();
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    daemon_acquire("{\"wait_ms\":60000}", lease);
+    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_poold_kill();
+    ck_assert_str_eq(volume_contents("cache"), "");
+    ck_assert(!volume_lease_set(lease, "saved", true));
+    daemon_start("--log-level info");
+    client_expect(404, "GET", lease, NULL);
+    ck_assert_str_eq(volume_contents("cache"), "written");
+    volume_await_files("leases", 0);
+    volume_await_files("data", 1);
+}
+END_TEST
+
 /* A folder has the place of the record that is to be written. */
 START_TEST(a_volume_whose_record_cannot_be_written_stays_as_it_was)
 {
@@ -137,6 +157,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, the_next_poold_goes_on_with_them);
     tcase_add_test(tests, a_copy_that_was_not_whole_is_never_kept);
     tcase_add_test(tests, what_was_saved_is_not_lost_with_poold);
+    tcase_add_test(tests, what_was_saved_is_not_lost_with_its_lease);
     tcase_add_test(tests, a_volume_whose_record_cannot_be_written_stays_as_it_was);
     tcase_add_test(tests, a_damaged_state_directory_loses_nobody_else);
     return tap_main(suite);
