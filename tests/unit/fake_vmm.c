@@ -10,7 +10,7 @@
  *   clone_crash no_awake no_ready bad_ready awake_crash   of clones
  *   slow_ready                                            READY comes 300 ms late
  *   no_service                                            a service ends at its start
- *   no_mount no_unmount dies_unmounting                   of agents that are asked for volumes
+ *   no_mount no_unmount dies_unmounting never_unmounts    of agents that are asked for volumes
  *
  * Its functions answer by the path that they are asked for, or by what they are asked with at their
  * doorbell (fake_function.c).
@@ -244,6 +244,8 @@ static void on_mount(struct fake *fake, int fd, bool mount)
 
     if (!mount && fault("dies_unmounting"))
         _exit(0);
+    if (!mount && fault("never_unmounts"))
+        return;
     if (fault(mount ? "no_mount" : "no_unmount")) {
         say_frame(fd, AGENT_ERROR, sentence, sizeof sentence - 1);
         return;

@@ -193,6 +193,35 @@ START_TEST(a_guest_that_can_not_is_told_of)
 }
 END_TEST
 
+/* The same path again is a bad request at any other time. */
+START_TEST(a_lease_that_is_being_released_is_given_none)
+{
+    static const char again[] = "{\"name\":\"cache\",\"path\":\"/c\"}";
+    char lease[64], path[96];
+    struct client_reply reply = { .status = 400 };
+
+    daemon_faults_set("never_unmounts");
+    volume_pool_make();
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    daemon_acquire("{\"wait_ms\":60000}", lease);
+    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_attach(lease, 400, again);
+    int fd = client_send("DELETE", lease, NULL);
+    snprintf(path, sizeof path, "%s/volumes", lease);
+    for (unsigned i = 0; reply.status == 400 && i < CLIENT_LOOKS; i++) {
+        client_call("POST", path, again, &reply);
+        usleep(CLIENT_LOOK_US);
+    }
+    ck_assert_uint_eq(reply.status, 409);
+    volume_release(lease, 204, "?discard=1");
+    client_receive(fd, &reply);
+    ck_assert_uint_eq(reply.status, 500); /* nothing is kept */
+    close(fd);
+    volume_await_files("leases", 0);
+    volume_await_files("data", 1);
+}
+END_TEST
+
 /* The volume's contents are not where they were: nothing can be given, and nothing of that stays. */
 START_TEST(what_cannot_be_opened_leaves_nothing)
 {
@@ -245,6 +274,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, one_lease_writes_and_others_read);
     tcase_add_test(tests, a_lease_that_ends_otherwise_leaves_the_volume_as_it_was);
     tcase_add_test(tests, a_guest_that_can_not_is_told_of);
+    tcase_add_test(tests, a_lease_that_is_being_released_is_given_none);
     tcase_add_test(tests, what_cannot_be_opened_leaves_nothing);
     tcase_add_test(tests, folders_that_nobody_has_are_few);
     return tap_main(suite);
