@@ -168,7 +168,6 @@ START_TEST(silent_clients_cost_nobody_else)
 {
     enum { count = 1500 };
     static int fds[count];
-    unsigned open = 0;
 
     listen_with(" --request-timeout-ms 1000");
     for (unsigned i = 0; i < count; i++) {
@@ -178,42 +177,12 @@ START_TEST(silent_clients_cost_nobody_else)
     }
     ck_assert_uint_eq(ask_from("127.0.0.2", "POST", INVOKE "ok", BEARER(TOKEN), "{}"), 200);
     client_expect(200, "GET", "/v1/status", NULL);
-    for (unsigned looks = 0; looks < CLIENT_LOOKS; looks++) {
-        open = 0;
-        for (unsigned i = 0; i < count; i++) {
-            if (fds[i] < 0)
-                continue;
-            if (client_readable(fds[i]) &&
-                recv(fds[i], remote_answer, sizeof remote_answer, 0) <= 0)
-                close_fd(&fds[i]);
-            else if (i % 2)
-                send(fds[i], "x", 1, MSG_NOSIGNAL);
-            open += fds[i] >= 0;
-        }
-        if (!open)
-            break;
-        usleep(CLIENT_LOOK_US);
-    }
-    ck_assert_uint_eq(open, 0);
+    await_ends(fds, count, 2);
     ck_assert_uint_eq(ask_from("127.0.0.3", "POST", INVOKE "ok", BEARER(TOKEN), "{}"), 200);
 }
 END_TEST
 
 /* ---- The file of callers ---- */
-
-static void check_says(const char *options, int status, const char *says)
-{
-    char command[1024], line[1024] = "";
-
-    snprintf(command, sizeof command, "VOLT_CONFIG=/dev/null %s --check-config %s 2>&1",
-             daemon_program, options);
-    FILE *in = popen(command, "re");
-    (void)!fgets(line, sizeof line, in);
-    const int rc = pclose(in);
-    ck_assert_msg(WIFEXITED(rc) && WEXITSTATUS(rc) == status && strstr(line, says), "%s: 0x%x %s",
-                  options, rc, line);
-    ck_assert_ptr_null(strstr(line, TOKEN));
-}
 
 static const struct bad_file {
     const char *text;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LISTEN "--log-level debug --listen 127.0.0.1:0 --listen-callers "
@@ -126,4 +127,42 @@ unsigned ask_from(const char *address, const char *method, const char *path, con
 unsigned ask(const char *method, const char *path, const char *headers, const char *body)
 {
     return ask_from("127.0.0.1", method, path, headers, body);
+}
+
+void await_ends(int *fds, unsigned count, unsigned every)
+{
+    unsigned open = count;
+
+    for (unsigned looks = 0; looks < CLIENT_LOOKS && open; looks++) {
+        open = 0;
+        for (unsigned i = 0; i < count; i++) {
+            if (fds[i] < 0)
+                continue;
+            if (client_readable(fds[i]) &&
+                recv(fds[i], remote_answer, sizeof remote_answer, 0) <= 0)
+                close_fd(&fds[i]);
+            else if (i % every == 1)
+                send(fds[i], "x", 1, MSG_NOSIGNAL);
+            open += fds[i] >= 0;
+        }
+        if (open)
+            usleep(CLIENT_LOOK_US);
+    }
+    ck_assert_uint_eq(open, 0);
+}
+
+/* ---- The configuration ---- */
+
+void check_says(const char *options, int status, const char *says)
+{
+    char command[1024], line[1024] = "";
+
+    snprintf(command, sizeof command, "VOLT_CONFIG=/dev/null %s --check-config %s 2>&1",
+             daemon_program, options);
+    FILE *in = popen(command, "re");
+    (void)!fgets(line, sizeof line, in);
+    const int rc = pclose(in);
+    ck_assert_msg(WIFEXITED(rc) && WEXITSTATUS(rc) == status && strstr(line, says), "%s: 0x%x %s",
+                  options, rc, line);
+    ck_assert_ptr_null(strstr(line, TOKEN));
 }

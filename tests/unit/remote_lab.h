@@ -39,5 +39,11 @@ unsigned finish(int fd);
 unsigned ask_from(const char *address, const char *method, const char *path, const char *headers,
                   const char *body);
 unsigned ask(const char *method, const char *path, const char *headers, const char *body);
+/* Awaits the end of all these connections, and closes them; the second of each `every` drips a byte at
+ * each look. */
+void await_ends(int *fds, unsigned count, unsigned every);
+
+/* What --check-config says first of these options, and its exit status; no token is in it. */
+void check_says(const char *options, int status, const char *says);
 
 #endif
