@@ -39,7 +39,7 @@ const struct setting settings[] = {
     { "listen", TEXT(listen), SETTING_AT_START, NULL, "ADDR:PORT", "none",
       "calls of functions by TCP, too, of the callers that listen-callers names" },
     { "listen-callers", TEXT(listen_callers), SETTING_LIVE, NULL, "FILE", "none",
-      "JSON table of who may call by TCP, with tokens and keys (docs/api.md); mode 0600" },
+      "JSON table of who may call by TCP, with tokens and keys (docs/functions.md); mode 0600" },
     { "listen-cert", TEXT(listen_cert), SETTING_LIVE, NULL, "FILE", "none",
       "TLS by TCP: the certificate in PEM, with those that it was issued by behind it" },
     { "listen-key", TEXT(listen_key), SETTING_LIVE, NULL, "FILE", "none",

@@ -67,10 +67,9 @@ void invocation_resume(struct invocation *invocation)
 
 static void on_runtime_over(void *owner, struct http_message *message, bool error)
 {
-    const char *type;
-
     struct function_vm *vm = owner;
     struct invocation *invocation = vm->invocation;
+    const char *type;
 
     if (!invocation || invocation->state == INVOCATION_OVER)
         return;
