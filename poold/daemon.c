@@ -333,19 +333,18 @@ int daemon_init(struct daemon *daemon, const struct config *config,
     daemon_settings_hold(daemon);
     if (fds_rc < 0 || access_init(&daemon->access, config->policy, err) < 0 ||
         dirs_open(daemon, err) < 0 || daemon_news_init(daemon, err) < 0 ||
-        vms_start(daemon, err) < 0 || http_start(daemon, err) < 0)
+        vms_start(daemon, err) < 0 || http_start(daemon, err) < 0 ||
+        functions_open(&daemon->functions, config->state_dir, err) < 0 ||
+        remote_start(daemon, err) < 0 ||
+        (!config->vms.stop_only &&
+         e2b_start(&daemon->e2b, &daemon->loop, &daemon->config, err) < 0))
         return -err->code;
+    /* Pools that are being loaded can't be freed: what may fail has been done. */
     hosted_load_all(&daemon->vms);
     takeover_finish(&daemon->vms);
-    if (functions_open(&daemon->functions, config->state_dir, err) < 0 ||
-        remote_start(daemon, err) < 0)
-        return -err->code;
     functions_load(&daemon->functions);
-    if (!config->vms.stop_only) {
+    if (!config->vms.stop_only)
         declared_apply(daemon, declarations);
-        if (e2b_start(&daemon->e2b, &daemon->loop, &daemon->config, err) < 0)
-            return -err->code;
-    }
     service_init(&daemon->service, daemon);
     return 0;
 }

@@ -95,7 +95,9 @@ void service_update(struct service *service)
 {
     char text[STATUS_BYTES];
 
-    if (service->ready || service->daemon->vms.env.stopping || !declared_settled(service->daemon))
+    /* A start that fails turns the loop while it ends what it began. */
+    if (!service->daemon || service->ready || service->daemon->vms.env.stopping ||
+        !declared_settled(service->daemon))
         return;
     service->ready = true;
     uv_timer_stop(&service->starting);

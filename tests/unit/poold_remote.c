@@ -3,6 +3,8 @@
  * functions, and nobody's silence or bodies cost others anything. Method: remote_lab.h. argv: POOLD
  * FAKE_VMM. */
 #include <check.h>
+#include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +251,38 @@ START_TEST(where_it_may_listen)
 }
 END_TEST
 
+/* A port that another has, files that are not there: a start says so, and ends in good order. */
+START_TEST(starts_that_fail)
+{
+    struct sockaddr_in taken = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t bytes = sizeof taken;
+    char path[256], options[512];
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&taken, sizeof taken), 0);
+    ck_assert_int_eq(listen(fd, 1), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&taken, &bytes), 0);
+    callers_write(remote_callers, 0600);
+    daemon_path("callers", path);
+    snprintf(options, sizeof options, "--listen 127.0.0.1:%u --listen-callers %s",
+             ntohs(taken.sin_port), path);
+    listen_with(""); /* there is a pool to load */
+    kill(daemon_pid, SIGTERM);
+    daemon_wait_exit(EX_OK);
+    daemon_launch(options);
+    daemon_wait_exit(EXIT_FAILURE);
+    ck_assert_uint_eq(daemon_log_count("Address already in use"), 1);
+    ck_assert_int_eq(unlink(path), 0);
+    daemon_launch(options);
+    daemon_wait_exit(EXIT_FAILURE);
+    ck_assert_uint_eq(daemon_log_count("the file of callers"), 1);
+    daemon_vm_processes_await(0, 0);
+    close(fd);
+    daemon_start("--log-level info");
+    client_await("/v1/functions/f", "state", "ready");
+}
+END_TEST
+
 /* Also on a connection that was there before. */
 START_TEST(a_reload_changes_callers)
 {
@@ -327,6 +361,7 @@ int main(int argc, char **argv)
         silent_clients_cost_nobody_else,
         files_of_callers_that_are_wrong,
         where_it_may_listen,
+        starts_that_fail,
         a_reload_changes_callers,
         clients_that_leave,
     };
