@@ -177,6 +177,9 @@ int api_path(char ret_path[API_PATH_BYTES], struct err *err, const char *before,
 
         if (at + 4 > sizeof encoded)
             return err_set(err, ENAMETOOLONG, "the name '%.40s...' is too long", name);
+        /* A server takes it for the next part of the path, encoded or not. */
+        if (byte == '/' && !strchr(before, '?'))
+            return err_set(err, EINVAL, "'%s' is not a name: it has a '/'", name);
         if (isalnum(byte) || strchr("-_.", byte)) {
             encoded[at++] = *c;
             continue;

@@ -55,7 +55,9 @@ int api_follow(struct api *api, const char *path, client_take_fn *take, void *da
 int api_upgrade(struct api *api, const char *path, const char *protocol,
                 struct client_stream *ret_stream, struct err *err);
 
-/* Formats a path with one name from the command line in it, percent-encoded: "%s" in fmt. */
+/* Makes a path of what is before a name from the command line, the name, percent-encoded, and what is
+ * after it; or a query's value, if `before` has the '?'. 0; -EINVAL: the name is empty, or has a '/'
+ * in a path; -ENAMETOOLONG. */
 int api_path(char ret_path[API_PATH_BYTES], struct err *err, const char *before, const char *name,
              const char *after);
 

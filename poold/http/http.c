@@ -230,7 +230,8 @@ static void request_enter(struct http_request *request, const char *path, const 
         request->streams = request->route->body->begin(request);
     } else if (content_length_too_large(request->mhd)) {
         /* Said before the body is read; the connection ends with it. */
-        request->refusal = API_TOO_LARGE;
+        if (request->refusal == API_ERROR_COUNT)
+            request->refusal = API_TOO_LARGE;
         request_refuse(request);
     }
 }

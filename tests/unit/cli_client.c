@@ -402,8 +402,12 @@ START_TEST(names_are_encoded_in_paths)
     char path[API_PATH_BYTES];
     struct err err;
 
-    ck_assert_int_eq(api_path(path, &err, "/v1/pools/", "a/../b c?", "/drain"), 0);
-    ck_assert_str_eq(path, "/v1/pools/a%2F..%2Fb%20c%3F/drain");
+    ck_assert_int_eq(api_path(path, &err, "/v1/pools/", "a..b c?", "/drain"), 0);
+    ck_assert_str_eq(path, "/v1/pools/a..b%20c%3F/drain");
+    ck_assert_int_eq(api_path(path, &err, "/v1/pools/", "a/../b", "/drain"), -EINVAL);
+    ck_assert_str_eq(err.msg, "'a/../b' is not a name: it has a '/'");
+    ck_assert_int_eq(api_path(path, &err, "/v1/leases?label=", "team=a/b", ""), 0);
+    ck_assert_str_eq(path, "/v1/leases?label=team%3Da%2Fb");
     ck_assert_int_eq(api_path(path, &err, "/v1/pools/", "", ""), -EINVAL);
 }
 END_TEST

@@ -159,6 +159,11 @@ START_TEST(bodies_have_a_limit)
     body[69999] = '\0';
     client_call("POST", "/v1/leases", body, &reply);
     ck_assert_uint_eq(reply.status, 413);
+    /* Where no body would be taken, that is what is said. */
+    client_call("POST", "/v1/volumes/a/b", body, &reply);
+    ck_assert_uint_eq(reply.status, 404);
+    client_call("PUT", "/v1/leases", body, &reply);
+    ck_assert_uint_eq(reply.status, 405);
     free(body);
 }
 END_TEST
