@@ -23,6 +23,8 @@ int remote_check(const struct config *config, struct err *err)
     socklen_t bytes;
     bool loopback;
 
+    if (!config->listen_cert[0] != !config->listen_key[0])
+        return err_set(err, EINVAL, "listen-cert and listen-key need each other");
     if (!config->listen[0])
         return 0;
     if (listen_address_parse(config->listen, &address, &bytes, &loopback, err) < 0)
@@ -30,8 +32,6 @@ int remote_check(const struct config *config, struct err *err)
     if (!config->listen_callers[0])
         return err_set(err, EINVAL,
                        "listen needs listen-callers, the file of those who may call by TCP");
-    if (!config->listen_cert[0] != !config->listen_key[0])
-        return err_set(err, EINVAL, "listen-cert and listen-key need each other");
     if (!loopback && !config->listen_cert[0] && !config->listen_plain)
         return err_set(err, EINVAL,
                        "%s is reached by others than this host: there, what is sent and each token "

@@ -365,6 +365,7 @@ START_TEST(files_that_are_wrong)
     files_say(both, EX_OK, "no fault");
     files_say("", EX_USAGE, "listen-plain allows it");
     files_say("--listen-cert /dev/null", EX_USAGE, "need each other");
+    check_says("--listen-cert /dev/null", EX_USAGE, "need each other"); /* without listen, too */
     daemon_path("key", path);
     ck_assert_int_eq(chmod(path, 0604), 0);
     files_say(both, EX_CONFIG, "chmod 0600");
