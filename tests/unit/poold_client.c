@@ -117,6 +117,16 @@ void client_wait_for_socket(void)
     ck_abort_msg("poold did not start");
 }
 
+void client_wait_for_silence(void)
+{
+    int fd;
+
+    for (unsigned i = 0; i < CLIENT_LOOKS && (fd = try_connect()) >= 0; i++) {
+        close(fd);
+        usleep(CLIENT_LOOK_US);
+    }
+}
+
 static void send_all(int fd, const char *text, size_t bytes)
 {
     while (bytes > 0) {

@@ -24,6 +24,9 @@ extern char client_socket[256];
 
 void client_wait_for_socket(void);
 
+/* Until nobody listens: a killed poold's keeper may have its socket a moment longer. */
+void client_wait_for_silence(void);
+
 /* A connection, and text that is sent on it; as much as the other end takes. */
 int client_connect(void);
 void client_write(int fd, const char *text);

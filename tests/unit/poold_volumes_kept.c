@@ -93,6 +93,7 @@ START_TEST(what_was_saved_is_not_lost_with_its_lease)
     volume_poold_kill();
     ck_assert_str_eq(volume_contents("cache"), "");
     ck_assert(!volume_lease_set(lease, "saved", true));
+    client_wait_for_silence();
     daemon_start("--log-level info");
     client_expect(404, "GET", lease, NULL);
     ck_assert_str_eq(volume_contents("cache"), "written");
