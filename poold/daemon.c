@@ -72,6 +72,7 @@ static void on_pump(void *data)
     struct daemon *daemon = data;
     bool pressed;
 
+    daemon->vms.env.cramped = !http_spare_take(daemon->http);
     functions_pump(&daemon->functions);
     http_flush(daemon->http);
     pressed = vms_pump(&daemon->vms);

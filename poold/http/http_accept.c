@@ -208,10 +208,11 @@ static void accept_pause(struct http *http, int error)
     uv_timer_start(&http->accept_again, on_accept_again, ACCEPT_PAUSE_MS, 0);
 }
 
-void http_spare_take(struct http *http)
+bool http_spare_take(struct http *http)
 {
     if (http->spare_fd < 0 && http->listener.fd >= 0)
         http->spare_fd = eventfd(0, EFD_CLOEXEC);
+    return http->spare_fd >= 0 || http->listener.fd < 0;
 }
 
 static int accept_one(struct http *http)

@@ -106,8 +106,6 @@ void http_request_uncharge(struct http_request *request);
 int http_accept_start(struct http *http, struct err *err);
 /* Accepts no more and removes the socket. Twice is fine. */
 void http_accept_stop(struct http *http);
-/* Keeps a descriptor for a connection, if there is none that is kept: before others can take it. */
-void http_spare_take(struct http *http);
 /* A descriptor came free: goes on if it was paused. */
 void http_accept_resume(struct http *http);
 void http_on_connection(void *lane, struct MHD_Connection *mhd, void **context,

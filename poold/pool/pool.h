@@ -136,6 +136,7 @@ struct pool_env {
     struct list readying; /* slots whose guests are getting READY, for acquires or not */
     struct list kill_queue;
     bool draining; /* no new leases, and no VMs for them */
+    bool cramped;  /* there is no descriptor for a client: no stock is made, and some of it goes */
     bool stopping; /* shutdown: nothing new */
 };
 

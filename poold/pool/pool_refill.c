@@ -29,7 +29,7 @@ static bool making_allowed(const struct pool *pool, uint64_t now)
 {
     const struct pool_env *env = pool->env;
 
-    return pool->state == POOL_READY && !env->stopping && !env->draining &&
+    return pool->state == POOL_READY && !env->stopping && !env->draining && !env->cramped &&
            env->refilling < env->refill_max && !backoff_active(&pool->backoff, now) &&
            pool_room_has_spare(pool);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns who makes room when pools want more VMs than the host may have; see pool.h. */
+#include "base/log.h"
 #include "pool/pool_internal.h"
 
 /* VMs that nobody has asked for; but not those that end or prove by themselves. */
@@ -49,6 +50,11 @@ void pool_room_make(struct pool_env *env)
 {
     struct pool *pool;
 
+    /* One after another: the descriptors of one are free when it is gone. */
+    if (env->cramped && !env->stopping && env->ending.vms == 0 && (pool = first_to_give(env))) {
+        log_warn("a VM that nobody has asked for is stopped for a client: there is no descriptor");
+        idle_stop(pool);
+    }
     /* Each round ends a VM or the loop. */
     while (!env->stopping && (pool = first_to_give(env)) && pool_room_is_short(env, pool->priority))
         idle_stop(pool);

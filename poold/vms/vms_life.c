@@ -191,7 +191,7 @@ bool vms_pump(struct vms *vms)
     pool_refill(&vms->env);
     /* VMs on their way to acquires get the CPU: folders and groups would take it. */
     pressed = vms->env.demanded > 0;
-    vms->vm_dirs.pressed = pressed;
+    vms->vm_dirs.pressed = pressed || vms->env.cramped;
     turn_arm(vms->turn, vm_dirs_pump(&vms->vm_dirs));
     turn_arm(vms->turn, vm_groups_pump(&vms->vm_groups, pressed));
     takeover_pump(vms, pressed);

@@ -154,26 +154,54 @@ END_TEST
 
 /* ---- A shortage that comes while it runs ---- */
 
-/* So many numbers below the limit are free that poold may have `free` descriptors more. */
-static void leave_free(unsigned free)
+#define FDS_MAX 1024u
+
+static void fds_of_poold(bool ret_taken[FDS_MAX])
 {
     char path[64];
-    bool taken[4096] = { false };
-    unsigned limit = 0;
 
     snprintf(path, sizeof path, "/proc/%d/fd", (int)daemon_pid);
     DIR *dir = opendir(path);
+    memset(ret_taken, 0, FDS_MAX);
     for (struct dirent *e; (e = readdir(dir));)
-        taken[MIN_OF(strtoul(e->d_name, NULL, 10), ARRAY_LEN(taken) - 1)] = e->d_name[0] != '.';
+        ret_taken[MIN_OF(strtoul(e->d_name, NULL, 10), FDS_MAX - 1ul)] = e->d_name[0] != '.';
     closedir(dir);
+}
+
+static void fds_limit(unsigned limit)
+{
+    const struct rlimit fds = { limit, FDS_MAX };
+
+    ck_assert_int_eq(prlimit(daemon_pid, RLIMIT_NOFILE, &fds, NULL), 0);
+}
+
+/* So many numbers below the limit are free that poold may have `free` descriptors more. */
+static void leave_free(unsigned free)
+{
+    bool taken[FDS_MAX];
+    unsigned limit = 0;
+
+    fds_of_poold(taken);
     for (unsigned left = free; taken[limit] || left > 0; limit++)
         left -= !taken[limit];
-    ck_assert_int_eq(prlimit(daemon_pid, RLIMIT_NOFILE, &(struct rlimit){ limit, 1024 }, NULL), 0);
+    fds_limit(limit);
+}
+
+/* None above those that it has; what its VMs have is below the limit. */
+static void leave_gaps(void)
+{
+    bool taken[FDS_MAX];
+    unsigned limit = FDS_MAX;
+
+    fds_of_poold(taken);
+    while (!taken[limit - 1])
+        limit--;
+    fds_limit(limit);
 }
 
 static void leave_all(void)
 {
-    ck_assert_int_eq(prlimit(daemon_pid, RLIMIT_NOFILE, &(struct rlimit){ 1024, 1024 }, NULL), 0);
+    fds_limit(FDS_MAX);
 }
 
 /* Of one CPU, in the last so many milliseconds. */
@@ -267,6 +295,38 @@ START_TEST(with_none_left_leases_are_released)
 }
 END_TEST
 
+/* What nobody has asked for makes way for a client; and comes again. */
+START_TEST(with_none_left_the_stock_goes)
+{
+    struct client_reply reply;
+    int silent[200];
+    unsigned silent_count = 0;
+
+    daemon_fds_max = 1024;
+    daemon_restart("--log-level info");
+    daemon_pool_create("{\"name\":\"default\",\"min\":2}");
+    for (unsigned i = 0; i < CLIENT_LOOKS && daemon_slots("parked") < 2; i++)
+        usleep(CLIENT_LOOK_US);
+    leave_gaps();
+    while (silent_count < ARRAY_LEN(silent) && !daemon_log_count("stopped for a client")) {
+        silent[silent_count++] = client_connect();
+        usleep(CLIENT_LOOK_US);
+    }
+    ck_assert_uint_ge(daemon_log_count("stopped for a client"), 1);
+    int fd = client_send("GET", "/v1/status", NULL);
+    client_receive(fd, &reply);
+    ck_assert_uint_eq(reply.status, 200);
+    leave_all();
+    close(fd);
+    while (silent_count > 0)
+        close(silent[--silent_count]);
+    for (unsigned i = 0; i < CLIENT_LOOKS && daemon_slots("parked") < 2; i++)
+        usleep(CLIENT_LOOK_US);
+    ck_assert_int_eq(daemon_slots("parked"), 2);
+    ck_assert_uint_eq(daemon_log_count("the template ended"), 0);
+}
+END_TEST
+
 START_TEST(accepting_pauses_without_spinning)
 {
     struct client_reply reply;
@@ -304,6 +364,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, too_few_are_told_at_the_start);
     tcase_add_test(tcase, a_shortage_costs_no_lease);
     tcase_add_test(tcase, with_none_left_leases_are_released);
+    tcase_add_test(tcase, with_none_left_the_stock_goes);
     tcase_add_test(tcase, accepting_pauses_without_spinning);
     tcase_add_loop_test(tcase, few_descriptors_are_enough, 0, (int)ARRAY_LEN(limits));
     return tap_main(suite);
