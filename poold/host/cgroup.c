@@ -350,23 +350,36 @@ int cgroup_group_join(const struct cgroup_host *host, const char *id, pid_t pid,
     return 0;
 }
 
-/* memory.events of v2 and memory.oom_control of v1 both have a line "oom_kill N". */
-bool cgroup_group_oom_killed(const struct cgroup_host *host, const char *id)
+/* The number after a name, of a group's file of such lines; 0 where there is none. */
+static unsigned long group_count(const struct cgroup_hierarchy *h, const char *id, const char *file,
+                                 const char *name)
+{
+    char path[CGROUP_ID_BYTES + 32], text[512];
+    const char *line;
+
+    snprintf(path, sizeof(path), "%s/%s", id, file);
+    if (cgroup_file_read(h->parent_fd, path, text, sizeof(text)) < 0)
+        return 0;
+    line = strstr(text, name);
+    return line ? strtoul(line + strlen(name), NULL, 10) : 0;
+}
+
+/* "oom_kill N" is about what was killed in the group, whoever's limit it was that had been met: of the group's
+ * own tell memory.events' "oom" (v2) and memory.failcnt (v1). */
+enum cgroup_oom cgroup_group_oom(const struct cgroup_host *host, const char *id)
 {
     for (unsigned i = 0; i < host->hierarchy_count; i++) {
         const struct cgroup_hierarchy *h = &host->hierarchy[i];
-        char path[CGROUP_ID_BYTES + 32], text[512];
-        const char *line;
 
         if (!(h->controllers & 1u << CGROUP_MEMORY))
             continue;
-        snprintf(path, sizeof(path), "%s/%s", id, h->v2 ? "memory.events" : "memory.oom_control");
-        if (cgroup_file_read(h->parent_fd, path, text, sizeof(text)) < 0)
-            continue;
-        line = strstr(text, "oom_kill ");
-        return line && strtoul(line + strlen("oom_kill "), NULL, 10) > 0;
+        if (!group_count(h, id, h->v2 ? "memory.events" : "memory.oom_control", "oom_kill "))
+            return CGROUP_OOM_NONE;
+        return group_count(h, id, h->v2 ? "memory.events" : "memory.failcnt", h->v2 ? "oom " : "")
+                   ? CGROUP_OOM_OWN
+                   : CGROUP_OOM_HOST;
     }
-    return false;
+    return CGROUP_OOM_NONE;
 }
 
 int cgroup_group_remove(const struct cgroup_host *host, const char *id)

@@ -83,8 +83,12 @@ int cgroup_group_open(const struct cgroup_host *host, const char *id,
 /* Moves a process with all its threads into the group. -ESRCH when it is gone. 0 or -errno. */
 int cgroup_group_join(const struct cgroup_host *host, const char *id, pid_t pid, struct err *err);
 
-/* Did the kernel kill something in this group because of its memory limit? */
-bool cgroup_group_oom_killed(const struct cgroup_host *host, const char *id);
+enum cgroup_oom {
+    CGROUP_OOM_NONE, /* nothing was killed for memory */
+    CGROUP_OOM_OWN,  /* the kernel killed something in the group, which had reached its limit */
+    CGROUP_OOM_HOST, /* the same, for the memory of the host or of a group that this one is in */
+};
+enum cgroup_oom cgroup_group_oom(const struct cgroup_host *host, const char *id);
 
 /* Removes the group. -EBUSY while a process (a zombie too, on v1) is in it: call again later; 0
  * also when it is not there. */

@@ -29,6 +29,7 @@ static const struct failure_row {
     { FAILURE_NETWORK, LEASE_END_NETWORK_LOST },
     { FAILURE_OUT_OF_MEMORY, LEASE_END_OUT_OF_MEMORY },
     { FAILURE_TEMPLATE, LEASE_END_TEMPLATE_DIED },
+    { FAILURE_HOST_MEMORY, LEASE_END_HOST_MEMORY },
 };
 
 const char *lease_end_name(enum lease_end end)

@@ -5,7 +5,7 @@
 
 #include "pool/metrics.h"
 
-/* Code, and a sentence that goes on after "the lease ended at TIME: ". */
+/* In the order of the history's file: new ones go to the end. Code, and a sentence that goes on after "the lease ended at TIME: ". */
 #define LEASE_END_MAP(X)                                                                           \
     X(LEASE_END_RELEASED, "released", "it was released")                                           \
     X(LEASE_END_REVOKED, "revoked", "an administrator released it")                                \
@@ -21,7 +21,10 @@
     X(LEASE_END_NETWORK_LOST, "network_lost", "its VM's network was lost")                         \
     X(LEASE_END_POOL_DELETED, "pool_deleted", "its pool was deleted")                              \
     X(LEASE_END_POOLD_STOPPED, "poold_stopped", "poold was stopped")                               \
-    X(LEASE_END_LOST, "lost", "its VM ended while there was no poold")
+    X(LEASE_END_LOST, "lost", "its VM ended while there was no poold")                             \
+    X(LEASE_END_HOST_MEMORY, "host_out_of_memory",                                                 \
+      "the host, or the control group that poold is in, was out of memory, and the kernel killed " \
+      "its VM")
 
 enum lease_end {
 #define X(name, code, sentence) name,

@@ -28,7 +28,8 @@
     X(FAILURE_HOST_ERROR, "host_error")                                                            \
     X(FAILURE_NETWORK, "network_lost")                                                             \
     X(FAILURE_OUT_OF_MEMORY, "out_of_memory")                                                      \
-    X(FAILURE_TEMPLATE, "template_died")
+    X(FAILURE_TEMPLATE, "template_died")                                                           \
+    X(FAILURE_HOST_MEMORY, "host_out_of_memory")
 
 enum failure {
 #define X(name, text) name,

@@ -65,11 +65,16 @@ static bool template_ends(const struct clone *clone)
 void clone_fail_silently(struct clone *clone, const char *detail)
 {
     const struct slot *slot = clone->slot;
+    enum cgroup_oom oom;
     char limit[96];
 
     if (!slot || slot->state == SLOT_STOPPING)
         return;
-    if (clone->in_group && cgroup_group_oom_killed(&clone->vms->vm_groups.host, slot->id)) {
+    oom =
+        clone->in_group ? cgroup_group_oom(&clone->vms->vm_groups.host, slot->id) : CGROUP_OOM_NONE;
+    if (oom == CGROUP_OOM_HOST) {
+        clone_fail(clone, FAILURE_HOST_MEMORY, "its own limit was not reached");
+    } else if (oom == CGROUP_OOM_OWN) {
         snprintf(limit, sizeof limit, "its control group's limit is %llu MiB",
                  (unsigned long long)((slot->pool->vm_bytes + VM_GROUP_EXTRA_BYTES) >> 20));
         clone_fail(clone, FAILURE_OUT_OF_MEMORY, limit);

@@ -121,10 +121,48 @@ START_TEST(memory_is_limited)
     ck_assert_int_eq(cgroup_group_create(&host, "wide", &wide, NULL), 0);
     status = run_inside("tight", memory_body);
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    ck_assert(cgroup_group_oom_killed(&host, "tight"));
+    ck_assert_int_eq(cgroup_group_oom(&host, "tight"), CGROUP_OOM_OWN);
     ck_assert_int_eq(run_inside("wide", memory_body), 0);
-    ck_assert(!cgroup_group_oom_killed(&host, "wide"));
+    ck_assert_int_eq(cgroup_group_oom(&host, "wide"), CGROUP_OOM_NONE);
     group_remove("tight");
+    group_remove("wide");
+}
+END_TEST
+
+/* For all groups together; 0: as much as there is. */
+static void memory_limit_all(size_t bytes)
+{
+    char text[24];
+
+    for (unsigned i = 0; i < host.hierarchy_count; i++) {
+        const struct cgroup_hierarchy *h = &host.hierarchy[i];
+
+        if (!(h->controllers & 1u << CGROUP_MEMORY))
+            continue;
+        if (bytes)
+            snprintf(text, sizeof text, "%zu", bytes);
+        else
+            snprintf(text, sizeof text, "%s", h->v2 ? "max" : "-1");
+        int fd = openat(h->parent_fd, h->v2 ? "memory.max" : "memory.limit_in_bytes",
+                        O_WRONLY | O_CLOEXEC);
+        ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+        close(fd);
+    }
+}
+
+START_TEST(memory_of_all_is_not_its_own)
+{
+    const struct cgroup_limits wide = { .memory_bytes = MIB(512) };
+    int status;
+
+    if (lacks(CGROUP_MEMORY))
+        return;
+    ck_assert_int_eq(cgroup_group_create(&host, "wide", &wide, NULL), 0);
+    memory_limit_all(MIB(16));
+    status = run_inside("wide", memory_body);
+    memory_limit_all(0);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    ck_assert_int_eq(cgroup_group_oom(&host, "wide"), CGROUP_OOM_HOST);
     group_remove("wide");
 }
 END_TEST
@@ -268,6 +306,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, pids_are_limited);
     tcase_add_test(tests, memory_is_limited);
+    tcase_add_test(tests, memory_of_all_is_not_its_own);
     tcase_add_test(tests, cpu_is_limited);
     tcase_add_test(tests, join_by_pid);
     tcase_add_test(tests, bad_names_and_leftovers);
