@@ -24,23 +24,30 @@ struct wanted {
     const char *mode;
 };
 
+/* NULL: there is none of that name. */
+static const char *mode_named(const char *name)
+{
+    static const char *const modes[] = { "copy", "ro", "rw" };
+
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++)
+        if (strcmp(name, modes[i]) == 0)
+            return modes[i];
+    return NULL;
+}
+
 /* NAME:PATH[:MODE]. */
 static int volume_parse(const char *text, struct wanted *ret, struct err *err)
 {
-    static const char *const modes[] = { "ro", "copy", "rw" };
-    const char *colon = strchr(text, ':'), *last = strrchr(text, ':');
+    const char *colon = strchr(text, ':'), *mode = colon ? strchr(colon + 1, ':') : NULL;
 
-    ret->mode = "copy";
-    for (size_t i = 0; last != colon && i < ARRAY_LEN(modes); i++)
-        if (strcmp(last + 1, modes[i]) == 0)
-            ret->mode = modes[i];
-    if (!colon || colon == text || colon[1] != '/' || strlen(text) >= sizeof ret->path ||
-        (last != colon && strcmp(last + 1, ret->mode) != 0))
+    ret->mode = mode_named(mode ? mode + 1 : "copy");
+    if (!colon || colon == text || colon[1] != '/' || !ret->mode ||
+        strlen(text) >= sizeof ret->path)
         return err_set(err, EINVAL,
                        "--volume is NAME:PATH, maybe with :ro, :rw or :copy behind, not '%s'",
                        text);
     snprintf(ret->name, sizeof ret->name, "%.*s", (int)(colon - text), text);
-    snprintf(ret->path, sizeof ret->path, "%.*s", last == colon ? INT_MAX : (int)(last - colon - 1),
+    snprintf(ret->path, sizeof ret->path, "%.*s", mode ? (int)(mode - colon - 1) : INT_MAX,
              colon + 1);
     return 0;
 }

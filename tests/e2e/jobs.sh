@@ -65,7 +65,8 @@ script()
 {
     { echo 'set -eo pipefail'; cat; } >"$work/$1.script"
 }
-# runner ARG... -- STAGE=NAME...: plays a job into $work/job.log
+# runner ARG... -- STAGE=NAME...: plays a job into $job_log
+job_log=$work/job.log
 runner()
 {
     local args=() scripts=()
@@ -73,14 +74,14 @@ runner()
     shift
     while [ $# -gt 0 ]; do scripts+=("${1%%=*}=$work/${1#*=}.script"); shift; done
     "$here/gitlab_runner.py" --config=--image=tools:*=tools --config="--wait=$(patient 20)s" \
-        "${args[@]}" "${scripts[@]}" >"$work/job.log" 2>&1
+        "${args[@]}" "${scripts[@]}" >"$job_log" 2>&1
 }
 job_ends()
 {
     local wanted=$1
     shift
     runner "$@"
-    grep -qx "job: $wanted" "$work/job.log" || { cat "$work/job.log"; return 1; }
+    grep -qx "job: $wanted" "$job_log" || { cat "$job_log"; return 1; }
 }
 log_has()
 {
@@ -131,6 +132,28 @@ S
 check 'a job writes its cache' job_ends success --image tools:1 --config=--volume=jobs:/cache:rw -- step_script=keeps
 check 'the next one finds what it wrote' job_ends success --image tools:1 --config=--volume=jobs:/cache -- step_script=finds
 check 'all of it' log_has 'from the job before'
+script writes_for_long <<'S'
+echo 'from the one that was first' >/cache/order
+sleep 4
+S
+script reads <<'S'
+cat /cache/order
+S
+# The second comes while the first has the volume, and waits for it.
+one_after_another()
+{
+    (job_log=$work/first.log; job_ends success --image tools:1 --config=--volume=jobs:/cache:rw -- step_script=writes_for_long) &
+    until_true 60 sh -c "'$voltctl' volume show jobs --json | grep -q '\"lease\"'" || return
+    job_ends success --image tools:1 --config=--volume=jobs:/cache:rw -- step_script=reads && wait $!
+}
+check 'two jobs that write one volume: one after the other' one_after_another
+check 'the second has what the first has written' log_has 'from the one that was first'
+mkdir "$work/sources" && echo 'from a folder of the host' >"$work/sources/it" && chmod -R a+rX "$work/sources"
+script shared <<'S'
+cat /sources/it
+S
+check 'a folder of the host' job_ends success --image tools:1 --config=--share="$work/sources:/sources" -- step_script=shared
+check 'with what is in it' log_has 'from a folder of the host'
 check 'a volume that is not there: a system failure' job_ends 'system failure' --image tools:1 \
     --config=--volume=none:/cache -- step_script=none
 

@@ -119,6 +119,10 @@ check 'that is another one' folders 2
 check 'no volume' fails_saying 125 "no volume 'none'" "$voltctl" run vols --volume none:/x -- true
 check 'a folder of the kernel' fails_saying 125 'no volume can be mounted at' \
     "$voltctl" run vols --volume cache:/proc/x -- true
+for text in cache cache:x :/x cache:/x: cache:/x:ro:rw cache:/x:all; do
+    check "no volume: $text" fails_saying 125 "NAME:PATH, maybe with :ro, :rw or :copy behind, not '$text'" \
+        "$voltctl" run vols --volume "$text" -- true
+done
 check 'more than there are slots' fails_saying 125 'as many as' \
     "$voltctl" run vols --wait "$wait_s" --volume cache:/a:ro --volume cache:/b:ro --volume cache:/c:ro -- true
 check 'nobody has a lease for it' until_true 20 no_lease
