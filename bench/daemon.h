@@ -8,7 +8,7 @@
 #include "process.h"
 
 #define DAEMON_POOL "bench"
-#define DAEMON_VMS_MAX 1100u
+#define DAEMON_VMS_MAX 2100u
 #define DAEMON_LEASE_BYTES 80
 
 enum daemon_work {

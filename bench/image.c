@@ -108,7 +108,7 @@ int image_snapshot(struct bench *bench, struct vmm *vmm, uint64_t ram_bytes, con
                                                            .kernel_fd = -1,
                                                            .initrd_fd = -1,
                                                            .memory_bytes = ram_bytes,
-                                                           .vcpus = 1 },
+                                                           .vcpus = vmm_vcpus(ram_bytes) },
                                err);
     if (rc == 0)
         rc = open_store(bench, &store_fd, err);

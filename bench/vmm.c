@@ -13,7 +13,9 @@
 
 #include "base/util.h"
 
-#define ARGS_MAX (24u + VMM_EXTRA_ARGS_MAX)
+#define ARGS_MAX (26u + VMM_EXTRA_ARGS_MAX)
+#define LARGE_BYTES GIB(4)
+#define LARGE_VCPUS 8u
 
 static int socket_pair(int ret_ours_theirs[2], struct err *err)
 {
@@ -35,11 +37,16 @@ static void add_extra(const char **argv, unsigned *count, const char *const *ext
 
 /* ---- Starting processes ---- */
 
+unsigned vmm_vcpus(uint64_t ram_bytes)
+{
+    return ram_bytes < LARGE_BYTES ? 1 : LARGE_VCPUS;
+}
+
 int vmm_boot(struct vmm *vmm, const struct bench *bench, uint64_t ram_bytes,
              const char *const *extra, struct err *err)
 {
     int control[2] = { -1, -1 }, bell[2] = { -1, -1 };
-    char memory[32], control_text[16], bell_text[16], log[512];
+    char memory[32], vcpus[12], control_text[16], bell_text[16], log[512];
     const char *argv[ARGS_MAX] = { bench->options.volt_vmm, "run", "--kernel",
                                    bench->options.kernel };
     unsigned count = 4;
@@ -51,14 +58,15 @@ int vmm_boot(struct vmm *vmm, const struct bench *bench, uint64_t ram_bytes,
     vmm->control = control[0];
     vmm->bell = bell[0];
     snprintf(memory, sizeof memory, "%" PRIu64 "M", ram_bytes >> 20);
+    snprintf(vcpus, sizeof vcpus, "%u", vmm_vcpus(ram_bytes));
     snprintf(control_text, sizeof control_text, "%d", control[1]);
     snprintf(bell_text, sizeof bell_text, "%d", bell[1]);
     if (bench->options.initrd) {
         argv[count++] = "--initrd";
         argv[count++] = bench->options.initrd;
     }
-    const char *const fixed[] = { "--memory",   memory,      "--control-fd",
-                                  control_text, "--bell-fd", bell_text };
+    const char *const fixed[] = { "--memory",     memory,       "--vcpus",   vcpus,
+                                  "--control-fd", control_text, "--bell-fd", bell_text };
     for (unsigned i = 0; i < ARRAY_LEN(fixed); i++)
         argv[count++] = fixed[i];
     add_extra(argv, &count, extra);

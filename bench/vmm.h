@@ -28,6 +28,9 @@ struct vmm_clone {
     uint32_t layers;
 };
 
+/* Of a guest with so much memory: 8 from 4 GiB on, else 1. */
+unsigned vmm_vcpus(uint64_t ram_bytes);
+
 /* Starts `volt-vmm run`; vmm_expect(vmm->bell, ...) then gives BANNER and PARKED. extra: arguments,
  * NULL-terminated, or NULL. */
 int vmm_boot(struct vmm *vmm, const struct bench *bench, uint64_t ram_bytes,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Suite `burst`: 100 acquires at once from an empty pool: how long until all are AWAKE, and until
- * all are READY and answered. */
+ * all are READY and answered; beside it what one needs to get READY, alone. */
 #include "base/util.h"
 #include "clients.h"
 #include "floor.h"
@@ -38,9 +38,10 @@ static int one_round(struct daemon *daemon, const struct client_plan *plan, stru
     return daemon_release_all(daemon, err);
 }
 
-static void report(struct bench *bench, struct figures *figures, struct floor *floor,
-                   unsigned clients)
+static void report(struct bench *bench, struct figures *figures, struct figures *alone,
+                   struct floor *floor, unsigned clients)
 {
+    double work_ns = clients * (double)samples_percentile(&alone->ready, 50) / LIMIT_CPUS;
     double floor_ns = (double)samples_percentile(&floor->samples[FLOOR_COLD], 50);
     double limit_ns = clients * LIMIT_OVER_FLOOR * floor_ns / LIMIT_CPUS;
     struct report_row row = { .name = "acquire to AWAKE", .page_cache = "warm" };
@@ -48,8 +49,14 @@ static void report(struct bench *bench, struct figures *figures, struct floor *f
     report_latency(&bench->report, &row, &figures->awake);
     row.name = "acquire to READY";
     report_latency(&bench->report, &row, &figures->ready);
+    row.name = "alone to READY";
+    report_latency(&bench->report, &row, &alone->ready);
     row.name = "all READY";
     report_latency(&bench->report, &row, &figures->all_ready);
+    report_value(&bench->report,
+                 &(struct report_row){ .name = "all READY/work of all",
+                                       .note = "acquires x one alone to READY / 2 cores" },
+                 (double)samples_percentile(&figures->all_ready, 50) / work_ns);
     row.name = "all awake";
     row.floor_name = floor_kind_name(FLOOR_COLD);
     row.floor = &floor->samples[FLOOR_COLD];
@@ -60,11 +67,20 @@ static void report(struct bench *bench, struct figures *figures, struct floor *f
                  (double)samples_percentile(&figures->all_awake, 50) / limit_ns);
 }
 
+static void figures_fini(struct figures *figures)
+{
+    samples_fini(&figures->awake);
+    samples_fini(&figures->ready);
+    samples_fini(&figures->all_awake);
+    samples_fini(&figures->all_ready);
+}
+
 int suite_burst(struct bench *bench, struct err *err)
 {
     const struct client_plan plan = { .clients = bench_runs(bench, 100, 4), .acquires = 1 };
+    const struct client_plan one = { .clients = 1, .acquires = 1 };
     unsigned rounds = bench_runs(bench, 5, 1);
-    struct figures figures = { 0 };
+    struct figures figures = { 0 }, alone = { 0 };
     struct daemon *daemon;
     struct floor floor;
     int rc = daemon_get(bench, DAEMON_ALL_WORK, &daemon, err);
@@ -79,15 +95,15 @@ int suite_burst(struct bench *bench, struct err *err)
             rc = floor_measure(&floor, err);
         if (rc == 0)
             rc = one_round(daemon, &plan, &figures, err);
+        for (unsigned a = 0; rc == 0 && a < 4; a++)
+            rc = one_round(daemon, &one, &alone, err);
         progress_show("bursts", i + 1, rounds);
     }
     progress_clear();
     if (rc == 0)
-        report(bench, &figures, &floor, plan.clients);
+        report(bench, &figures, &alone, &floor, plan.clients);
     floor_fini(&floor);
-    samples_fini(&figures.awake);
-    samples_fini(&figures.ready);
-    samples_fini(&figures.all_awake);
-    samples_fini(&figures.all_ready);
+    figures_fini(&figures);
+    figures_fini(&alone);
     return rc;
 }

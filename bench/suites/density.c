@@ -3,7 +3,9 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/util.h"
 #include "daemon.h"
@@ -91,9 +93,23 @@ static int step(struct bench *bench, struct daemon *daemon, unsigned vms, struct
     return 0;
 }
 
+/* Whether poold could have so many, by the descriptors that it may have: 12 for each, and three eighths
+ * of all are for clients. */
+static bool is_within_reach(unsigned vms)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max / 20 >= vms)
+        return true;
+    fprintf(stderr,
+            "%u VMs are left out: poold may have %llu descriptors (ulimit -Hn), and needs %u\n",
+            vms, (unsigned long long)limit.rlim_max, vms * 20);
+    return false;
+}
+
 int suite_density(struct bench *bench, struct err *err)
 {
-    static const unsigned steps[] = { FIRST_STEP, 100, 250, 500, 1000 };
+    static const unsigned steps[] = { FIRST_STEP, 100, 250, 500, 1000, 2000 };
     struct baseline base;
     struct daemon *daemon;
     int rc = daemon_get(bench, DAEMON_ALL_WORK, &daemon, err);
@@ -102,7 +118,9 @@ int suite_density(struct bench *bench, struct err *err)
         rc = daemon_empty(daemon, err);
     if (rc == 0)
         rc = available_bytes(&base.available_bytes, err);
-    for (unsigned i = 0; rc == 0 && i < ARRAY_LEN(steps) && !(bench->options.quick && i); i++)
+    for (unsigned i = 0; rc == 0 && i < ARRAY_LEN(steps) && is_within_reach(steps[i]) &&
+                         !(bench->options.quick && i);
+         i++)
         rc = step(bench, daemon, steps[i], &base, err);
     if (rc == 0) /* the rest of the run wants its memory back */
         rc = daemon_empty(daemon, err);

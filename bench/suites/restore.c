@@ -156,8 +156,9 @@ int suite_restore(struct bench *bench, struct err *err)
 {
     struct subject subjects[] = { { .ram_bytes = MIB(128) },
                                   { .ram_bytes = MIB(128), .plain = true },
-                                  { .ram_bytes = MIB(1024) } };
-    /* A guest of 1 GiB takes long to boot: --quick goes without. */
+                                  { .ram_bytes = MIB(1024) },
+                                  { .ram_bytes = MIB(4096) } };
+    /* Guests with much memory take long to boot: --quick goes without. */
     unsigned count = bench->options.quick ? 2 : ARRAY_LEN(subjects);
     int rc = 0;
 
@@ -174,14 +175,16 @@ int suite_restore(struct bench *bench, struct err *err)
                 report_tier(bench, &subjects[s], (enum cache)cache, (enum tier)tier);
         }
     }
-    if (rc == 0) {
+    if (rc == 0)
         report_ratio(bench, "tier=cold cache=cold/warm", &subjects[0].answer[CACHE_COLD][TIER_COLD],
                      &subjects[0].answer[CACHE_WARM][TIER_COLD]);
+    for (unsigned s = 2; rc == 0 && s < count; s++) {
         for (int tier = 0; tier < TIER_COUNT; tier++) {
             char name[64];
 
-            snprintf(name, sizeof name, "tier=%s 1024M/128M", tier_name((enum tier)tier));
-            report_ratio(bench, name, &subjects[2].answer[CACHE_WARM][tier],
+            snprintf(name, sizeof name, "tier=%s %uM/128M", tier_name((enum tier)tier),
+                     (unsigned)(subjects[s].ram_bytes >> 20));
+            report_ratio(bench, name, &subjects[s].answer[CACHE_WARM][tier],
                          &subjects[0].answer[CACHE_WARM][tier]);
         }
     }
