@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -11,6 +10,7 @@
 #include "daemon.h"
 
 #define FIRST_STEP 4u
+#define DESCRIPTORS_A_VM 21u
 
 static int available_bytes(uint64_t *ret_bytes, struct err *err)
 {
@@ -93,23 +93,21 @@ static int step(struct bench *bench, struct daemon *daemon, unsigned vms, struct
     return 0;
 }
 
-/* Whether poold could have so many, by the descriptors that it may have: 12 for each, and three eighths
- * of all are for clients. */
-static bool is_within_reach(unsigned vms)
+/* How many hundreds of VMs poold could have, by the descriptors that it may have: 12 for each, and
+ * three eighths of all are for clients. */
+static unsigned vms_within_reach(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max / 20 >= vms)
-        return true;
-    fprintf(stderr,
-            "%u VMs are left out: poold may have %llu descriptors (ulimit -Hn), and needs %u\n",
-            vms, (unsigned long long)limit.rlim_max, vms * 20);
-    return false;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 0;
+    return (unsigned)MIN_OF(limit.rlim_max / (DESCRIPTORS_A_VM * 100), 100u) * 100;
 }
 
 int suite_density(struct bench *bench, struct err *err)
 {
     static const unsigned steps[] = { FIRST_STEP, 100, 250, 500, 1000, 2000 };
+    const unsigned most = MAX_OF(vms_within_reach(), FIRST_STEP);
     struct baseline base;
     struct daemon *daemon;
     int rc = daemon_get(bench, DAEMON_ALL_WORK, &daemon, err);
@@ -118,10 +116,15 @@ int suite_density(struct bench *bench, struct err *err)
         rc = daemon_empty(daemon, err);
     if (rc == 0)
         rc = available_bytes(&base.available_bytes, err);
-    for (unsigned i = 0; rc == 0 && i < ARRAY_LEN(steps) && is_within_reach(steps[i]) &&
-                         !(bench->options.quick && i);
-         i++)
-        rc = step(bench, daemon, steps[i], &base, err);
+    for (unsigned i = 0, vms = 0; rc == 0 && i < ARRAY_LEN(steps) && vms < most; i++) {
+        vms = MIN_OF(steps[i], most);
+        rc = step(bench, daemon, vms, &base, err);
+        if (bench->options.quick)
+            break;
+    }
+    if (rc == 0 && most < steps[ARRAY_LEN(steps) - 1])
+        fprintf(stderr, "more than %u VMs need more descriptors than poold may have (ulimit -Hn)\n",
+                most);
     if (rc == 0) /* the rest of the run wants its memory back */
         rc = daemon_empty(daemon, err);
     return rc;
