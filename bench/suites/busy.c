@@ -34,7 +34,7 @@ static int compute(struct daemon *daemon, struct computing *computing, unsigned 
     struct daemon_lease lease;
     int rc = 0;
 
-    computing->agent = calloc(vms, sizeof *computing->agent);
+    computing->agent = calloc(vms, sizeof(struct agent *));
     if (!computing->agent)
         return err_set_errno(err, ENOMEM, "starting VMs that compute");
     while (rc == 0 && computing->count < vms) {

@@ -13,7 +13,9 @@
 #define SPAWNER "/tmp/guest-spawner"
 #define FLOOR_NAME "vfork+exec+wait in the guest"
 
-static const char *const command[] = { "/bin/true", NULL };
+#define PROGRAM "/bin/true"
+
+static const char *const command[] = { PROGRAM, NULL };
 
 struct figures {
     struct samples floor, plain, terminal;
@@ -31,7 +33,7 @@ struct subject {
 static int subject_init(struct subject *subject, struct bench *bench, struct daemon *daemon,
                         struct err *err)
 {
-    static const char *const argv[] = { SPAWNER, command[0], NULL };
+    static const char *const argv[] = { SPAWNER, PROGRAM, NULL };
     uint64_t ns;
 
     *subject = (struct subject){ .daemon = daemon };

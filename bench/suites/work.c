@@ -80,10 +80,11 @@ static int make_tree(struct bench *bench, const struct tree *tree, struct err *e
 {
     _cleanup_free_ char *block = malloc(tree->file_bytes);
     char path[600];
-    int rc = block ? 0 : err_set_errno(err, ENOMEM, "making files to copy");
+    int rc = 0;
 
-    if (rc == 0)
-        memset(block, 'v', tree->file_bytes);
+    if (!block)
+        return err_set_errno(err, ENOMEM, "making files to copy");
+    memset(block, 'v', tree->file_bytes);
     snprintf(path, sizeof path, "%s/%s", bench->options.work_dir, tree->name);
     if (rc == 0 && mkdir(path, 0700) < 0 && errno != EEXIST)
         rc = err_set_errno(err, errno, "making '%s'", path);

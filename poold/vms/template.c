@@ -357,7 +357,8 @@ int template_clone(struct template *template, struct template_child *child,
         rc = stock_take(&template->hosted->vms->deltas, &delta);
         if (rc < 0)
             return rc;
-        fds.disk = delta_fd = delta.fds[0];
+        delta_fd = delta.fds[0];
+        fds.disk = delta_fd;
     }
     if (gifts->net->on) {
         memcpy(msg.u.clone.mac, gifts->net->mac, sizeof msg.u.clone.mac);

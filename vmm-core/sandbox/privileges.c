@@ -61,7 +61,7 @@ static int stdio_let_go(struct err *err)
             return err_set_errno(err, errno, "letting go of stdio");
     }
     if (null_fd <= 2)
-        null_fd = -1;
+        (void)take_fd(&null_fd);
     return 0;
 }
 
