@@ -125,9 +125,10 @@ int main(int argc, char **argv)
         if (poll(polled, client_count + 1, PATIENCE_MS) <= 0)
             return 2;
         if (polled[0].revents && client_count < CLIENTS_MAX) {
-            clients[client_count].fd = accept(polled[0].fd, NULL, NULL);
-            polled[++client_count] =
-                (struct pollfd){ .fd = clients[client_count - 1].fd, .events = POLLIN };
+            const int fd = accept(polled[0].fd, NULL, NULL);
+
+            clients[client_count++].fd = fd;
+            polled[client_count] = (struct pollfd){ .fd = fd, .events = POLLIN };
             continue;
         }
         for (unsigned i = 0; i < client_count; i++) {

@@ -8,7 +8,7 @@
 #include "daemon.h"
 #include "speaker.h"
 
-#define WORK_MEMORY_MIB 512
+#define WORK_MEMORY_MIB 512u
 #define WORK_DISK_MIB 128u
 #define WORK_SCRIPT_BYTES 768u
 
