@@ -7,8 +7,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -137,6 +140,20 @@ static void describe_devices(const struct harness_devices *devices, struct machi
     ck_assert_msg(net_stream_open(devices->net_fd, &config->net.backend, &err) == 0, "%s", err.msg);
 }
 
+static void save(struct vm_poll *poll, uint32_t events)
+{
+    struct harness *h = (struct harness *)(void *)((char *)poll - offsetof(struct harness, save));
+    struct vm *vm = &h->machine.vm;
+    uint64_t count;
+
+    (void)events;
+    ck_assert_int_eq(read(poll->fd, &count, sizeof count), sizeof count);
+    pthread_mutex_lock(&vm->run_lock);
+    machine_snapshot(&h->machine, h->save.state_fd, h->save.memory_fd, &h->save.done);
+    pthread_mutex_unlock(&vm->run_lock);
+    sem_post(&h->save.over);
+}
+
 static void create_machine(struct harness *h, struct guest_mem *mem, uint32_t vcpu_count,
                            const struct harness_devices *devices)
 {
@@ -150,6 +167,9 @@ static void create_machine(struct harness *h, struct guest_mem *mem, uint32_t vc
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, h->bell), 0);
     h->machine.vm.doorbell.ops = &server_bell_ops;
     h->machine.vm.doorbell.fd = h->bell[1];
+    h->save.asked = (struct vm_poll){ .ready = save, .fd = eventfd(0, EFD_CLOEXEC) };
+    sem_init(&h->save.over, 0, 0);
+    ck_assert_int_eq(vm_poll_add(&h->machine.vm, &h->save.asked, EPOLLIN), 0);
 }
 
 static void open_kvm(struct harness *h)
@@ -332,24 +352,29 @@ void harness_destroy(struct harness *h)
     vm_destroy(&h->machine.vm);
     close(h->bell[0]);
     close(h->bell[1]);
+    close(h->save.asked.fd);
+    sem_destroy(&h->save.over);
     kvm_host_close(&h->kvm);
 }
 
 int harness_snapshot(struct harness *h, struct machine_image *ret_image)
 {
-    struct control_msg done = { .type = CONTROL_SNAPSHOT_DONE };
+    const struct control_msg *done = &h->save.done;
+    const uint64_t one = 1;
     _cleanup_close_ int state_fd = memfd_create("state", MFD_CLOEXEC);
     int memory_fd = memfd_create("memory", MFD_CLOEXEC);
     struct state_reader reader;
     struct err err = { 0 };
     struct stat st;
 
-    pthread_mutex_lock(&h->machine.vm.run_lock);
-    machine_snapshot(&h->machine, state_fd, memory_fd, &done);
-    pthread_mutex_unlock(&h->machine.vm.run_lock);
-    ck_assert_msg(done.u.snapshot_done.error == 0, "%s", done.u.snapshot_done.detail);
+    h->save.state_fd = state_fd;
+    h->save.memory_fd = memory_fd;
+    ck_assert_int_eq(write(h->save.asked.fd, &one, sizeof one), sizeof one);
+    while (sem_wait(&h->save.over) < 0)
+        ;
+    ck_assert_msg(done->u.snapshot_done.error == 0, "%s", done->u.snapshot_done.detail);
     ck_assert_int_eq(fstat(state_fd, &st), 0);
-    ck_assert_int_eq(st.st_size, (off_t)done.u.snapshot_done.state_bytes);
+    ck_assert_int_eq(st.st_size, (off_t)done->u.snapshot_done.state_bytes);
     uint8_t *bytes = malloc((size_t)st.st_size);
     ck_assert_int_eq(pread_all(state_fd, bytes, (size_t)st.st_size, 0), 0);
     ck_assert_msg(state_reader_open(&reader, bytes, (size_t)st.st_size, &err) == 0, "%s", err.msg);

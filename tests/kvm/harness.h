@@ -4,6 +4,8 @@
 #ifndef VOLT_TESTS_KVM_HARNESS_H
 #define VOLT_TESTS_KVM_HARNESS_H
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,6 +14,14 @@
 #define HARNESS_RAM_BYTES (32ull << 20)
 #define HARNESS_TIMEOUT_MS 60000
 
+/* A snapshot is the device thread's to take: it is asked for one. */
+struct harness_save {
+    struct vm_poll asked;
+    sem_t over;
+    int state_fd, memory_fd; /* borrowed */
+    struct control_msg done;
+};
+
 struct harness {
     struct kvm_host kvm;
     struct machine machine;
@@ -19,6 +29,7 @@ struct harness {
     bool started;
     int bell[2];                     /* ours, the machine's */
     enum control_exit_reason reason; /* of the loop's end */
+    struct harness_save save;
 };
 
 /* Devices that not every machine has; all of them, and their fds (transferred). */
