@@ -201,10 +201,7 @@ START_TEST(a_lease_that_is_being_released_is_given_none)
     struct client_reply reply = { .status = 400 };
 
     daemon_faults_set("never_unmounts");
-    volume_pool_make();
-    ck_assert_uint_eq(volume_make("cache", true), 201);
-    daemon_acquire("{\"wait_ms\":60000}", lease);
-    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_writer_make(lease);
     volume_attach(lease, 400, again);
     int fd = client_send("DELETE", lease, NULL);
     snprintf(path, sizeof path, "%s/volumes", lease);

@@ -46,10 +46,7 @@ START_TEST(a_copy_that_was_not_whole_is_never_kept)
     char lease[64];
 
     daemon_restart(KEPT);
-    volume_pool_make();
-    ck_assert_uint_eq(volume_make("cache", true), 201);
-    daemon_acquire("{\"wait_ms\":60000}", lease);
-    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_writer_make(lease);
     volume_poold_kill();
     ck_assert(volume_lease_set(lease, "mounted", false));
     daemon_start(KEPT);
@@ -66,10 +63,7 @@ START_TEST(what_was_saved_is_not_lost_with_poold)
     char lease[64];
 
     daemon_restart(KEPT);
-    volume_pool_make();
-    ck_assert_uint_eq(volume_make("cache", true), 201);
-    daemon_acquire("{\"wait_ms\":60000}", lease);
-    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_writer_make(lease);
     volume_poold_kill();
     ck_assert(!volume_lease_set(lease, "saved", true));
     daemon_start("--keep-ms 60000 --stop-vms");
@@ -86,10 +80,7 @@ START_TEST(what_was_saved_is_not_lost_with_its_lease)
 {
     char lease[64];
 
-    volume_pool_make();
-    ck_assert_uint_eq(volume_make("cache", true), 201);
-    daemon_acquire("{\"wait_ms\":60000}", lease);
-    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_writer_make(lease);
     volume_poold_kill();
     ck_assert_str_eq(volume_contents("cache"), "");
     ck_assert(!volume_lease_set(lease, "saved", true));
@@ -107,10 +98,7 @@ START_TEST(a_volume_whose_record_cannot_be_written_stays_as_it_was)
 {
     char lease[64], name[64], file[256];
 
-    volume_pool_make();
-    ck_assert_uint_eq(volume_make("cache", true), 201);
-    daemon_acquire("{\"wait_ms\":60000}", lease);
-    volume_attach(lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+    volume_writer_make(lease);
     snprintf(name, sizeof name, "state/volumes/.cache~%u.tmp", getuid());
     daemon_path(name, file);
     ck_assert_int_eq(mkdir(file, 0700), 0);

@@ -137,6 +137,14 @@ void volume_release(const char *lease, unsigned status, const char *query)
     client_expect(status, "DELETE", path, NULL);
 }
 
+void volume_writer_make(char ret_lease[64])
+{
+    volume_pool_make();
+    ck_assert_uint_eq(volume_make("cache", true), 201);
+    daemon_acquire("{\"wait_ms\":60000}", ret_lease);
+    volume_attach(ret_lease, 201, "{\"name\":\"cache\",\"path\":\"/c\",\"mode\":\"rw\"}");
+}
+
 void volume_poold_kill(void)
 {
     kill(daemon_pid, SIGKILL);

@@ -29,6 +29,8 @@ void volume_await_files(const char *folder, unsigned count);
 /* lease: its path. */
 void volume_attach(const char *lease, unsigned status, const char *body);
 void volume_release(const char *lease, unsigned status, const char *query);
+/* A pool, the volume "cache", and a lease that writes it, at /c. */
+void volume_writer_make(char ret_lease[64]);
 /* How many volumes the lease's file says that it has; 0: there is no file. */
 unsigned volume_lease_entries(const char *lease);
 /* Changes what the lease's file says of its first volume; what it said before. */
