@@ -364,8 +364,8 @@ static unsigned long group_count(const struct cgroup_hierarchy *h, const char *i
     return line ? strtoul(line + strlen(name), NULL, 10) : 0;
 }
 
-/* "oom_kill N" is about what was killed in the group, whoever's limit it was that had been met: of the group's
- * own tell memory.events' "oom" (v2) and memory.failcnt (v1). */
+/* "oom_kill" counts what was killed in the group, whosever limit had been met. Of its own tell "oom" of
+ * memory.events (v2) and memory.failcnt (v1), which also counts limits that freeing pages had helped. */
 enum cgroup_oom cgroup_group_oom(const struct cgroup_host *host, const char *id)
 {
     for (unsigned i = 0; i < host->hierarchy_count; i++) {

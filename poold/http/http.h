@@ -238,8 +238,8 @@ unsigned http_open_requests(const struct http *http);
 /* Writes the replies that wait. Harmless at any time. */
 void http_flush(struct http *http);
 
-/* Keeps a descriptor for a connection, if there is none that is kept: before others can take it. False: nor
- * can one be had, so no client can come in. */
+/* Keeps a descriptor for a connection, if there is none that is kept: before others can take it.
+ * False: nor can one be had, so no client can come in. */
 bool http_spare_take(struct http *http);
 
 /* Exactly one reply a request; the request must not be used afterwards. */

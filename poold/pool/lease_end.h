@@ -5,7 +5,8 @@
 
 #include "pool/metrics.h"
 
-/* In the order of the history's file: new ones go to the end. Code, and a sentence that goes on after "the lease ended at TIME: ". */
+/* Code, and a sentence that goes on after "the lease ended at TIME: ". In the order of the history's
+ * file: new ones go to the end. */
 #define LEASE_END_MAP(X)                                                                           \
     X(LEASE_END_RELEASED, "released", "it was released")                                           \
     X(LEASE_END_REVOKED, "revoked", "an administrator released it")                                \

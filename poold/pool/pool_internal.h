@@ -127,7 +127,8 @@ void pool_excess_stop(struct pool *pool);
 
 /* ---- pool_room_make.c ---- */
 
-/* Stops VMs that nobody has asked for, as far as others take more than there is. */
+/* Stops VMs that nobody has asked for, as far as others take more than there is, or clients lack a
+ * descriptor. */
 void pool_room_make(struct pool_env *env);
 
 #endif

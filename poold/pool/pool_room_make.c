@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns who makes room when pools want more VMs than the host may have; see pool.h. */
+/* Owns who makes room when pools want more VMs than the host may have, or a client has no descriptor;
+ * see pool.h. */
 #include "base/log.h"
 #include "pool/pool_internal.h"
 
@@ -46,15 +47,27 @@ static void idle_stop(struct pool *pool)
     }
 }
 
+/* One after another: the descriptors of one are free when it is gone. */
+static void client_room_make(struct pool_env *env)
+{
+    static struct log_share lines = { .what = "VMs stopped for clients", .most = 1 };
+    struct pool *pool = env->ending.vms == 0 ? first_to_give(env) : NULL;
+
+    if (!pool)
+        return;
+    if (log_share_allows(&lines))
+        log_warn("a VM of pool '%s' that nobody has asked for is stopped for a client: there is no "
+                 "descriptor",
+                 pool->name);
+    idle_stop(pool);
+}
+
 void pool_room_make(struct pool_env *env)
 {
     struct pool *pool;
 
-    /* One after another: the descriptors of one are free when it is gone. */
-    if (env->cramped && !env->stopping && env->ending.vms == 0 && (pool = first_to_give(env))) {
-        log_warn("a VM that nobody has asked for is stopped for a client: there is no descriptor");
-        idle_stop(pool);
-    }
+    if (env->cramped && !env->stopping)
+        client_room_make(env);
     /* Each round ends a VM or the loop. */
     while (!env->stopping && (pool = first_to_give(env)) && pool_room_is_short(env, pool->priority))
         idle_stop(pool);
