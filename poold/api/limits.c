@@ -46,17 +46,24 @@ void limits_tell_room(const struct api *api, const struct pool *pool, char *ret_
 {
     const struct vms *vms = api->vms;
 
-    if (pool_room_lack(pool) == POOL_LACKS_BYTES)
+    switch (pool_room_lack(pool)) {
+    case POOL_LACKS_BYTES:
         snprintf(ret_text, bytes,
                  "all VMs together may have %llu MiB of memory (max-memory-mib), and one of "
                  "pool '%s' has %llu; wait until others release theirs",
                  (unsigned long long)vms->settings->memory_max_mib, pool->name,
                  (unsigned long long)(pool->vm_bytes >> 20));
-    else
+        return;
+    case POOL_LACKS_FDS:
         snprintf(ret_text, bytes,
-                 "there are as many VMs as all pools together may have, %u (%s); wait until others "
-                 "release theirs",
-                 vms->env.room.vms,
-                 vms->env.room.vms == vms->settings->vms_max ? "max-vms"
-                                                             : "poold's limit of descriptors");
+                 "there are as many VMs, %u, as poold's limit of descriptors allows: all VMs may "
+                 "have %u, and one of pool '%s' has %u; wait until others release theirs",
+                 vms->env.made.vms, vms->env.room.fds, pool->name, pool->vm_fds);
+        return;
+    default:
+        snprintf(ret_text, bytes,
+                 "there are as many VMs as all pools together may have, %u (max-vms); wait until "
+                 "others release theirs",
+                 vms->env.room.vms);
+    }
 }

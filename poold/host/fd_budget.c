@@ -54,14 +54,16 @@ int fd_budget_init(struct fd_budget *ret_budget, struct err *err)
     return fd_budget_divide(ret_budget, limit.rlim_cur, err);
 }
 
-uint32_t fd_budget_vms_max(const struct fd_budget *budget, uint32_t pool_count)
+uint32_t fd_budget_of_vms(const struct fd_budget *budget, uint32_t pool_count)
 {
-    uint64_t pools = (uint64_t)pool_count * FD_POOL;
+    const uint64_t pools = (uint64_t)pool_count * FD_POOL;
 
-    return pools >= budget->vms ? 0 : (uint32_t)(budget->vms - pools) / FD_VM;
+    return pools >= budget->vms ? 0 : budget->vms - (uint32_t)pools;
 }
 
-bool fd_budget_has_pool(const struct fd_budget *budget, uint32_t pool_count, uint32_t vms)
+bool fd_budget_has_pool(const struct fd_budget *budget, uint32_t pool_count, uint32_t staying)
 {
-    return fd_budget_vms_max(budget, pool_count + 1) >= MAX_OF(pool_count + 1, vms);
+    const uint64_t one_each = (pool_count + 1ull) * (FD_VM + FD_VM_GATE);
+
+    return fd_budget_of_vms(budget, pool_count + 1) >= MAX_OF(one_each, staying);
 }

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "host/fd_budget.h"
 #include "net/net_bridge.h"
 #include "net/net_kernel.h"
 #include "net/net_macvtap.h"
@@ -98,6 +99,13 @@ int pool_net_try(const struct pool_net_spec *spec, struct net_walls *walls, stru
     if (rc < 0)
         return err_wrap(err, "network '%s'", spec->kind), rc;
     return user ? 0 : try_tap(spec, walls, err);
+}
+
+uint32_t pool_net_vm_fds(const struct pool_net_spec *spec)
+{
+    if (!spec->kind[0])
+        return 0;
+    return pool_net_is_user(spec) ? FD_VM_GATE : FD_VM_NAMESPACE;
 }
 
 int pool_net_prepare(struct pool_net *pool, const struct pool_net_spec *spec,

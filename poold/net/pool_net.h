@@ -62,6 +62,9 @@ struct vm_net {
  * or -errno with a sentence that says what to do. Blocks; any thread. The walls are being watched. */
 int pool_net_try(const struct pool_net_spec *spec, struct net_walls *walls, struct err *err);
 
+/* The most descriptors that such a network of one VM takes of poold's. */
+uint32_t pool_net_vm_fds(const struct pool_net_spec *spec);
+
 /* Has the pool's policy in force; before its first VM, again it is nothing. 0 or -errno with a
  * sentence. Blocks; any thread, one at a time for a pool. */
 int pool_net_prepare(struct pool_net *pool, const struct pool_net_spec *spec,

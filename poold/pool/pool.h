@@ -111,6 +111,7 @@ struct pool_timeouts {
 /* What VMs take of what all pools share. */
 struct pool_room {
     uint32_t vms;
+    uint32_t fds;   /* descriptors of poold's */
     uint64_t bytes; /* guest memory */
 };
 
@@ -151,6 +152,7 @@ struct pool {
     struct list slots[SLOT_STATE_COUNT];
     uint32_t counts[SLOT_STATE_COUNT];
     uint64_t vm_bytes; /* guest memory of one VM */
+    uint32_t vm_fds;   /* the most descriptors that one takes of poold's */
     bool at_bell; /* its parked VMs wait for a call, not a WAKE: acquires get them as they are */
     uint32_t vacated; /* of counts[SLOT_STOPPING]: kill sent, or frozen: their places are free */
     struct pool *before, *after; /* whose place it has taken, and which has taken its own; NULL */
@@ -269,6 +271,7 @@ uint64_t pool_tick(struct pool *pool, uint64_t now);
 enum pool_lack {
     POOL_LACKS_NONE,
     POOL_LACKS_VMS,
+    POOL_LACKS_FDS,
     POOL_LACKS_BYTES,
 };
 

@@ -4,17 +4,17 @@
 
 static struct pool_room room_sum(struct pool_room a, struct pool_room b)
 {
-    return (struct pool_room){ a.vms + b.vms, a.bytes + b.bytes };
+    return (struct pool_room){ a.vms + b.vms, a.fds + b.fds, a.bytes + b.bytes };
 }
 
 static bool room_fits(struct pool_room all, struct pool_room within)
 {
-    return all.vms <= within.vms && all.bytes <= within.bytes;
+    return all.vms <= within.vms && all.fds <= within.fds && all.bytes <= within.bytes;
 }
 
 static struct pool_room room_of(const struct pool *pool, uint32_t vms)
 {
-    return (struct pool_room){ vms, vms * pool->vm_bytes };
+    return (struct pool_room){ vms, vms * pool->vm_fds, vms * pool->vm_bytes };
 }
 
 /* That of the VMs which acquires wait for, and which their pools may make; and of pools' proofs. */
@@ -89,7 +89,7 @@ bool pool_room_comes(const struct pool *pool)
 
 bool pool_room_is_short(const struct pool_env *env, uint32_t priority)
 {
-    struct pool_room staying = { env->made.vms - env->ending.vms,
+    struct pool_room staying = { env->made.vms - env->ending.vms, env->made.fds - env->ending.fds,
                                  env->made.bytes - env->ending.bytes };
 
     return !room_fits(room_sum(staying, room_due(env, priority)), env->room);
@@ -101,5 +101,7 @@ enum pool_lack pool_room_lack(const struct pool *pool)
 
     if (env->made.vms >= env->room.vms)
         return POOL_LACKS_VMS;
+    if (env->made.fds + pool->vm_fds > env->room.fds)
+        return POOL_LACKS_FDS;
     return env->made.bytes + pool->vm_bytes > env->room.bytes ? POOL_LACKS_BYTES : POOL_LACKS_NONE;
 }

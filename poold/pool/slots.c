@@ -9,6 +9,7 @@
 static void room_count(struct pool_room *room, const struct pool *pool, uint32_t by)
 {
     room->vms += by;
+    room->fds += by == 1 ? pool->vm_fds : -pool->vm_fds;
     room->bytes += by == 1 ? pool->vm_bytes : -pool->vm_bytes;
 }
 

@@ -103,6 +103,18 @@ void hosted_free(struct hosted_pool *hosted)
     free(hosted);
 }
 
+void hosted_spec_set(struct hosted_pool *hosted, const struct pool_body *body)
+{
+    const struct pool_spec *spec = &body->spec;
+
+    hosted->spec = *spec;
+    hosted->pool.vm_bytes = spec->memory_bytes;
+    hosted->pool.vm_fds = FD_VM + pool_net_vm_fds(&spec->net);
+    hosted->pool.priority = spec->priority;
+    hosted->pool.at_bell = spec->service_bell;
+    pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
+}
+
 struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
                                   struct client_ids *maker, const struct pool_files *files,
                                   const struct hosted_pool *replaced)
@@ -116,15 +128,11 @@ struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
         return NULL;
     if (replaced)
         hosted->role = HOSTED_COMING;
-    hosted->spec = body->spec;
     hosted->maker = maker;
     hosted->files = *files;
-    hosted->pool.vm_bytes = body->spec.memory_bytes;
-    hosted->pool.priority = body->spec.priority;
-    hosted->pool.at_bell = body->spec.service_bell;
+    hosted_spec_set(hosted, body);
     gmtime_r(&now, &tm);
     strftime(hosted->created, sizeof hosted->created, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
     hosted_set_state(hosted, POOL_BOOTING, NULL);
     return hosted;
 }

@@ -14,6 +14,8 @@
 struct hosted_pool *hosted_create(struct vms *vms, const struct pool_body *body,
                                   struct client_ids *maker, const struct pool_files *files,
                                   const struct hosted_pool *replaced);
+/* Of one that was added: what its VMs are, and its limits. */
+void hosted_spec_set(struct hosted_pool *hosted, const struct pool_body *body);
 /* Adds a pool without anything, CURRENT and BOOTING by name alone; NULL without memory. */
 struct hosted_pool *hosted_add(struct vms *vms, const char *name, uint32_t generation);
 /* Has it booted, as soon as it is its turn. */

@@ -70,15 +70,11 @@ static int restore(struct vms *vms, const struct found *found, const struct pool
 
     if (!hosted)
         return err_set(err, ENOMEM, "out of memory");
-    hosted->spec = body->spec;
     hosted->maker = take_pointer(maker);
     memcpy(hosted->created, record->created, sizeof hosted->created);
     hosted->cold_boot_ms = record->cold_boot_ms;
     hosted->snapshot_ms = record->snapshot_ms;
-    hosted->pool.vm_bytes = hosted->spec.memory_bytes;
-    hosted->pool.priority = hosted->spec.priority;
-    hosted->pool.at_bell = hosted->spec.service_bell;
-    pool_set_limits(&hosted->pool, body->min, body->max, body->shells);
+    hosted_spec_set(hosted, body);
     if (current)
         hosted_replaced(current, hosted);
     if (!record->booting)

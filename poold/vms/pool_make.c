@@ -82,7 +82,7 @@ static int may_be_made(const struct make *make, struct err *err)
                        vms->env.stopping ? "shutting down" : "draining");
     if (check_name(make, err) < 0)
         return -err->code;
-    if (!fd_budget_has_pool(vms->fds, vms->pool_count + vms->pool_makes, vms->env.claimed.vms))
+    if (!fd_budget_has_pool(vms->fds, vms->pool_count + vms->pool_makes, vms->env.claimed.fds))
         return err_set(
             err, EMFILE,
             "poold may have %u file descriptors, too few for another pool beside %u and %u "

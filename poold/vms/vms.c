@@ -34,12 +34,12 @@ void vms_clone_told(struct vms *vms, const struct pool *pool, int rc)
 void vms_room_set(struct vms *vms)
 {
     const struct vms_settings *settings = vms->settings;
-    uint32_t vms_max = fd_budget_vms_max(vms->fds, vms->pool_count);
 
-    if (settings->vms_max)
-        vms_max = MIN_OF(vms_max, settings->vms_max);
-    vms->env.room.vms = vms_max;
-    vms->env.room.bytes = settings->memory_max_mib ? settings->memory_max_mib << 20 : UINT64_MAX;
+    vms->env.room = (struct pool_room){
+        .vms = settings->vms_max ? settings->vms_max : UINT32_MAX,
+        .fds = fd_budget_of_vms(vms->fds, vms->pool_count),
+        .bytes = settings->memory_max_mib ? settings->memory_max_mib << 20 : UINT64_MAX,
+    };
     turn_schedule(vms->turn);
 }
 

@@ -176,7 +176,7 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
         .demand_max = 4,
         .going_max = 2,
         .dying_max = 3,
-        .room = { UINT32_MAX, UINT64_MAX },
+        .room = { UINT32_MAX, UINT32_MAX, UINT64_MAX },
         .pools = &host->pools,
     };
     list_init(&host->pools);
@@ -186,6 +186,7 @@ void fake_host_init(struct fake_host *host, uint32_t min, uint32_t max, uint32_t
     pool_init(&host->pool, &host->env, "test");
     list_append(&host->pools, &host->pool.node);
     host->pool.vm_bytes = FAKE_VM_BYTES;
+    host->pool.vm_fds = FAKE_VM_FDS;
     pool_set_limits(&host->pool, min, max, shells);
     pool_set_state(&host->pool, POOL_READY, NULL);
     fake_host_settle(host);
@@ -203,6 +204,7 @@ static uint32_t length(const struct list *head)
 static void room_add(struct pool_room *room, struct pool_room more)
 {
     room->vms += more.vms;
+    room->fds += more.fds;
     room->bytes += more.bytes;
 }
 
@@ -210,7 +212,7 @@ static void room_add(struct pool_room *room, struct pool_room more)
 static void pool_counts_check(const struct pool *pool, struct pool_env *sum, uint32_t queues[3])
 {
     uint32_t phases[SLOT_PHASE_COUNT] = { 0 };
-    const struct pool_room vm = { 1, pool->vm_bytes };
+    const struct pool_room vm = { 1, pool->vm_fds, pool->vm_bytes };
 
     for (unsigned state = 0; state < SLOT_DEAD; state++) {
         ck_assert_uint_eq(pool->counts[state], length(&pool->slots[state]));
@@ -355,6 +357,7 @@ void fake_host_fini(struct fake_host *host)
     ck_assert_uint_eq(host->env.frozen_bytes, 0);
     ck_assert_uint_eq(host->pool.vacated, 0);
     ck_assert_uint_eq(host->env.made.vms + host->env.claimed.vms + host->env.ending.vms, 0);
+    ck_assert_uint_eq(host->env.made.fds + host->env.claimed.fds + host->env.ending.fds, 0);
     ck_assert_uint_eq(host->env.made.bytes + host->env.claimed.bytes + host->env.ending.bytes, 0);
     ck_assert_uint_eq(host->pool.waiting, 0);
     ck_assert(list_empty(&host->env.kill_queue));
@@ -378,6 +381,7 @@ void fake_host_add(struct fake_host *host, struct pool *pool, uint32_t min, uint
     pool_init(pool, &host->env, "another");
     list_append(&host->pools, &pool->node);
     pool->vm_bytes = FAKE_VM_BYTES;
+    pool->vm_fds = FAKE_VM_FDS;
     pool_set_limits(pool, min, max, 0);
     pool_set_state(pool, POOL_READY, NULL);
     fake_host_settle(host);

@@ -8,6 +8,7 @@
 
 #define FAKE_VMS_MAX 256
 #define FAKE_VM_BYTES 4096u
+#define FAKE_VM_FDS 4u
 #define COUNT(host, state) ((host)->pool.counts[state])
 
 struct fake_vm {

@@ -18,7 +18,7 @@
 #include "tap_main.h"
 
 #define USER 54321u
-#define LEASES_MAX 64u
+#define LEASES_MAX 128u
 #define POOLS_MAX 64u
 
 static const unsigned limits[] = { 336, 337, 340, 400, 460, 700, 1024 };
@@ -119,7 +119,7 @@ START_TEST(few_descriptors_are_enough)
     daemon_fds_max = limit;
     daemon_restart("--log-level info --client-connections 1000");
     daemon_open_to_all();
-    daemon_pool_create("{\"name\":\"default\",\"min\":2}");
+    daemon_pool_create("{\"name\":\"default\",\"min\":2,\"max\":128}");
     count = acquire_all(leases, limit);
     expect_alive(leases, count);
     for (unsigned i = 0; i < 20; i++)

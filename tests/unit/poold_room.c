@@ -4,9 +4,11 @@
  * logic over fake VMs (poold_fake.h); the division for all limits. */
 #include <check.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "host/fd_budget.h"
+#include "net/pool_net.h"
 #include "poold_fake.h"
 #include "tap_main.h"
 
@@ -147,6 +149,37 @@ START_TEST(stock_of_others_is_room)
 }
 END_TEST
 
+/* A VM is counted with what those of its pool take, and as many smaller ones make room for it. */
+START_TEST(descriptors_are_room)
+{
+    struct fake_acquire acquires[4], large;
+    struct pool other;
+
+    fake_host_init(&host, 0, 100, 0);
+    host.pool.vm_fds = 3 * FAKE_VM_FDS;
+    fake_host_add(&host, &other, 8, 100);
+    host.env.room.fds = 10 * FAKE_VM_FDS;
+    fake_host_run(&host);
+    ck_assert_uint_eq(other.counts[SLOT_PARKED], 8);
+    fake_acquire_start(&host, &large, 0);
+    fake_host_run(&host);
+    ck_assert(large.done && large.result == ACQUIRE_OK);
+    ck_assert_uint_eq(pool_vm_count(&other), 7);
+    for (unsigned i = 0; i < ARRAY_LEN(acquires); i++) {
+        fake_acquire_start(&host, &acquires[i], 0);
+        fake_host_run(&host);
+        ck_assert(acquires[i].done);
+        ck_assert_int_eq(acquires[i].result, i < 2 ? ACQUIRE_OK : ACQUIRE_NO_ROOM);
+        ck_assert_uint_le(host.env.made.fds, 10 * FAKE_VM_FDS);
+    }
+    ck_assert_int_eq(pool_room_lack(&host.pool), POOL_LACKS_FDS);
+    ck_assert_uint_eq(host.env.claimed.fds, 9 * FAKE_VM_FDS);
+    /* What is too little for one of these is enough for one of the others' stock. */
+    ck_assert_uint_eq(other.counts[SLOT_PARKED], 1);
+    fake_host_fini(&host);
+}
+END_TEST
+
 /* ---- In turn ---- */
 
 /* However long acquires are on their way, each pool that is short of VMs gets one now and then. */
@@ -239,14 +272,39 @@ START_TEST(descriptors_are_divided)
         ck_assert_uint_ge(budget.connections_all, 2 * budget.connections_kept);
         ck_assert_uint_ge(budget.folders, 8);
         ck_assert(fd_budget_has_pool(&budget, 0, 2));
-        ck_assert_uint_ge(fd_budget_vms_max(&budget, 1), 2);
-        ck_assert_uint_eq(fd_budget_vms_max(&budget, 1000000), 0);
+        ck_assert_uint_ge(fd_budget_of_vms(&budget, 1), 2 * (FD_VM + FD_VM_GATE));
+        ck_assert_uint_eq(fd_budget_of_vms(&budget, 1000000), 0);
         ck_assert(!fd_budget_has_pool(&budget, budget.vms / FD_POOL, 0));
-        ck_assert(!fd_budget_has_pool(&budget, 0, fd_budget_vms_max(&budget, 1) + 1));
+        ck_assert(!fd_budget_has_pool(&budget, 0, fd_budget_of_vms(&budget, 1) + 1));
+        ck_assert(fd_budget_has_pool(&budget, 0, fd_budget_of_vms(&budget, 1)));
     }
     ck_assert_int_eq(fd_budget_divide(&budget, UINT64_MAX, &err), 0);
     ck_assert_uint_eq(budget.connections_all, 8192);
     ck_assert_uint_eq(budget.folders, 160);
+    ck_assert_int_eq(fd_budget_divide(&budget, 20000, &err), 0);
+    ck_assert_uint_ge(fd_budget_of_vms(&budget, 1) / FD_VM, 2000);
+}
+END_TEST
+
+START_TEST(a_vm_is_counted_by_its_network)
+{
+    static const struct {
+        const char *kind;
+        uint32_t fds;
+    } rows[] = {
+        { "", 0 },
+        { "user", FD_VM_GATE },
+        { "tap", FD_VM_NAMESPACE },
+        { "bridge=br0", FD_VM_NAMESPACE },
+        { "macvtap=eth0", FD_VM_NAMESPACE },
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct pool_net_spec spec = { 0 };
+
+        snprintf(spec.kind, sizeof spec.kind, "%s", rows[i].kind);
+        ck_assert_uint_eq(pool_net_vm_fds(&spec), rows[i].fds);
+    }
 }
 END_TEST
 
@@ -259,10 +317,12 @@ int main(void)
         a_dying_vm_is_room,
         memory_is_room,
         stock_of_others_is_room,
+        descriptors_are_room,
         no_pool_is_starved,
         stocks_are_refilled_in_turn,
         acquires_of_all_pools_are_served_in_order,
         descriptors_are_divided,
+        a_vm_is_counted_by_its_network,
     };
     Suite *suite = suite_create("poold-room");
     TCase *tcase = tap_case(suite, "room");
