@@ -94,6 +94,7 @@ static void session_close(struct session *session)
     loop_timer_stop(&session->timeout);
     session->more = false;
     session->state = SESSION_FREE;
+    exec_fds_prepare(); /* for the next one, now that nobody waits for this one */
 }
 
 static void linger_expired(struct loop_timer *timer)

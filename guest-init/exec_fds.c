@@ -7,9 +7,16 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "text.h"
+
+#define NO_FDS ((struct exec_fds){ { -1, -1, -1 }, -1, { -1, -1 } })
+
+/* A terminal made ahead, and no command's yet: streams[0] is -1 where there is none. */
+static struct exec_fds spare = NO_FDS;
+static dev_t spare_in; /* the /dev/pts that has its name */
 
 static void fds_close(int *fds, size_t count)
 {
@@ -32,9 +39,8 @@ void exec_fds_close(struct exec_fds *fds)
     fds_close(fds->streams, STREAM_COUNT);
 }
 
-static int open_terminal(const struct agent_exec *exec, struct exec_fds *fds)
+static int make_terminal(struct exec_fds *fds)
 {
-    const struct agent_winsize size = { .rows = exec->rows, .cols = exec->cols };
     int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), unlock = 0, slave;
 
     fds->streams[0] = master;
@@ -44,7 +50,6 @@ static int open_terminal(const struct agent_exec *exec, struct exec_fds *fds)
     if (slave < 0)
         return -errno;
     fds->child[0] = fds->child[1] = fds->child[2] = slave;
-    exec_terminal_resize(master, &size);
     fds->input = fcntl(master, F_DUPFD_CLOEXEC, 0);
     return fds->input < 0 ? -errno : 0;
 }
@@ -82,6 +87,32 @@ static int open_service(struct exec_fds *fds)
     return 0;
 }
 
+/* Moves the one made ahead to *fds. False: there is none, or another file system was mounted at
+ * /dev/pts meanwhile, in which it has no name. */
+static bool take_terminal(struct exec_fds *fds)
+{
+    struct stat pts;
+
+    if (spare.streams[0] < 0)
+        return false;
+    *fds = spare;
+    spare = NO_FDS;
+    if (stat("/dev/pts", &pts) == 0 && pts.st_dev == spare_in)
+        return true;
+    exec_fds_close(fds);
+    return false;
+}
+
+static int open_terminal(const struct agent_exec *exec, struct exec_fds *fds)
+{
+    const struct agent_winsize size = { .rows = exec->rows, .cols = exec->cols };
+    int status = take_terminal(fds) ? 0 : make_terminal(fds);
+
+    if (status == 0 && (size.rows || size.cols)) /* a new one has neither */
+        exec_terminal_resize(fds->streams[0], &size);
+    return status;
+}
+
 static int open_pipes(const struct agent_exec *exec, struct exec_fds *fds)
 {
     int status = 0;
@@ -102,7 +133,7 @@ int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret_fds)
     bool terminal = exec->flags & AGENT_EXEC_PTY;
     int status;
 
-    *ret_fds = (struct exec_fds){ { -1, -1, -1 }, -1, { -1, -1 } };
+    *ret_fds = NO_FDS;
     status = terminal ? open_terminal(exec, ret_fds) : open_pipes(exec, ret_fds);
     if (status < 0)
         exec_fds_close(ret_fds);
@@ -124,7 +155,20 @@ void exec_fds_started(struct exec_fds *fds)
 
 void exec_fds_prepare(void)
 {
+    struct stat slave;
+
     (void)null_fd();
+    if (spare.streams[0] >= 0)
+        return;
+    if (make_terminal(&spare) < 0 || fstat(spare.child[0], &slave) < 0)
+        exec_fds_close(&spare);
+    else
+        spare_in = slave.st_dev;
+}
+
+void exec_fds_drop(void)
+{
+    exec_fds_close(&spare);
 }
 
 int exec_fd_duplicate(int fd)

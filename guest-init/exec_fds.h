@@ -6,6 +6,9 @@
  *   Of the pipes for stdout and stderr both ends stay open here. So a command that ends does not
  *   wake the agent by each fd that it closes, only by its death; then what is left in the pipes is
  *   read until they are empty.
+ *   A terminal is made ahead, before the snapshot and when a session's client has gone, as making
+ *   one takes 20 ms on a software-only KVM. It is new and serves one command: what a command had is
+ *   closed, never kept.
  */
 #ifndef GUEST_EXEC_FDS_H
 #define GUEST_EXEC_FDS_H
@@ -25,7 +28,8 @@ struct exec_fds {
     int streams[STREAM_COUNT]; /* our ends of stdout and stderr */
 };
 
-/* Makes them for this request: a service's stdout and stderr are one pipe, streams[0]. 0, or -errno with nothing left open. */
+/* Makes them for this request, or takes a terminal made ahead: a service's stdout and stderr are one pipe,
+ * streams[0]. 0, or -errno with nothing left open. */
 int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret_fds);
 
 /* What the command is born with: /dev/null where it has none. */
@@ -38,9 +42,13 @@ void exec_fds_started(struct exec_fds *fds);
 /* Closes what is still there. */
 void exec_fds_close(struct exec_fds *fds);
 
-/* Makes ready what all commands share. Once, before the snapshot; else the first one waits for it.
- */
+/* Makes ready what the next command needs, as far as it is not: before the snapshot, and when one has
+ * ended and its client is gone. What can't be made is made, or fails, when a command asks for it. */
 void exec_fds_prepare(void);
+
+/* Closes the terminal made ahead. In a copy of this process that goes on without exec, as a terminal of
+ * which it kept its copy would never end. */
+void exec_fds_drop(void);
 
 /* Another fd for the same, or -errno. */
 int exec_fd_duplicate(int fd);

@@ -19,6 +19,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "exec_fds.h"
 #include "system.h"
 #include "text.h"
 
@@ -184,6 +185,7 @@ bool root_hand_over(void)
         complain("can't hand over to", init);
         return false;
     }
+    exec_fds_drop();
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execv(init, argv);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "exec_fds.h"
 #include "shell_commands.h"
 #include "system.h"
 
@@ -170,6 +171,7 @@ pid_t shell_start(void)
     pid = fork();
     if (pid == 0) {
         close(prompted[0]);
+        exec_fds_drop();
         shell_main(prompted[1]);
     }
     close(prompted[1]);

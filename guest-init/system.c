@@ -110,7 +110,7 @@ void system_limits(void)
 {
     const struct rlimit files = { .rlim_cur = 1024, .rlim_max = 1048576 };
 
-    setrlimit(RLIMIT_NOFILE, &files);
+    prlimit(0, RLIMIT_NOFILE, &files, NULL);
 }
 
 static void describe_line(struct text *text, const char *indent, const char *name)
