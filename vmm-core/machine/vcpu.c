@@ -31,6 +31,13 @@ static void exit_at_once(struct vcpu *vcpu, bool on)
 
 /* ---- Stopping and waking the other vCPUs ---- */
 
+/* Until all others stand in stay_halted, or have left. halt_lock is held. */
+static void await_others(struct vm *vm)
+{
+    while (vm->others_stopped < vm->vcpu_count - 1)
+        pthread_cond_wait(&vm->halt_cond, &vm->halt_lock);
+}
+
 static void halt_others(struct vm *vm)
 {
     if (vm->vcpu_count == 1)
@@ -41,8 +48,7 @@ static void halt_others(struct vm *vm)
         exit_at_once(&vm->vcpu[i], true);
         pthread_kill(vm->vcpu[i].thread, VCPU_KICK_SIGNAL);
     }
-    while (vm->others_stopped < vm->vcpu_count - 1)
-        pthread_cond_wait(&vm->halt_cond, &vm->halt_lock);
+    await_others(vm);
     pthread_mutex_unlock(&vm->halt_lock);
 }
 
@@ -68,6 +74,15 @@ static void stay_halted(struct vcpu *vcpu)
         pthread_cond_wait(&vm->halt_cond, &vm->halt_lock);
     vm->others_stopped--;
     exit_at_once(vcpu, false);
+    pthread_mutex_unlock(&vm->halt_lock);
+}
+
+/* A vCPU other than 0 runs no more: nobody waits for it. */
+static void leave(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->halt_lock);
+    vm->others_stopped++;
+    pthread_cond_broadcast(&vm->halt_cond);
     pthread_mutex_unlock(&vm->halt_lock);
 }
 
@@ -318,6 +333,14 @@ static bool load_failed(struct vm *vm, const char *step, int rc)
     return false;
 }
 
+/* False when what others make of the VM has failed. */
+static bool meet(struct vm *vm)
+{
+    if (vm->hooks.meet)
+        vm->hooks.meet(vm->hooks.context);
+    return atomic_load(&vm->end_reason) == EXIT_REASON_NONE;
+}
+
 static bool start_from_shell(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
@@ -327,12 +350,15 @@ static bool start_from_shell(struct vcpu *vcpu)
     int rc = vm_state_prepare(vm, vm->restore_from, &step);
     if (rc < 0)
         return load_failed(vm, step, rc);
-    if (!complete_exit(vcpu))
+    if (!complete_exit(vcpu) || !meet(vm))
         return false;
     atomic_store(&vm->phase, VM_SHELL);
     if (!vm->doorbell.ops->pending(vm)) {
         if (vm->hooks.shell_idle)
             vm->hooks.shell_idle(vm->hooks.context, vm);
+        pthread_mutex_lock(&vm->halt_lock);
+        await_others(vm); /* their start would compete with the WAKE that comes of being told */
+        pthread_mutex_unlock(&vm->halt_lock);
         vm_introduce(vm);
     }
     pthread_mutex_unlock(&vm->run_lock);
@@ -363,6 +389,8 @@ static bool vcpu_start(struct vcpu *vcpu)
     pthread_mutex_lock(&vm->run_lock);
     if (vm->restore_from)
         return start_from_shell(vcpu);
+    if (!meet(vm))
+        return false;
     vm_introduce(vm);
     vm->first_run_ns = now_ns();
     atomic_store(&vm->phase, VM_RUNNING);
@@ -387,5 +415,7 @@ void *vcpu_thread_main(void *arg)
     }
     if (vcpu->index == 0)
         pthread_mutex_unlock(&vm->run_lock);
+    else
+        leave(vm);
     return NULL;
 }

@@ -10,8 +10,8 @@
  *   States of vCPU 0, and who may do what in each (enum vm_phase, vm->phase):
  *     NEW      vm_init done. Owner: the creating thread, and of its devices the one that adds
  *              them. vm_make, vm_add_device.
- *     SHELL    vCPU 0's thread waits on the bell; of `restore_from` everything is loaded but what
- *              depends on time, which the WAKE loads.
+ *     SHELL    vCPU 0's thread waits on the bell, the others are stopped; of `restore_from`
+ *              everything is loaded but what depends on time, which the WAKE loads.
  *     RUNNING  in KVM_RUN or handling an exit. run_lock is held by vCPU 0's thread.
  *     PARKED   stopped at PARK, or at the function's bell, where a CALL is what goes on; port write
  *              complete, all other vCPUs stopped. run_lock is free:
@@ -82,6 +82,9 @@ struct vm_hooks {
     void *context; /* of all of them; borrowed */
     /* On each vCPU's thread before anything of the guest (seccomp). 0, or -errno: the VM ends. */
     int (*thread_enter)(void *context, struct err *err);
+    /* On vCPU 0's thread, before the guest's first instruction and before a shell is told of: waits
+     * for what others make of the VM meanwhile. vm_end has been called if that failed. */
+    void (*meet)(void *context);
     /* On vCPU 0's thread when a shell has nothing to do but wait: time to map memory ahead. */
     void (*shell_idle)(void *context, struct vm *vm);
     /* Once, on vCPU 0's thread, when the VM is what it was made to be: a boot before the guest's
@@ -127,7 +130,7 @@ struct vm {
     pthread_mutex_t halt_lock; /* for the four below; never held while the guest runs */
     pthread_cond_t halt_cond;
     atomic_bool halt_others; /* vCPUs 1.. must stop and wait */
-    uint32_t others_stopped; /* under halt_lock */
+    uint32_t others_stopped; /* under halt_lock; those that have left count too */
     atomic_bool resting;     /* vCPU 0 waits until a device wants the guest's attention */
 
     int epoll_fd;            /* of the device thread */

@@ -2,16 +2,17 @@
 /* Owns reading and writing KVM's state of a stopped machine (vm_state.h).
  *
  * Loading has two parts. vm_state_prepare loads all that does not depend on when the guest goes on;
- * a shell has that behind it before anybody waits. vm_state_load_time loads the rest: the local
- * APIC (whose timer starts to run), TSC and TSC_DEADLINE, the clock.
+ * a shell has that behind it before anybody waits. vm_state_load_time loads the rest: TSC and
+ * TSC_DEADLINE, the clock, and the local APICs whose timer starts to count by it.
  *
  * Order of loading, each for a reason (KVM API 4.x, and what others found the hard way):
  *   CPUID is set before (it decides which MSRs and XSAVE parts exist); MP_STATE, REGS, SREGS (which
  *   carries APIC_BASE, needed by the LAPIC), XSAVE before XCRS (XCR0 widens what XSAVE may hold,
  * but KVM takes the full area at any time), DEBUGREGS, the MSRs, EVENTS after SREGS, which clears
- *   pending ones; the PICs and the IOAPIC. Then the LAPIC before TSC_DEADLINE (which is
- *   dropped while the LAPIC timer is not in that mode), TSC before TSC_DEADLINE (which is relative
- *   to it), the PIT, and the clock, so that kvmclock goes on from where it stopped.
+ *   pending ones; the PICs and the IOAPIC. Then the LAPIC, which drops what the IOAPIC has just sent
+ *   (it was there before, and is saved), and before TSC_DEADLINE (which is dropped while the LAPIC
+ *   timer is not in that mode); TSC before TSC_DEADLINE (which is relative to it), the PIT, and the
+ *   clock, so that kvmclock goes on from where it stopped.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -24,6 +25,12 @@
 
 #define MSR_TSC 0x10u
 #define MSR_TSC_DEADLINE 0x6e0u
+
+/* Of the local APIC's page (Intel SDM 3A, 11.5.4). */
+#define LAPIC_TIMER 0x320u
+#define LAPIC_TIMER_MODE (3u << 17)
+#define LAPIC_TIMER_DEADLINE (2u << 17)
+#define LAPIC_INITIAL_COUNT 0x380u
 
 /* struct kvm_msrs ends in a flexible array. */
 struct msr_batch {
@@ -54,10 +61,6 @@ static const struct vcpu_step prepare_steps[] = {
     VCPU_STEP(KVM_SET_MP_STATE, mp_state), VCPU_STEP(KVM_SET_REGS, regs),
     VCPU_STEP(KVM_SET_SREGS, sregs),       VCPU_STEP(KVM_SET_XSAVE, xsave),
     VCPU_STEP(KVM_SET_XCRS, xcrs),         VCPU_STEP(KVM_SET_DEBUGREGS, debugregs),
-};
-
-static const struct vcpu_step time_steps[] = {
-    VCPU_STEP(KVM_SET_LAPIC, lapic),
 };
 
 /* ---- Saving ---- */
@@ -307,6 +310,31 @@ static int prepare_vcpu(const struct vcpu *vcpu, const struct vcpu_state *state,
     return ioctl(vcpu->fd, KVM_SET_VCPU_EVENTS, &state->events) < 0 ? -errno : 0;
 }
 
+/* Whether loading it starts a timer that counts down from then on: one with a TSC deadline waits for
+ * that MSR. */
+static bool lapic_counts(const struct kvm_lapic_state *lapic)
+{
+    uint32_t timer, count;
+
+    memcpy(&timer, lapic->regs + LAPIC_TIMER, sizeof timer);
+    memcpy(&count, lapic->regs + LAPIC_INITIAL_COUNT, sizeof count);
+    return count != 0 && (timer & LAPIC_TIMER_MODE) != LAPIC_TIMER_DEADLINE;
+}
+
+/* Those of all vCPUs whose timers count, or of all others. */
+static int load_lapics(const struct vm *vm, const struct vm_state *state, bool counting,
+                       const char **ret_step)
+{
+    *ret_step = "KVM_SET_LAPIC";
+    for (uint32_t i = 0; i < state->vcpu_count; i++) {
+        const struct kvm_lapic_state *lapic = &state->vcpu[i].lapic;
+
+        if (lapic_counts(lapic) == counting && ioctl(vm->vcpu[i].fd, KVM_SET_LAPIC, lapic) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
 int vm_state_prepare(struct vm *vm, const struct vm_state *state, const char **ret_step)
 {
     for (uint32_t i = 0; i < state->vcpu_count; i++) {
@@ -319,21 +347,19 @@ int vm_state_prepare(struct vm *vm, const struct vm_state *state, const char **r
         ioctl(vm->fd, KVM_SET_IRQCHIP, &state->pic_slave) < 0 ||
         ioctl(vm->fd, KVM_SET_IRQCHIP, &state->ioapic) < 0)
         return -errno;
-    return 0;
+    return load_lapics(vm, state, false, ret_step);
 }
 
 int vm_state_load_time(struct vm *vm, const struct vm_state *state, const char **ret_step)
 {
     /* Only the time: KVM_CLOCK_REALTIME would let it jump ahead by the age of the snapshot. */
     struct kvm_clock_data clock = { .clock = state->clock.clock };
+    int rc = load_lapics(vm, state, true, ret_step);
 
+    if (rc < 0)
+        return rc;
+    *ret_step = "KVM_SET_MSRS";
     for (uint32_t i = 0; i < state->vcpu_count; i++) {
-        int fd = vm->vcpu[i].fd;
-        int rc = run_steps(fd, time_steps, ARRAY_LEN(time_steps), &state->vcpu[i], ret_step);
-
-        if (rc < 0)
-            return rc;
-        *ret_step = "KVM_SET_MSRS";
         rc = load_msrs(&vm->vcpu[i], &state->vcpu[i], true);
         if (rc < 0)
             return rc;

@@ -30,6 +30,17 @@ static int enter_vcpu_thread(void *context, struct err *err)
     return sandbox_install_filter(&process->config.sandbox, SANDBOX_THREAD_VCPU, NULL, err);
 }
 
+/* vCPU 0's: once, whatever has failed. From here on both threads are confined, and the machine has
+ * its devices. */
+static void meet(void *context)
+{
+    struct vm_process *process = context;
+
+    if (!process->has_met)
+        pthread_barrier_wait(&process->met);
+    process->has_met = true;
+}
+
 static void idle(void *context, struct vm *vm)
 {
     struct vm_process *process = context;
@@ -100,6 +111,7 @@ int vm_process_start(struct vm_process *process, const struct vm_process_config 
     process->config = *config;
     vm->hooks = (struct vm_hooks){ .context = process,
                                    .thread_enter = enter_vcpu_thread,
+                                   .meet = meet,
                                    .shell_idle = idle,
                                    .introduce = introduce };
     vm->doorbell.ops = &server_bell_ops;
@@ -114,10 +126,9 @@ void vm_process_run(struct vm_process *process, int rc, const struct err *err)
 
     if (rc < 0)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "%s", err->msg);
-    /* From here on both threads are confined: the guest's first instruction comes later. */
-    pthread_barrier_wait(&process->met);
-    if (atomic_load(&vm->end_reason) == EXIT_REASON_NONE)
+    else
         vm_run(vm);
+    meet(process);
     pthread_join(process->device_thread, NULL);
     _exit(EXIT_SOFTWARE); /* not reached: that thread ends the process */
 }

@@ -5,8 +5,9 @@
  * How it works
  *   Two threads make the machine and live as long as it. The *device thread* (vm_process_start)
  *   furnishes it with devices, confines itself, and serves poold. The caller's thread does KVM's
- *   part meanwhile, and becomes vCPU 0's (vm_process_run). Both meet before the guest's first
- *   instruction; a failure of either is told to poold, and the process ends.
+ *   part meanwhile, and becomes vCPU 0's (vm_process_run), which confines itself and loads KVM's
+ *   state. Both meet then, before the guest's first instruction; a failure of either is told to
+ *   poold, and the process ends.
  */
 #ifndef VOLT_VMM_VM_PROCESS_H
 #define VOLT_VMM_VM_PROCESS_H
@@ -38,6 +39,7 @@ struct vm_process {
     struct server server;
     pthread_t device_thread;
     pthread_barrier_t met; /* both threads have done their parts of the making */
+    bool has_met;          /* vCPU 0's thread's */
     /* The device thread's, in place of one mapped for every clone. Its lowest page is the guard. */
     _Alignas(HOST_PAGE_BYTES) uint8_t device_stack[VM_PROCESS_STACK_BYTES];
 };
