@@ -67,8 +67,9 @@ enum vsock_queue { VSOCK_QUEUE_RX, VSOCK_QUEUE_TX, VSOCK_QUEUE_EVENT, VSOCK_QUEU
 #define VSOCK_BUFFER_BYTES_SMALL 16384u
 #define VSOCK_LARGE_BUFFERS 32u
 
-/* Linux fills its receive queue with 4 KiB buffers when it boots: 256 of them take an emulated
- * guest kernel 0.2 s. 64 hold what a connection may have on the way. */
+/* Linux fills its receive queue when it boots, with buffers of 4 KiB, or 32 KiB with the project's
+ * patch: 256 of them take an emulated guest kernel 0.2 s. 64 hold what a connection may have on the
+ * way. */
 #define VSOCK_QUEUE_NUM_MAX 64u
 #define VSOCK_BUCKETS 256u
 #define VSOCK_GREETING_BYTES 24u /* "CONNECT 4294967295\n" and to spare */
