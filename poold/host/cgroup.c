@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -83,12 +82,12 @@ static int v2_daemon_move(int own_fd, pid_t keeper)
 {
     char pid[16];
 
-    if (mkdirat(own_fd, "volt-daemon", 0755) < 0 && errno != EEXIST)
+    if (mkdirat(own_fd, CGROUP_V2_DAEMON, 0755) < 0 && errno != EEXIST)
         return -errno;
     snprintf(pid, sizeof pid, "%d", keeper);
     if (keeper > 0) /* one that has ended is not in the way */
-        (void)cgroup_file_write(own_fd, "volt-daemon/cgroup.procs", pid);
-    return cgroup_file_write(own_fd, "volt-daemon/cgroup.procs", "0");
+        (void)cgroup_file_write(own_fd, CGROUP_V2_DAEMON "/cgroup.procs", pid);
+    return cgroup_file_write(own_fd, CGROUP_V2_DAEMON "/cgroup.procs", "0");
 }
 
 /* v2: has this process's group what its children need switched on? A group that holds processes
@@ -114,22 +113,6 @@ static uint32_t v2_delegate(int own_fd, pid_t keeper)
     return there;
 }
 
-static void children_sweep(int parent_fd)
-{
-    int fd = openat(parent_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-    if (!dir) {
-        close_fd(&fd);
-        return;
-    }
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
-            (void)unlinkat(parent_fd, entry->d_name, AT_REMOVEDIR); /* refused while in use */
-    }
-    closedir(dir);
-}
-
 /* Makes or takes over "volt-NAME" in own_fd and adds it to the host. */
 static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_t controllers,
                           const struct cgroup_owner *owner)
@@ -146,17 +129,16 @@ static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_
             return;
         }
     }
-    if (mkdirat(own_fd, parent, 0755) < 0 && errno != EEXIST) {
-        lacks(host, "a cgroup can't be made (%s)", strerror(errno));
+    fd = cgroup_parent_open(own_fd, parent);
+    if (fd < 0) {
+        lacks(host, "the cgroup %s can't be made (%s)", parent, strerror(-fd));
         return;
     }
-    fd = openat(own_fd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (v2 && v2_delegate(fd, 0) == 0)) {
+    if (v2 && v2_delegate(fd, 0) == 0) {
         lacks(host, "the cgroup %s can't be used (%s)", parent, strerror(errno));
         close_fd(&fd);
         return;
     }
-    children_sweep(fd);
     if (!v2 && controllers & 1u << CGROUP_CPU)
         (void)cgroup_file_write(fd, "cpu.rt_runtime_us", REAL_TIME_OF_ALL_US);
     *h = (struct cgroup_hierarchy){ .parent_fd = fd, .controllers = controllers, .v2 = v2 };
@@ -230,7 +212,7 @@ void cgroup_host_close(struct cgroup_host *host, const char *name)
 
     snprintf(parent, sizeof(parent), "../volt-%.40s", name);
     for (unsigned i = 0; i < host->hierarchy_count; i++) {
-        children_sweep(host->hierarchy[i].parent_fd);
+        cgroup_children_sweep(host->hierarchy[i].parent_fd);
         (void)unlinkat(host->hierarchy[i].parent_fd, parent, AT_REMOVEDIR);
         close_fd(&host->hierarchy[i].parent_fd);
     }

@@ -62,7 +62,7 @@ struct cgroup_owner {
 };
 
 /* Finds the hierarchies, makes the parent groups (or takes over those that an earlier poold of the
- * same name left) and removes empty children of them. In v2 a group that has processes can't hand
+ * same name left) and removes empty children of them, and what poolds that have ended left empty. In v2 a group that has processes can't hand
  * controllers on: poold and its keeper move into a child of it, volt-daemon. Without any usable
  * hierarchy it is 0 too, with hierarchy_count 0. 0 or -errno for a bad name. */
 int cgroup_host_open(struct cgroup_host *host, const struct cgroup_owner *owner, struct err *err);

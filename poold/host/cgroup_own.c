@@ -166,11 +166,9 @@ int cgroup_v2_open(const char *name, int *ret_fd, int *ret_procs_fd, struct err 
         return err_set_errno(err, -own_fd,
                              "there is no cgroup v2 (mount -t cgroup2 none "
                              "/sys/fs/cgroup/unified)");
-    if (mkdirat(own_fd, group, 0755) < 0 && errno != EEXIST)
-        return err_set_errno(err, errno, "a cgroup v2 '%s' can't be made", group);
-    fd = openat(own_fd, group, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = cgroup_parent_open(own_fd, group);
     if (fd < 0)
-        return err_set_errno(err, errno, "the cgroup v2 '%s' can't be opened", group);
+        return err_set_errno(err, -fd, "a cgroup v2 '%s' can't be made", group);
     *ret_procs_fd = openat(fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
     if (*ret_procs_fd < 0)
         return err_set_errno(err, errno, "the cgroup v2 '%s' can't be joined", group);

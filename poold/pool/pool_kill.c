@@ -65,6 +65,9 @@ void pool_kill_queue(struct pool_env *env)
 
 void pool_slot_kill(struct slot *slot, bool may_wait)
 {
+    struct pool_env *env = slot->pool->env;
+    bool paused = slot->paused;
+
     slot->stopped_ns = pool_now(slot->pool);
     if (slot->phase == SLOT_PHASE_NEW) { /* nothing to kill */
         pool_slot_enter(slot, SLOT_PHASE_KILLED);
@@ -75,8 +78,11 @@ void pool_slot_kill(struct slot *slot, bool may_wait)
         return;
     }
     pool_slot_enter(slot, SLOT_PHASE_QUEUED);
-    list_append(&slot->pool->env->kill_queue, &slot->kill_node);
+    list_append(&env->kill_queue, &slot->kill_node);
     if (may_wait)
         freeze(slot);
-    pool_kill_queue(slot->pool->env);
+    pool_kill_queue(env);
+    /* Others are dying before it: until then it does not run on. */
+    if (slot->phase == SLOT_PHASE_QUEUED)
+        slot->paused = paused || env->ops->pause(env->context, slot) == 0;
 }

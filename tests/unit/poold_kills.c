@@ -45,12 +45,23 @@ static void acquire_come(void)
     host.env.acquired_ns = host.now_ns;
 }
 
+static unsigned paused_count(void)
+{
+    unsigned paused = 0;
+
+    for (unsigned i = 0; i < FAKE_VMS_MAX; i++)
+        paused += host.vms[i].slot && host.vms[i].paused && !host.vms[i].killed;
+    return paused;
+}
+
+/* And those that wait for it run no more. */
 START_TEST(few_vms_die_at_a_time)
 {
     leases_make(LEASES, LEASES, 0);
     host.env.dying_max = 3;
     leases_release(LEASES);
     ck_assert_uint_eq(killed_count(), 3);
+    ck_assert_uint_eq(paused_count(), LEASES - 3);
     ck_assert_uint_eq(pool_live_count(&host.pool), LEASES - 3);
     fake_host_run(&host);
     ck_assert_uint_eq(pool_vm_count(&host.pool), 0);
