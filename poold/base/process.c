@@ -174,6 +174,24 @@ pid_t process_of_pidfd(int pidfd)
     return pid > 0 ? pid : 0;
 }
 
+uint64_t process_private_bytes(pid_t pid, uint64_t otherwise)
+{
+    unsigned long long resident, shared;
+    char path[32], text[128];
+    ssize_t bytes = -1;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/statm", pid);
+    fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0)
+        bytes = read(fd, text, sizeof text - 1);
+    close_fd(&fd);
+    text[MAX_OF(bytes, 0)] = 0;
+    if (sscanf(text, "%*u %llu %llu", &resident, &shared) != 2 || shared > resident)
+        return otherwise;
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 bool process_ended(int pidfd)
 {
     struct pollfd watched = { .fd = pidfd, .events = POLLIN };

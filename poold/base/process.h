@@ -6,6 +6,7 @@
 #define VOLT_POOLD_PROCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -33,6 +34,10 @@ char **process_environment(void);
 
 /* The process's id in this pid namespace; 0 when it is gone. Any thread; reads /proc. */
 pid_t process_of_pidfd(int pidfd);
+
+/* Memory that is a process's alone, as far as it has touched it; `otherwise` where that can't be told.
+ * Any thread; reads /proc. */
+uint64_t process_private_bytes(pid_t pid, uint64_t otherwise);
 
 /* Whether the process of a pidfd has ended. Any thread. */
 bool process_ended(int pidfd);

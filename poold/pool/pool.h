@@ -78,9 +78,9 @@ struct vm_ops {
     /* Stops it where it is, until resume or its kill. 0 or -errno: it goes on. */
     int (*pause)(void *context, struct slot *slot);
     void (*resume)(void *context, struct slot *slot);
-    /* Stops it where it is: it runs no more until its kill. 0, or -errno: it can't be or must not,
-     * and is killed now. */
-    int (*freeze)(void *context, struct slot *slot);
+    /* Stops it where it is: it runs no more until its kill. 0 and how much of the host's memory it
+     * keeps until then; or -errno: it can't be or must not, and is killed now. */
+    int (*freeze)(void *context, struct slot *slot, uint64_t *ret_bytes);
     /* Kills it; pool_vm_gone follows. */
     void (*kill)(void *context, struct slot *slot);
     /* Asks a leased VM whether streams are open; pool_vm_streams follows. 0 or -errno: it can't be. */
@@ -124,13 +124,13 @@ struct pool_env {
     uint32_t demand_max;       /* VMs on their way to AWAKE for acquires at a time, all pools */
     uint32_t going_max;        /* VMs for acquires told to go on to READY at a time */
     uint32_t dying_max;        /* VMs whose kill has been sent at a time */
-    uint64_t frozen_bytes_max; /* guest memory of frozen VMs */
+    uint64_t frozen_bytes_max; /* memory that frozen VMs keep */
     struct pool_room room;     /* of the VMs of all pools, those that die, too */
     struct list *pools;        /* all of them, by pool.node */
 
     uint32_t refilling, demanded, going, waking, dying; /* now */
     uint32_t frozen;                                    /* VMs in the kill queue that run no more */
-    uint64_t frozen_bytes;                              /* their guest memory */
+    uint64_t frozen_bytes;                              /* what they keep of the host's memory */
     struct pool_room made, claimed, ending; /* of all VMs; those WAKING or LEASED; STOPPING */
     uint64_t acquired_ns;                   /* when the last acquire was asked for */
     struct list held;     /* slots that answered and wait for their turn to get READY */

@@ -11,7 +11,8 @@
  */
 #include "pool/pool_internal.h"
 
-#define FROZEN_MAX 64u
+/* More than come in FROZEN_NS_MAX from one client that acquires and releases. */
+#define FROZEN_MAX 256u
 #define FROZEN_NS_MAX (100 * NS_PER_MS)
 
 static bool kill_can_wait(const struct slot *slot, uint64_t *ret_until_ns)
@@ -26,15 +27,16 @@ static bool kill_can_wait(const struct slot *slot, uint64_t *ret_until_ns)
 
 static void freeze(struct slot *slot)
 {
-    struct pool *pool = slot->pool;
-    struct pool_env *env = pool->env;
+    struct pool_env *env = slot->pool->env;
     uint64_t until_ns;
 
     if (!kill_can_wait(slot, &until_ns) || env->frozen == FROZEN_MAX ||
-        env->frozen_bytes + pool->vm_bytes > env->frozen_bytes_max ||
-        env->ops->freeze(env->context, slot) < 0)
+        env->ops->freeze(env->context, slot, &slot->frozen_bytes) < 0)
         return;
-    pool_slot_enter(slot, SLOT_PHASE_FROZEN);
+    if (env->frozen_bytes + slot->frozen_bytes <= env->frozen_bytes_max)
+        pool_slot_enter(slot, SLOT_PHASE_FROZEN);
+    else
+        slot->paused = true;
 }
 
 static void kill_now(struct slot *slot)
@@ -78,11 +80,12 @@ void pool_slot_kill(struct slot *slot, bool may_wait)
         return;
     }
     pool_slot_enter(slot, SLOT_PHASE_QUEUED);
+    slot->paused = paused;
     list_append(&env->kill_queue, &slot->kill_node);
     if (may_wait)
         freeze(slot);
     pool_kill_queue(env);
     /* Others are dying before it: until then it does not run on. */
-    if (slot->phase == SLOT_PHASE_QUEUED)
-        slot->paused = paused || env->ops->pause(env->context, slot) == 0;
+    if (slot->phase == SLOT_PHASE_QUEUED && !slot->paused)
+        slot->paused = env->ops->pause(env->context, slot) == 0;
 }

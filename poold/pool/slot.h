@@ -149,7 +149,8 @@ struct slot {
     bool trial;              /* made to record the working set; nobody gets it */
     bool proof;              /* PREPARING: made to prove that the pool can make VMs */
     struct list ready_node;  /* in pool_env.held or pool_env.readying, by the phase */
-    bool paused;             /* in pool_env.readying: stopped while acquires wait for answers */
+    bool paused;             /* stopped, while acquires wait for answers or until its kill */
+    uint64_t frozen_bytes;   /* FROZEN: memory that it keeps of the host's */
     uint64_t stopped_ns;     /* STOPPING since */
     struct list kill_node;   /* STOPPING: in the kill queue */
     uint64_t deadline_ns;    /* when the state's patience or lease ends; 0: never */

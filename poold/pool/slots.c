@@ -39,7 +39,7 @@ static void count(const struct slot *slot, uint32_t by)
             *rows[i].counter += by;
     }
     if (is & SLOT_COUNTS_FROZEN)
-        env->frozen_bytes += by == 1 ? pool->vm_bytes : -pool->vm_bytes;
+        env->frozen_bytes += by == 1 ? slot->frozen_bytes : -slot->frozen_bytes;
 }
 
 static void enter(struct slot *slot, enum slot_phase phase)

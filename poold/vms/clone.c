@@ -259,12 +259,17 @@ static void ops_resume(void *context, struct slot *slot)
     link_thaw(&clone->link);
 }
 
-static int ops_freeze(void *context, struct slot *slot)
+static int ops_freeze(void *context, struct slot *slot, uint64_t *ret_bytes)
 {
     const struct clone *clone = slot->vm;
+    int rc;
 
-    /* Its passt has ports of the host, which the next lease may ask for. */
-    return clone->net.gate ? -EBUSY : ops_pause(context, slot);
+    if (clone->net.gate) /* its passt has ports of the host, which the next lease may ask for */
+        return -EBUSY;
+    rc = ops_pause(context, slot);
+    if (rc == 0)
+        *ret_bytes = process_private_bytes(clone_pid(slot), slot->pool->vm_bytes);
+    return rc;
 }
 
 static void ops_kill(void *context, struct slot *slot)

@@ -57,9 +57,11 @@ static void op_resume(void *context, struct slot *slot)
     vm->paused = false;
 }
 
-static int op_freeze(void *context, struct slot *slot)
+static int op_freeze(void *context, struct slot *slot, uint64_t *ret_bytes)
 {
     struct fake_vm *vm = slot->vm;
+
+    *ret_bytes = FAKE_VM_BYTES;
 
     ck_assert(!vm->frozen && !vm->killed);
     vm->frozen = !((struct fake_host *)context)->freeze_fails;
