@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -87,7 +88,7 @@ int process_wait(struct process *process, int *ret_status, struct err *err)
     return 0;
 }
 
-uint64_t process_cpu_ns(pid_t pid)
+static uint64_t threads_ns(pid_t pid, bool first_alone)
 {
     char path[300];
     uint64_t total_ns = 0;
@@ -98,6 +99,8 @@ uint64_t process_cpu_ns(pid_t pid)
     while (dir && (entry = readdir(dir))) {
         uint64_t ns;
 
+        if (first_alone && atoi(entry->d_name) != pid)
+            continue;
         snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, entry->d_name);
         FILE *file = fopen(path, "re");
         if (file && fscanf(file, "%" SCNu64, &ns) == 1)
@@ -108,4 +111,14 @@ uint64_t process_cpu_ns(pid_t pid)
     if (dir)
         closedir(dir);
     return total_ns;
+}
+
+uint64_t process_cpu_ns(pid_t pid)
+{
+    return threads_ns(pid, false);
+}
+
+uint64_t process_vcpu0_ns(pid_t pid)
+{
+    return threads_ns(pid, true);
 }

@@ -34,5 +34,7 @@ int process_wait(struct process *process, int *ret_status, struct err *err);
 
 /* CPU time that all threads of a process have used that are still there; 0 if there is none. */
 uint64_t process_cpu_ns(pid_t pid);
+/* Of its first thread alone: a VM's vCPU 0. */
+uint64_t process_vcpu0_ns(pid_t pid);
 
 #endif

@@ -62,7 +62,9 @@ static int volt_await(struct work_guest *guest, struct err *err)
     const char *pool = guest->has_disk ? POOL : DAEMON_POOL;
     int rc = daemon_wait_pool(guest->daemon, pool, err);
 
-    return rc == 0 ? daemon_acquire_from(&guest->daemon->api, pool, &guest->lease, err) : rc;
+    if (rc == 0)
+        rc = daemon_acquire_from(&guest->daemon->api, pool, &guest->lease, err);
+    return rc == 0 ? daemon_lease_pid(guest->daemon, &guest->lease, &guest->pid, err) : rc;
 }
 
 static void volt_fini(struct work_guest *guest)

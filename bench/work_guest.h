@@ -23,6 +23,7 @@ struct work_guest {
     /* Volt */
     struct daemon *daemon;
     struct daemon_lease lease;
+    pid_t pid; /* its process */
     /* QEMU */
     struct speaker console;
 };

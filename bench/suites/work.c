@@ -70,9 +70,27 @@ static const struct {
     [JOB_OUTPUT] = { "output" },
 };
 
+/* Of a job in Volt's guest: how much of its time the vCPU's thread ran. A share near 1 says that the
+ * guest was the limit, and no VMM could be faster. */
+struct share {
+    uint64_t vcpu_ns, wall_ns;
+};
+
 struct figures {
     struct samples took[WORK_VMM_COUNT][JOB_COUNT];
+    struct share share[JOB_COUNT];
 };
+
+/* Before the job and behind it. */
+static void share_add(struct share *share, const struct work_guest *guest, bool ends)
+{
+    if (guest->vmm != WORK_VOLT)
+        return;
+    uint64_t vcpu_ns = process_vcpu0_ns(guest->pid), wall_ns = now_ns();
+
+    share->vcpu_ns += ends ? vcpu_ns : -vcpu_ns;
+    share->wall_ns += ends ? wall_ns : -wall_ns;
+}
 
 /* ---- The host's side ---- */
 
@@ -182,15 +200,20 @@ static int compare(struct work_guest *guest, const struct tree *tree, struct err
 }
 
 /* In, once more by the guest alone out of an archive of its own, and out. */
-static int copies(struct work_guest *guest, const struct tree *tree, struct samples *took,
-                  struct err *err)
+static int copies(struct work_guest *guest, const struct tree *tree, struct figures *figures,
+                  enum job first, struct err *err)
 {
+    struct samples *took = &figures->took[guest->vmm][first];
+    struct share *share = &figures->share[first];
     uint64_t ns[3];
     char script[WORK_SCRIPT_BYTES], pack[WORK_SCRIPT_BYTES];
     int (*copy)(struct work_guest *, const struct tree *, bool, uint64_t *, struct err *) =
         guest->vmm == WORK_VOLT ? volt_copy : qemu_copy;
-    int rc = copy(guest, tree, true, &ns[0], err);
+    int rc;
 
+    share_add(share, guest, false);
+    rc = copy(guest, tree, true, &ns[0], err);
+    share_add(share, guest, true);
     snprintf(pack, sizeof pack, "cd /tmp && tar -c -f t.tar %s && mkdir again", tree->name);
     snprintf(script, sizeof script, "tar -x -C /tmp/again -f /tmp/t.tar");
     if (rc == 0)
@@ -226,8 +249,9 @@ static int output(struct work_guest *guest, unsigned mib, struct samples *took, 
 /* ---- One go, and all ---- */
 
 static int one_go(struct work_guest *guest, const struct sizes *sizes, const struct tree trees[2],
-                  struct samples took[JOB_COUNT], struct err *err)
+                  struct figures *figures, struct err *err)
 {
+    struct samples *took = figures->took[guest->vmm];
     char script[WORK_SCRIPT_BYTES], what[96];
     uint64_t ns;
     int rc = 0;
@@ -240,16 +264,18 @@ static int one_go(struct work_guest *guest, const struct sizes *sizes, const str
         snprintf(what, sizeof what, "%s: %s", work_vmm_name(guest->vmm), jobs[i].name);
         progress_show(what, 0, 0);
         snprintf(script, sizeof script, jobs[i].script, size);
+        share_add(&figures->share[i], guest, false);
         rc = work_guest_run(guest, jobs[i].prepare, script, &ns, err);
+        share_add(&figures->share[i], guest, true);
         if (rc == 0)
             samples_add(&took[i], ns);
     }
     snprintf(what, sizeof what, "%s: copies", work_vmm_name(guest->vmm));
     progress_show(what, 0, 0);
     if (rc == 0)
-        rc = copies(guest, &trees[0], &took[JOB_LARGE_IN], err);
+        rc = copies(guest, &trees[0], figures, JOB_LARGE_IN, err);
     if (rc == 0)
-        rc = copies(guest, &trees[1], &took[JOB_SMALL_IN], err);
+        rc = copies(guest, &trees[1], figures, JOB_SMALL_IN, err);
     return rc == 0 && guest->vmm == WORK_VOLT ? output(guest, sizes->mib, &took[JOB_OUTPUT], err)
                                               : rc;
 }
@@ -270,6 +296,12 @@ static void report(struct bench *bench, struct figures *figures)
             snprintf(name, sizeof name, "%s: %s", work_vmm_name((enum work_vmm)vmm),
                      jobs[job].name);
             report_latency(&bench->report, &row, &figures->took[vmm][job]);
+        }
+        if (figures->share[job].wall_ns) {
+            snprintf(name, sizeof name, "%s: vCPU at work", jobs[job].name);
+            row.note = "of the time";
+            report_value(&bench->report, &row,
+                         (double)figures->share[job].vcpu_ns / (double)figures->share[job].wall_ns);
         }
         if (!volt->count || !qemu->count || alone)
             continue;
@@ -330,7 +362,7 @@ int suite_work(struct bench *bench, struct err *err)
     if (rc == 0)
         rc = start(bench, guests, &count, err);
     for (unsigned i = 0; rc == 0 && i < sizes->runs * count; i++)
-        rc = one_go(&guests[i % count], sizes, trees, figures->took[i % count], err);
+        rc = one_go(&guests[i % count], sizes, trees, figures, err);
     if (rc == 0)
         report(bench, figures);
     for (int vmm = 0; vmm < WORK_VMM_COUNT; vmm++) {
