@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -88,37 +87,39 @@ int process_wait(struct process *process, int *ret_status, struct err *err)
     return 0;
 }
 
-static uint64_t threads_ns(pid_t pid, bool first_alone)
+static uint64_t thread_ns(pid_t pid, const char *tid)
 {
     char path[300];
+    uint64_t ns = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, tid);
+    FILE *file = fopen(path, "re");
+    if (file && fscanf(file, "%" SCNu64, &ns) != 1)
+        ns = 0;
+    if (file)
+        fclose(file);
+    return ns;
+}
+
+uint64_t process_cpu_ns(pid_t pid)
+{
+    char path[32];
     uint64_t total_ns = 0;
     struct dirent *entry;
 
     snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
     DIR *dir = opendir(path);
-    while (dir && (entry = readdir(dir))) {
-        uint64_t ns;
-
-        if (first_alone && atoi(entry->d_name) != pid)
-            continue;
-        snprintf(path, sizeof path, "/proc/%d/task/%.20s/schedstat", (int)pid, entry->d_name);
-        FILE *file = fopen(path, "re");
-        if (file && fscanf(file, "%" SCNu64, &ns) == 1)
-            total_ns += ns;
-        if (file)
-            fclose(file);
-    }
+    while (dir && (entry = readdir(dir)))
+        total_ns += thread_ns(pid, entry->d_name);
     if (dir)
         closedir(dir);
     return total_ns;
 }
 
-uint64_t process_cpu_ns(pid_t pid)
-{
-    return threads_ns(pid, false);
-}
-
 uint64_t process_vcpu0_ns(pid_t pid)
 {
-    return threads_ns(pid, true);
+    char tid[16];
+
+    snprintf(tid, sizeof tid, "%d", (int)pid);
+    return thread_ns(pid, tid);
 }

@@ -7,7 +7,8 @@
  *   milliseconds if both a VM and its memory go. So a lease that ends while acquires come is
  *   frozen, which takes microseconds and leaves the guest not one instruction more, and killed when
  *   none has come for POOL_CALM_NS: or sooner, when it has waited for FROZEN_NS_MAX, when too many
- *   are frozen or too much memory is, or when its place is wanted.
+ *   are frozen or too much memory is, or when its place is wanted. Whoever's kill is due but must
+ *   wait, as dying_max others are dying, is stopped, too: no guest runs on after its release.
  */
 #include "pool/pool_internal.h"
 

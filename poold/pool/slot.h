@@ -29,8 +29,8 @@
  *   LEASED     belongs to a client. Only release, TTL, the death of the VM and shutdown end it. It
  *              is never reused. One whose client asked for no TTL gets its time again when that is
  *              over as long as streams are open, which its VM is asked then (vm_ops.ask).
- *   STOPPING   the VM is killed, or waits in the kill queue, frozen if it was leased (the phase
- *              tells which). Nothing but pool_vm_gone may follow; other VM events are ignored.
+ *   STOPPING   the VM is killed, or waits in the kill queue, stopped; frozen if its kill can wait (the
+ *              phase tells which). Nothing but pool_vm_gone may follow; other VM events are ignored.
  *   DEAD       its process is gone; the slot is in no list and freed by whoever set it.
  *
  * Each state has phases, which say what the VM is at: state and all counters follow from the phase
@@ -84,7 +84,7 @@ enum slot_phase {
     SLOT_PHASE_LEASED,
 
     /* STOPPING */
-    SLOT_PHASE_QUEUED, /* it runs, in the kill queue */
+    SLOT_PHASE_QUEUED, /* in the kill queue, stopped if it could be: its kill is due */
     SLOT_PHASE_FROZEN, /* in the kill queue too, but it runs no more: its kill can wait */
     SLOT_PHASE_KILLED, /* SIGKILL is on its way, or there never was a process */
 
