@@ -32,7 +32,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- Doorbell ports: 32-bit accesses only; anything else is counted and ignored. ---- */
+/* ---- Doorbell ports: 32-bit accesses only, writes from vCPU 0 alone; anything else is counted and
+ * ignored. ---- */
 
 #define DOORBELL_PORT_BASE 0x0b00u
 #define DOORBELL_PORT_COUNT 16u

@@ -251,9 +251,10 @@ static enum doorbell_result write_port(struct vcpu *vcpu, uint16_t port, uint32_
 enum doorbell_result doorbell_access(struct vcpu *vcpu, uint16_t port, void *value, uint32_t bytes,
                                      bool is_write)
 {
-    uint32_t word;
+    /* Found from any: a guest can't know which of its CPUs a program that looks for it is on. */
+    uint32_t word = port == DOORBELL_PORT_PARK ? DOORBELL_MAGIC : UINT32_MAX;
 
-    if (bytes != sizeof word || vcpu->index != 0) {
+    if (bytes != sizeof word || (is_write && vcpu->index != 0)) {
         if (!is_write)
             memset(value, 0xff, bytes);
         atomic_fetch_add_explicit(&vcpu->vm->doorbell.ignored, 1, memory_order_relaxed);
@@ -263,7 +264,6 @@ enum doorbell_result doorbell_access(struct vcpu *vcpu, uint16_t port, void *val
         memcpy(&word, value, sizeof word);
         return write_port(vcpu, port, word);
     }
-    word = port == DOORBELL_PORT_PARK ? DOORBELL_MAGIC : UINT32_MAX;
     memcpy(value, &word, sizeof word);
     return DOORBELL_CONTINUE;
 }
