@@ -18,6 +18,7 @@
 #define VCPUS 3
 #define ROUNDS 20
 #define LOOK_MS 20
+#define YOUNG_MS 400
 #define WAIT_MS 60000
 
 static struct harness h, second;
@@ -237,6 +238,35 @@ START_TEST(timers_that_count_are_loaded_too)
 }
 END_TEST
 
+/* KVM before Linux 6.8 takes a TSC that is written within a second of what the vCPU has by itself for
+ * an attempt to get in step with it: a clone made soon after its snapshot, which was made soon after
+ * the boot, would be thrown back to its own start. */
+START_TEST(a_young_vms_tsc_goes_on_where_it_was)
+{
+    struct machine_image image, again;
+
+    harness_create_smp(&h, "smp", VCPUS);
+    if (h.kvm.software_only)
+        return; /* guests have the host's TSC there */
+    harness_start_parked(&h);
+    sleep_ms(YOUNG_MS);
+    int memory_fd = harness_snapshot(&h, &image);
+    harness_create_clone(&second, memory_fd, &image);
+    harness_start(&second);
+    harness_wake(&second, DOORBELL_OP_LEASE, DOORBELL_FLAG_PARK_AGAIN);
+    harness_expect(&second, CONTROL_AWAKE);
+    harness_expect(&second, CONTROL_PARKED);
+    int again_fd = harness_snapshot(&second, &again);
+    for (uint32_t i = 0; i < VCPUS; i++)
+        ck_assert_uint_ge(msr(&again.vm.vcpu[i], MSR_TSC), msr(&image.vm.vcpu[i], MSR_TSC));
+    harness_destroy(&second);
+    close(again_fd);
+    close(memory_fd);
+    machine_image_fini(&again);
+    machine_image_fini(&image);
+}
+END_TEST
+
 static void teardown(void)
 {
     harness_destroy(&h);
@@ -253,5 +283,6 @@ int main(void)
     tcase_add_test(tc, clones_go_on_with_all_vcpus);
     tcase_add_test(tc, a_clone_that_parks_again_has_all_vcpus_loaded);
     tcase_add_test(tc, timers_that_count_are_loaded_too);
+    tcase_add_test(tc, a_young_vms_tsc_goes_on_where_it_was);
     return tap_main(suite);
 }

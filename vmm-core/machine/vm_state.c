@@ -11,8 +11,9 @@
  * but KVM takes the full area at any time), DEBUGREGS, the MSRs, EVENTS after SREGS, which clears
  *   pending ones; the PICs and the IOAPIC. Then the LAPIC, which drops what the IOAPIC has just sent
  *   (it was there before, and is saved), and before TSC_DEADLINE (which is dropped while the LAPIC
- *   timer is not in that mode); TSC before TSC_DEADLINE (which is relative to it), the PIT, and the
- *   clock, so that kvmclock goes on from where it stopped.
+ *   timer is not in that mode); TSC before TSC_DEADLINE (which is relative to it), and before the
+ *   LAPICs whose timer counts (KVM reckons by it when that is due); the PIT, and the clock, so that
+ *   kvmclock goes on from where it stopped.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 
 #define MSR_TSC 0x10u
 #define MSR_TSC_DEADLINE 0x6e0u
+#define TSC_FAR (1ull << 60) /* in cycles: years */
 
 /* Of the local APIC's page (Intel SDM 3A, 11.5.4). */
 #define LAPIC_TIMER 0x320u
@@ -350,20 +352,38 @@ int vm_state_prepare(struct vm *vm, const struct vm_state *state, const char **r
     return load_lapics(vm, state, false, ret_step);
 }
 
+/* Before Linux 6.8 KVM takes a TSC that is written within a second of what the vCPU has by itself for
+ * an attempt to get in step with it, and drops it: a clone that is as young as its snapshot was would
+ * be thrown back to its own start, and its timers would be late by as much. So the first vCPU's is
+ * moved out of the way first. */
+static int unsettle_tsc(const struct vm *vm, const struct vm_state *state)
+{
+    const struct vcpu_state *first = &state->vcpu[0];
+    uint32_t tsc = find_msr(first, MSR_TSC);
+    struct {
+        struct kvm_msrs head;
+        struct kvm_msr_entry entry;
+    } one = { .head = { .nmsrs = 1 } };
+
+    if (tsc == first->msr_count || vm->kvm->software_only)
+        return 0;
+    one.entry = (struct kvm_msr_entry){ .index = MSR_TSC, .data = first->msr[tsc].data + TSC_FAR };
+    return ioctl(vm->vcpu[0].fd, KVM_SET_MSRS, &one) < 0 ? -errno : 0;
+}
+
 int vm_state_load_time(struct vm *vm, const struct vm_state *state, const char **ret_step)
 {
     /* Only the time: KVM_CLOCK_REALTIME would let it jump ahead by the age of the snapshot. */
     struct kvm_clock_data clock = { .clock = state->clock.clock };
-    int rc = load_lapics(vm, state, true, ret_step);
+    int rc = unsettle_tsc(vm, state);
 
+    *ret_step = "KVM_SET_MSRS";
+    for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++)
+        rc = load_msrs(&vm->vcpu[i], &state->vcpu[i], true);
+    if (rc == 0)
+        rc = load_lapics(vm, state, true, ret_step);
     if (rc < 0)
         return rc;
-    *ret_step = "KVM_SET_MSRS";
-    for (uint32_t i = 0; i < state->vcpu_count; i++) {
-        rc = load_msrs(&vm->vcpu[i], &state->vcpu[i], true);
-        if (rc < 0)
-            return rc;
-    }
     *ret_step = "KVM_SET_PIT2";
     if (vm->has_pit && ioctl(vm->fd, KVM_SET_PIT2, &state->pit) < 0)
         return -errno;
