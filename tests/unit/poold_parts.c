@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Goal: what poold reads from outside (JSON, names, options, policy) is taken or refused as
- * documented, and back-off waits as long as it says. Method: tables of inputs and what must come of
- * them. */
+ * documented, back-off waits as long as it says, and a process's memory is told apart from what it
+ * shares. Method: tables of inputs and what must come of them; a child that touches memory. */
 #include <check.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/backoff.h"
+#include "base/process.h"
 #include "config.h"
 #include "declare.h"
 #include "http/access.h"
@@ -339,6 +343,60 @@ START_TEST(every_key_of_a_pool_is_kept)
 }
 END_TEST
 
+#define TOUCHED_BYTES (8u << 20)
+#define OTHERWISE 12345u
+
+/* A child that maps memory with these flags, touches it when it reads a byte, and then tells. */
+static _Noreturn void touch_when_told(int map_flags, int told, int tell)
+{
+    char byte;
+    char *memory =
+        mmap(NULL, TOUCHED_BYTES, PROT_READ | PROT_WRITE, map_flags | MAP_ANONYMOUS, -1, 0);
+
+    for (; memory != MAP_FAILED && read(told, &byte, 1) == 1; (void)!write(tell, &byte, 1))
+        memset(memory, 1, TOUCHED_BYTES);
+    _exit(0);
+}
+
+/* How much more private memory it has then than this process, of which it is a copy. */
+static int64_t private_surplus(int map_flags)
+{
+    int told[2], tell[2];
+    char byte = 0;
+
+    ck_assert_int_eq(pipe(told), 0);
+    ck_assert_int_eq(pipe(tell), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(told[1]);
+        touch_when_told(map_flags, told[0], tell[1]);
+    }
+    ck_assert_int_eq(write(told[1], &byte, 1), 1);
+    ck_assert_int_eq(read(tell[0], &byte, 1), 1);
+    uint64_t touched = process_private_bytes(pid, OTHERWISE);
+    ck_assert_uint_ne(touched, OTHERWISE);
+    uint64_t own = process_private_bytes(getpid(), OTHERWISE);
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert_uint_eq(process_private_bytes(pid, OTHERWISE), OTHERWISE);
+    for (unsigned i = 0; i < 2; i++) {
+        close(told[i]);
+        close(tell[i]);
+    }
+    return (int64_t)touched - (int64_t)own;
+}
+
+START_TEST(private_memory_of_a_process)
+{
+    const int64_t slack = TOUCHED_BYTES / 2; /* what a child of this program has of its own */
+
+    ck_assert_uint_eq(process_private_bytes(0, OTHERWISE), OTHERWISE);
+    ck_assert_uint_eq(process_private_bytes(-1, OTHERWISE), OTHERWISE);
+    ck_assert_int_gt(private_surplus(MAP_PRIVATE), slack);
+    ck_assert_int_lt(private_surplus(MAP_SHARED), slack);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -351,6 +409,7 @@ int main(void)
         rules_limit_pools,
         histograms_count_every_value_once,
         every_key_of_a_pool_is_kept,
+        private_memory_of_a_process,
     };
     Suite *suite = suite_create("poold-parts");
     TCase *tcase = tap_case(suite, "parts");
