@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -42,6 +43,18 @@ static _Alignas(16) char child_stack[CHILD_STACK_BYTES];
 void child_programs_open(void)
 {
     self_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+}
+
+void child_close_inherited(int kept_fd)
+{
+    int program_fd = self_fd < 0 ? kept_fd : self_fd;
+    unsigned low = (unsigned)MIN_OF(program_fd, kept_fd);
+    unsigned high = low + (unsigned)abs(program_fd - kept_fd);
+    const unsigned ranges[][2] = { { 3, low - 1 }, { low + 1, high - 1 }, { high + 1, ~0u } };
+
+    for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
+        if (ranges[i][0] <= ranges[i][1])
+            syscall(SYS_close_range, ranges[i][0], ranges[i][1], 0u);
 }
 
 const char *environment_get(char *const *envp, const char *name)

@@ -37,6 +37,11 @@ int spawn_program(const struct spawn *spawn, pid_t *ret_pid, enum spawn_stage *r
 /* Has FILES_PROGRAM found by all that are started from now on. Before the root is another one. */
 void child_programs_open(void);
 
+/* In a copy of this process that goes on without exec: closes what running commands and the agent have
+ * open, without whose end here some of them would not end. Not 0 to 2, kept_fd and what
+ * child_programs_open has opened. */
+void child_close_inherited(int kept_fd);
+
 /* The value of `name` in an environment, or NULL. */
 const char *environment_get(char *const *envp, const char *name);
 

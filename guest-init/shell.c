@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "child.h"
-#include "exec_fds.h"
 #include "shell_commands.h"
 #include "system.h"
 
@@ -170,8 +169,7 @@ pid_t shell_start(void)
         return -errno;
     pid = fork();
     if (pid == 0) {
-        close(prompted[0]);
-        exec_fds_drop();
+        child_close_inherited(prompted[1]);
         shell_main(prompted[1]);
     }
     close(prompted[1]);
