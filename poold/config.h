@@ -42,6 +42,7 @@ struct config {
     /* Uids of VMs, when root (vm_uids.h); base 0: none of their own. */
     uint32_t uid_base, uid_count;
     char uid_locks[PATH_MAX];
+    bool idle_vms;
     uint64_t setup_timeout_ms, awake_timeout_ms, ready_timeout_ms;
     uint64_t surplus_ms;
     uint64_t request_timeout_ms, transfer_timeout_ms, idle_timeout_ms; /* of clients (http.h) */

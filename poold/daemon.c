@@ -223,6 +223,7 @@ static int vms_start(struct daemon *daemon, struct err *err)
                                    .state_dir = config->state_dir,
                                    .volt_gate = config->volt_gate,
                                    .uid_locks = config->uid_locks,
+                                   .idle_vms = config->idle_vms,
                                    .uid_base = config->uid_base,
                                    .uid_count = config->uid_count };
 

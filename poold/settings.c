@@ -75,6 +75,8 @@ const struct setting settings[] = {
       "how many there are for all poolds of the host, who claim them in blocks of 1024" },
     { "uid-locks", TEXT(uid_locks), SETTING_AT_START, NULL, "DIR", "/run/volt-uids",
       "where they claim them" },
+    { "idle-vms", FLAG(idle_vms), SETTING_AT_START, NULL, NULL, "no",
+      "VMs get what the host's other processes leave of the CPUs (cpu.idle)" },
     { "setup-timeout-ms", NUMBER(setup_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
       "how long a clone's set-up may take" },
     { "awake-timeout-ms", NUMBER(awake_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,

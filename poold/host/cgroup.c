@@ -141,6 +141,13 @@ static void hierarchy_add(struct cgroup_host *host, int own_fd, bool v2, uint32_
     }
     if (!v2 && controllers & 1u << CGROUP_CPU)
         (void)cgroup_file_write(fd, "cpu.rt_runtime_us", REAL_TIME_OF_ALL_US);
+    /* Both ways: an earlier poold of the same name may have been told otherwise. */
+    int rc = controllers & 1u << CGROUP_CPU
+                 ? cgroup_file_write(fd, "cpu.idle", owner->idle ? "1" : "0")
+                 : 0;
+    if (rc < 0 && owner->idle)
+        lacks(host, "the cgroup %s can't be idle (%s): VMs have as much of the CPUs as others",
+              parent, strerror(-rc));
     *h = (struct cgroup_hierarchy){ .parent_fd = fd, .controllers = controllers, .v2 = v2 };
     host->controllers |= controllers;
     host->hierarchy_count++;

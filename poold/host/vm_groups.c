@@ -46,9 +46,10 @@ static uint64_t path_hash(const char *path)
     return hash;
 }
 
-void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state_dir, pid_t keeper)
+void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state_dir, pid_t keeper,
+                    bool idle)
 {
-    const struct cgroup_owner owner = { groups->name, keeper };
+    const struct cgroup_owner owner = { groups->name, keeper, idle };
     struct err err = { 0 };
 
     groups->loop = loop;

@@ -28,8 +28,10 @@ struct vm_groups {
 
 struct vm_group_job;
 
-/* state_dir: what tells its poold from others. keeper: that this poold has started; 0: none. */
-void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state_dir, pid_t keeper);
+/* state_dir: what tells its poold from others. keeper: that this poold has started; 0: none. idle: as
+ * in struct cgroup_owner. */
+void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state_dir, pid_t keeper,
+                    bool idle);
 /* Every VM is gone. */
 void vm_groups_fini(struct vm_groups *groups);
 

@@ -162,7 +162,7 @@ int vms_open(struct vms *vms, const struct vms_host *host, struct err *err)
     vm_dirs_pump(&vms->vm_dirs);
     stock_init(&vms->deltas, vms->loop, pool_disk_delta_make, &vms->snapshots_fd);
     stock_init(&vms->taps, vms->loop, net_tap_make, &vms->walls);
-    vm_groups_init(&vms->vm_groups, vms->loop, host->state_dir, vms->keep.pid);
+    vm_groups_init(&vms->vm_groups, vms->loop, host->state_dir, vms->keep.pid, host->idle_vms);
     vms->vm_groups.changed = on_groups_changed;
     vms->vm_groups.changed_data = vms;
     net_walls_init(&vms->walls, vms->loop, host->volt_gate, &vms->vm_dirs.uids,

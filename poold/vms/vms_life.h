@@ -11,6 +11,7 @@ struct vms_host {
     const char *volt_gate;           /* the program; outlives vms */
     const char *uid_locks;           /* with the next two: vm_dirs.h */
     uint32_t uid_base, uid_count;
+    bool idle_vms; /* struct cgroup_owner */
 };
 
 /* The first; after it vms_fini is fine. What is given outlives vms; the caller sets `told` and

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 
 #include "base/util.h"
 #include "host/cgroup.h"
+#include "host/cgroup_own.h"
 #include "tap_main.h"
 
 static struct cgroup_host host;
@@ -23,7 +25,7 @@ static char name[40];
 static void setup(void)
 {
     snprintf(name, sizeof(name), "test-%d", getpid());
-    ck_assert_int_eq(cgroup_host_open(&host, &(struct cgroup_owner){ name, 0 }, NULL), 0);
+    ck_assert_int_eq(cgroup_host_open(&host, &(struct cgroup_owner){ name, 0, false }, NULL), 0);
 }
 
 static void teardown(void)
@@ -215,6 +217,44 @@ START_TEST(join_by_pid)
 }
 END_TEST
 
+/* What the kernel has for the parent of all groups; -1 where there is none. */
+static int idle_of(const char *group)
+{
+    for (unsigned i = 0; i < host.hierarchy_count; i++) {
+        const struct cgroup_hierarchy *h = &host.hierarchy[i];
+        char path[64], text[8] = "";
+
+        snprintf(path, sizeof path, "../volt-%s/cpu.idle", group);
+        if (h->controllers & 1u << CGROUP_CPU &&
+            cgroup_file_read(h->parent_fd, path, text, sizeof text) > 0)
+            return atoi(text);
+    }
+    return -1;
+}
+
+START_TEST(vms_are_behind_others_only_where_that_is_asked_for)
+{
+    struct cgroup_host idle;
+    char other[40];
+
+    if (idle_of(name) < 0) {
+        printf("# no cpu.idle here (Linux 5.15, a cpu controller)\n");
+        return;
+    }
+    ck_assert_int_eq(idle_of(name), 0);
+    snprintf(other, sizeof other, "%s-idle", name);
+    ck_assert_int_eq(cgroup_host_open(&idle, &(struct cgroup_owner){ other, 0, true }, NULL), 0);
+    ck_assert_int_eq(idle_of(other), 1);
+    ck_assert_int_eq(idle_of(name), 0);
+    /* One that was killed, and the next that is told otherwise. */
+    for (unsigned i = 0; i < idle.hierarchy_count; i++)
+        close_fd(&idle.hierarchy[i].parent_fd);
+    ck_assert_int_eq(cgroup_host_open(&idle, &(struct cgroup_owner){ other, 0, false }, NULL), 0);
+    ck_assert_int_eq(idle_of(other), 0);
+    cgroup_host_close(&idle, other);
+}
+END_TEST
+
 START_TEST(bad_names_and_leftovers)
 {
     const struct cgroup_limits limits = { 0 };
@@ -222,13 +262,14 @@ START_TEST(bad_names_and_leftovers)
 
     ck_assert_int_eq(cgroup_group_create(&host, "../up", &limits, NULL), -EINVAL);
     ck_assert_int_eq(cgroup_group_create(&host, "", &limits, NULL), -EINVAL);
-    ck_assert_int_eq(cgroup_host_open(&again, &(struct cgroup_owner){ "a/b", 0 }, NULL), -EINVAL);
+    ck_assert_int_eq(cgroup_host_open(&again, &(struct cgroup_owner){ "a/b", 0, false }, NULL),
+                     -EINVAL);
     if (host.hierarchy_count == 0)
         return;
     ck_assert_int_eq(cgroup_group_create(&host, "left-over", &limits, NULL), 0);
     ck_assert_int_eq(cgroup_group_create(&host, "left-over", &limits, NULL), -EEXIST);
     /* What a killed poold left is swept by the next one of the same name. */
-    ck_assert_int_eq(cgroup_host_open(&again, &(struct cgroup_owner){ name, 0 }, NULL), 0);
+    ck_assert_int_eq(cgroup_host_open(&again, &(struct cgroup_owner){ name, 0, false }, NULL), 0);
     ck_assert_int_eq(cgroup_group_create(&again, "left-over", &limits, NULL), 0);
     cgroup_host_close(&again, name);
 }
@@ -246,7 +287,7 @@ static void die_with_a_group(const char *other, pid_t vm)
     if (poold == 0) {
         struct cgroup_host dead;
 
-        cgroup_host_open(&dead, &(struct cgroup_owner){ other, 0 }, NULL);
+        cgroup_host_open(&dead, &(struct cgroup_owner){ other, 0, false }, NULL);
         if (cgroup_group_create(&dead, "vm", &(struct cgroup_limits){ 0 }, NULL) < 0 ||
             cgroup_group_open(&dead, "vm", fds, &count, NULL) < 0)
             _exit(1);
@@ -291,14 +332,14 @@ START_TEST(groups_of_dead_poolds_are_swept)
     ck_assert(group_is_there(dead));
     die_with_a_group(held, vm);
     ck_assert_int_eq(cgroup_group_create(&host, "vm", &(struct cgroup_limits){ 0 }, NULL), 0);
-    ck_assert_int_eq(cgroup_host_open(&mine, &(struct cgroup_owner){ third, 0 }, NULL), 0);
+    ck_assert_int_eq(cgroup_host_open(&mine, &(struct cgroup_owner){ third, 0, false }, NULL), 0);
     ck_assert(!group_is_there(dead));
     ck_assert(group_is_there(held));
     ck_assert(group_is_there(name));
     cgroup_host_close(&mine, third);
     kill(vm, SIGKILL);
     ck_assert_int_eq(waitpid(vm, NULL, 0), vm);
-    ck_assert_int_eq(cgroup_host_open(&mine, &(struct cgroup_owner){ held, 0 }, NULL), 0);
+    ck_assert_int_eq(cgroup_host_open(&mine, &(struct cgroup_owner){ held, 0, false }, NULL), 0);
     ck_assert(!group_is_there(held));
     cgroup_host_close(&mine, held);
 }
@@ -318,7 +359,7 @@ static bool file_write(const char *path, const char *text)
 /* As poold in the group of its service, which its keeper was started in. The exit status. */
 static int serve_in(const char *group)
 {
-    struct cgroup_owner owner = { "served", 0 };
+    struct cgroup_owner owner = { "served", 0, false };
     struct cgroup_host served;
     char procs[160];
     int status;
@@ -380,6 +421,7 @@ int main(void)
     tcase_add_test(tests, cpu_is_limited);
     tcase_add_test(tests, join_by_pid);
     tcase_add_test(tests, bad_names_and_leftovers);
+    tcase_add_test(tests, vms_are_behind_others_only_where_that_is_asked_for);
     tcase_add_test(tests, groups_of_dead_poolds_are_swept);
     tests = tap_case(suite, "service");
     tcase_add_test(tests, a_keeper_is_not_in_the_way);
