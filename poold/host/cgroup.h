@@ -57,9 +57,10 @@ struct cgroup_limits {
 
 struct cgroup_owner {
     const char *name; /* 1 to 40 of a-z 0-9 and '-' */
-    pid_t
-        keeper; /* a process that is in poold's own group, too, and goes where poold does; 0: none */
-    bool idle; /* its groups get what the host's other processes leave of the CPUs (Linux 5.15) */
+    /* A process that is in poold's own group, too, and goes where poold does; 0: none. */
+    pid_t keeper;
+    /* Its groups get what the host's other processes leave of the CPUs (Linux 5.15). */
+    bool idle;
 };
 
 /* Finds the hierarchies, makes the parent groups (or takes over those that an earlier poold of the
