@@ -3,9 +3,9 @@
  *
  * Interrupts are what costs most in a guest whose kernel is emulated, so:
  *   - one flush, with one interrupt at most, ends each callback of the device thread;
- *   - tx chains are given back only when there are many: the driver does nothing with them but free
- *     memory, for which it wakes a thread, even if the interrupt comes for rx packets anyway. Saving
- *     does not give them back either, or every clone would begin with an interrupt;
+ *   - tx chains are given back with the next rx packets, as a rule, and only by themselves when
+ *     there are many: the driver does nothing with them but free memory. Saving does not give them
+ *     back either, or every clone would begin with an interrupt;
  *   - the driver is asked to tell of new rx buffers only while something waits for them.
  */
 #include "virtio/vsock.h"
@@ -149,12 +149,14 @@ static void send_event(struct vsock *vsock)
 void vsock_flush(struct vsock *vsock)
 {
     struct virtq *rx = queue_of(vsock, VSOCK_QUEUE_RX), *tx = queue_of(vsock, VSOCK_QUEUE_TX);
+    bool rx_used = rx->next_used != rx->published;
     bool interrupt = virtq_flush(rx);
 
     /* A driver may wait for what is held here. Linux does for descriptors, of which a packet may have
      * as many as its payload has pages; and its sockets are writable again only once less than half of
      * SO_SNDBUF, 104 KiB, is on its way by their count, which is up to twice the payload. */
-    if (vsock->tx_held >= MAX_OF(tx->num / 4, 1) || vsock->tx_held_bytes >= TX_HELD_BYTES_MAX) {
+    if (rx_used || vsock->tx_held >= MAX_OF(tx->num / 4, 1) ||
+        vsock->tx_held_bytes >= TX_HELD_BYTES_MAX) {
         interrupt |= virtq_flush(tx);
         vsock->tx_held = vsock->tx_held_bytes = 0;
     }
