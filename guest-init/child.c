@@ -22,6 +22,7 @@
 #include "text.h"
 
 #define CHILD_STACK_BYTES 16384
+#define INHERITED_FD_MAX 1023u /* looked for where one call does not close all */
 
 char *const environment_default[] = {
     "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -45,6 +46,15 @@ void child_programs_open(void)
     self_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
 }
 
+/* Kernels before Linux 5.9 have no call for it. */
+static void close_between(unsigned first, unsigned last)
+{
+    if (first > last || syscall(SYS_close_range, first, last, 0u) == 0)
+        return;
+    for (unsigned fd = first; fd <= MIN_OF(last, INHERITED_FD_MAX); fd++)
+        close((int)fd);
+}
+
 void child_close_inherited(int kept_fd)
 {
     int program_fd = self_fd < 0 ? kept_fd : self_fd;
@@ -53,8 +63,7 @@ void child_close_inherited(int kept_fd)
     const unsigned ranges[][2] = { { 3, low - 1 }, { low + 1, high - 1 }, { high + 1, ~0u } };
 
     for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
-        if (ranges[i][0] <= ranges[i][1])
-            syscall(SYS_close_range, ranges[i][0], ranges[i][1], 0u);
+        close_between(ranges[i][0], ranges[i][1]);
 }
 
 const char *environment_get(char *const *envp, const char *name)

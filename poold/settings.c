@@ -76,7 +76,7 @@ const struct setting settings[] = {
     { "uid-locks", TEXT(uid_locks), SETTING_AT_START, NULL, "DIR", "/run/volt-uids",
       "where they claim them" },
     { "idle-vms", FLAG(idle_vms), SETTING_AT_START, NULL, NULL, "no",
-      "VMs get what the host's other processes leave of the CPUs (cpu.idle)" },
+      "VMs get what others in poold's control group leave of the CPUs (cpu.idle)" },
     { "setup-timeout-ms", NUMBER(setup_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,
       "how long a clone's set-up may take" },
     { "awake-timeout-ms", NUMBER(awake_timeout_ms, 1, DAY_MS), SETTING_LIVE, NULL, "N", NULL,

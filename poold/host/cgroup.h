@@ -59,7 +59,8 @@ struct cgroup_owner {
     const char *name; /* 1 to 40 of a-z 0-9 and '-' */
     /* A process that is in poold's own group, too, and goes where poold does; 0: none. */
     pid_t keeper;
-    /* Its groups get what the host's other processes leave of the CPUs (Linux 5.15). */
+    /* Its groups get what others in poold's own group leave of the CPUs (Linux 5.15): where that is the
+     * root group, the host's other processes. */
     bool idle;
 };
 

@@ -58,7 +58,9 @@ void vm_groups_init(struct vm_groups *groups, uv_loop_t *loop, const char *state
              (unsigned long long)path_hash(state_dir));
     if (cgroup_host_open(&groups->host, &owner, &err) < 0)
         log_warn("control groups: %s", err.msg);
-    if (groups->host.lacking[0])
+    if (groups->host.lacking[0] && idle)
+        log_warn("control groups of VMs: %s", groups->host.lacking);
+    else if (groups->host.lacking[0])
         log_info("control groups of VMs: %s", groups->host.lacking);
 }
 

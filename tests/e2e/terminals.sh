@@ -117,6 +117,8 @@ end_of_input()
 check 'a console shell started again keeps no input of a command open' end_of_input
 own_descriptors()
 {
-    [ "$(guest "$id" -- sh -c "ls /proc/$(shell_pid)/fd | wc -l")" -le 4 ]
+    local pid
+    pid=$(shell_pid) && [ -n "$pid" ] || return 1
+    [ "$(guest "$id" -- sh -c "ls /proc/$pid/fd | wc -l")" -le 4 ]
 }
 check 'nor anything else' own_descriptors

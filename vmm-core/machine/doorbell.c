@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns the host side of the doorbell (guest_abi.h): the mailbox, the check of the guest's answer,
- * and the times that every latency figure is made of. Runs on vCPU 0's thread only.
+ * and the times that every latency figure is made of. Runs on vCPU 0's thread only, but for reads of
+ * what it is, which any vCPU may ask for.
  *
  * Invariants
  *   1. An AWAKE counts only while an answer is due and only on vCPU 0; it must be right the first
