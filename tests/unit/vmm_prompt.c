@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Goal: a VM without a daemon runs ahead of all else up to its answer and not a moment longer, and
- * whoever has put volt-vmm behind others is obeyed.
+/* Goal: a VM without a daemon runs ahead of all else up to its answer and not a moment longer, behind
+ * all else from there until it is ready, and whoever has put volt-vmm behind others is obeyed.
  * Method: a process with threads in a VM's place, and how the kernel says that each is scheduled.
  */
 #include "volt-vmm/prompt.h"
@@ -133,6 +133,27 @@ START_TEST(vm_that_is_a_child_is_found)
 }
 END_TEST
 
+START_TEST(all_threads_are_behind_after_the_answer)
+{
+    struct prompt prompt = { 0 };
+
+    prompt_begin(&prompt);
+    pid_t vm = start_vm(&prompt);
+    prompt_answered(&prompt, vm);
+    ck_assert_uint_eq(threads_with(vm, SCHED_IDLE), THREADS);
+    ck_assert_int_eq(sched_getscheduler(0), SCHED_OTHER);
+    int timeout_ms = prompt_timeout_ms(&prompt);
+    ck_assert_int_ge(timeout_ms, 0);
+    ck_assert_int_le(timeout_ms, (int)(PROMPT_BEHIND_NS / NS_PER_MS) + 1);
+    prompt_end(&prompt, vm);
+    ck_assert_uint_eq(threads_with(vm, SCHED_OTHER), THREADS);
+    ck_assert_int_eq(prompt_timeout_ms(&prompt), -1);
+    prompt_answered(&prompt, vm); /* another one, of a snapshot taken later */
+    ck_assert_uint_eq(threads_with(vm, SCHED_OTHER), THREADS);
+    end_vm(vm);
+}
+END_TEST
+
 START_TEST(timeout_comes_and_a_dead_vm_is_fine)
 {
     struct prompt prompt = { 0 };
@@ -159,6 +180,8 @@ START_TEST(who_is_behind_others_stays_there)
     ck_assert_int_eq(sched_getscheduler(0), SCHED_OTHER);
     ck_assert_int_eq(prompt_timeout_ms(&prompt), -1);
     pid_t vm = start_vm(&prompt);
+    ck_assert_uint_eq(threads_with(vm, SCHED_OTHER), THREADS);
+    prompt_answered(&prompt, vm); /* who may not go ahead could not come back from behind */
     ck_assert_uint_eq(threads_with(vm, SCHED_OTHER), THREADS);
     end_vm(vm);
 }
@@ -196,6 +219,7 @@ int main(void)
     }
     tcase_add_test(tests, all_threads_are_ahead_until_the_end);
     tcase_add_test(tests, vm_that_is_a_child_is_found);
+    tcase_add_test(tests, all_threads_are_behind_after_the_answer);
     tcase_add_test(tests, timeout_comes_and_a_dead_vm_is_fine);
     tcase_add_test(tests, who_is_behind_others_stays_there);
     tcase_add_test(tests, idle_stays_idle);

@@ -16,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "volt-vmm/direct_internal.h"
@@ -48,7 +49,9 @@ static int start_child(struct direct *d, struct err *err)
         close(control[0]);
         close(bell[0]);
         prompt_follow(&d->prompt);
-        setsid(); /* Ctrl-C on the terminal is ours; and all its processes can be stopped */
+        /* Ctrl-C on the terminal is ours; and all its processes can be stopped. Not a session,
+         * which would be scheduled as a group (sched_autogroup_enabled): see prompt.h. */
+        setpgid(0, 0);
         int status =
             d->options->restore ? program_restore(d->options, err) : program_run(d->options, err);
         if (err->code)
@@ -126,11 +129,12 @@ static int on_bell(struct direct *d, const struct control_msg *msg, struct err *
             print_awake(d, msg);
         else
             print_progress(d, "awake", msg);
-        prompt_end(&d->prompt, d->child);
+        prompt_answered(&d->prompt, d->child);
         direct_source_worked(d);
         return 0;
     case CONTROL_READY:
         print_progress(d, "ready", msg);
+        prompt_end(&d->prompt, d->child);
         d->ready = true;
         return 0;
     case CONTROL_PARKED:

@@ -12,13 +12,22 @@
 
 #include "base/util.h"
 
-enum rank { RANK_EVERYBODY, RANK_VM, RANK_PARENT };
+enum rank { RANK_BEHIND, RANK_EVERYBODY, RANK_VM, RANK_PARENT };
+
+static const struct {
+    int policy, priority;
+} ranks[] = {
+    [RANK_BEHIND] = { SCHED_IDLE, 0 },
+    [RANK_EVERYBODY] = { SCHED_OTHER, 0 },
+    [RANK_VM] = { SCHED_RR, 1 },
+    [RANK_PARENT] = { SCHED_RR, 2 },
+};
 
 static bool set_rank(pid_t thread, enum rank rank)
 {
-    const struct sched_param param = { .sched_priority = (int)rank };
+    const struct sched_param param = { .sched_priority = ranks[rank].priority };
 
-    return sched_setscheduler(thread, rank == RANK_EVERYBODY ? SCHED_OTHER : SCHED_RR, &param) == 0;
+    return sched_setscheduler(thread, ranks[rank].policy, &param) == 0;
 }
 
 /* What ends it is found in /proc: without that it does not begin. */
@@ -53,8 +62,8 @@ int prompt_timeout_ms(const struct prompt *prompt)
     return now >= prompt->end_ns ? 0 : (int)((prompt->end_ns - now) / NS_PER_MS + 1);
 }
 
-/* They start no others meanwhile: all are there before the guest's first instruction. */
-static void relax_threads(pid_t process)
+/* Those that are there; who starts another meanwhile hands on its rank. */
+static void rank_threads(pid_t process, enum rank rank)
 {
     char path[32];
 
@@ -66,24 +75,33 @@ static void relax_threads(pid_t process)
         pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
 
         if (thread > 0)
-            set_rank(thread, RANK_EVERYBODY);
+            set_rank(thread, rank);
     }
     closedir(threads);
 }
 
 /* Without the right to a pid namespace, the VM is a child of the process that was forked for it. */
-static void relax_vm(pid_t vm)
+static void rank_vm(pid_t vm, enum rank rank)
 {
     char path[64];
     pid_t child;
 
-    relax_threads(vm);
+    rank_threads(vm, rank);
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", vm, vm);
     FILE *children = fopen(path, "re");
     while (children && fscanf(children, "%d", &child) == 1)
-        relax_threads(child);
+        rank_threads(child, rank);
     if (children)
         fclose(children);
+}
+
+void prompt_answered(struct prompt *prompt, pid_t vm)
+{
+    if (!prompt->end_ns)
+        return;
+    rank_vm(vm, RANK_BEHIND);
+    set_rank(0, RANK_EVERYBODY);
+    prompt->end_ns = now_ns() + PROMPT_BEHIND_NS;
 }
 
 void prompt_end(struct prompt *prompt, pid_t vm)
@@ -91,7 +109,7 @@ void prompt_end(struct prompt *prompt, pid_t vm)
     if (!prompt->end_ns)
         return;
     if (vm > 0)
-        relax_vm(vm);
+        rank_vm(vm, RANK_EVERYBODY);
     set_rank(0, RANK_EVERYBODY);
     prompt->end_ns = 0;
 }
