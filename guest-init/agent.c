@@ -44,9 +44,8 @@ static void connection_take(int fd)
     for (int i = 0; i < SESSION_COUNT; i++) {
         if (sessions[i].state != SESSION_FREE)
             continue;
-        if (session_open(&sessions[i], fd) == 0)
-            return;
-        break;
+        session_open(&sessions[i], fd);
+        return;
     }
     refuse(fd);
 }

@@ -11,6 +11,8 @@
 
 #define STEPS_PER_TURN 8 /* of each kind, of one session before the others have their turn */
 #define LINGER_NS 5000000000ull
+#define LINGER_QUIET_NS                                                                            \
+    20000000ull         /* of it: those who close when they have the result do it in that */
 #define FRAME_IGNORED 0 /* as session.frame_type */
 
 static uint8_t scratch[65536]; /* what was just read from a socket */
@@ -102,15 +104,23 @@ static void linger_expired(struct loop_timer *timer)
     session_close((struct session *)((char *)timer - offsetof(struct session, timeout)));
 }
 
+static void linger_quiet_expired(struct loop_timer *timer)
+{
+    struct session *session = (struct session *)((char *)timer - offsetof(struct session, timeout));
+
+    io_shutdown(session->socket.fd);
+    timer->expired = linger_expired;
+    loop_timer_start(timer, LINGER_NS);
+}
+
 /* The result is sent. Closing while something of the client's is unread would reset the connection,
- * and the result could be lost with it: say that no more comes, and wait for the client to close.
- */
+ * and the result could be lost with it: wait for the client to close, and if it does not, say that no
+ * more comes. */
 static void session_linger(struct session *session)
 {
-    io_shutdown(session->socket.fd);
     session->state = SESSION_LINGER;
-    session->timeout.expired = linger_expired;
-    loop_timer_start(&session->timeout, LINGER_NS);
+    session->timeout.expired = linger_quiet_expired;
+    loop_timer_start(&session->timeout, LINGER_QUIET_NS);
 }
 
 /* ---- Frames in ---- */
@@ -308,6 +318,22 @@ static bool produce(struct session *session)
     return false;
 }
 
+static uint32_t socket_events(const struct session *session)
+{
+    return EPOLLIN | EPOLLRDHUP | (session->socket_was_full ? EPOLLOUT : 0);
+}
+
+/* Nothing more can be sent until an event tells of room. */
+static void socket_full(struct session *session)
+{
+    bool known = session->socket_was_full;
+
+    session->socket_writable = false;
+    session->socket_was_full = true;
+    if (session->watched && !known && loop_change(&session->socket, socket_events(session)) < 0)
+        session_close(session);
+}
+
 /* Sends what is in `out`, or if nothing is, the next frame. */
 static bool step_send(struct session *session)
 {
@@ -318,7 +344,7 @@ static bool step_send(struct session *session)
     count = io_send(session->socket.fd, session->out + session->out_sent,
                     session->out_bytes - session->out_sent);
     if (count == -EAGAIN) {
-        session->socket_writable = false;
+        socket_full(session);
         return false;
     }
     if (count < 0) {
@@ -362,19 +388,20 @@ static void socket_ready(struct loop_source *source, uint32_t events)
     session_pump(session);
 }
 
-int session_open(struct session *session, int fd)
+void session_open(struct session *session, int fd)
 {
-    int status;
-
     memset(session, 0, offsetof(struct session, out));
     session->socket = (struct loop_source){ .ready = socket_ready, .fd = fd };
-    session->socket_writable = true;
+    session->socket_readable = session->socket_writable = true;
     agent_parser_init(&session->parser);
     for (int i = 0; i < STREAM_COUNT; i++)
         session->streams[i].source.fd = -1;
     session->input.source.fd = -1;
-    status = loop_add(&session->socket, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
-    if (status == 0)
-        session->state = SESSION_REQUEST;
-    return status;
+    session->state = SESSION_REQUEST;
+    session_pump(session);
+    if (session->state == SESSION_FREE)
+        return;
+    session->watched = true;
+    if (loop_add(&session->socket, socket_events(session)) < 0)
+        session_close(session);
 }

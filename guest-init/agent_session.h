@@ -3,7 +3,8 @@
  *
  *   agent.c          connections: which sessions there are
  *   agent_session.c  frames in and out, the session's life
- *   agent_exec.c     EXEC: the command, its streams, stdin, timeout
+ *   agent_exec.c     EXEC: the command, its timeout and result
+ *   agent_streams.c  its streams, and a CALL's
  *   agent_call.c     CALL: a connection in the place of a command
  *   agent_service.c  the service, and what it writes
  *   agent_gate.c     connections that the service makes, until a CALL takes them
@@ -65,8 +66,10 @@ struct session {
     enum session_state work; /* EXEC, PUT or GET: that has something to be ended; FREE: nothing */
     struct loop_source socket;
     bool socket_readable, socket_writable;
-    bool hangup; /* the client closed: read to the end, however short a read is */
-    bool more;   /* stopped for fairness, not for want of work */
+    bool watched;         /* the socket, which at first is just read */
+    bool socket_was_full; /* so it is watched for room, too */
+    bool hangup;          /* the client closed: read to the end, however short a read is */
+    bool more;            /* stopped for fairness, not for want of work */
     struct agent_parser parser;
     uint8_t frame_type; /* of the frame whose payload is coming */
     uint32_t fill;      /* bytes of its payload in request or small */
@@ -81,6 +84,7 @@ struct session {
     struct exec_fds fds; /* those that are in no stream: the command's ends of its output */
     struct stream streams[STREAM_COUNT];
     struct stream input;            /* the command's stdin; `readable` means writable */
+    bool input_was_full;            /* so it is watched */
     uint8_t end_keys;               /* end-of-file keys that a terminal is still to get */
     bool in_line;                   /* what a terminal got last was no end of line */
     uint32_t stdin_at, stdin_bytes; /* what of the ring is waiting for the command */
@@ -112,9 +116,9 @@ struct session {
     };
 };
 
-/* Makes a free session one that waits for its request on this connected, non-blocking socket, which
- * becomes its own. 0, or -errno: then it is free as before, and the socket still the caller's. */
-int session_open(struct session *session, int fd);
+/* Makes a free session one that takes its request from this connected, non-blocking socket, which
+ * becomes its own, and does what is asked there already; it may be over when this returns. */
+void session_open(struct session *session, int fd);
 
 /* Does what can be done now; the session may be gone afterwards. */
 void session_pump(struct session *session);
@@ -162,6 +166,8 @@ void session_exec_fini(struct session *session);
 
 /* Takes over those of session->fds that are ours to read and write. False: one can't be watched. */
 bool session_streams_watch(struct session *session);
+/* Closes them, and what is left of session->fds. */
+void session_streams_close(struct session *session);
 /* Reads stream `index` into the next frame. False: there is nothing now. */
 bool session_stream_produce(struct session *session, int index);
 

@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "text.h"
 
 #define NO_FDS ((struct exec_fds){ { -1, -1, -1 }, -1, { -1, -1 } })
@@ -17,6 +19,11 @@
 /* A terminal made ahead, and no command's yet: streams[0] is -1 where there is none. */
 static struct exec_fds spare = NO_FDS;
 static dev_t spare_in; /* the /dev/pts that has its name */
+
+/* Tells of mounts. */
+static void mounts_changed(struct loop_source *source, uint32_t events);
+static struct loop_source mounts = { .ready = mounts_changed, .fd = -1 };
+static bool spare_named; /* nothing was mounted since it was seen to have a name */
 
 static void fds_close(int *fds, size_t count)
 {
@@ -87,17 +94,46 @@ static int open_service(struct exec_fds *fds)
     return 0;
 }
 
+static void mounts_changed(struct loop_source *source, uint32_t events)
+{
+    (void)source;
+    (void)events;
+    spare_named = false;
+}
+
+/* From here on; where it can't be, each terminal made ahead is looked up. */
+static void mounts_watch(void)
+{
+    if (mounts.fd >= 0)
+        return;
+    mounts.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    if (mounts.fd >= 0 && loop_add(&mounts, EPOLLPRI) == 0)
+        return;
+    fds_close(&mounts.fd, 1);
+}
+
+/* Whether the one made ahead is in the file system that is at /dev/pts now. */
+static bool spare_has_name(void)
+{
+    struct stat pts;
+
+    if (spare_named)
+        return true;
+    if (stat("/dev/pts", &pts) < 0 || pts.st_dev != spare_in)
+        return false;
+    spare_named = mounts.fd >= 0;
+    return true;
+}
+
 /* Moves the one made ahead to *fds. False: there is none, or another file system was mounted at
  * /dev/pts meanwhile, in which it has no name. */
 static bool take_terminal(struct exec_fds *fds)
 {
-    struct stat pts;
-
     if (spare.streams[0] < 0)
         return false;
     *fds = spare;
     spare = NO_FDS;
-    if (stat("/dev/pts", &pts) == 0 && pts.st_dev == spare_in)
+    if (spare_has_name())
         return true;
     exec_fds_close(fds);
     return false;
@@ -148,8 +184,15 @@ void exec_fds_child(const struct exec_fds *fds, int ret_child[3])
 
 void exec_fds_started(struct exec_fds *fds)
 {
-    if (fds->child[1] == fds->child[0])
-        fds->child[1] = fds->child[2] = -1;
+    if (fds->child[1] != fds->child[0])
+        fds_close(fds->child, 1);
+}
+
+void exec_fds_ended(struct exec_fds *fds)
+{
+    if (fds->child[1] != fds->child[0])
+        return;
+    fds->child[1] = fds->child[2] = -1;
     fds_close(fds->child, 1);
 }
 
@@ -158,6 +201,7 @@ void exec_fds_prepare(void)
     struct stat slave;
 
     (void)null_fd();
+    mounts_watch();
     if (spare.streams[0] >= 0)
         return;
     if (make_terminal(&spare) < 0 || fstat(spare.child[0], &slave) < 0)

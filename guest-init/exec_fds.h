@@ -3,12 +3,12 @@
  * and child.h this is what tests stand in for.
  *
  * How it works
- *   Of the pipes for stdout and stderr both ends stay open here. So a command that ends does not
- *   wake the agent by each fd that it closes, only by its death; then what is left in the pipes is
- *   read until they are empty.
+ *   Of the pipes for stdout and stderr both ends stay open here, and a terminal's. So a command that
+ *   ends does not wake the agent by each fd that it closes, only by its death; then what is left in
+ *   the pipes is read until they are empty, and the terminal until nobody else has it open.
  *   A terminal is made ahead, before the snapshot and when a session's client has gone, as making
  *   one takes 20 ms on a software-only KVM. It is new and serves one command: what a command had is
- *   closed, never kept.
+ *   closed, never kept. That it has its name still in /dev/pts is looked up after mounts only.
  */
 #ifndef GUEST_EXEC_FDS_H
 #define GUEST_EXEC_FDS_H
@@ -35,9 +35,11 @@ int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret_fds);
 /* What the command is born with: /dev/null where it has none. */
 void exec_fds_child(const struct exec_fds *fds, int ret_child[3]);
 
-/* It is born. Closes those of its own that must not stay open here: a terminal, which ends when
- * nobody has it open, and stdin, which nobody reads when the command has closed it. */
+/* It is born. Closes a stdin of its own, which nobody reads when the command has closed it. */
 void exec_fds_started(struct exec_fds *fds);
+
+/* It is dead. Closes its terminal, which ends when nobody has it open. */
+void exec_fds_ended(struct exec_fds *fds);
 
 /* Closes what is still there. */
 void exec_fds_close(struct exec_fds *fds);

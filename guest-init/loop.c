@@ -40,6 +40,13 @@ int loop_add(struct loop_source *source, uint32_t events)
     return loop_add_level(source, events | EPOLLET);
 }
 
+int loop_change(struct loop_source *source, uint32_t events)
+{
+    struct epoll_event event = { .events = events | EPOLLET, .data.ptr = source };
+
+    return epoll_ctl(epoll_fd, EPOLL_CTL_MOD, source->fd, &event) < 0 ? -errno : 0;
+}
+
 void loop_forget(const struct loop_source *source)
 {
     for (int i = 0; i < batch_count; i++)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one event loop of volt-init: epoll, edge-triggered, single-threaded.
  *
- * A source is registered once for everything and remembers what it was told (loop.h's users keep
- * readiness flags), because on a software-only KVM each epoll_ctl costs a third of a millisecond.
+ * A source remembers what it was told (loop.h's users keep readiness flags) and is not watched for
+ * room before it was met full, because on a software-only KVM each epoll_ctl costs a millisecond, and
+ * so does being told at once of what was known.
  */
 #ifndef GUEST_LOOP_H
 #define GUEST_LOOP_H
@@ -28,10 +29,12 @@ int loop_init(void);
 int loop_add(struct loop_source *source, uint32_t events);
 /* The same, level-triggered: what is not dealt with is told again. */
 int loop_add_level(struct loop_source *source, uint32_t events);
+/* Watches one that was added for other events. What is so already is told again. */
+int loop_change(struct loop_source *source, uint32_t events);
 /* The fd must still be open. */
 void loop_remove(struct loop_source *source);
-/* The same for an fd that is closed next, and of which there is no duplicate: that takes it out of
- * the epoll, too. */
+/* The same for an fd that is closed next, with all its duplicates: that takes it out of the epoll,
+ * too. */
 void loop_forget(const struct loop_source *source);
 
 /* Starts, or moves, a timer. */

@@ -60,29 +60,34 @@ static void give_up(const char *what, int status)
 
 /* ---- Signals ---- */
 
-static void reap(void)
+/* False: nobody has ended. */
+static bool reap(void)
 {
     int wait_status;
-    pid_t pid;
+    pid_t pid = waitpid(-1, &wait_status, WNOHANG);
 
-    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
-        if (pid == shell_pid)
-            shell_pid = shell_start();
-        else
-            agent_child_ended(pid, wait_status);
-    }
+    if (pid <= 0)
+        return false;
+    if (pid == shell_pid)
+        shell_pid = shell_start();
+    else
+        agent_child_ended(pid, wait_status);
+    return true;
 }
 
 static void signals_ready(struct loop_source *source, uint32_t events)
 {
     struct signalfd_siginfo info[8];
-    ssize_t count = read(source->fd, info, sizeof(info));
+    ssize_t count;
 
     (void)events;
+    reap(); /* first: its end is waited for */
+    count = read(source->fd, info, sizeof(info));
     for (size_t i = 0; count > 0 && i < (size_t)count / sizeof(info[0]); i++)
         if (info[i].ssi_signo != SIGCHLD) /* poweroff, halt and reboot of busybox, Ctrl-Alt-Del */
             system_power_off();
-    reap();
+    while (reap())
+        ;
 }
 
 static void ignore_signal(int signal)

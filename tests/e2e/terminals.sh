@@ -41,6 +41,17 @@ it_was_ahead()
 check 'a command gets the terminal that was made ahead' it_was_ahead
 check 'the next one gets another made ahead' it_was_ahead
 
+# What is at /dev/pts by then has no name for the one made ahead.
+named_after_mounts()
+{
+    local step
+    for step in 'mount -t devpts another /dev/pts' 'umount -l /dev/pts'; do
+        until_true 20 is_ahead && guest "$id" -- sh -c "$step" || return 1
+        "$voltctl" exec -t "$id" -- tty | tr -d '\r' | grep -q '^/dev/pts/[0-9]*$' || return 1
+    done
+}
+check 'it has its name where another file system was mounted meanwhile' named_after_mounts
+
 has_its_size()
 {
     until_true 20 is_ahead || return 1

@@ -103,6 +103,11 @@ START_TEST(terminal_works)
     exec_fds_started(&fds);
     while (read(fds.streams[0], text, sizeof(text)) > 0)
         ;
+    ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_int_eq(write(fds.child[1], "last\n", 5), 5);
+    exec_fds_ended(&fds);
+    ck_assert_int_eq(read(fds.streams[0], text, sizeof(text)), 6);
+    ck_assert_int_eq(read(fds.streams[0], text, sizeof(text)), -1);
     ck_assert_int_eq(errno, EIO); /* nobody else has it open */
     exec_fds_close(&fds);
     exec_fds_drop();

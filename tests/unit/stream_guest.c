@@ -7,7 +7,6 @@
 
 #include "../../guest-init/agent.h"
 #include "../../guest-init/agent_session.h"
-#include "applets.h"
 #include "child.h"
 #include "exec_fds.h"
 #include "io.h"
@@ -23,7 +22,7 @@ struct sim_fd {
     bool open, terminal, forgotten;
     struct lane *in, *out;
     struct loop_source *source;
-    uint32_t edges;
+    uint32_t edges, events; /* what is to be told, and what of it is watched for */
 };
 
 static struct sim_fd fds[FD_COUNT];
@@ -134,28 +133,6 @@ int io_accept(int listen_fd)
     return fd_open(&world.come[WIRE_TO_GUEST], &world.sent[WIRE_TO_HOST], false);
 }
 
-/* Nothing listens in this world, and no process is a service. */
-int io_connect_local(uint16_t port)
-{
-    (void)port;
-    return -ECONNREFUSED;
-}
-
-int io_listen_local(uint16_t port, int backlog)
-{
-    (void)port;
-    (void)backlog;
-    return -EADDRINUSE;
-}
-
-ssize_t io_peek(int fd, void *data, size_t bytes)
-{
-    (void)fd;
-    (void)data;
-    (void)bytes;
-    return -EAGAIN;
-}
-
 /* ---- The command's descriptors ---- */
 
 int exec_fds_open(const struct agent_exec *exec, struct exec_fds *ret)
@@ -191,6 +168,11 @@ void exec_fds_started(struct exec_fds *these)
     (void)these;
 }
 
+void exec_fds_ended(struct exec_fds *these)
+{
+    (void)these;
+}
+
 void exec_fds_prepare(void)
 {
 }
@@ -220,15 +202,6 @@ void exec_signal_group(pid_t leader, int signal)
     command_signal(signal);
 }
 
-char *const environment_default[] = { (char[]){ "PATH=/bin" }, NULL };
-
-const char *environment_get(char *const *envp, const char *name)
-{
-    (void)envp;
-    (void)name;
-    return NULL;
-}
-
 int spawn_program(const struct spawn *spawn, pid_t *ret_pid, enum spawn_stage *ret_stage)
 {
     if (!world.plan->any_request && strlen(spawn->argv[1]) != world.plan->request_bytes)
@@ -237,29 +210,6 @@ int spawn_program(const struct spawn *spawn, pid_t *ret_pid, enum spawn_stage *r
     *ret_pid = command.pid;
     command.running = command.started = true;
     return 0;
-}
-
-/* ---- The bell: no service of these has one ---- */
-
-int bell_open(struct bell_fds *ret)
-{
-    (void)ret;
-    return -ENODEV;
-}
-
-bool bell_ready(void)
-{
-    return false;
-}
-
-void bell_let_ring(void)
-{
-    model_fail("a service was let ring");
-}
-
-void bell_stand_in(const char *sentence)
-{
-    model_fail("a bell was rung: %s", sentence);
 }
 
 /* ---- The loop ---- */
@@ -276,11 +226,21 @@ int loop_add(struct loop_source *source, uint32_t events)
     struct sim_fd *s = sim(source->fd);
 
     s->source = source;
-    if ((events & EPOLLIN) && s->in && (s->in->bytes > 0 || s->in->ended))
+    s->events = events | EPOLLERR | EPOLLHUP;
+    s->edges = 0;
+    if (s->in && (s->in->bytes > 0 || s->in->ended))
         fd_readable(s);
-    if ((events & EPOLLOUT) && s->out && lane_room(s->out) > 0)
-        s->edges |= EPOLLOUT;
+    if (s->out && (lane_room(s->out) > 0 || s->out->abandoned))
+        fd_writable(s);
+    s->edges &= s->events;
     return 0;
+}
+
+int loop_change(struct loop_source *source, uint32_t events)
+{
+    if (sim(source->fd)->source != source)
+        model_fail("descriptor %d is not watched", source->fd);
+    return loop_add(source, events);
 }
 
 void loop_remove(struct loop_source *source)
@@ -291,12 +251,12 @@ void loop_remove(struct loop_source *source)
     s->edges = 0;
 }
 
-/* What is closed next is not told of any more; a duplicate would be. */
+/* What is closed next is not told of any more; a duplicate would be: check_terminals. */
 void loop_forget(const struct loop_source *source)
 {
-    if (sim(source->fd)->terminal)
-        model_fail("a terminal's event can come after it was forgotten");
-    sim(source->fd)->forgotten = true;
+    for (int i = 0; i < FD_COUNT; i++)
+        if (fds[i].open && fds[i].source == source)
+            fds[i].forgotten = true;
 }
 
 void loop_timer_stop(struct loop_timer *timer)
@@ -327,12 +287,6 @@ uint64_t guest_deadline_ns(void)
     return least;
 }
 
-bool applets_known(const char *name)
-{
-    (void)name;
-    return false;
-}
-
 /* ---- Steps ---- */
 
 enum { EVENT_COMMAND, EVENT_MORE, EVENT_REAP, EVENT_TIMER, EVENT_ACCEPT, EVENT_FD };
@@ -350,7 +304,8 @@ static bool event_waits(unsigned event)
     case EVENT_ACCEPT:
         return connection_waits;
     default:
-        return fds[event - EVENT_FD].source && fds[event - EVENT_FD].edges;
+        return fds[event - EVENT_FD].source &&
+               fds[event - EVENT_FD].edges & fds[event - EVENT_FD].events;
     }
 }
 
@@ -366,10 +321,22 @@ static void timer_expire(void)
 
 static void fd_event(struct sim_fd *s)
 {
-    uint32_t edges = s->edges;
+    uint32_t edges = s->edges & s->events;
 
     s->edges = 0;
     s->source->ready(s->source, edges);
+}
+
+/* A terminal's two descriptors are duplicates: where one is closed, its events still come while the
+ * other is open. */
+static void check_terminals(void)
+{
+    int open = 0;
+
+    for (int i = 0; i < FD_COUNT; i++)
+        open += fds[i].open && fds[i].terminal;
+    if (open == 1)
+        model_fail("one descriptor of a terminal is closed, and the other is not");
 }
 
 static void event_deliver(unsigned event)
@@ -391,6 +358,7 @@ static void event_deliver(unsigned event)
         fd_event(&fds[event - EVENT_FD]);
     }
     more = agent_run_pending();
+    check_terminals();
 }
 
 bool guest_step(void)
@@ -427,16 +395,4 @@ void guest_check_idle(void)
         model_fail("the agent has left a %s", timers ? "timer" : "session");
     if (command.started && (command.running || !command.reaped))
         model_fail("the agent has left the command running");
-}
-
-/* ---- MOUNT and UNMOUNT are for a real guest: they mount, and kill every process. ---- */
-
-void session_mount(struct session *session)
-{
-    session_result(session, AGENT_DONE, NULL, 0);
-}
-
-void session_unmount(struct session *session)
-{
-    session_result(session, AGENT_DONE, NULL, 0);
 }

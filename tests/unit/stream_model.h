@@ -4,6 +4,7 @@
  *
  *   stream_model.c  lanes, choices, and the world's steps
  *   stream_guest.c  stands in for guest-init/{io,exec_fds,loop,child}.h under the real agent
+ *   stream_absent.c  the same for what this world has not
  *   stream_command.c  the command that the agent starts
  *   stream_host.c   stands in for cli/{fd_io,tty}.h under the real exec_session.c
  *
