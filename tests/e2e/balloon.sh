@@ -5,8 +5,9 @@
 # shellcheck shell=bash source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# What is free in pieces below 64 KiB stays.
-readonly warmup_kib=8000 copied_kib=4000 freed_at_least_kib=3000
+# What is free in pieces below 64 KiB stays: 400 to 700 KiB of what was copied, seen three times, and
+# what copying took besides is not always there when its memory is looked at.
+readonly warmup_kib=8000 copied_kib=4000 freed_at_least_kib=2000
 private_kib()
 {
     awk '/^Private_Dirty/ { print $2 }' "/proc/$1/smaps_rollup"
