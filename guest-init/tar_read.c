@@ -22,16 +22,6 @@ void tar_reader_init(struct tar_reader *reader, const struct tar_sink *sink)
     reader->entry.xattr_count = 0;
 }
 
-int tar_name_copy(char target[TAR_PATH_BYTES], const char *name, size_t bytes, struct fail *fail)
-{
-    if (bytes >= TAR_PATH_BYTES || memchr(name, '\0', bytes))
-        return fail_set(fail, ENAMETOOLONG, "the tar stream has a name that is too long or broken",
-                        NULL, NULL);
-    memcpy(target, name, bytes);
-    target[bytes] = '\0';
-    return 0;
-}
-
 /* The data of an L, K or x header is all there. */
 static int extended_finish(struct tar_reader *reader, struct fail *fail)
 {

@@ -7,6 +7,16 @@
 
 #define NS_DIGITS 9
 
+int tar_name_copy(char target[TAR_PATH_BYTES], const char *name, size_t bytes, struct fail *fail)
+{
+    if (bytes >= TAR_PATH_BYTES || memchr(name, '\0', bytes))
+        return fail_set(fail, ENAMETOOLONG, "the tar stream has a name that is too long or broken",
+                        NULL, NULL);
+    memcpy(target, name, bytes);
+    target[bytes] = '\0';
+    return 0;
+}
+
 /* The digits at the beginning of value[0..bytes). Their count; 0: none, or too large a number. */
 static size_t digits_take(const char *value, size_t bytes, uint64_t *ret_number)
 {

@@ -75,6 +75,7 @@ static void on_pump(void *data)
     daemon->vms.env.cramped = !http_spare_take(daemon->http);
     functions_pump(&daemon->functions);
     http_flush(daemon->http);
+    reload_go_on(daemon);
     pressed = vms_pump(&daemon->vms);
     http_flush(daemon->http);
     remote_flush(daemon);

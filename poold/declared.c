@@ -9,7 +9,6 @@
 #include "daemon.h"
 #include "declare.h"
 #include "functions/function_keep.h"
-#include "reload.h"
 #include "vms/hosted.h"
 #include "vms/pool_body.h"
 #include "vms/pool_keys.h"
@@ -68,7 +67,7 @@ static void on_limits(void *data, const struct err *err)
     daemon->limit_changes--;
     if (err)
         log_error("a pool's declared limits do not hold: %s", err->msg);
-    reload_go_on(daemon);
+    turn_schedule(&daemon->turn); /* a reload waits for the last of them */
 }
 
 /* A pool that is there: of what it declares, its limits can be set. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/work.h"
 #include "declare.h"
+#include "http_limits.h"
 #include "remote.h"
 #include "service.h"
 #include "settings.h"
@@ -62,15 +63,8 @@ static void reload_run(void *data)
 
 struct http_limits daemon_http_limits(const struct daemon *daemon)
 {
-    const struct config *config = &daemon->config;
-
-    return (struct http_limits){ .connections = config->connections_per_client,
-                                 .connections_all =
-                                     daemon->fds.connections_all - remote_share(daemon),
-                                 .connections_kept = daemon->fds.connections_kept,
-                                 .request_ms = config->request_timeout_ms,
-                                 .transfer_ms = config->transfer_timeout_ms,
-                                 .idle_ms = config->idle_timeout_ms };
+    return http_limits_of(&daemon->config, daemon->fds.connections_all - remote_share(daemon),
+                          daemon->fds.connections_kept);
 }
 
 void daemon_settings_hold(struct daemon *daemon)

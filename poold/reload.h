@@ -19,7 +19,8 @@ struct http_limits daemon_http_limits(const struct daemon *daemon);
 /* done(data, ...) is called once, later or from within; done may be NULL. */
 void daemon_reload(struct daemon *daemon, reloaded_fn done, void *data);
 
-/* A declared pool's limits hold, or never will: answers the reload that waits for the last of them. */
+/* Answers the reload that waits until the limits of all declared pools hold, or never will, once they
+ * do: of the pump. */
 void reload_go_on(struct daemon *daemon);
 
 #endif

@@ -9,8 +9,8 @@
 #include "base/util.h"
 #include "http/callers.h"
 #include "http/http.h"
+#include "http_limits.h"
 #include "listen.h"
-#include "reload.h"
 
 /* A part of all connections, so that whoever connects from afar takes none of the others'. */
 #define CONNECTIONS_SHARE 4u
@@ -78,11 +78,7 @@ uint32_t remote_share(const struct daemon *daemon)
 
 static struct http_limits limits(const struct daemon *daemon)
 {
-    struct http_limits limits = daemon_http_limits(daemon);
-
-    limits.connections_all = connections(daemon);
-    limits.connections_kept = 0;
-    return limits;
+    return http_limits_of(&daemon->config, connections(daemon), 0);
 }
 
 static void on_schedule(void *context)

@@ -121,6 +121,8 @@ void api_lease_show(struct http_request *request);
 void api_lease_config(struct http_request *request);
 void api_lease_renew(struct http_request *request);
 void api_lease_release(struct http_request *request);
+
+/* lease_find.c */
 /* The lease of request->param (a unique prefix will do) that its client may touch; NULL: it has
  * replied. */
 struct slot *api_lease_find(struct http_request *request);

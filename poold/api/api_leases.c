@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "api/lease_gone.h"
 #include "api/lease_news.h"
 #include "api/lease_text.h"
 #include "api/leases.h"
@@ -19,7 +18,6 @@
 #define WAIT_MS_MAX (24 * 3600 * 1000ull)
 #define TTL_MS_MAX (365 * 24 * 3600 * 1000ull)
 #define TTL_MS_NONE UINT64_MAX /* none is asked for */
-#define PREFIX_MIN 4
 
 struct acquire_body {
     char pool[POOL_NAME_BYTES];
@@ -287,28 +285,6 @@ void api_connection_closed(void *context, const struct http_connection *connecti
     const struct api *api = context;
 
     leases_release_bound(api->vms, connection);
-}
-
-struct slot *api_lease_find(struct http_request *request)
-{
-    const size_t prefix_bytes = strlen(request->param);
-    struct slot *found = NULL;
-    const unsigned matches =
-        leases_match(api_of(request)->vms, &request->connection->peer, request->param, &found);
-
-    if (matches == 1 && prefix_bytes >= PREFIX_MIN)
-        return found;
-    if (matches > 1 && prefix_bytes >= PREFIX_MIN)
-        http_reply_error(request, API_BAD_REQUEST,
-                         "'%s' is the beginning of %u leases; give more of it", request->param,
-                         matches);
-    else if (prefix_bytes < PREFIX_MIN)
-        http_reply_error(request, API_BAD_REQUEST,
-                         "a lease's id may be cut, but not to fewer than %d characters",
-                         PREFIX_MIN);
-    else
-        lease_missing_reply(request);
-    return NULL;
 }
 
 static void leases_print(struct http_request *request, FILE *out)
