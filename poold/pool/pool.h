@@ -73,8 +73,9 @@ struct vm_ops {
     int (*clone)(void *context, struct slot *slot, bool wake, uint32_t wake_flags);
     /* 0 or -errno. */
     int (*wake)(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags);
-    /* Lets a VM go on that was woken with DOORBELL_FLAG_HOLD. 0 or -errno. */
-    int (*go)(void *context, struct slot *slot);
+    /* Lets a VM go on that was woken with DOORBELL_FLAG_HOLD. One that can't be told has ended, which is
+     * heard of later, or is late: this is called while others of its pool are gone through. */
+    void (*go)(void *context, struct slot *slot);
     /* Stops it where it is, until resume or its kill. 0 or -errno: it goes on. */
     int (*pause)(void *context, struct slot *slot);
     void (*resume)(void *context, struct slot *slot);

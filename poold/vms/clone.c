@@ -128,13 +128,13 @@ static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint3
 
 static const enum link_channel clone_channels[2] = { LINK_CONTROL, LINK_BELL };
 
-static int ops_go(void *context, struct slot *slot)
+static void ops_go(void *context, struct slot *slot)
 {
     struct clone *clone = slot->vm;
     struct control_msg msg = { .type = CONTROL_GO };
 
     (void)context;
-    return control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
+    (void)control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
 }
 
 /* Makes both socket pairs; poold's ends go to the link, unwatched yet, the clone's to ret_ends. */

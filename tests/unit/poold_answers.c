@@ -182,6 +182,50 @@ START_TEST(what_can_not_be_paused_runs_on)
 }
 END_TEST
 
+/* Two VMs: the second waits to be told to go on until the first is through, and has ended by then, which
+ * is not heard of yet. */
+static void begin_with_a_dead_one(bool answered)
+{
+    fake_host_init(&host, 0, ACQUIRES, 0);
+    host.env.going_max = 1;
+    acquire_start(0);
+    if (answered)
+        pool_vm_awake(slot_of(0), 100);
+    acquire_start(1);
+    pool_vm_awake(slot_of(1), 100);
+    ck_assert_int_eq(slot_of(1)->phase, SLOT_PHASE_HELD);
+}
+
+START_TEST(one_that_died_while_it_was_held_ends_with_the_others)
+{
+    begin_with_a_dead_one(false);
+    pool_dismiss(&host.pool, ACQUIRE_SHUTTING_DOWN);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert(acquires[i].done);
+        ck_assert_int_eq(acquires[i].result, ACQUIRE_SHUTTING_DOWN);
+    }
+    ck_assert_uint_eq(COUNT(&host, SLOT_WAKING), 0);
+    end();
+}
+END_TEST
+
+START_TEST(one_that_died_while_it_was_held_ends_as_another_is_late)
+{
+    struct slot *dead;
+
+    begin_with_a_dead_one(true);
+    dead = slot_of(1);
+    fake_host_pass(&host, host.env.timeouts.ready_ns + NS_PER_MS);
+    ck_assert_uint_eq(host.pool.counters.failures[FAILURE_READY_TIMEOUT], 1);
+    pool_vm_gone(dead);
+    ck_assert_uint_eq(host.pool.counters.failures[FAILURE_CRASHED], 1);
+    fake_host_run(&host);
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert(acquires[i].done && acquires[i].result == ACQUIRE_OK);
+    end();
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -194,6 +238,8 @@ int main(void)
         a_paused_vm_may_be_ended,
         a_paused_vm_may_die_by_itself,
         what_can_not_be_paused_runs_on,
+        one_that_died_while_it_was_held_ends_with_the_others,
+        one_that_died_while_it_was_held_ends_as_another_is_late,
     };
     Suite *suite = suite_create("poold-answers");
     TCase *tcase = tap_case(suite, "answers");
