@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,33 @@ START_TEST(of_many_at_once_one_listens)
 }
 END_TEST
 
+/* Who may read the folder may lock it, and never let go. */
+START_TEST(a_stranger_who_locks_the_folder_delays_and_no_more)
+{
+    int held[2];
+    char byte;
+    pid_t stranger;
+
+    ck_assert_int_eq(chmod(dir, 0755), 0);
+    ck_assert_int_eq(pipe(held), 0);
+    stranger = fork();
+    if (stranger == 0) {
+        (void)!setuid(65534); /* without root: as ourselves */
+        int fd = open(dir, O_RDONLY | O_DIRECTORY);
+        if (flock(fd, LOCK_EX) == 0 && write(held[1], "", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    close(held[1]);
+    ck_assert_int_eq(read(held[0], &byte, 1), 1);
+    close(held[0]);
+    const int rc = listen_there(&listener);
+    kill(stranger, SIGKILL);
+    ck_assert_int_eq(waitpid(stranger, NULL, 0), stranger);
+    ck_assert_msg(rc == 0, "%s", err.msg);
+}
+END_TEST
+
 START_TEST(a_path_that_is_too_long_is_refused)
 {
     char longer[256];
@@ -234,6 +262,7 @@ int main(void)
         a_datagram_socket_stays,
         another_ones_socket_is_not_removed,
         of_many_at_once_one_listens,
+        a_stranger_who_locks_the_folder_delays_and_no_more,
         a_path_that_is_too_long_is_refused,
     };
 

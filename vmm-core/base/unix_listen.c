@@ -16,10 +16,12 @@
 
 #include "base/util.h"
 
-#define LOCK_TRIES 500u
+#define LOCK_TRIES 200u
 #define LOCK_PAUSE_NS (10 * NS_PER_MS)
 
-/* The directory of path, locked until it is closed; or -errno. */
+/* The directory of path, locked until it is closed; or -errno. Who listens holds the lock for an instant,
+ * so one that is held on and on is that of a stranger, whom a directory that everybody may read does not
+ * keep from it: he holds nobody up. */
 static int directory_lock(const char *path)
 {
     char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -31,11 +33,9 @@ static int directory_lock(const char *path)
     _cleanup_close_ int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+    for (unsigned i = 0; i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
         if (errno != EWOULDBLOCK)
             return -errno;
-        if (i == LOCK_TRIES)
-            return -EBUSY;
         nanosleep(&pause, NULL);
     }
     return take_fd(&fd);

@@ -6,7 +6,8 @@
  *   What is at the path already is asked by connecting to it. A socket that refuses was left behind
  *   by a process that was killed, and is replaced; one that takes the connection, or whose backlog
  *   is full, belongs to somebody, and so does what is no socket. Asking, removing and binding happen
- *   under a flock of the directory, so that of two that start at once one finds the other's.
+ *   under a flock of the directory, so that of two that start at once one finds the other's; without it
+ *   after 2 s, as any user may hold it where the directory can be read.
  */
 #ifndef VOLT_BASE_UNIX_LISTEN_H
 #define VOLT_BASE_UNIX_LISTEN_H
@@ -26,7 +27,7 @@ struct unix_listener {
 
 /* Binds and listens. Nobody can connect before mode and group are as asked. 0;
  * -EADDRINUSE: somebody listens there; -EEXIST: what is there is no socket; -ENAMETOOLONG;
- * -EBUSY: others hold the directory's lock for longer than 5 s; -errno of the calls. */
+ * -errno of the calls. */
 int unix_listen(struct unix_listener *ret_listener, const char *path, mode_t mode, gid_t group,
                 int backlog, struct err *err);
 /* The same for SOCK_SEQPACKET, of the caller's own group. */
