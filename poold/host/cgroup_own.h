@@ -25,8 +25,9 @@ int cgroup_own_open(const struct cgroup_mount *mount, uint32_t controllers);
 #define CGROUP_V2_DAEMON "volt-daemon"
 
 /* Makes or takes over the parent group in own_fd, "volt-NAME", with a shared lock (flock) that lasts as
- * long as the fd: so others can tell whose poold lives. Removes empty children of it, and the groups of
- * poolds that have ended without removing theirs, as far as no process is in them: some keep real-time
+ * long as the fd: so others can tell whose poold lives. The group is for its user alone, as whoever can
+ * open it can lock it. Removes empty children of it, and the groups of poolds (NAME is 16 hexadecimal
+ * digits) that have ended without removing theirs, as far as no process is in them: some keep real-time
  * bandwidth that all others lack. An fd or -errno. */
 int cgroup_parent_open(int own_fd, const char *group);
 /* Removes the children that no process is in. */

@@ -275,76 +275,6 @@ START_TEST(bad_names_and_leftovers)
 }
 END_TEST
 
-/* A host of its own name, opened by a process that ends, as if killed, with a VM's group left, and
- * with `vm` in that. */
-static void die_with_a_group(const char *other, pid_t vm)
-{
-    char pid[16];
-    int fds[CGROUP_HIERARCHIES_MAX], status;
-    unsigned count = 0;
-    pid_t poold = fork();
-
-    if (poold == 0) {
-        struct cgroup_host dead;
-
-        cgroup_host_open(&dead, &(struct cgroup_owner){ other, 0, false }, NULL);
-        if (cgroup_group_create(&dead, "vm", &(struct cgroup_limits){ 0 }, NULL) < 0 ||
-            cgroup_group_open(&dead, "vm", fds, &count, NULL) < 0)
-            _exit(1);
-        snprintf(pid, sizeof pid, "%d", vm);
-        for (unsigned i = 0; vm && i < count; i++) {
-            if (write(fds[i], pid, strlen(pid)) < 0)
-                _exit(2);
-        }
-        _exit(0);
-    }
-    ck_assert_int_eq(waitpid(poold, &status, 0), poold);
-    ck_assert_int_eq(status, 0);
-}
-
-static bool group_is_there(const char *other)
-{
-    char path[64];
-
-    snprintf(path, sizeof path, "../volt-%s/vm", other);
-    return faccessat(host.hierarchy[0].parent_fd, path, F_OK, 0) == 0;
-}
-
-/* Those of poolds that have ended go with the start of any; neither what lives nor what holds a
- * process is touched. */
-START_TEST(groups_of_dead_poolds_are_swept)
-{
-    struct cgroup_host mine;
-    char dead[48], held[48], third[48];
-    pid_t vm;
-
-    if (host.hierarchy_count == 0)
-        return;
-    snprintf(dead, sizeof dead, "%s-dead", name);
-    snprintf(held, sizeof held, "%s-held", name);
-    snprintf(third, sizeof third, "%s-third", name);
-    vm = fork();
-    if (vm == 0) {
-        pause();
-        _exit(0);
-    }
-    die_with_a_group(dead, 0);
-    ck_assert(group_is_there(dead));
-    die_with_a_group(held, vm);
-    ck_assert_int_eq(cgroup_group_create(&host, "vm", &(struct cgroup_limits){ 0 }, NULL), 0);
-    ck_assert_int_eq(cgroup_host_open(&mine, &(struct cgroup_owner){ third, 0, false }, NULL), 0);
-    ck_assert(!group_is_there(dead));
-    ck_assert(group_is_there(held));
-    ck_assert(group_is_there(name));
-    cgroup_host_close(&mine, third);
-    kill(vm, SIGKILL);
-    ck_assert_int_eq(waitpid(vm, NULL, 0), vm);
-    ck_assert_int_eq(cgroup_host_open(&mine, &(struct cgroup_owner){ held, 0, false }, NULL), 0);
-    ck_assert(!group_is_there(held));
-    cgroup_host_close(&mine, held);
-}
-END_TEST
-
 #define V2_ROOT "/sys/fs/cgroup"
 
 static bool file_write(const char *path, const char *text)
@@ -422,7 +352,6 @@ int main(void)
     tcase_add_test(tests, join_by_pid);
     tcase_add_test(tests, bad_names_and_leftovers);
     tcase_add_test(tests, vms_are_behind_others_only_where_that_is_asked_for);
-    tcase_add_test(tests, groups_of_dead_poolds_are_swept);
     tests = tap_case(suite, "service");
     tcase_add_test(tests, a_keeper_is_not_in_the_way);
     return tap_main(suite);
