@@ -56,6 +56,7 @@ static void introduce(void *context, struct vm *vm)
 
     (void)vm;
     server_hello(&process->server, process->status.layers, process->status.landlock_abi);
+    sem_post(&process->fills);
 }
 
 /* ---- The device thread ---- */
@@ -65,6 +66,17 @@ static int enter_device_thread(struct vm_process *self, struct err *err)
     return sandbox_install_filter(
         &self->config.sandbox,
         self->status.rooted ? SANDBOX_THREAD_DEVICE : SANDBOX_THREAD_ROOTLESS, &self->status, err);
+}
+
+/* The guest waits where it gets ahead of this. Not before vCPU 0's thread is about to run it: that
+ * may have been woken to the CPU of this one, and would wait there for a tick of the scheduler. */
+static int fill(struct vm_process *self, struct err *err)
+{
+    struct vm *vm = &self->machine.vm;
+
+    while (sem_wait(&self->fills) < 0)
+        ;
+    return atomic_load(&vm->end_reason) == EXIT_REASON_NONE ? guest_fill_run(vm->mem.fill, err) : 0;
 }
 
 /* Ends the process: vCPU threads may be inside KVM_RUN and are not waited for. */
@@ -81,9 +93,7 @@ static void *device_thread_main(void *arg)
     if (rc < 0)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "%s", err.msg);
     pthread_barrier_wait(&self->met);
-    /* The guest runs by now, and waits where it gets ahead of this. */
-    if (vm->mem.fill && atomic_load(&vm->end_reason) == EXIT_REASON_NONE &&
-        guest_fill_run(vm->mem.fill, &err) < 0)
+    if (vm->mem.fill && fill(self, &err) < 0)
         vm_end(vm, EXIT_REASON_HOST_ERROR, "%s", err.msg);
     enum control_exit_reason reason = vm_loop_run(vm);
     server_exited(&self->server, reason);
@@ -95,6 +105,7 @@ static int start_device_thread(struct vm_process *self, struct err *err)
     pthread_attr_t attr;
 
     pthread_barrier_init(&self->met, NULL, 2);
+    sem_init(&self->fills, 0, 0);
     pthread_attr_init(&attr);
     pthread_attr_setstack(&attr, self->device_stack + HOST_PAGE_BYTES,
                           VM_PROCESS_STACK_BYTES - HOST_PAGE_BYTES);
@@ -129,6 +140,7 @@ void vm_process_run(struct vm_process *process, int rc, const struct err *err)
     else
         vm_run(vm);
     meet(process);
+    sem_post(&process->fills); /* if it has not run */
     pthread_join(process->device_thread, NULL);
     _exit(EXIT_SOFTWARE); /* not reached: that thread ends the process */
 }

@@ -13,6 +13,7 @@
 #define VOLT_VMM_VM_PROCESS_H
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #include "base/util.h"
 #include "sandbox/sandbox.h"
@@ -40,6 +41,7 @@ struct vm_process {
     pthread_t device_thread;
     pthread_barrier_t met; /* both threads have done their parts of the making */
     bool has_met;          /* vCPU 0's thread's */
+    sem_t fills;           /* a guest that boots is about to run: its memory may be filled */
     /* The device thread's, in place of one mapped for every clone. Its lowest page is the guard. */
     _Alignas(HOST_PAGE_BYTES) uint8_t device_stack[VM_PROCESS_STACK_BYTES];
 };
