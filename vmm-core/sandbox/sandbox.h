@@ -76,7 +76,7 @@ bool sandbox_config_option(struct sandbox_config *config, const char *argument);
 /* Writes one warning line to stderr for each layer that is switched off. */
 void sandbox_config_warn(const struct sandbox_config *config);
 
-/* Work on another thread, that opens nothing by name. 0 or -errno. */
+/* Work on another thread, whose root stays where it is. 0 or -errno. */
 struct sandbox_meanwhile {
     int (*work)(void *context, struct err *err);
     void *context;

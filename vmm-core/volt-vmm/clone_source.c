@@ -103,11 +103,8 @@ int clone_source_decode(struct clone_source *source, struct err *err)
     return rc == 0 ? snapshot_check(&source->snapshot, err) : rc;
 }
 
-int clone_source_open(struct clone_source *source, struct options *options, struct err *err)
+void clone_source_init(struct clone_source *source, const struct options *options)
 {
-    struct snapshot_opened *snapshot = &source->snapshot;
-    int rc = vm_process_init(&source->process, err);
-
     source->disk = (struct disk_source)DISK_SOURCE_INIT;
     source->net = options->net;
     if (!source->net.given)
@@ -115,6 +112,27 @@ int clone_source_open(struct clone_source *source, struct options *options, stru
     source->may_snapshot = options->api_socket != NULL;
     source->sandbox = options->sandbox;
     source->status.layers |= CONTROL_LAYER_CPUID; /* what the filter made at boot; check_cpus */
+}
+
+unsigned clone_source_given(const struct options *options, int *ret_fds)
+{
+    unsigned count = 0;
+
+    ret_fds[count++] = options->snapshot_fd;
+    if (options->disk_map_fd < 0) {
+        ret_fds[count++] = options->disk_fd;
+        return count;
+    }
+    for (uint32_t i = 0; i <= MIN_OF(options->disk_files, DISK_MAP_FILES_MAX); i++)
+        ret_fds[count++] = options->disk_map_fd + (int)i;
+    return count;
+}
+
+int clone_source_open(struct clone_source *source, struct options *options, struct err *err)
+{
+    struct snapshot_opened *snapshot = &source->snapshot;
+    int rc = vm_process_init(&source->process, err);
+
     if (rc == 0)
         rc = kvm_host_open(&source->kvm, err);
     if (rc == 0)

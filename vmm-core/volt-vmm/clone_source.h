@@ -32,6 +32,12 @@ struct clone_source {
     struct vm_process process; /* of the clone that this process, or a fork of it, becomes */
 };
 
+/* What needs no file: first of all. */
+void clone_source_init(struct clone_source *source, const struct options *options);
+
+/* Fds that clone_source_open takes over, at most CLONE_SOURCE_FDS_MAX. */
+unsigned clone_source_given(const struct options *options, int *ret_fds);
+
 /* Opens the snapshot in options->snapshot_fd (closed) and checks all but its memory, takes over the
  * disk's fds, opens /dev/kvm: all that needs the right to open files. 0 or -errno with a sentence. */
 int clone_source_open(struct clone_source *source, struct options *options, struct err *err);

@@ -3,8 +3,9 @@
  *
  * Everything here is on the way of a cold restore, so two threads share it. In a template's fork
  * nothing opens, parses or hashes a file: KVM's part, the longest, is made by vCPU 0's thread, the
- * devices and their thread's filter by the other. In a process of its own, KVM's part is made beside
- * the sandbox instead, which takes as long, as no template has entered it before.
+ * devices and their thread's filter by the other. In a process of its own, the snapshot is opened and
+ * KVM's part made beside the sandbox instead, which takes as long, as no template has entered it
+ * before.
  */
 #include "volt-vmm/clone_vm.h"
 
@@ -18,6 +19,7 @@
 /* What a clone is being made of, on both threads: lives as long as the VM. */
 struct making {
     struct clone_source *source;
+    struct options *options; /* without a template: to open the source by */
     const struct control_msg *msg;
     struct control_clone_fds *fds;
     uint64_t start_ns;
@@ -165,13 +167,17 @@ int clone_vm_main(struct clone_source *source, const struct control_msg *msg,
 
 /* ---- Without a template ---- */
 
-/* Beside the sandbox, and beside the check of the memory, which is over before anything runs. */
-static int decode_and_make(void *context, struct err *err)
+/* Beside the sandbox, and beside the check of the memory, which is over before anything runs. The
+ * thread that goes into the sandbox leaves this one's root and rights as they are, which end with
+ * it. */
+static int open_and_make(void *context, struct err *err)
 {
     struct making *making = context;
     struct clone_source *source = making->source;
-    int rc = snapshot_check_begin(&source->snapshot, err);
+    int rc = clone_source_open(source, making->options, err);
 
+    if (rc == 0)
+        rc = snapshot_check_begin(&source->snapshot, err);
     if (rc == 0)
         rc = clone_source_decode_vm(source, err);
     if (rc == 0)
@@ -184,19 +190,23 @@ static int decode_and_make(void *context, struct err *err)
     return rc;
 }
 
-int clone_vm_restore(struct clone_source *source, const struct control_msg *msg,
-                     struct control_clone_fds *fds, uint64_t start_ns, struct err *err)
+int clone_vm_restore(struct clone_source *source, struct options *options,
+                     const struct control_msg *msg, struct control_clone_fds *fds,
+                     uint64_t start_ns, struct err *err)
 {
-    struct making making = {
-        .source = source, .msg = msg, .fds = fds, .start_ns = start_ns, .decode = true
-    };
+    struct making making = { .source = source,
+                             .options = options,
+                             .msg = msg,
+                             .fds = fds,
+                             .start_ns = start_ns,
+                             .decode = true };
     int keep[RESTORE_FDS + CLONE_SOURCE_FDS_MAX] = { fds->control, fds->bell, fds->disk, fds->tap,
                                                      fds->vhost };
-    unsigned keep_count = RESTORE_FDS + clone_source_fds(source, keep + RESTORE_FDS);
+    unsigned keep_count = RESTORE_FDS + clone_source_given(options, keep + RESTORE_FDS);
 
-    int rc = sandbox_enter(&source->sandbox, SANDBOX_KEEP_ID, keep, keep_count,
-                           &(struct sandbox_meanwhile){ decode_and_make, &making }, &source->status,
-                           err);
+    int rc =
+        sandbox_enter(&source->sandbox, SANDBOX_KEEP_ID, keep, keep_count,
+                      &(struct sandbox_meanwhile){ open_and_make, &making }, &source->status, err);
     if (rc == 0)
         rc = confine(&making, err);
     if (rc == 0)

@@ -12,9 +12,10 @@
 int clone_vm_main(struct clone_source *source, const struct control_msg *msg,
                   struct control_clone_fds *fds, uint64_t start_ns, struct err *err);
 
-/* In a process that is opened for one VM: it decodes and makes the machine while it confines
- * itself. Nothing is tried before, as a failure is one of this VM alone. */
-int clone_vm_restore(struct clone_source *source, const struct control_msg *msg,
-                     struct control_clone_fds *fds, uint64_t start_ns, struct err *err);
+/* In a process that is there for one VM: it opens its source, which has been set up, decodes and
+ * makes the machine while it confines itself. Nothing is tried before, as a failure is one of this VM alone. */
+int clone_vm_restore(struct clone_source *source, struct options *options,
+                     const struct control_msg *msg, struct control_clone_fds *fds,
+                     uint64_t start_ns, struct err *err);
 
 #endif

@@ -20,7 +20,6 @@ int program_restore(struct options *options, struct err *err)
     fds.disk = options->disk_delta_fd;
     fds.tap = options->net.fd;
     fds.vhost = options->net.vhost_fd;
-    if (clone_source_open(&source, options, err) < 0)
-        return EXIT_SOFTWARE;
-    return clone_vm_restore(&source, &msg, &fds, start_ns, err);
+    clone_source_init(&source, options);
+    return clone_vm_restore(&source, options, &msg, &fds, start_ns, err);
 }

@@ -37,6 +37,7 @@ static const struct template_ops ops = { .clone = clone_one, .working_set = take
 static int prepare(struct clone_source *source, struct options *options, struct err *err)
 {
     int keep[1 + CLONE_SOURCE_FDS_MAX] = { options->control_fd };
+    clone_source_init(source, options);
     int rc = clone_source_open(source, options, err);
 
     if (rc == 0)
