@@ -2,9 +2,9 @@
 /* What a process is stripped of: inherited fds, limits, capabilities. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -30,8 +30,7 @@ static const struct {
 
 /* Kept for sandbox_enter_vm: the VM's own uid, gid and root directory, which is that uid's alone
  * (DAC_READ_SEARCH: to change into it). */
-static const cap_value_t kept_caps[] = { CAP_SETUID, CAP_SETGID, CAP_SYS_CHROOT,
-                                         CAP_DAC_READ_SEARCH };
+static const unsigned kept_caps[] = { CAP_SETUID, CAP_SETGID, CAP_SYS_CHROOT, CAP_DAC_READ_SEARCH };
 
 static int fd_compare(const void *a, const void *b)
 {
@@ -109,35 +108,34 @@ int sandbox_limits_set(struct err *err)
     return 0;
 }
 
-/* Sets all three sets of the process to empty, but for those of keep that it has. */
-static int caps_set(const cap_value_t *keep, unsigned keep_count, struct err *err)
+/* Sets all three sets of the thread to empty, but for those of keep that it has. By capset(2) itself:
+ * libcap asks the kernel for its capabilities in every program that it is linked to. */
+static int caps_set(const unsigned *keep, unsigned keep_count, struct err *err)
 {
-    cap_t old = cap_get_proc(), new = cap_init();
-    int r = 0;
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct old[_LINUX_CAPABILITY_U32S_3] = { 0 },
+                                  new[_LINUX_CAPABILITY_U32S_3] = { 0 };
 
-    if (!old || !new)
-        r = err_set(err, ENOMEM, "no memory for a capability set");
-    for (unsigned i = 0; r == 0 && i < keep_count; i++) {
-        cap_flag_value_t has = CAP_CLEAR;
+    if (syscall(SYS_capget, &head, old) < 0)
+        return err_set_errno(err, errno, "reading capabilities");
+    for (unsigned i = 0; i < keep_count; i++) {
+        unsigned word = CAP_TO_INDEX(keep[i]);
+        uint32_t has = old[word].permitted & CAP_TO_MASK(keep[i]);
 
-        if (cap_get_flag(old, keep[i], CAP_PERMITTED, &has) == 0 && has == CAP_SET &&
-            (cap_set_flag(new, CAP_PERMITTED, 1, &keep[i], CAP_SET) < 0 ||
-             cap_set_flag(new, CAP_EFFECTIVE, 1, &keep[i], CAP_SET) < 0))
-            r = err_set_errno(err, errno, "keeping a capability");
+        new[word].permitted |= has;
+        new[word].effective |= has;
     }
-    if (r == 0 && cap_set_proc(new) < 0)
-        r = err_set_errno(err, errno, "dropping capabilities");
-    cap_free(old);
-    cap_free(new);
-    return r;
+    if (syscall(SYS_capset, &head, new) < 0)
+        return err_set_errno(err, errno, "dropping capabilities");
+    return 0;
 }
 
 int sandbox_capabilities_reduce(struct err *err)
 {
-    cap_value_t cap = 0;
+    unsigned long cap = 0;
 
-    /* Not asked first which are set: 41 system calls instead of 165. */
-    while (cap_drop_bound(cap) == 0)
+    /* Not asked first which are set: 41 system calls instead of 82. */
+    while (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
         cap++;
     /* EINVAL: that was the last one. EPERM: without CAP_SETPCAP (started by a user, outside a user
      * namespace) it can't be emptied; no_new_privs keeps it from mattering, and there is nothing
