@@ -48,6 +48,7 @@ struct acquire_call {
     struct acquire acquire;
     struct http_request *request;
     struct client *client;
+    uint64_t vm_bytes; /* as the client is counted for it */
     bool bind;
     struct net_publish publish; /* reserved */
     char labels[LABELS_BYTES];
@@ -114,6 +115,13 @@ static bool pool_has_ports(const struct pool *pool)
     return pool_net_is_user(&((const struct hosted_pool *)pool->owner)->spec.net);
 }
 
+static void acquire_uncount(struct acquire_call *call)
+{
+    call->client->acquires--;
+    call->client->acquire_bytes -= call->vm_bytes;
+    list_remove(&call->pending.node);
+}
+
 static void acquire_done(struct acquire *acquire, enum acquire_result result, struct slot *slot)
 {
     struct acquire_call *call = list_entry(acquire, struct acquire_call, acquire);
@@ -122,8 +130,7 @@ static void acquire_done(struct acquire *acquire, enum acquire_result result, st
     char text[LEASE_TEXT_BYTES];
     size_t bytes;
 
-    call->client->acquires--;
-    list_remove(&call->pending.node);
+    acquire_uncount(call);
     if (result != ACQUIRE_OK) {
         net_publish_release(&call->publish);
         reply_failure(request, acquire->pool, result);
@@ -161,8 +168,7 @@ static void acquire_abandoned(struct http_request *request)
 
     pool_acquire_cancel(&call->acquire);
     net_publish_release(&call->publish);
-    call->client->acquires--;
-    list_remove(&call->pending.node);
+    acquire_uncount(call);
     free(call);
     http_reply_error(request, API_NO_VM_FREE, "the client is gone");
 }
@@ -231,7 +237,9 @@ static void acquire_start(struct acquire_call *call, struct hosted_pool *hosted,
 
     call->bind = body->bind;
     call->client = request->connection->peer.client;
+    call->vm_bytes = hosted->pool.vm_bytes;
     call->client->acquires++;
+    call->client->acquire_bytes += call->vm_bytes;
     call->acquire.asked_ns = request->began_ns;
     call->acquire.wait_ns = body->wait_ms * NS_PER_MS;
     call->acquire.kept_by_streams = body->ttl_ms == TTL_MS_NONE;

@@ -23,10 +23,10 @@ bool limits_allow(struct http_request *request, const struct pool *pool)
                          peer->client->acquires);
         return false;
     }
-    /* Acquires that wait count as leases, as large as this one. */
+    /* Acquires that wait count as leases. */
     struct pool_room room = leases_of_user(api_of(request)->vms, peer->uid);
     room.vms += peer->client->acquires;
-    room.bytes += (peer->client->acquires + 1) * pool->vm_bytes;
+    room.bytes += peer->client->acquire_bytes + pool->vm_bytes;
     if (room.vms >= leases_max) {
         http_reply_error(request, API_TOO_MANY, "you may have %u leases; release some", leases_max);
         return false;

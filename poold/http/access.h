@@ -79,10 +79,11 @@ struct access {
 struct client {
     struct list node;
     uint64_t key; /* a uid, UINT32_MAX: all those without a right; or what stands for the others */
-    uint64_t connections; /* open */
-    uint32_t holds;       /* of it that are open */
-    uint64_t bytes;       /* of bodies, and of replies that were not read yet */
-    uint32_t acquires;    /* that wait */
+    uint64_t connections;   /* open */
+    uint32_t holds;         /* of it that are open */
+    uint64_t bytes;         /* of bodies, and of replies that were not read yet */
+    uint32_t acquires;      /* that wait, */
+    uint64_t acquire_bytes; /* and the memory of the VMs that they wait for */
     /* Of the HTTP server (http_turn.c): requests that wait for their turn. */
     struct list held, held_node;
 };

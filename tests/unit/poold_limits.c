@@ -47,14 +47,21 @@ START_TEST(memory_of_all_vms_is_limited)
 }
 END_TEST
 
-static unsigned acquire_as_user(struct client_reply *ret_reply)
+static unsigned acquire_as_user_from(const char *pool, struct client_reply *ret_reply)
 {
     int fd = client_connect_as(USER, USER);
+    char body[96];
 
-    client_send_on(fd, "POST", "/v1/leases", "{\"ttl_ms\":0}");
+    snprintf(body, sizeof body, "{\"pool\":\"%s\",\"ttl_ms\":0}", pool);
+    client_send_on(fd, "POST", "/v1/leases", body);
     client_receive(fd, ret_reply);
     close(fd);
     return ret_reply->status;
+}
+
+static unsigned acquire_as_user(struct client_reply *ret_reply)
+{
+    return acquire_as_user_from("default", ret_reply);
 }
 
 START_TEST(memory_of_one_user_is_limited)
@@ -69,6 +76,33 @@ START_TEST(memory_of_one_user_is_limited)
     ck_assert_uint_eq(acquire_as_user(&reply), 429);
     ck_assert_ptr_nonnull(strstr(reply.body, "256 MiB"));
     client_expect(201, "POST", "/v1/leases", NULL);
+}
+END_TEST
+
+/* Each as large as it is, whatever is asked for next. */
+START_TEST(memory_that_is_waited_for_counts)
+{
+    struct client_reply reply;
+
+    daemon_restart("--client-memory-mib 256");
+    daemon_open_to_all();
+    daemon_pool_create("{\"name\":\"default\",\"min\":0,\"max\":1,\"memory\":\"256M\"}");
+    client_expect(201, "POST", "/v1/pools", "{\"name\":\"small\",\"min\":0,\"memory\":\"128M\"}");
+    client_await("/v1/pools/small", "state", "ready");
+    client_expect(201, "POST", "/v1/leases", NULL);
+    int waiting = client_connect_as(USER, USER);
+    client_send_on(waiting, "POST", "/v1/leases", "{\"wait_ms\":60000,\"ttl_ms\":0}");
+    daemon_pool_await(NULL, "waiting", 1, 1);
+    ck_assert_uint_eq(acquire_as_user_from("small", &reply), 429);
+    ck_assert_ptr_nonnull(strstr(reply.body, "256 MiB"));
+    client_expect(200, "DELETE", "/v1/leases", NULL);
+    client_receive(waiting, &reply);
+    ck_assert_uint_eq(reply.status, 201);
+    /* One that nobody waits for any more counts no more. */
+    client_send_on(waiting, "DELETE", "/v1/leases", NULL);
+    client_receive(waiting, &reply);
+    ck_assert_uint_eq(acquire_as_user_from("small", &reply), 201);
+    close(waiting);
 }
 END_TEST
 
@@ -124,9 +158,10 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, boots_wait_for_their_turn);
     if (geteuid() == 0) {
         tcase_add_test(tcase, memory_of_one_user_is_limited);
+        tcase_add_test(tcase, memory_that_is_waited_for_counts);
         tcase_add_test(tcase, a_rule_limits_its_users);
     } else {
-        printf("# without root nobody can connect as another user: two tests are left out\n");
+        printf("# without root nobody can connect as another user: three tests are left out\n");
     }
     return tap_main(suite);
 }
