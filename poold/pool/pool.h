@@ -73,9 +73,10 @@ struct vm_ops {
     int (*clone)(void *context, struct slot *slot, bool wake, uint32_t wake_flags);
     /* 0 or -errno. */
     int (*wake)(void *context, struct slot *slot, enum doorbell_op op, uint32_t flags);
-    /* Lets a VM go on that was woken with DOORBELL_FLAG_HOLD. One that can't be told has ended, which is
-     * heard of later, or is late: this is called while others of its pool are gone through. */
-    void (*go)(void *context, struct slot *slot);
+    /* Lets a VM go on that was woken with DOORBELL_FLAG_HOLD; once it is READY, its guest rests for
+     * rest_ms or until something is asked of it. One that can't be told has ended, which is heard of
+     * later, or is late: this is called while others of its pool are gone through. */
+    void (*go)(void *context, struct slot *slot, uint32_t rest_ms);
     /* Stops it where it is, until resume or its kill. 0 or -errno: it goes on. */
     int (*pause)(void *context, struct slot *slot);
     void (*resume)(void *context, struct slot *slot);
@@ -254,6 +255,11 @@ void pool_stop_all(struct pool *pool, enum acquire_result result);
 /* So long after its own answer, at most, a VM waits for others' answers: a steady stream of new
  * acquires must not hold back those that have answered. */
 #define POOL_HELD_NS_MAX (200 * NS_PER_MS)
+
+/* So long, at most, the guest of a lease that nobody has asked for anything rests after READY if others
+ * were held behind it: its kernel's timers and what was put off up to READY would take as much CPU
+ * again as their way to READY does. About as long as a hundred VMs take on two CPUs. */
+#define POOL_REST_MS 300u
 
 /* So long a leased VM may take to say whether streams are open. */
 #define POOL_ASK_NS (10 * NS_PER_S)

@@ -69,7 +69,7 @@ void pool_held_release(struct pool_env *env)
             return;
         }
         pool_ready_expect(slot, SLOT_PHASE_GOING, now);
-        env->ops->go(env->context, slot);
+        env->ops->go(env->context, slot, list_empty(&env->held) ? 0 : POOL_REST_MS);
     }
 }
 

@@ -128,12 +128,14 @@ static int ops_wake(void *context, struct slot *slot, enum doorbell_op op, uint3
 
 static const enum link_channel clone_channels[2] = { LINK_CONTROL, LINK_BELL };
 
-static void ops_go(void *context, struct slot *slot)
+static void ops_go(void *context, struct slot *slot, uint32_t rest_ms)
 {
     struct clone *clone = slot->vm;
     struct control_msg msg = { .type = CONTROL_GO };
 
     (void)context;
+    if (!clone->net.on) /* its card's interrupts, which are KVM's, would not end the rest */
+        msg.u.go.rest_ms = rest_ms;
     (void)control_send(clone->link.fds[LINK_BELL], &msg, NULL, 0);
 }
 

@@ -36,7 +36,7 @@ static void env_init(struct vms *vms)
         .context = vms,
         .refill_max = cpu_count,
         .demand_max = 2 * cpu_count,
-        .going_max = cpu_count,
+        .going_max = cpu_count + 1, /* one runs while the next is told that another is READY */
         .dying_max = DYING_MAX,
         .frozen_bytes_max = host_bytes / 4,
         .pools = &vms->pools,

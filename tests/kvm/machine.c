@@ -8,11 +8,17 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <x86intrin.h>
 
 #include "base/util.h"
 #include "harness.h"
 #include "machine/machine_internal.h"
 #include "tap_main.h"
+
+#define MSR_TSC 0x10u
+#define MSR_TSC_DEADLINE 0x6e0u
+#define APIC_SPIV 0xf0
+#define APIC_LVTT 0x320
 
 static struct harness h;
 
@@ -140,6 +146,23 @@ START_TEST(a_leased_guest_rests_where_its_kernel_is_emulated)
             ck_assert_uint_ge(now_ns() - word.u.progress.at_ns, 10 * NS_PER_MS);
         harness_destroy(&h);
     }
+}
+END_TEST
+
+START_TEST(who_is_told_to_rests_longer)
+{
+    struct control_msg go = { .type = CONTROL_GO, .u.go.rest_ms = 60 };
+
+    harness_create(&h, "park");
+    harness_start_parked(&h);
+    harness_wake(&h, DOORBELL_OP_RESTORE, DOORBELL_FLAG_HOLD);
+    harness_expect(&h, CONTROL_AWAKE);
+    ck_assert_int_eq(control_send(h.bell[0], &go, NULL, 0), 0);
+    struct control_msg ready = harness_expect_ready(&h, 1);
+    while (atomic_load(&h.machine.vm.doorbell.ignored) == 0)
+        usleep(100);
+    if (h.kvm.software_only)
+        ck_assert_uint_ge(now_ns() - ready.u.progress.at_ns, 60 * NS_PER_MS);
 }
 END_TEST
 
@@ -289,6 +312,53 @@ START_TEST(pending_interrupt_and_chips_survive_a_snapshot)
 }
 END_TEST
 
+static struct kvm_msr_entry *msr_of(struct vcpu_state *state, uint32_t index)
+{
+    for (uint32_t i = 0; i < state->msr_count; i++) {
+        if (state->msr[i].index == index)
+            return &state->msr[i];
+    }
+    ck_abort_msg("MSR 0x%x is not saved", index);
+}
+
+START_TEST(a_tick_that_is_due_comes_later_where_the_kernel_is_emulated)
+{
+    const uint32_t lvt_deadline = 2u << 17 | 0xec, svr_on = 0x1ff;
+    struct vm_state again;
+    struct machine_image image;
+    static struct harness clone;
+    struct err err;
+    const char *step;
+
+    harness_create(&h, "park");
+    harness_start_parked(&h);
+    int memory_fd = harness_snapshot(&h, &image);
+    struct vcpu_state *saved = &image.vm.vcpu[0];
+    memcpy(&saved->lapic.regs[APIC_LVTT], &lvt_deadline, sizeof lvt_deadline);
+    memcpy(&saved->lapic.regs[APIC_SPIV], &svr_on, sizeof svr_on);
+    msr_of(saved, MSR_TSC_DEADLINE)->data = msr_of(saved, MSR_TSC)->data + 1;
+    harness_create_clone(&clone, memory_fd, &image);
+    struct vcpu *vcpu = &clone.machine.vm.vcpu[0];
+    uint64_t least = (uint64_t)saved->tsc_khz * 40;
+    ck_assert_int_eq(vm_state_prepare(&clone.machine.vm, &image.vm, &step), 0);
+    for (unsigned way = 0; way < 2; way++) { /* by its restore, and once it may go on */
+        uint64_t before = __rdtsc();
+        if (way == 0)
+            ck_assert_int_eq(vm_state_load_time(&clone.machine.vm, &image.vm, &step), 0);
+        else
+            ck_assert(vcpu_tick_put_off(vcpu));
+        ck_assert_int_eq(vm_state_save(&clone.machine.vm, &again, &err), 0);
+        if (clone.kvm.software_only)
+            ck_assert_uint_ge(msr_of(&again.vcpu[0], MSR_TSC_DEADLINE)->data, before + least);
+        vm_state_fini(&again);
+        usleep(1000);
+    }
+    harness_destroy(&clone);
+    close(memory_fd);
+    machine_image_fini(&image);
+}
+END_TEST
+
 /* Devices are loaded, and raise interrupts, before KVM's chips are. */
 START_TEST(interrupt_raised_by_a_loading_device_is_not_lost)
 {
@@ -331,6 +401,7 @@ int main(void)
     tcase_add_test(tc, park_wake_answer_and_again);
     tcase_add_test(tc, park_that_nobody_allowed_is_ignored);
     tcase_add_test(tc, a_leased_guest_rests_where_its_kernel_is_emulated);
+    tcase_add_test(tc, who_is_told_to_rests_longer);
     tcase_add_test(tc, a_rest_ends_when_the_guest_is_wanted);
     tcase_add_test(tc, wrong_answer_ends_the_vm);
     tcase_add_test(tc, park_in_place_of_the_answer_ends_the_vm);
@@ -338,6 +409,7 @@ int main(void)
     tcase_add_test(tc, registers_and_vectors_survive_a_snapshot);
     tcase_add_test(tc, clones_write_to_their_own_memory);
     tcase_add_test(tc, pending_interrupt_and_chips_survive_a_snapshot);
+    tcase_add_test(tc, a_tick_that_is_due_comes_later_where_the_kernel_is_emulated);
     tcase_add_test(tc, interrupt_raised_by_a_loading_device_is_not_lost);
     return tap_main(suite);
 }

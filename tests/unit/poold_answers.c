@@ -65,6 +65,22 @@ START_TEST(nobody_goes_on_before_all_have_answered)
 }
 END_TEST
 
+START_TEST(who_others_are_held_behind_rests_after_ready)
+{
+    fake_host_init(&host, 0, ACQUIRES, 0);
+    for (unsigned i = 0; i < ACQUIRES; i++)
+        acquire_start(i);
+    for (unsigned i = 0; i < ACQUIRES; i++)
+        pool_vm_awake(slot_of(i), 100);
+    for (unsigned ready = 0; host.gone_on < ACQUIRES; ready++) {
+        ck_assert_uint_eq(host.rest_ms, POOL_REST_MS);
+        pool_vm_ready(slot_of(ready), 0, NULL);
+    }
+    ck_assert_uint_eq(host.rest_ms, 0); /* the last one's */
+    end();
+}
+END_TEST
+
 START_TEST(an_acquire_pauses_who_has_answered)
 {
     begin();
@@ -230,6 +246,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         nobody_goes_on_before_all_have_answered,
+        who_others_are_held_behind_rests_after_ready,
         an_acquire_pauses_who_has_answered,
         refills_are_paused_too,
         no_pause_is_long,

@@ -120,10 +120,13 @@ static void op_forget(void *context, struct slot *slot)
         vm->slot = NULL;
 }
 
-static void op_go(void *context, struct slot *slot)
+static void op_go(void *context, struct slot *slot, uint32_t rest_ms)
 {
+    struct fake_host *host = context;
+
     (void)slot;
-    ((struct fake_host *)context)->gone_on++;
+    host->gone_on++;
+    host->rest_ms = rest_ms;
 }
 
 static uint64_t op_now(void *context)

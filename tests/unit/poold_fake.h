@@ -22,6 +22,7 @@ struct fake_vm {
 
 struct fake_host {
     unsigned gone_on; /* VMs told to go on after their answer */
+    uint32_t rest_ms; /* what the last of them was told */
     struct pool_env env;
     struct pool pool;
     struct list pools; /* it, and those added */

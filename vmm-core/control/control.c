@@ -59,6 +59,8 @@ uint32_t control_msg_bytes(enum control_type type)
         return BODY_BYTES(trouble);
     case CONTROL_WAKE:
         return BODY_BYTES(wake);
+    case CONTROL_GO:
+        return BODY_BYTES(go);
     case CONTROL_SNAPSHOT:
         return BODY_BYTES(snapshot);
     case CONTROL_VSOCK_CONNECT:
@@ -72,7 +74,6 @@ uint32_t control_msg_bytes(enum control_type type)
     case CONTROL_CALL: /* their payload begins at a place that does not depend on the type */
     case CONTROL_ANSWER:
         return CONTROL_MSG_BYTES;
-    case CONTROL_GO:
     case CONTROL_QUERY_STATS:
     case CONTROL_STOP:
     case CONTROL_WORKING_SET:

@@ -61,9 +61,9 @@ enum control_type {
                               a READY with ready_status */
     CONTROL_ANSWER,        /* answer, and its payload; on the bell */
     /* poold to VM or template */
-    CONTROL_WAKE = 64,     /* wake; on the bell */
-    CONTROL_GO,            /* on the bell, after AWAKE of a WAKE with DOORBELL_FLAG_HOLD: go on */
-    CONTROL_SNAPSHOT,      /* snapshot; fds: [state file, memory file], both empty, read-write */
+    CONTROL_WAKE = 64, /* wake; on the bell */
+    CONTROL_GO,        /* go; on the bell, after AWAKE of a WAKE with DOORBELL_FLAG_HOLD: go on */
+    CONTROL_SNAPSHOT,  /* snapshot; fds: [state file, memory file], both empty, read-write */
     CONTROL_VSOCK_CONNECT, /* vsock_connect; fds: [client stream]: "OK <port>\n" is written to it
                               when the guest accepts; it is closed when the guest refuses */
     CONTROL_CONSOLE,       /* fds: [client stream]: gets the backlog, then live output; what it
@@ -181,6 +181,9 @@ struct control_msg {
             struct control_network network; /* with DOORBELL_FLAG_NETWORK */
             /* The wall clock is read by the VM itself, when it fills the mailbox. */
         } wake;
+        struct {
+            uint32_t rest_ms; /* after its READY, until something is asked of it, at most */
+        } go;
         struct {
             uint32_t flags; /* 0 */
         } snapshot;

@@ -93,7 +93,10 @@ bool doorbell_stay_held(struct vm *vm)
     if (!bell->hold || bell->answer_due)
         return true;
     bell->hold = false;
-    return wait_for(vm, CONTROL_GO, &msg);
+    if (!wait_for(vm, CONTROL_GO, &msg))
+        return false;
+    bell->rest_ms = msg.u.go.rest_ms;
+    return vcpu_tick_put_off(&vm->vcpu[0]);
 }
 
 bool doorbell_may_release(const struct vm *vm)
@@ -134,6 +137,7 @@ void doorbell_wake(struct vm *vm, const struct control_msg *wake, bool loaded)
     memcpy(bell->generation_id, wake->u.wake.generation_id, sizeof bell->generation_id);
     bell->answer_due = true;
     bell->hold = (bell->flags & DOORBELL_FLAG_HOLD) != 0;
+    bell->rest_ms = 0;
     bell->ready_due = bell->op == DOORBELL_OP_RESTORE;
     bell->function = (bell->flags & DOORBELL_FLAG_FUNCTION) != 0;
     bell->park_allowed = (bell->flags & (DOORBELL_FLAG_PARK_AGAIN | DOORBELL_FLAG_PARK_LATER)) != 0;
@@ -184,7 +188,7 @@ static void report_and_rest(struct vm *vm, enum control_type word, uint64_t at_n
         vm_rest_begin(vm); /* before it is told: what comes of it ends the rest */
     report(vm, word, at_ns, load_ns, run_ns);
     if (rests)
-        vm_rest(vm, LEASE_REST_MS);
+        vm_rest(vm, MAX_OF(LEASE_REST_MS, vm->doorbell.rest_ms));
 }
 
 /* The clock of every restore figure stops here. */

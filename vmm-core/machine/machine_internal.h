@@ -42,6 +42,8 @@ void vcpu_signal_setup(void);
 bool vcpu_interrupts_hold(struct vcpu *vcpu);
 bool vcpu_interrupts_release(struct vcpu *vcpu);
 
+/* It was held between its answer and READY: if a tick is due, it comes after READY. */
+bool vcpu_tick_put_off(struct vcpu *vcpu);
 /* The vCPU has stopped at the function's bell: takes its timer's deadline away. */
 bool vcpu_tick_hold(struct vcpu *vcpu);
 /* A call begins. */

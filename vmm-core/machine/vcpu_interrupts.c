@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include "base/util.h"
 #include "machine/machine_internal.h"
@@ -76,7 +77,7 @@ bool vcpu_interrupts_release(struct vcpu *vcpu)
     return if_was_set(vcpu, rc);
 }
 
-/* ---- The tick around a function's calls ---- */
+/* ---- The timer's deadline ---- */
 
 static int deadline_access(struct vcpu *vcpu, unsigned long request, uint64_t *deadline)
 {
@@ -97,6 +98,18 @@ static bool deadline_was(struct vcpu *vcpu, int rc)
         vm_end(vcpu->vm, EXIT_REASON_HOST_ERROR, "the guest's timer: %s", strerror(-rc));
     return rc == 0;
 }
+
+bool vcpu_tick_put_off(struct vcpu *vcpu)
+{
+    uint64_t deadline = 0, least = __rdtsc() + vcpu->vm->first_tick_cycles;
+    int rc = vcpu->vm->first_tick_cycles ? deadline_access(vcpu, KVM_GET_MSRS, &deadline) : 0;
+
+    if (rc == 0 && deadline && deadline < least)
+        rc = deadline_access(vcpu, KVM_SET_MSRS, &least);
+    return deadline_was(vcpu, rc);
+}
+
+/* ---- The tick around a function's calls ---- */
 
 /* The time that the guest has is not lost: a deadline that is over is due at once. */
 static int tick_give_back(struct vcpu *vcpu)

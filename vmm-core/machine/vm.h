@@ -102,6 +102,7 @@ struct vm_doorbell {
     bool park_allowed; /* a PARK is expected: the first, and after PARK_AGAIN or _LATER */
     bool answer_due, ready_due;
     bool hold;                             /* wait for CONTROL_GO after the answer */
+    uint32_t rest_ms;                      /* of that GO */
     bool function;                         /* the function's bell counts */
     uint32_t call;                         /* that is on; 0: none */
     uint64_t wake_ns, loaded_ns, awake_ns; /* CLOCK_MONOTONIC */
@@ -121,6 +122,7 @@ struct vm {
 
     struct vm_doorbell doorbell;
     const struct vm_state *restore_from; /* borrowed; loaded by the first WAKE of a shell */
+    uint64_t first_tick_cycles;          /* so long after it no tick comes; 0: as it was saved */
     uint64_t created_ns;                 /* process start, or fork of a clone */
     uint64_t first_run_ns;
     struct vm_hooks hooks;

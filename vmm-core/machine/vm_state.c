@@ -246,6 +246,10 @@ int vm_state_save(struct vm *vm, struct vm_state *ret_state, struct err *err)
 
 /* ---- Loading ---- */
 
+/* A guest's kernel has its work up to READY done by then: a tick in the middle would be 3,000
+ * emulated instructions more. No longer than such a kernel's own tick, so that none is lost. */
+#define FIRST_TICK_MS 40u
+
 static bool depends_on_time(uint32_t msr_index)
 {
     return msr_index == MSR_TSC || msr_index == MSR_TSC_DEADLINE;
@@ -253,15 +257,19 @@ static bool depends_on_time(uint32_t msr_index)
 
 /* A software-only KVM gives guests the host's TSC as it is, whatever is written: a saved deadline
  * is then of the host's past, or, after the host was started anew, of its far future. It is moved
- * to as long from now as it was from the snapshot. (The guest's clock there is kvmclock.) */
-static uint64_t deadline_from_now(const struct vcpu_state *state, uint64_t saved_deadline)
+ * to as long from now as it was from the snapshot, but past READY. (The guest's clock there is
+ * kvmclock.) */
+static uint64_t deadline_from_now(const struct vm *vm, const struct vcpu_state *state,
+                                  uint64_t saved_deadline)
 {
     uint32_t tsc = find_msr(state, MSR_TSC);
 
     if (saved_deadline == 0 || tsc == state->msr_count)
         return saved_deadline;
     uint64_t saved_tsc = state->msr[tsc].data;
-    return __rdtsc() + (saved_deadline > saved_tsc ? saved_deadline - saved_tsc : 0);
+    uint64_t left = saved_deadline > saved_tsc ? saved_deadline - saved_tsc : 0;
+
+    return __rdtsc() + MAX_OF(left, vm->first_tick_cycles);
 }
 
 /* Sets the MSRs that do, or do not, depend on time, in their saved order. */
@@ -277,7 +285,7 @@ static int load_msrs(const struct vcpu *vcpu, const struct vcpu_state *state, bo
             continue;
         *entry = state->msr[i];
         if (entry->index == MSR_TSC_DEADLINE && vcpu->vm->kvm->software_only)
-            entry->data = deadline_from_now(state, entry->data);
+            entry->data = deadline_from_now(vcpu->vm, state, entry->data);
         batch.head.nmsrs++;
     }
     int set = ioctl(vcpu->fd, KVM_SET_MSRS, &batch);
@@ -377,6 +385,8 @@ int vm_state_load_time(struct vm *vm, const struct vm_state *state, const char *
     struct kvm_clock_data clock = { .clock = state->clock.clock };
     int rc = unsettle_tsc(vm, state);
 
+    if (vm->kvm->software_only)
+        vm->first_tick_cycles = (uint64_t)state->vcpu[0].tsc_khz * FIRST_TICK_MS;
     *ret_step = "KVM_SET_MSRS";
     for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++)
         rc = load_msrs(&vm->vcpu[i], &state->vcpu[i], true);
