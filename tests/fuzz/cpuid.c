@@ -43,5 +43,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
             abort();
     }
     (void)cpuid_check_restorable(&guest.head, &host.head, &err);
+    (void)cpuid_check_filtered(&host.head, flags & 32, &err);
     return 0;
 }

@@ -302,6 +302,23 @@ START_TEST(restore_needs_every_feature)
 }
 END_TEST
 
+/* Whatever the host, and for whom: a bit of the request each. */
+START_TEST(what_was_filtered_is_taken_for_filtered)
+{
+    const bool pmu = _i & 1, software_only = _i & 2;
+    union table saved;
+    struct err err;
+
+    filter(&saved,
+           (struct cpuid_request){ .vcpu_count = 2, .pmu = pmu, .software_only = software_only });
+    ck_assert_msg(cpuid_check_filtered(&saved.cpuid, pmu, &err) == 0, "%s", err.msg);
+    ck_assert_int_eq(cpuid_check_filtered(&saved.cpuid, false, &err), pmu ? -EINVAL : 0);
+    host_init(&saved);
+    ck_assert_int_eq(cpuid_check_filtered(&saved.cpuid, true, &err), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(err.msg, "leaf 0x1.0 ecx bits 0x60"));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("boot_cpuid");
@@ -318,5 +335,6 @@ int main(void)
     tcase_add_loop_test(tests, bad_templates_are_refused, 0, ARRAY_LEN(bad_templates));
     tcase_add_test(tests, too_many_registers_are_refused);
     tcase_add_test(tests, restore_needs_every_feature);
+    tcase_add_loop_test(tests, what_was_filtered_is_taken_for_filtered, 0, 4);
     return tap_main(suite);
 }

@@ -14,7 +14,7 @@
 #define ANY_SUBLEAF UINT32_MAX
 #define BIT(n) (1u << (n))
 
-enum rule_when { ALWAYS, NO_PMU, SOFTWARE_ONLY };
+enum rule_when { ALWAYS, AT_BOOT, NO_PMU, SOFTWARE_ONLY };
 enum rule_action { CLEAR, SET, KEEP_ONLY, DROP_LEAF };
 
 struct cpuid_rule {
@@ -95,8 +95,8 @@ static const struct cpuid_rule rules[] = {
     { 0x1, 0, CPUID_ECX, SET,
       BIT(21) /* X2APIC */ | BIT(24) /* TSC_DEADLINE */ | BIT(31) /* HYPERVISOR */, ALWAYS },
     /* OSXSAVE and OSPKE mirror CR4: KVM keeps them. */
-    { 0x1, 0, CPUID_ECX, CLEAR, BIT(27) /* OSXSAVE */, ALWAYS },
-    { 0x7, 0, CPUID_ECX, CLEAR, BIT(4) /* OSPKE */, ALWAYS },
+    { 0x1, 0, CPUID_ECX, CLEAR, BIT(27) /* OSXSAVE */, AT_BOOT },
+    { 0x7, 0, CPUID_ECX, CLEAR, BIT(4) /* OSPKE */, AT_BOOT },
 
     /* Asynchronous page faults hold tokens that no snapshot has: a clone would wait for ever. */
     { 0x40000001, 0, CPUID_EAX, CLEAR,
@@ -368,4 +368,53 @@ int cpuid_check_restorable(const struct kvm_cpuid2 *saved, const struct kvm_cpui
                            leaf, subleaf, reg_names[reg], missing);
     }
     return 0;
+}
+
+/* KVM looks at an entry's index only where the leaf has several, and finds the first that fits: what is
+ * behind it counts as well here. */
+static bool rule_concerns(const struct cpuid_rule *rule, const struct kvm_cpuid_entry2 *entry)
+{
+    bool indexed = rule->leaf == 0x7 || rule->leaf == 0xd;
+
+    return indexed ? entry_is(entry, rule->leaf, rule->subleaf) : entry->function == rule->leaf;
+}
+
+/* The bits of a register that the rule would not have left there. */
+static uint32_t bits_against(const struct cpuid_rule *rule, enum cpuid_reg reg, uint32_t value)
+{
+    if (rule->action == DROP_LEAF)
+        return value;
+    if (rule->action == SET || rule->reg != reg)
+        return 0;
+    return value & (rule->action == CLEAR ? rule->bits : ~rule->bits);
+}
+
+static int check_entry(const struct cpuid_rule *rule, struct kvm_cpuid_entry2 entry,
+                       struct err *err)
+{
+    for (enum cpuid_reg reg = CPUID_EAX; reg < CPUID_REG_COUNT; reg++) {
+        uint32_t bits = bits_against(rule, reg, *entry_reg(&entry, reg));
+
+        if (bits)
+            return err_set(err, EINVAL, "what no guest gets%s: CPUID leaf 0x%x.%u %s bits 0x%x",
+                           rule->when == NO_PMU ? " without --pmu" : "", entry.function,
+                           entry.index, reg_names[reg], bits);
+    }
+    return 0;
+}
+
+int cpuid_check_filtered(const struct kvm_cpuid2 *saved, bool pmu, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        const struct cpuid_rule *rule = &rules[i];
+
+        if (rule->when != ALWAYS && (rule->when != NO_PMU || pmu))
+            continue;
+        for (uint32_t k = 0; rc == 0 && k < saved->nent; k++)
+            if (rule_concerns(rule, &saved->entries[k]))
+                rc = check_entry(rule, saved->entries[k], err);
+    }
+    return rc;
 }

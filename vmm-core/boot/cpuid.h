@@ -59,6 +59,11 @@ uint64_t cpuid_boot_xcr0(const struct kvm_cpuid2 *cpuid);
 int cpuid_check_restorable(const struct kvm_cpuid2 *saved, const struct kvm_cpuid2 *supported,
                            struct err *err);
 
+/* Whether cpuid_filter could have made `saved`: a state file may say what it likes, and KVM takes
+ * nearly all of it. Bits that only a software-only KVM's guests lack, and those that KVM keeps itself,
+ * may be there; with pmu, the performance counters. -EINVAL with a sentence that names leaf and bits. */
+int cpuid_check_filtered(const struct kvm_cpuid2 *saved, bool pmu, struct err *err);
+
 /* ---- JSON templates (cpuid_template.c, its own library: it needs jansson). ----
  *
  *   {"name": "no-avx512",

@@ -10,23 +10,68 @@
 #include "control/control.h"
 #include "snapshot/vm_codec.h"
 
+#define MSR_EFER 0xc0000080u
+#define EFER_SVME (1ull << 12)
+#define CR4_VMXE (1ull << 13)
+
+struct cpuid_list {
+    struct kvm_cpuid2 head;
+    struct kvm_cpuid_entry2 entry[VM_CPUID_MAX];
+};
+
+static void cpuid_of(const struct vcpu_state *vcpu, struct cpuid_list *ret_cpuid)
+{
+    ret_cpuid->head.nent = MIN_OF(vcpu->cpuid_count, VM_CPUID_MAX);
+    memcpy(ret_cpuid->entry, vcpu->cpuid, ret_cpuid->head.nent * sizeof ret_cpuid->entry[0]);
+}
+
+/* No guest has the registers of a hypervisor; but KVM lets a state have them whose CPUID offers none, so
+ * that a guest could go on with what it can't begin. EFER has its place in SREGS, and is among no MSRs
+ * that KVM lists. */
+static int check_registers(const struct vcpu_state *vcpu, struct err *err)
+{
+    bool efer_msr = false;
+
+    for (uint32_t i = 0; i < vcpu->msr_count; i++)
+        efer_msr |= vcpu->msr[i].index == MSR_EFER;
+    if (!efer_msr && !(vcpu->sregs.efer & EFER_SVME) && !(vcpu->sregs.cr4 & CR4_VMXE))
+        return 0;
+    return err_set(err, EINVAL, "registers that no guest gets: EFER 0x%llx%s, CR4 0x%llx",
+                   (unsigned long long)vcpu->sregs.efer, efer_msr ? " and as an MSR" : "",
+                   (unsigned long long)vcpu->sregs.cr4);
+}
+
+/* Whether every vCPU is one that a guest could have been booted with: whoever wrote the state may have
+ * been taken over by its guest. */
+static int check_forged(const struct vm_state *state, bool pmu, struct err *err)
+{
+    struct cpuid_list saved;
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++) {
+        cpuid_of(&state->vcpu[i], &saved);
+        rc = cpuid_check_filtered(&saved.head, pmu, err);
+        if (rc == 0)
+            rc = check_registers(&state->vcpu[i], err);
+        if (rc < 0)
+            err_wrap(err, "state: vCPU %u", i);
+    }
+    return rc;
+}
+
 /* Whether this host can give every vCPU the features that the guest has seen. On a software-only
  * KVM guest user mode sees the host's own CPU, whatever KVM was told: there the manifest's vendor
  * and kind of KVM, which snapshot_open has compared, are all that can be checked. */
 static int check_cpus(const struct kvm_host *kvm, const struct vm_state *state, struct err *err)
 {
-    struct {
-        struct kvm_cpuid2 head;
-        struct kvm_cpuid_entry2 entry[VM_CPUID_MAX];
-    } supported, saved;
+    struct cpuid_list supported, saved;
     int rc = 0;
 
     if (kvm->software_only)
         return 0;
     rc = kvm_host_cpuid(kvm, &supported.head, err);
     for (uint32_t i = 0; rc == 0 && i < state->vcpu_count; i++) {
-        saved.head.nent = MIN_OF(state->vcpu[i].cpuid_count, VM_CPUID_MAX);
-        memcpy(saved.entry, state->vcpu[i].cpuid, saved.head.nent * sizeof saved.entry[0]);
+        cpuid_of(&state->vcpu[i], &saved);
         rc = cpuid_check_restorable(&saved.head, &supported.head, err);
     }
     return rc;
@@ -41,6 +86,8 @@ int clone_source_decode_vm(struct clone_source *source, struct err *err)
     if (rc == 0 && state->vcpu_count != manifest->vcpus)
         rc = err_set(err, EINVAL, "state: %u vCPUs, but manifest.json says %u", state->vcpu_count,
                      manifest->vcpus);
+    if (rc == 0)
+        rc = check_forged(state, source->pmu, err);
     if (rc == 0)
         rc = check_cpus(&source->kvm, state, err);
     if (rc == 0)
@@ -110,8 +157,9 @@ void clone_source_init(struct clone_source *source, const struct options *option
     if (!source->net.given)
         source->net.offloads = true; /* whatever the guest uses: it leads nowhere */
     source->may_snapshot = options->api_socket != NULL;
+    source->pmu = options->pmu;
     source->sandbox = options->sandbox;
-    source->status.layers |= CONTROL_LAYER_CPUID; /* what the filter made at boot; check_cpus */
+    source->status.layers |= CONTROL_LAYER_CPUID; /* what the filter made at boot; check_forged */
 }
 
 unsigned clone_source_given(const struct options *options, int *ret_fds)

@@ -27,6 +27,7 @@ struct clone_source {
     struct net_source net;
     struct machine_extras extras; /* of the machine that was saved */
     bool may_snapshot;            /* clones may be asked for snapshots */
+    bool pmu; /* clones may have performance counters, if it was booted with them */
     struct sandbox_config sandbox;
     struct sandbox_status status;
     struct vm_process process; /* of the clone that this process, or a fork of it, becomes */

@@ -61,7 +61,7 @@ static const struct option_row {
     { "--pit", OPTION_FLAG, offsetof(struct options, pit), NULL,
       "an 8254 timer, which guests with kvmclock do without" },
     { "--pmu", OPTION_FLAG, offsetof(struct options, pmu), NULL,
-      "performance counters for the guest" },
+      "performance counters for the guest; also with --restore, if it was booted with them" },
     { "--control-fd", OPTION_FD, offsetof(struct options, control_fd), "N",
       "run, template: the control socket" },
     { "--bell-fd", OPTION_FD, offsetof(struct options, bell_fd), "N", "run: the bell socket" },
