@@ -51,7 +51,7 @@ static void transfers_make(struct disk *disk, const uint8_t choice[8])
         if (choice[6] >> i & 1)
             (void)disk_write(disk, iov, 2, offset, bytes);
         else if (choice[7] >> i & 1)
-            (void)disk_zero(disk, offset, bytes, choice[6] & 0x80);
+            (void)disk_zero(disk, offset, bytes, choice[6] & 0x80, &(uint64_t){ 0 });
         else
             (void)disk_read(disk, iov, 2, offset, bytes);
     }

@@ -334,6 +334,24 @@ START_TEST(limit_delays_and_a_move_does_not_wait)
 }
 END_TEST
 
+/* The ring holds 33 bytes of it; the host writes all of the disk. */
+START_TEST(zeroes_that_are_written_count)
+{
+    struct fixture f;
+
+    set_up(&f, _i);
+    f.dev->ops->destroy(f.dev);
+    struct blk_config config = config_of(&f);
+    config.limit.bytes.per_s = 65536;
+    blk_start(&f, &config);
+    ck_assert_int_eq(zero_request(&f, DISCARD, 0, DISK_BYTES / 512, 0), OK); /* writes nothing */
+    ck_assert_int_eq(zero_request(&f, WRITE_ZEROES, 0, DISK_BYTES / 512, 1), OK);
+    ck_assert_int_eq(zero_request(&f, WRITE_ZEROES, 0, DISK_BYTES / 512, 0), OK);
+    ck_assert_int_eq(blk_request(&f, IN, 0, 512, true), -1);
+    blk_tear_down(&f);
+}
+END_TEST
+
 START_TEST(disk_of_another_size_is_refused)
 {
     struct fixture f;
@@ -393,6 +411,7 @@ int main(void)
     tcase_add_loop_test(tests, request_without_status_breaks_the_device, 0, 2);
     tcase_add_test(tests, only_a_status_byte);
     tcase_add_test(tests, limit_delays_and_a_move_does_not_wait);
+    tcase_add_loop_test(tests, zeroes_that_are_written_count, 0, 2);
     tcase_add_test(tests, disk_of_another_size_is_refused);
     tcase_add_test(tests, rate_is_exact);
     return tap_main(suite);

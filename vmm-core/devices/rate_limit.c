@@ -62,3 +62,8 @@ uint64_t rate_limit_take(struct rate_limit *limit, uint64_t bytes, uint64_t at_n
     bucket_take(&limit->ops, 1);
     return 0;
 }
+
+void rate_limit_charge(struct rate_limit *limit, uint64_t bytes)
+{
+    bucket_take(&limit->bytes, bytes);
+}

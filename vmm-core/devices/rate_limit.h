@@ -37,4 +37,8 @@ void rate_limit_init(struct rate_limit *limit, const struct rate_limit_config *c
  * how long to wait, in nanoseconds. */
 uint64_t rate_limit_take(struct rate_limit *limit, uint64_t bytes, uint64_t now_ns);
 
+/* Takes bytes that a granted operation turned out to need beyond those that were asked for: what
+ * comes next pays. */
+void rate_limit_charge(struct rate_limit *limit, uint64_t bytes);
+
 #endif

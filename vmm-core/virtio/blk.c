@@ -78,6 +78,7 @@ struct blk {
     bool limited;
     bool slot;            /* empty yet */
     struct vm_poll timer; /* ends a wait for the limit */
+    uint64_t zeroed; /* bytes of zeroes written for the last request, which are not in its chain */
     char id[BLK_ID_BYTES + 1];
     struct virtq_chain chain;
     struct iovec iov[VIRTQ_NUM_MAX];
@@ -168,7 +169,7 @@ static enum blk_status request_range(struct blk *blk, const struct blk_header *h
     if (range.sectors > RANGE_SECTORS_MAX || !in_disk(blk, range.sector, bytes))
         return BLK_IOERR;
     return status_of(disk_zero(&blk->disk, range.sector * DISK_SECTOR_BYTES, bytes,
-                               discard || (range.flags & RANGE_FLAG_UNMAP)));
+                               discard || (range.flags & RANGE_FLAG_UNMAP), &blk->zeroed));
 }
 
 static const struct {
@@ -187,6 +188,7 @@ static bool serve(struct blk *blk)
     struct blk_header header;
     uint32_t written = 0;
 
+    blk->zeroed = 0;
     if (chain->in_bytes == 0 ||
         virtq_iov_read(chain->iov, chain->out_count, 0, &header, sizeof(header)) != sizeof(header))
         return false;
@@ -237,7 +239,8 @@ static enum serve_end serve_batch(struct blk *blk, bool limited)
             vq->broken = true;
             return RING_BROKEN;
         }
-        bytes += size;
+        rate_limit_charge(&blk->limit, blk->zeroed);
+        bytes += size + blk->zeroed;
     }
     return SERVED_SOME;
 }

@@ -261,26 +261,27 @@ static int write_zeroes(int fd, uint64_t offset, uint64_t bytes)
     return rc;
 }
 
-static int zero_file(int fd, uint64_t offset, uint64_t bytes, bool unmap)
+static int zero_file(int fd, uint64_t offset, uint64_t bytes, bool unmap, uint64_t *written)
 {
     if (unmap &&
         fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes) == 0)
         return 0;
+    *written += bytes;
     return write_zeroes(fd, offset, bytes);
 }
 
-int disk_zero(struct disk *disk, uint64_t offset, uint64_t bytes, bool unmap)
+int disk_zero(struct disk *disk, uint64_t offset, uint64_t bytes, bool unmap, uint64_t *written)
 {
     if (disk->read_only)
         return -EROFS;
     if (bytes == 0)
         return 0;
     if (disk->delta_count == 0)
-        return zero_file(disk->base_fd, offset, bytes, unmap);
+        return zero_file(disk->base_fd, offset, bytes, unmap, written);
     struct disk_delta *top = &disk->delta[disk->delta_count - 1];
     int rc = complete_edges(disk, offset, offset + bytes);
     if (rc == 0)
-        rc = zero_file(top->fd, top->data_offset + offset, bytes, unmap);
+        rc = zero_file(top->fd, top->data_offset + offset, bytes, unmap, written);
     if (rc == 0)
         mark_range(top, offset, offset + bytes);
     return rc;

@@ -59,8 +59,9 @@ int disk_read(struct disk *disk, struct iovec *iov, unsigned iov_count, uint64_t
 int disk_write(struct disk *disk, struct iovec *iov, unsigned iov_count, uint64_t offset,
                uint32_t bytes);
 
-/* Makes a range read as zeroes; with unmap, giving its storage back where that is possible. */
-int disk_zero(struct disk *disk, uint64_t offset, uint64_t bytes, bool unmap);
+/* Makes a range read as zeroes; with unmap, giving its storage back where that is possible. Adds to
+ * *written the bytes that had to be written for it. */
+int disk_zero(struct disk *disk, uint64_t offset, uint64_t bytes, bool unmap, uint64_t *written);
 
 /* All writes so far are on stable storage. */
 int disk_flush(struct disk *disk);
