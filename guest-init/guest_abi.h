@@ -42,7 +42,8 @@
 #define DOORBELL_PORT_READY 0x0b08u /* write: equals mailbox.ready_status */
 #define DOORBELL_PORT_BANNER                                                                       \
     0x0b0cu                        /* write: the banner is printed; the clock of a cold boot.
-                                        DOORBELL_BANNER_*; other values count as OK */
+                                        DOORBELL_BANNER_*; other values count as OK. Only the first
+                                        counts */
 #define DOORBELL_MAGIC 0x544c4f56u /* "VOLT" */
 #define DOORBELL_BANNER_OK 1u
 #define DOORBELL_BANNER_FAILED 2u /* the VM is of no use; mailbox.trouble tells why */

@@ -242,8 +242,9 @@ static enum doorbell_result write_port(struct vcpu *vcpu, uint16_t port, uint32_
         bell->park_allowed = false;
         return DOORBELL_PARK;
     }
-    if (port == DOORBELL_PORT_BANNER && bell->op == DOORBELL_OP_NONE) {
+    if (port == DOORBELL_PORT_BANNER && bell->op == DOORBELL_OP_NONE && !bell->banner_told) {
         uint64_t now = now_ns();
+        bell->banner_told = true;
         if (value == DOORBELL_BANNER_FAILED)
             report_trouble(vm);
         report(vm, CONTROL_BANNER, now, 0, now - vm->first_run_ns);

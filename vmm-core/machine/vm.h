@@ -101,6 +101,7 @@ struct vm_doorbell {
     uint8_t generation_id[16];
     bool park_allowed; /* a PARK is expected: the first, and after PARK_AGAIN or _LATER */
     bool answer_due, ready_due;
+    bool banner_told;                      /* of a boot, once */
     bool hold;                             /* wait for CONTROL_GO after the answer */
     uint32_t rest_ms;                      /* of that GO */
     bool function;                         /* the function's bell counts */
