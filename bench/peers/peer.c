@@ -93,8 +93,7 @@ static uint64_t private_bytes_of(pid_t pid)
     snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
     FILE *file = fopen(path, "re");
     while (file && fgets(line, sizeof line, file)) {
-        if (sscanf(line, "Private_Clean: %" SCNu64, &kib) == 1 ||
-            sscanf(line, "Private_Dirty: %" SCNu64, &kib) == 1)
+        if (sscanf(line, "Private_Dirty: %" SCNu64, &kib) == 1)
             bytes += kib << 10;
     }
     if (file)

@@ -61,7 +61,8 @@ int peer_vm_load(struct peer_vm *vm, const struct peer *peer, struct err *err);
 /* Fine after a failure, and on a zeroed one. */
 void peer_vm_end(struct peer_vm *vm);
 
-/* Private memory of its process and of all that it has started; 0: this user may not see it. */
+/* Private memory that its process, and all that it has started, have written; 0: this user may not see
+ * it. Pages of a snapshot's file that are only read are the page cache's, however many map them. */
 uint64_t peer_vm_private_bytes(const struct peer_vm *vm);
 
 /* ---- For those who implement one ---- */

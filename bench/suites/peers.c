@@ -17,6 +17,7 @@
 #include "snapshot/memory_mark.h"
 #include "tiers.h"
 
+#define MARK_TIMEOUT_NS (60 * NS_PER_S)
 #define AT_ONCE 20u
 #define NAME_BYTES 96u
 
@@ -192,6 +193,21 @@ static int load_all(const struct peer *peer, struct figures *f, struct err *err)
 
 /* ---- All of them ---- */
 
+/* One VM of volt-vmm's runs until its snapshot's memory is marked as compared (snapshot/memory_mark.h),
+ * which it is by READY: whoever ends it before has each next one compare again. */
+static int mark_wait(const struct peer *peer, struct err *err)
+{
+    uint64_t ready_ns;
+    struct peer_vm vm;
+    int rc = peer_vm_load(&vm, peer, err);
+
+    if (rc < 0)
+        return rc;
+    rc = speaker_wait(&vm.speaker, "volt-vmm: ready", MARK_TIMEOUT_NS, &ready_ns, err);
+    peer_vm_end(&vm);
+    return rc;
+}
+
 static int place_for(struct peer *peer, const struct entry *entry, struct err *err)
 {
     struct image *image;
@@ -202,10 +218,7 @@ static int place_for(struct peer *peer, const struct entry *entry, struct err *e
             return rc;
         snprintf(peer->dir, sizeof peer->dir, "%s", image->path);
         usleep(MEMORY_MARK_REST_NS / NS_PER_US); /* or each would compare its memory again */
-        struct figures ignored = { 0 };
-        rc = load_one(peer, &ignored, err);
-        samples_fini(&ignored.one);
-        return rc;
+        return mark_wait(peer, err);
     }
     snprintf(peer->dir, sizeof peer->dir, "%s/peer-%s-%llu", peer->bench->options.work_dir,
              entry->option + 2, (unsigned long long)(peer->ram_bytes >> 20));
