@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Owns a clone's way into its control group, and what waits for that; see clone.h. */
-#include "vms/clone_internal.h"
+#include "vms/clone_keep.h"
 
 void clone_prompt(struct clone *clone)
 {
@@ -14,8 +14,11 @@ static void on_group(void *data, bool joined)
 
     clone->group_job = NULL;
     clone->in_group = joined;
-    if (joined && clone->slot)
-        clone->slot->layers |= CONTROL_LAYER_CGROUP;
+    if (clone->slot) {
+        clone->slot->layers &= ~CONTROL_LAYER_CGROUP;
+        clone->slot->layers |= joined ? CONTROL_LAYER_CGROUP : 0;
+        clone_keep_layers(clone);
+    }
     clone_prompt(clone);
 }
 

@@ -266,6 +266,11 @@ void clone_lease_kept(struct slot *slot, int connection_fd)
     record_update(clone);
 }
 
+void clone_keep_layers(struct clone *clone)
+{
+    record_update(clone);
+}
+
 void clone_lease_renewed(struct slot *slot)
 {
     record_update(slot->vm);

@@ -14,6 +14,8 @@ int clone_keep(struct clone *clone);
 void clone_keep_busy(struct clone *clone);
 /* Its slot has come into another state (vm_ops.note). */
 void clone_keep_state(struct clone *clone);
+/* Its slot has other layers: it may be parked or leased for as long as its group took. */
+void clone_keep_layers(struct clone *clone);
 /* A channel of its link is closed. */
 void clone_keep_closed(struct clone *clone, enum link_channel channel);
 /* Its gate has other fds. */

@@ -17,13 +17,21 @@ poold_dies()
     kill -9 "$poold_pid"
     wait "$poold_pid" 2>/dev/null
 }
-# What a lease is, but for its age.
+# leases_of [LAYER]: what each lease is, but for its age and the layer.
 leases_of()
 {
     "$voltctl" ps --json | python3 -c '
 import json, sys
 for lease in sorted(json.load(sys.stdin)["leases"], key=lambda lease: lease["lease"]):
-    print({k: v for k, v in lease.items() if k not in ("age_ms", "expires_ms", "expires_in_ms")})'
+    lease["layers"] = [layer for layer in lease["layers"] if layer not in sys.argv[1:]]
+    print({k: v for k, v in lease.items() if k not in ("age_ms", "expires_ms", "expires_in_ms")})' "$@"
+}
+# All of them are in their control groups, or none, where there are none.
+grouped()
+{
+    "$voltctl" ps --json | python3 -c '
+import json, sys
+sys.exit(len({"cgroup" in lease["layers"] for lease in json.load(sys.stdin)["leases"]}) > 1)'
 }
 left_ms()
 {
@@ -53,10 +61,21 @@ vm_pids()
 acquire >/dev/null
 acquire >/dev/null
 acquire >/dev/null
+# A VM that is restored for its lease joins its control group when no acquire waits.
+leases_of cgroup >"$work/before"
+poold_dies
+poold_again
+check 'leases of this moment are known' diff "$work/before" <(leases_of cgroup)
+"$voltctl" release --all >/dev/null
+until_true 20 parked_at_least 2
+acquire >/dev/null
+acquire >/dev/null
+acquire >/dev/null
+check 'each of them comes into its control group' until_true 20 grouped
 leases_of >"$work/before"
 poold_dies
 poold_again
-check 'leases of this moment are known' diff "$work/before" <(leases_of)
+check 'and the next poold knows of that, too' diff "$work/before" <(leases_of)
 "$voltctl" release --all >/dev/null
 
 # ---- A poold that is killed ----
