@@ -2,7 +2,12 @@
 /* Owns the scheduling of poold's loop and of VMs that are woken; see prompt.h. */
 #include "base/prompt.h"
 
+#include <dirent.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/process.h"
 #include "base/util.h"
@@ -94,6 +99,44 @@ void prompt_vm_adopt(struct prompt_vm *vm, int pidfd)
 {
     vm->pid = MAX_OF(process_of_pidfd(pidfd), 0);
     prompt_vm_end(vm);
+}
+
+/* sched_setattr(2), its first version; C libraries have it in 2.41 and later only. */
+struct attributes {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+/* Nothing else of it changes. Kernels before 6.12 take the call and keep their slice. */
+static void thread_slice(pid_t tid)
+{
+    struct attributes attr = { 0 };
+
+    if (syscall(SYS_sched_getattr, tid, &attr, sizeof attr, 0) < 0 ||
+        (attr.policy != SCHED_OTHER && attr.policy != SCHED_BATCH))
+        return;
+    attr.runtime_ns = PROMPT_VM_SLICE_NS;
+    (void)syscall(SYS_sched_setattr, tid, &attr, 0);
+}
+
+void prompt_vm_defer(pid_t pid, int pidfd)
+{
+    char path[32];
+    const struct dirent *entry;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(path);
+    if (!tasks)
+        return;
+    /* What was opened is of the process that had the number then, and that lives yet. */
+    while (!process_ended(pidfd) && (entry = readdir(tasks))) {
+        if (entry->d_name[0] != '.')
+            thread_slice((pid_t)strtol(entry->d_name, NULL, 10));
+    }
+    closedir(tasks);
 }
 
 void prompt_vm_park(struct prompt_vm *vm, int pidfd)

@@ -18,6 +18,7 @@
 #include "base/list.h"
 
 #define PROMPT_VM_MS 2u
+#define PROMPT_VM_SLICE_NS 8000000ull
 
 /* Before VMs park; without it only the loop is prompt. */
 void prompt_start(uv_loop_t *loop);
@@ -44,6 +45,10 @@ struct prompt_vm {
 void prompt_vm_init(struct prompt_vm *vm);
 /* One of an earlier poold's, which may have died between a wake and its answer, runs as everybody. */
 void prompt_vm_adopt(struct prompt_vm *vm, int pidfd);
+/* From now on the threads that it has let others go first: what wakes up on the host, and VMs that are
+ * being made, runs at once instead of at the next tick, while VMs' shares of the CPUs stay as they are
+ * (a slice of PROMPT_VM_SLICE_NS, sched_setattr(2)). pidfd: its. A few system calls; any thread. */
+void prompt_vm_defer(pid_t pid, int pidfd);
 /* It waits for a wake, in the control group where it will stay: a v1 group without real-time bandwidth
  * takes no process that is real-time. */
 void prompt_vm_park(struct prompt_vm *vm, int pidfd);

@@ -29,7 +29,7 @@ static const struct {
     { CAP_NET_ADMIN, "taps, macvtaps, bridges, and what VMs may reach" },
     { CAP_SYS_ADMIN, "namespaces, for VMs and their networks; BPF programs that hold these" },
     { CAP_SYS_CHROOT, "VMs' roots" },
-    { CAP_SYS_NICE, "poold's loop runs promptly" },
+    { CAP_SYS_NICE, "poold's loop runs promptly, leased VMs in long slices" },
     { CAP_SYS_PTRACE, "a trial's page map; VMs that boot use userfaultfd" },
     { CAP_SYS_RESOURCE, "poold's oom_score_adj; fds on their way to VMs beyond a user's limit" },
 };

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/process.h"
+#include "base/prompt.h"
 #include "base/util.h"
 #include "base/work.h"
 #include "host/rights.h"
@@ -80,6 +81,7 @@ static void job_run(void *data)
         return;
     }
     rights_oom_adjust(pid, job->pidfd, RIGHTS_OOM_VM);
+    prompt_vm_defer(pid, job->pidfd);
     if (host->hierarchy_count == 0) {
         job->result = -ESRCH;
         return;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who runs ahead of others (base/prompt.h): this process is the loop, its children are VMs. */
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -202,6 +204,107 @@ START_TEST(what_has_ended_is_not_touched)
 }
 END_TEST
 
+/* Of which sched_setattr(2) tells; 0: the kernel is older than 6.12. */
+static uint64_t slice_of(pid_t tid)
+{
+    uint64_t attr[6] = { 0 };
+
+    ck_assert_int_eq(syscall(SYS_sched_getattr, tid, attr, sizeof attr, 0), 0);
+    return attr[3];
+}
+
+static int told; /* where the second vCPU tells its thread id */
+
+static void *vcpu_run(void *unused)
+{
+    const pid_t tid = gettid();
+
+    if (write(told, &tid, sizeof tid) == sizeof tid)
+        pause();
+    return unused;
+}
+
+/* A VM of two vCPUs. Returns the second one's thread id. */
+static pid_t vm_start_smp(struct vm *vm)
+{
+    int channel[2];
+    pid_t second = 0;
+    pthread_t thread;
+
+    ck_assert_int_eq(pipe(channel), 0);
+    vm->pid = fork();
+    ck_assert_int_ge(vm->pid, 0);
+    if (vm->pid == 0) {
+        told = channel[1];
+        pthread_create(&thread, NULL, vcpu_run, NULL);
+        for (;;)
+            pause();
+    }
+    ck_assert_int_eq(read(channel[0], &second, sizeof second), sizeof second);
+    close_fd(&channel[0]);
+    close_fd(&channel[1]);
+    vm->pidfd = (int)syscall(SYS_pidfd_open, vm->pid, 0);
+    ck_assert_int_ge(vm->pidfd, 0);
+    prompt_vm_init(&vm->prompt);
+    return second;
+}
+
+START_TEST(a_vm_has_long_slices_whatever_becomes_of_it)
+{
+    const uint64_t usual = slice_of(0);
+    struct vm vm;
+
+    loop_start();
+    const pid_t second = vm_start_smp(&vm);
+    ck_assert_int_eq(setpriority(PRIO_PROCESS, (id_t)second, 5), 0);
+    ck_assert_uint_eq(slice_of(vm.pid), usual);
+    prompt_vm_defer(vm.pid, vm.pidfd);
+    if (usual != 0) {
+        ck_assert_uint_eq(slice_of(vm.pid), PROMPT_VM_SLICE_NS);
+        ck_assert_uint_eq(slice_of(second), PROMPT_VM_SLICE_NS);
+    }
+    ck_assert_int_eq(policy_of(vm.pid), SCHED_OTHER);
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, (id_t)vm.pid), 0);
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, (id_t)second), 5);
+    prompt_vm_park(&vm.prompt, vm.pidfd);
+    prompt_vm_wake(&vm.prompt);
+    prompt_vm_end(&vm.prompt);
+    ck_assert_int_eq(policy_of(vm.pid), SCHED_OTHER);
+    if (usual != 0)
+        ck_assert_uint_eq(slice_of(vm.pid), PROMPT_VM_SLICE_NS);
+    vm_kill(&vm);
+    loop_stop();
+}
+END_TEST
+
+/* Slices are of those who share: what is idle or real-time stays that, and what is gone is not asked. */
+START_TEST(only_who_shares_has_slices)
+{
+    struct vm vm;
+
+    loop_start();
+    vm_start(&vm);
+    ck_assert_int_eq(sched_setscheduler(vm.pid, SCHED_IDLE, &(struct sched_param){ 0 }), 0);
+    prompt_vm_defer(vm.pid, vm.pidfd);
+    ck_assert_int_eq(policy_of(vm.pid), SCHED_IDLE);
+    ck_assert_int_eq(sched_setscheduler(vm.pid, SCHED_RR, &(struct sched_param){ 1 }), 0);
+    prompt_vm_defer(vm.pid, vm.pidfd);
+    ck_assert_int_eq(policy_of(vm.pid), SCHED_RR);
+    const pid_t pid = vm.pid;
+    vm_kill(&vm);
+    prompt_vm_defer(pid, vm.pidfd);
+    /* A number that is another's by now: this process's, which has not ended as the VM has. */
+    vm_start(&vm);
+    kill(vm.pid, SIGKILL);
+    ck_assert_int_eq(waitpid(vm.pid, NULL, 0), vm.pid);
+    const uint64_t before = slice_of(0);
+    prompt_vm_defer(getpid(), vm.pidfd);
+    ck_assert_uint_eq(slice_of(0), before);
+    close_fd(&vm.pidfd);
+    loop_stop();
+}
+END_TEST
+
 static bool may_be_prompt(void)
 {
     const struct sched_param param = { .sched_priority = sched_get_priority_min(SCHED_RR) + 1 };
@@ -224,5 +327,7 @@ int main(void)
     tcase_add_test(tests, a_guest_that_does_not_answer_is_as_everybody);
     tcase_add_test(tests, no_vm_is_ahead_while_the_loop_is_not);
     tcase_add_test(tests, what_has_ended_is_not_touched);
+    tcase_add_test(tests, a_vm_has_long_slices_whatever_becomes_of_it);
+    tcase_add_test(tests, only_who_shares_has_slices);
     return tap_main(suite);
 }
