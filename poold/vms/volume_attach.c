@@ -295,6 +295,10 @@ static int request_check(const struct vms *vms, const struct slot *slot,
                        volume->record.filesystem);
     if (request->mode == CONTROL_VOLUME_IN_PLACE && volume->written)
         return err_set(err, EBUSY, "another lease writes the volume: one at a time does");
+    if (request->mode == CONTROL_VOLUME_IN_PLACE && vms->volumes.lease_unread)
+        return err_set(err, EBUSY,
+                       "no volume can be written: a file in volumes/leases could not be read when "
+                       "poold started, as its log says");
     if (volume_releasing(&vms->volumes, slot->id))
         return err_set(err, EBUSY, "the lease is being released");
     return slot_pick(vms, slot, request, err);

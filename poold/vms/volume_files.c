@@ -66,21 +66,25 @@ void volume_dirs_close(struct volume_dirs *dirs)
     close_fd(&dirs->leases_fd);
 }
 
-/* Calls for every entry but those that begin with a dot. */
-static void entries_each(int dir_fd, void (*each)(void *data, const char *name), void *data)
+/* Calls for every entry but those that begin with a dot. 0 or -errno. */
+static int entries_each(int dir_fd, void (*each)(void *data, const char *name), void *data)
 {
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *entry;
 
     if (!dir) {
+        const int rc = -errno;
+
         close_fd(&fd);
-        return;
+        return rc;
     }
-    while ((entry = readdir(dir)))
+    while ((errno = 0, entry = readdir(dir)))
         if (entry->d_name[0] != '.')
             each(data, entry->d_name);
+    const int rc = -errno;
     closedir(dir);
+    return rc;
 }
 
 struct named {
@@ -97,11 +101,11 @@ static void name_tell(void *data, const char *file)
         named->each(named->data, name);
 }
 
-void volume_files_each(int dir_fd, void (*each)(void *data, const char *name), void *data)
+int volume_files_each(int dir_fd, void (*each)(void *data, const char *name), void *data)
 {
     struct named named = { each, data };
 
-    entries_each(dir_fd, name_tell, &named);
+    return entries_each(dir_fd, name_tell, &named);
 }
 
 /* ---- Records ---- */
@@ -120,6 +124,14 @@ int volume_record_read(const struct volume_dirs *dirs, const char *id,
     if (rc == 0 && strspn(ret_record->data, "0123456789abcdef") != (size_t)(VOLUME_DATA_BYTES - 1))
         rc = err_set(err, EINVAL, "'data' is not 32 hex digits");
     return rc;
+}
+
+bool volume_record_there(const struct volume_dirs *dirs, const char *id)
+{
+    char file[STATE_NAME_BYTES + 16];
+
+    snprintf(file, sizeof file, "%s.json", id);
+    return faccessat(dirs->fd, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int volume_record_write(const struct volume_dirs *dirs, const char *id,
@@ -293,7 +305,7 @@ void volume_data_clean(const struct volume_dirs *dirs,
 {
     struct cleaning cleaning = { dirs, used, context };
 
-    entries_each(dirs->data_fd, clean_one, &cleaning);
+    (void)entries_each(dirs->data_fd, clean_one, &cleaning); /* the next poold does what is left */
 }
 
 int volume_file_open(const struct volume_dirs *dirs, const char *data, bool writable)

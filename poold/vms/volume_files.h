@@ -50,11 +50,13 @@ bool volume_id(const char *name, uint32_t owner, char ret_id[STATE_NAME_BYTES]);
 int volume_dirs_open(struct volume_dirs *dirs, int dir_fd, struct err *err);
 void volume_dirs_close(struct volume_dirs *dirs);
 
-/* Calls each for every NAME.json in a folder. */
-void volume_files_each(int dir_fd, void (*each)(void *data, const char *name), void *data);
+/* Calls each for every NAME.json in a folder. 0, or -errno if not all of it could be read. */
+int volume_files_each(int dir_fd, void (*each)(void *data, const char *name), void *data);
 /* The record of ID.json. 0 or -EINVAL with a sentence. */
 int volume_record_read(const struct volume_dirs *dirs, const char *id,
                        struct volume_record *ret_record, struct err *err);
+/* Whether there is a file ID.json, whatever is in it. */
+bool volume_record_there(const struct volume_dirs *dirs, const char *id);
 int volume_record_write(const struct volume_dirs *dirs, const char *id,
                         const struct volume_record *record, struct err *err);
 

@@ -3,8 +3,10 @@
 #include "vms/volume_lease.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "vms/volume_steps.h"
@@ -133,12 +135,14 @@ static void entry_adopt(struct vms *vms, const char *lease, const struct entry *
     volume->written |= entry->as == CONTROL_VOLUME_IN_PLACE;
 }
 
-/* The lease is over. What had been saved is the volume's, though poold did not live to say so. */
+/* The lease is over. What had been saved is the volume's, though poold did not live to say so. Of a file
+ * that was kept, it may have been put before, and have gone for what others wrote since. */
 static void entry_settle(struct vms *vms, const struct entry *entry, struct volume *volume)
 {
     struct err err;
 
-    if (!entry->saved || !entry->work[0])
+    if (!entry->saved || !entry->work[0] ||
+        faccessat(vms->volumes.dirs.data_fd, entry->work, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
         return;
     /* What the volume had is nobody's any more, and removed with all such. */
     if (volume_contents_put(&vms->volumes.dirs, volume->id, &volume->record, entry->work, &err) < 0)
@@ -147,14 +151,27 @@ static void entry_settle(struct vms *vms, const struct entry *entry, struct volu
         log_info("the volume %s has what its last lease wrote", volume->id);
 }
 
+static void lease_unread(struct volumes *volumes, const char *lease, const struct err *err)
+{
+    log_error("volumes/leases/%s.json can't be read: %s; mend it and start poold again, or remove it: "
+              "until then no volume can be written",
+              lease, err->msg);
+    volumes->unread = volumes->lease_unread = true;
+}
+
 static void lease_read(void *data, const char *lease)
 {
     struct vms *vms = data;
     const bool leased = strlen(lease) == SLOT_ID_BYTES - 1 && volume_slot_of(vms, lease);
+    bool kept = leased;
     struct err err;
     json_t *root = state_file_read(vms->volumes.dirs.leases_fd, lease, &err), *one;
     size_t i;
 
+    if (!root) {
+        lease_unread(&vms->volumes, lease, &err);
+        return;
+    }
     json_array_foreach(json_object_get(root, "attachments"), i, one)
     {
         struct entry entry;
@@ -165,9 +182,11 @@ static void lease_read(void *data, const char *lease)
             entry_adopt(vms, lease, &entry, volume);
         else if (volume)
             entry_settle(vms, &entry, volume);
+        else
+            kept |= vms->volumes.unread; /* it may be of a volume that could not be read */
     }
     json_decref(root);
-    if (!leased && state_file_delete(vms->volumes.dirs.leases_fd, lease, &err) < 0)
+    if (!kept && state_file_delete(vms->volumes.dirs.leases_fd, lease, &err) < 0)
         log_warn("volumes: %s", err.msg);
 }
 
@@ -190,6 +209,13 @@ static bool data_used(void *context, const char *data)
 
 void volumes_adopt(struct vms *vms)
 {
-    volume_files_each(vms->volumes.dirs.leases_fd, lease_read, vms);
-    volume_data_clean(&vms->volumes.dirs, data_used, &vms->volumes);
+    const int rc = volume_files_each(vms->volumes.dirs.leases_fd, lease_read, vms);
+    struct err err;
+
+    if (rc < 0) {
+        err_set_errno(&err, -rc, "reading the folder");
+        lease_unread(&vms->volumes, "*", &err);
+    }
+    if (!vms->volumes.unread)
+        volume_data_clean(&vms->volumes.dirs, data_used, &vms->volumes);
 }

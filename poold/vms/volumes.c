@@ -43,18 +43,23 @@ static void read_one(void *data, const char *id)
     struct volume_record record;
     struct err err;
 
-    if (volume_record_read(&volumes->dirs, id, &record, &err) < 0)
-        log_warn("the volume %s can't be used: %s", id, err.msg);
-    else if (!volume_add(volumes, id, &record))
-        log_warn("the volume %s can't be used: out of memory", id);
+    if (volume_record_read(&volumes->dirs, id, &record, &err) == 0) {
+        if (volume_add(volumes, id, &record))
+            return;
+        err_set(&err, ENOMEM, "out of memory");
+    }
+    log_warn("the volume %s can't be used: %s; mend volumes/%s.json and start poold again, or remove "
+             "it: until then no contents are removed that nobody names",
+             id, err.msg, id);
+    volumes->unread = true;
 }
 
 int volumes_open(struct volumes *volumes, int dir_fd, struct err *err)
 {
     int rc = volume_dirs_open(&volumes->dirs, dir_fd, err);
 
-    if (rc == 0)
-        volume_files_each(volumes->dirs.fd, read_one, volumes);
+    if (rc == 0 && (rc = volume_files_each(volumes->dirs.fd, read_one, volumes)) < 0)
+        err_set_errno(err, -rc, "volumes: reading the folder");
     return rc;
 }
 
