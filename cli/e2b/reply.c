@@ -49,7 +49,6 @@ void call_refuse(struct call *call, unsigned status, enum rpc_error code, const 
 
 void reply_response(struct call *call, unsigned status, struct MHD_Response *response)
 {
-    call->answered = true;
     if (!response) {
         call->result = MHD_NO;
         return;
@@ -199,9 +198,10 @@ static bool basic_user(const char *header, char ret_user[SERVER_USER_BYTES])
     return true;
 }
 
-bool call_user(struct call *call, char ret_user[SERVER_USER_BYTES], const char **ret_name)
+bool call_user_read(const struct call *call, char ret_user[SERVER_USER_BYTES],
+                    const char **ret_name)
 {
-    const char *header = call_header(call, "Authorization");
+    const char *header = call->by_signature ? NULL : call_header(call, "Authorization");
     const char *name = call_query(call, "username");
     bool good = true;
 
@@ -210,11 +210,16 @@ bool call_user(struct call *call, char ret_user[SERVER_USER_BYTES], const char *
         good = basic_user(header, ret_user);
     else if (name)
         good = (size_t)snprintf(ret_user, SERVER_USER_BYTES, "%s", name) < SERVER_USER_BYTES;
-    if (!good || strpbrk(ret_user, ":/\n") != NULL) {
-        reply_error(call, 400, RPC_INVALID_ARGUMENT, "that is no name of a user");
-        return false;
-    }
     /* E2B's images have a user of that name, others have whom their maker wants. */
     *ret_name = ret_user[0] && strcmp(ret_user, "user") != 0 ? ret_user : NULL;
-    return true;
+    return good && !strpbrk(ret_user, ":/\n");
+}
+
+bool call_user(struct call *call, char ret_user[SERVER_USER_BYTES], const char **ret_name)
+{
+    const bool good = call_user_read(call, ret_user, ret_name);
+
+    if (!good)
+        reply_error(call, 400, RPC_INVALID_ARGUMENT, CALL_USER_WRONG);
+    return good;
 }

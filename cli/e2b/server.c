@@ -85,9 +85,11 @@ static void sandbox_check(struct call *call)
         call_refuse(call, 502, RPC_UNAVAILABLE, "The sandbox was not found");
         return;
     }
-    if (call->route->kind == CALL_HEALTH || (!id[0] && !token))
+    if (call->route->kind == CALL_HEALTH)
         return;
-    if (call->route->kind == CALL_FILES && !token && transfer_is_signed(call))
+    call->by_signature =
+        call->route->kind == CALL_FILES && !token && (!id[0] || transfer_is_signed(call));
+    if (call->by_signature)
         return;
     if (!token || !secret_is(call->sandbox->token, sizeof call->sandbox->token, token))
         call_refuse(call, 401, RPC_UNAUTHENTICATED, "the sandbox's access token is %s",

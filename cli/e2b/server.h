@@ -97,13 +97,13 @@ struct call {
     char *body;              /* NUL behind it */
     size_t bytes, room, dropped;
     bool counted;              /* in its sandbox's calls */
+    bool by_signature;         /* it has the signature of an address, not the sandbox's token */
     struct transfer *transfer; /* transfer_calls.c's */
     /* The reply to a call that is refused, which waits until its body is dropped. */
     unsigned refusal;
     enum rpc_error refusal_code;
     char refusal_text[256];
     enum MHD_Result result; /* of the reply, for MHD */
-    bool answered;
 };
 
 /* Serves at settings->listen_fd, in threads of its own. 0 or -errno. */
@@ -131,8 +131,12 @@ const char *call_query(const struct call *call, const char *name);
 bool call_gone(const struct call *call);
 /* The body as a JSON object, a new reference; NULL: it has replied. */
 json_t *call_json(struct call *call);
-/* Who the call wants to be in the guest, by HTTP's basic authentication or "username" in the query:
- * NULL for whom the image wants. False: the name is no name; it has replied. */
+/* Who the call wants to be in the guest, by HTTP's basic authentication or "username" in the query, of
+ * which a signature is of the latter alone: NULL for whom the image wants. False: the name is no name. */
+bool call_user_read(const struct call *call, char ret_user[SERVER_USER_BYTES],
+                    const char **ret_name);
+#define CALL_USER_WRONG "that is no name of a user"
+/* The same; where it is false it has replied, so not while a body comes. */
 bool call_user(struct call *call, char ret_user[SERVER_USER_BYTES], const char **ret_name);
 
 extern const char *const rpc_error_names[RPC_ERROR_COUNT];

@@ -265,7 +265,6 @@ static enum MHD_Result on_part(void *data, enum MHD_ValueKind kind, const char *
     return MHD_YES;
 }
 
-/* NULL: the call was refused. */
 static struct transfer *transfer_begin(struct call *call)
 {
     const char *type = call_header(call, "Content-Type");
@@ -276,9 +275,9 @@ static struct transfer *transfer_begin(struct call *call)
     call->transfer = transfer;
     transfer->call = call;
     transfer->written = json_array();
-    if (!call_user(call, transfer->user_name, &transfer->user))
-        return NULL;
-    if (call_header(call, "Content-Encoding")) {
+    if (!call_user_read(call, transfer->user_name, &transfer->user)) {
+        transfer->rc = err_set(&transfer->err, EINVAL, CALL_USER_WRONG);
+    } else if (call_header(call, "Content-Encoding")) {
         transfer->rc = err_set(&transfer->err, EINVAL, "compressed uploads are not read");
     } else if (type && strncasecmp(type, "multipart/form-data", 19) == 0) {
         transfer->parts = MHD_create_post_processor(call->mhd, BLOCK_BYTES, on_part, transfer);
@@ -297,7 +296,7 @@ void call_upload_take(struct call *call, const char *data, size_t bytes)
 {
     struct transfer *transfer = call->transfer ? call->transfer : transfer_begin(call);
 
-    if (!transfer || transfer->rc < 0)
+    if (transfer->rc < 0)
         return;
     if (!transfer->parts)
         file_write(transfer, data, bytes);
@@ -309,8 +308,6 @@ void call_upload(struct call *call)
 {
     struct transfer *transfer = call->transfer ? call->transfer : transfer_begin(call);
 
-    if (call->answered)
-        return;
     if (transfer->parts && MHD_destroy_post_processor(take_pointer(&transfer->parts)) != MHD_YES &&
         transfer->rc == 0)
         transfer->rc = err_set(&transfer->err, EINVAL, "the multipart body is not whole");

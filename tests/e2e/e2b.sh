@@ -47,6 +47,7 @@ strangers_are_closed()
     grep -qx 'status 0' "$work/strangers" || { cat "$work/strangers"; return 1; }
 }
 check "a sandbox's token opens no other one" hostile tokens
+check 'a signed address is for its file, user and time' hostile signatures
 check 'bad input ends in an error of its kind' hostile bad_input
 check 'watchers that are asked for events' hostile watchers
 check 'long, cut and pipelined bodies' hostile bodies

@@ -3,6 +3,7 @@
 """Clients of the gateway for E2B that mean harm, or know no better: each case is a function, run by its
 name. usage: e2b_hostile.py CASE PORT KEY [MORE]; 0 if the gateway did what it should."""
 import base64
+import hashlib
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ import struct
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 CASE, PORT, KEY = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -113,6 +115,39 @@ def case_tokens():
         call("DELETE", f"/sandboxes/{sandbox[0]}")
 
 
+def signed(sandbox, path, operation, user, seconds=600):
+    """An address of a file, as E2B's clients sign it."""
+    until = int(time.time()) + seconds
+    text = f"{path}:{operation}:{user}:{sandbox[1]}:{until}".encode()
+    signature = "v1_" + base64.b64encode(hashlib.sha256(text).digest()).decode().rstrip("=")
+    query = {"path": path, "username": user, "signature": signature, "signature_expiration": until}
+    return "/files?" + urllib.parse.urlencode(query)
+
+
+def case_signatures():
+    """A signed address is for what was signed: that file, by that user, for that time."""
+    sandbox = create()
+    octets = {"Content-Type": "application/octet-stream"}
+    root = {"Authorization": "Basic " + base64.b64encode(b"root:").decode()}
+    names = {"E2b-Sandbox-Id": sandbox[0]}
+    for more in ({}, names):
+        write, read = (signed(sandbox, "/tmp/signed", operation, "root") for operation in ("write", "read"))
+        assert call("POST", write, b"x", {**octets, **more}, key=None)[0] == 200
+        assert call("GET", read, headers=more, key=None) == (200, b"x")
+        refused = 401 if more else 502
+        assert call("GET", write, headers=more, key=None)[0] == refused
+        for old, new in (("signed", "other"), ("username=root", "username=user"), ("v1_", "v1_x")):
+            assert call("GET", read.replace(old, new), headers=more, key=None)[0] == refused
+        assert call("GET", signed(sandbox, "/tmp/signed", "read", "root", -5), headers=more, key=None)[0] == refused
+        for user in ("nobody-is-called-so", "../root"):
+            for method, operation, body in (("GET", "read", None), ("POST", "write", b"y")):
+                address = signed(sandbox, "/tmp/signed", operation, user)
+                status, reply = call(method, address, body, {**octets, **more, **root}, key=None)
+                assert status in (400, 404), (user, method, status, reply)
+        assert call("GET", read, headers=more, key=None) == (200, b"x")
+    assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
+
+
 def case_bad_input():
     """Bad input gets one error, of the kind that its client knows."""
     for body, why in ((b"{", "JSON"), (b"[]", "JSON"), (b'{"timeout": 0}', "timeout"), (b'{"timeout": 1e9}', "timeout"),
@@ -168,6 +203,10 @@ def case_bad_input():
                              ("application/octet-stream", b"x", ""), ("application/octet-stream", b"x", "/tmp")):
         status, reply = call("POST", f"/files?path={path}", body, {**files, "Content-Type": kind}, key=None)
         assert status == 400 and json.loads(reply)["code"] == 400, (kind, path, status, reply)
+    for path, more in (("/tmp/x&username=a/b", {}), ("/tmp/x", {"Authorization": "Bearer x"})):
+        for method, body in (("GET", None), ("POST", b"x"), ("POST", b"")):
+            status, reply = call(method, f"/files?path={path}", body, {**files, **more, "Content-Type": "application/octet-stream"}, key=None)
+            assert status == 400 and "name of a user" in json.loads(reply)["message"], (path, method, status, reply)
     assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
 
 
