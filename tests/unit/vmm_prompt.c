@@ -7,12 +7,14 @@
 
 #include <check.h>
 #include <dirent.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/util.h"
@@ -197,6 +199,28 @@ START_TEST(idle_stays_idle)
 }
 END_TEST
 
+/* As where RLIMIT_RTPRIO gave real-time scheduling to a user who has no RLIMIT_NICE. */
+START_TEST(who_could_not_come_back_does_not_go_behind)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2];
+    struct prompt prompt = { 0 };
+
+    prompt_begin(&prompt);
+    pid_t vm = start_vm(&prompt);
+    ck_assert_int_eq(syscall(SYS_capget, &header, data), 0);
+    data[0].effective &= ~(1u << CAP_SYS_NICE);
+    ck_assert_int_eq(syscall(SYS_capset, &header, data), 0);
+    prompt_answered(&prompt, vm);
+    prompt_end(&prompt, vm);
+    ck_assert_uint_eq(threads_with(vm, SCHED_OTHER), THREADS);
+    ck_assert_int_eq(sched_getscheduler(0), SCHED_OTHER);
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), 0);
+    ck_assert_int_eq(prompt_timeout_ms(&prompt), -1);
+    end_vm(vm);
+}
+END_TEST
+
 /* Without the right, or where real-time scheduling has no share of this control group. */
 static bool may_be_prompt(void)
 {
@@ -223,5 +247,6 @@ int main(void)
     tcase_add_test(tests, timeout_comes_and_a_dead_vm_is_fine);
     tcase_add_test(tests, who_is_behind_others_stays_there);
     tcase_add_test(tests, idle_stays_idle);
+    tcase_add_test(tests, who_could_not_come_back_does_not_go_behind);
     return tap_main(suite);
 }

@@ -95,10 +95,23 @@ static void rank_vm(pid_t vm, enum rank rank)
         fclose(children);
 }
 
+/* Back from behind takes what a lower nice value takes, CAP_SYS_NICE or RLIMIT_NICE (sched(7)), which
+ * who went ahead by RLIMIT_RTPRIO alone does not have. */
+static bool may_come_back(void)
+{
+    const int nice = getpriority(PRIO_PROCESS, 0);
+
+    return setpriority(PRIO_PROCESS, 0, nice - 1) == 0 && setpriority(PRIO_PROCESS, 0, nice) == 0;
+}
+
 void prompt_answered(struct prompt *prompt, pid_t vm)
 {
     if (!prompt->end_ns)
         return;
+    if (!may_come_back()) {
+        prompt_end(prompt, vm);
+        return;
+    }
     rank_vm(vm, RANK_BEHIND);
     set_rank(0, RANK_EVERYBODY);
     prompt->end_ns = now_ns() + PROMPT_BEHIND_NS;

@@ -8,7 +8,8 @@
  * chrt(1), is obeyed. The VM's threads run ahead of others, and this process ahead of them, so that
  * it ends that whatever the guest does. The second, by SCHED_IDLE, is for VMs that start at the same
  * time: whoever is still starting them, and what each does before it gets ahead, else shares the CPUs
- * with all guests that have answered. One thread. */
+ * with all guests that have answered. It is left out where only a limit for real-time scheduling gave
+ * the first: the VM could not come back. One thread. */
 #ifndef VOLT_VMM_PROMPT_H
 #define VOLT_VMM_PROMPT_H
 
@@ -33,8 +34,8 @@ void prompt_follow(const struct prompt *prompt);
 /* What poll(2) may wait for, in ms; -1: as long as it likes. */
 int prompt_timeout_ms(const struct prompt *prompt);
 
-/* The guest has answered: all threads of the VM run behind others, if they were ahead, and this
- * process runs as everybody. */
+/* The guest has answered: all threads of the VM run behind others, if they were ahead and may come
+ * back, and this process runs as everybody. */
 void prompt_answered(struct prompt *prompt, pid_t vm);
 
 /* The guest is ready, or prompt_timeout_ms has passed: this process and all threads of the VM's run
