@@ -68,7 +68,7 @@ int cmd_names_run(const struct cli_command *command, int argc, char **argv)
         return exit_code;
     kind = kind_find(options.positionals[0]);
     if (!kind)
-        return cli_failf("names: there are pools, leases, images and snapshots, not '%s'",
+        return cli_failf("names: there are pools, leases, images, snapshots and volumes, not '%s'",
                          options.positionals[0]);
     return names_print(kind, &err) < 0 ? cli_fail(&err) : CLI_EXIT_OK;
 }

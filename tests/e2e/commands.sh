@@ -97,6 +97,7 @@ check 'doctor --json' bash -c "'$voltctl' doctor --json | python3 -m json.tool"
 check 'pool list' bash -c "'$voltctl' pool list | grep -q '^default *ready'"
 check 'pool show' bash -c "'$voltctl' pool show default | grep -q '^memory *[0-9]* MiB'"
 check 'pool show of an unknown pool' fails_saying 125 nopool "$voltctl" pool show nopool
+check 'names tells of what kinds there are' fails_saying 125 volumes "$voltctl" names nosuch
 check 'pool scale' "$voltctl" pool scale default --min 5 --max 9
 check 'pool scale took effect' until_true 20 parked_at_least 5
 check 'pool scale to nonsense' fails_saying 125 min "$voltctl" pool scale default --min 10 --max 9
