@@ -186,10 +186,11 @@ static int make_end(struct make_call *call, struct err *err)
     int rc = 0;
 
     if (volume_record_there(dirs, call->id))
-        return err_set(err, EBUSY,
-                       "volumes/%s.json could not be read when poold started: mend it and start poold "
-                       "again, or remove it",
-                       call->id);
+        return err_set(
+            err, EBUSY,
+            "volumes/%s.json could not be read when poold started: mend it and start poold "
+            "again, or remove it",
+            call->id);
     if (ftruncate(call->fd, (off_t)call->record.bytes) < 0)
         rc = err_set_errno(err, errno, "the volume's file");
     if (rc == 0)

@@ -153,9 +153,10 @@ static void entry_settle(struct vms *vms, const struct entry *entry, struct volu
 
 static void lease_unread(struct volumes *volumes, const char *lease, const struct err *err)
 {
-    log_error("volumes/leases/%s.json can't be read: %s; mend it and start poold again, or remove it: "
-              "until then no volume can be written",
-              lease, err->msg);
+    log_error(
+        "volumes/leases/%s.json can't be read: %s; mend it and start poold again, or remove it: "
+        "until then no volume can be written",
+        lease, err->msg);
     volumes->unread = volumes->lease_unread = true;
 }
 

@@ -48,9 +48,10 @@ static void read_one(void *data, const char *id)
             return;
         err_set(&err, ENOMEM, "out of memory");
     }
-    log_warn("the volume %s can't be used: %s; mend volumes/%s.json and start poold again, or remove "
-             "it: until then no contents are removed that nobody names",
-             id, err.msg, id);
+    log_warn(
+        "the volume %s can't be used: %s; mend volumes/%s.json and start poold again, or remove "
+        "it: until then no contents are removed that nobody names",
+        id, err.msg, id);
     volumes->unread = true;
 }
 
