@@ -171,6 +171,11 @@ static void step_done(struct warmup *warmup)
     step_start(warmup);
 }
 
+static const char *step_name(const struct warmup *warmup)
+{
+    return warmup->step == STEP_SERVICE ? "service" : "command";
+}
+
 static void on_exit_frame(struct warmup *warmup, const uint8_t *payload, uint32_t bytes)
 {
     struct agent_exit ended;
@@ -185,12 +190,12 @@ static void on_exit_frame(struct warmup *warmup, const uint8_t *payload, uint32_
         step_done(warmup);
         return;
     }
-    snprintf(what, sizeof what, "the %s ended with %s %u",
-             warmup->step == STEP_SERVICE ? "service" : "command",
-             ended.kind == AGENT_EXIT_CODE     ? "exit code"
-             : ended.kind == AGENT_EXIT_SIGNAL ? "signal"
-                                               : "error",
-             ended.value);
+    if (ended.kind == AGENT_EXIT_NOT_FOUND || ended.kind == AGENT_EXIT_NOT_EXECUTABLE)
+        snprintf(what, sizeof what, "the root can't run the %s: /bin/sh: %s", step_name(warmup),
+                 strerror((int)ended.value));
+    else
+        snprintf(what, sizeof what, "the %s ended with %s %u", step_name(warmup),
+                 ended.kind == AGENT_EXIT_CODE ? "exit code" : "signal", ended.value);
     fail(warmup, what);
 }
 

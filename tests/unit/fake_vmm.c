@@ -121,11 +121,14 @@ static void write_snapshot(int control_fd, int state_fd, int memory_fd, uint64_t
     control_send(control_fd, &msg, NULL, 0);
 }
 
-/* What a command ended with: 7 with "exit" in it, else 0. */
+/* What a command ended with: 7 with "exit" in it, nothing that runs it with "no shell", else 0. */
 static void say_command_end(int fd, const void *request, size_t bytes)
 {
-    const struct agent_exit ended = { .kind = AGENT_EXIT_CODE,
-                                      .value = memmem(request, bytes, "exit", 4) ? 7 : 0 };
+    const bool no_shell = memmem(request, bytes, "no shell", 8);
+    const struct agent_exit ended = { .kind = no_shell ? AGENT_EXIT_NOT_FOUND : AGENT_EXIT_CODE,
+                                      .value = no_shell                            ? ENOENT
+                                               : memmem(request, bytes, "exit", 4) ? 7
+                                                                                   : 0 };
 
     say_frame(fd, AGENT_STDOUT, "warm\n", 5);
     say_frame(fd, AGENT_EXIT, &ended, sizeof ended);

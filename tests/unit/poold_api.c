@@ -170,6 +170,19 @@ START_TEST(warmups_run_before_the_snapshot)
 }
 END_TEST
 
+START_TEST(a_root_without_a_shell_is_told_of)
+{
+    json_t *pool;
+
+    client_expect(201, "POST", "/v1/pools", "{\"name\":\"default\",\"warmup\":\"no shell\"}");
+    client_await("/v1/pools/default", "state", "failed");
+    pool = client_json("GET", "/v1/pools/default", NULL);
+    ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(pool, "error")),
+                                 "can't run the command: /bin/sh: No such file or directory"));
+    json_decref(pool);
+}
+END_TEST
+
 START_TEST(streams_go_to_the_vm)
 {
     char path[96], text[64] = "";
@@ -295,6 +308,7 @@ int main(int argc, char **argv)
         shells_are_a_tier,
         a_burst_is_served_and_the_pool_shrinks_again,
         warmups_run_before_the_snapshot,
+        a_root_without_a_shell_is_told_of,
         streams_go_to_the_vm,
         drain_scale_and_delete,
         snapshots_are_listed_and_checked,
