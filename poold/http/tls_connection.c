@@ -49,12 +49,22 @@ void tls_connection_end(struct tls_connection *connection)
 
 /* ---- Waiting ---- */
 
+/* The server has closed its end, or writes no more: the client has so long to read the rest. */
+static void server_left(struct tls_connection *connection)
+{
+    if (connection->server_over)
+        return;
+    connection->server_over = true;
+    deadline_set(connection, now_ns() + connection->door->config.close_ms * NS_PER_MS);
+}
+
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
     struct tls_connection *connection = poll->data;
 
-    (void)status; /* what is wrong with it is found by whoever reads and writes */
-    (void)events;
+    /* What else is wrong with it is found by whoever reads and writes. */
+    if (poll == &connection->plain && (status < 0 || events & UV_DISCONNECT))
+        server_left(connection);
     step(connection);
 }
 
@@ -79,7 +89,9 @@ static void wait_on(struct tls_connection *connection)
     }
     wait_for(&connection->tcp, (connection->tcp_full ? UV_WRITABLE : 0) |
                                    (open && !in && !connection->in_over ? UV_READABLE : 0));
-    wait_for(&connection->plain, (open && in ? UV_WRITABLE : 0) | (open && !out ? UV_READABLE : 0));
+    /* While the client does not read, nothing is read of the server, whose end must be seen. */
+    wait_for(&connection->plain, (open && in ? UV_WRITABLE : 0) | (open && !out ? UV_READABLE : 0) |
+                                     (open && out && !connection->server_over ? UV_DISCONNECT : 0));
 }
 
 /* ---- Bytes ---- */
@@ -141,7 +153,7 @@ static bool pass_out(struct tls_connection *connection)
         connection->out_used = (size_t)n;
         if (n == 0) {
             connection->state = TLS_CLOSING;
-            deadline_set(connection, now_ns() + connection->door->config.close_ms * NS_PER_MS);
+            server_left(connection);
         }
     }
     connection->tcp_full = false;

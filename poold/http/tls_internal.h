@@ -64,6 +64,7 @@ struct tls_connection {
     uv_poll_t tcp, plain;
     unsigned handles; /* open ones */
     bool in_over;     /* the client writes no more */
+    bool server_over; /* the server neither, but for what was not read yet */
     bool gone;        /* being closed */
     bool tcp_full;    /* what is to be written waits for the client */
     size_t in_used, in_at, out_used, out_at;

@@ -345,6 +345,32 @@ START_TEST(certificates_are_replaced)
 }
 END_TEST
 
+/* Asks on and on, and reads no answer. */
+START_TEST(who_does_not_read_is_closed)
+{
+    static const char request[] =
+        "POST " INVOKE " HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    const struct timeval wait = { .tv_usec = CLIENT_LOOK_US };
+    const int room = 4096;
+    struct client_tls client;
+    unsigned looks = 0;
+    ssize_t n;
+
+    listen_tls(" --transfer-timeout-ms 1000");
+    tls_connect(&client);
+    setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    setsockopt(client.fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+    do {
+        n = gnutls_record_send(client.session, request, strlen(request));
+        looks += n == GNUTLS_E_AGAIN;
+    } while ((n > 0 || n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED) &&
+             looks < CLIENT_LOOKS / 2);
+    ck_assert_uint_lt(looks, CLIENT_LOOKS / 2);
+    tls_close(&client);
+    curl_expect(200, AS_CI);
+}
+END_TEST
+
 static void files_say(const char *more, int status, const char *says)
 {
     char options[1024];
@@ -385,10 +411,10 @@ END_TEST
 int main(int argc, char **argv)
 {
     const TTest *const tests[] = {
-        callers_are_served,   what_is_no_record_is_the_end,
-        no_renegotiation,     silent_clients_cost_nobody_else,
-        clients_that_leave,   certificates_are_replaced,
-        files_that_are_wrong,
+        callers_are_served,        what_is_no_record_is_the_end,
+        no_renegotiation,          silent_clients_cost_nobody_else,
+        clients_that_leave,        who_does_not_read_is_closed,
+        certificates_are_replaced, files_that_are_wrong,
     };
     Suite *suite = suite_create("poold-tls");
     TCase *tcase = daemon_case(suite, argc, argv);
