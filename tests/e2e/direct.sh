@@ -35,6 +35,11 @@ check "a disk that is none is told" \
 check "a snapshot's disk is not written to" \
     refused 70 "must stay as it is" "$vmm" --kernel "$VOLT_KERNEL" --disk "$disk,rw" \
     --snapshot-to "$snapshots/no"
+for option in --memory=256M --vcpus=2 --initrd=/dev/null --cmdline=quiet --cpu-template=/dev/null \
+    --balloon --volumes=1 --pit; do
+    check "a restored VM is its snapshot's, whatever ${option%%=*} says" \
+        refused 64 "${option%%=*} goes with --kernel" "$vmm" --restore "$snapshots/no" "$option"
+done
 check "huge pages of a snapshot are refused" \
     refused 64 "goes with --kernel" "$vmm" --restore "$snapshots/no" --huge-pages
 if [ "$(awk '/^HugePages_Free/ { print $2 }' /proc/meminfo)" = 0 ]; then

@@ -359,6 +359,11 @@ static int check_options(const struct options *o, struct err *err)
         return err_set(err, EINVAL,
                        "--snapshot-to goes with --kernel; of a restored VM, "
                        "--api-socket takes snapshots");
+    if (o->restore && o->of_boot)
+        return err_set(err, EINVAL,
+                       "%s goes with --kernel: a restored VM is what it was when its snapshot was "
+                       "taken",
+                       o->of_boot);
     if (o->restore && o->huge_pages)
         return err_set(err, EINVAL,
                        "--huge-pages goes with --kernel: a restored VM maps the "

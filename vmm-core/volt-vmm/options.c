@@ -18,18 +18,20 @@ static const struct option_row {
     size_t offset;
     const char *argument, *help; /* for people; argument NULL: a flag */
     uint64_t least, most;        /* of a number or size; most 0: what its type can hold */
+    bool boots;                  /* a restored VM has it from its snapshot */
 } rows[] = {
     { "--kernel", OPTION_TEXT, offsetof(struct options, kernel), "FILE",
       "vmlinux or bzImage to boot" },
-    { "--initrd", OPTION_TEXT, offsetof(struct options, initrd), "FILE", "its initramfs" },
+    { "--initrd", OPTION_TEXT, offsetof(struct options, initrd), "FILE", "its initramfs",
+      .boots = true },
     { "--memory", OPTION_SIZE, offsetof(struct options, memory_bytes), "SIZE",
-      "RAM, a multiple of 2M (128M)", GUEST_RAM_BYTES_MIN, GUEST_RAM_BYTES_MAX },
+      "RAM, a multiple of 2M (128M)", GUEST_RAM_BYTES_MIN, GUEST_RAM_BYTES_MAX, true },
     { "--vcpus", OPTION_U32, offsetof(struct options, vcpu_count), "N", "virtual CPUs (1)", 1,
-      VM_VCPUS_MAX },
+      VM_VCPUS_MAX, true },
     { "--cmdline", OPTION_TEXT, offsetof(struct options, cmdline), "TEXT",
-      "added to the kernel command line" },
+      "added to the kernel command line", .boots = true },
     { "--cpu-template", OPTION_TEXT, offsetof(struct options, cpu_template), "FILE",
-      "JSON of CPUID bits to change" },
+      "JSON of CPUID bits to change", .boots = true },
     { "--console-log", OPTION_TEXT, offsetof(struct options, console_log), "FILE",
       "the serial console is written there" },
     { "--console-fd", OPTION_FD, offsetof(struct options, console_fd), "N",
@@ -50,16 +52,16 @@ static const struct option_row {
       "fd an open one, or with user a stream socket of passt; else it leads nowhere. address and "
       "what follows is for volt-init" },
     { "--balloon", OPTION_FLAG, offsetof(struct options, balloon), NULL,
-      "memory that the guest frees goes back to the host" },
+      "memory that the guest frees goes back to the host", .boots = true },
     { "--volumes", OPTION_U32, offsetof(struct options, volumes), "N",
       "run: slots for volumes, which clones of its snapshot are given while they run", 0,
-      CONTROL_VOLUMES_MAX },
+      CONTROL_VOLUMES_MAX, true },
     { "--huge-pages", OPTION_FLAG, offsetof(struct options, huge_pages), NULL,
       "guest memory in pages of 2 MiB, of those that the host has reserved" },
     { "--console", OPTION_FLAG, offsetof(struct options, console), NULL,
       "join the terminal to the serial console; Ctrl-] ends the VM" },
     { "--pit", OPTION_FLAG, offsetof(struct options, pit), NULL,
-      "an 8254 timer, which guests with kvmclock do without" },
+      "an 8254 timer, which guests with kvmclock do without", .boots = true },
     { "--pmu", OPTION_FLAG, offsetof(struct options, pmu), NULL,
       "performance counters for the guest; also with --restore, if it was booted with them" },
     { "--control-fd", OPTION_FD, offsetof(struct options, control_fd), "N",
@@ -218,6 +220,8 @@ int options_parse(struct options *ret_options, int argc, char **argv, struct err
         int rc = set_value(&options, row, value, err);
         if (rc < 0)
             return rc;
+        if (row->boots)
+            options.of_boot = row->name;
     }
     if (options.cgroup_fds && options.cgroup_fd < 0)
         return err_set(err, EINVAL, "--cgroup-fds goes with --cgroup-fd");

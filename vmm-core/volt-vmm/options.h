@@ -24,8 +24,9 @@ struct options {
     int console_fd;
     struct net_source net; /* given: it has a network card */
     bool balloon;
-    uint32_t volumes; /* slots for them */
-    bool huge_pages;  /* memory in pages of 2 MiB */
+    uint32_t volumes;    /* slots for them */
+    bool huge_pages;     /* memory in pages of 2 MiB */
+    const char *of_boot; /* what of these was given that a restored VM has from its snapshot */
     /* Without a daemon. */
     const char *restore;     /* directory of a snapshot to restore instead of booting */
     const char *snapshot_to; /* directory to snapshot to at the first PARK */

@@ -33,6 +33,9 @@ int main(void)
     roff_item(stdout, "0", "The VM ended, or its snapshot is taken.");
     roff_item(stdout, "64", "The command line is wrong.");
     roff_item(stdout, "70", "It failed; its last line says how.");
+    roff_item(stdout, "75",
+              "The VM failed, or ended otherwise than by being stopped or powered "
+              "off; the last line says how.");
     roff_section(stdout, "EXAMPLE");
     for (unsigned i = 0; options_examples[i]; i++)
         roff_lines(stdout, options_examples[i]);
