@@ -306,7 +306,7 @@ int server_start(struct server *server, const struct e2b_settings *settings,
     if (strangers_watch(server, err) < 0)
         return -err->code;
     server->mhd = MHD_start_daemon(
-        flags, settings->port, NULL, NULL, on_call, server, MHD_OPTION_LISTEN_SOCKET,
+        flags, settings->port, strangers_allow, server, on_call, server, MHD_OPTION_LISTEN_SOCKET,
         settings->listen_fd, MHD_OPTION_CONNECTION_LIMIT, SERVER_CONNECTIONS,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)(2 * HEAD_BYTES), MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,

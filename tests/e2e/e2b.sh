@@ -53,6 +53,7 @@ check 'watchers that are asked for events' hostile watchers
 check 'long, cut and pipelined bodies' hostile bodies
 check 'a client that never reads' hostile never_read "$(gateway)"
 check 'who has no key is closed, whatever it drips' strangers_are_closed
+check 'a crowd at one address takes no other one its place' hostile crowd
 check 'sandboxes whose client is gone' hostile abandoned 40 3
 check 'and they end' until_true 20 no_lease
 

@@ -301,6 +301,19 @@ def case_never_read():
     assert call("DELETE", f"/sandboxes/{sandbox[0]}")[0] == 204
 
 
+def case_crowd():
+    """However many connections an address has without a word, others are served."""
+    crowd = []
+    for _ in range(600):
+        crowd.append(socket.socket())
+        crowd[-1].bind(("127.0.0.7", 0))
+        crowd[-1].connect(("127.0.0.1", PORT))
+    for _ in range(5):
+        assert call("GET", "/v2/sandboxes") == (200, b"[]")
+    for one in crowd:
+        one.close()
+
+
 def case_strangers():
     """Who has no key is closed in time, whatever it drips; who has one and is slow is not."""
     sandbox = create()
