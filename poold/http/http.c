@@ -49,8 +49,10 @@ void http_on_completed(void *data, struct MHD_Connection *mhd, void **context,
     if (!request->answered && request->streams)
         request->route->body->gone(request);
     http_request_count(request, false);
-    if (request->connection->phase != HTTP_CLOSING)
+    if (request->connection->phase != HTTP_CLOSING) {
         http_phase_enter(request->connection, HTTP_IDLE);
+        request->connection->replied = request->http->config.access->of_callers;
+    }
     http_request_uncharge(request);
     http_guard_free(request);
     if (request->body != request->body_inline)

@@ -117,6 +117,7 @@ struct http_connection {
     enum http_phase phase;
     struct list phase_node;     /* in http->phases[phase], the oldest first */
     uint64_t deadline_ns;       /* UINT64_MAX: none */
+    bool replied;               /* of one by TCP: idle since just now (http_server.c) */
     bool owns;                  /* set by handlers: something ends with it (http_config) */
     char from[HTTP_FROM_BYTES]; /* of one by TCP: its address; else "" */
 };

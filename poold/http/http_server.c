@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -49,6 +50,30 @@ static void clients_close(struct http *http)
     }
 }
 
+/* A client by TCP that has sent its last request and its end at once: MHD has read the former, and
+ * hears nothing of the latter, as its epoll is edge-triggered. True: there was one. */
+static bool ended_close(struct http *http)
+{
+    const struct list *idle = &http->phases[HTTP_IDLE];
+    bool any = false;
+    char byte;
+
+    /* The youngest are last; those that were looked at have been so since they came. */
+    for (struct list *at = idle->prev, *before; at != idle; at = before) {
+        struct http_connection *connection = list_entry(at, struct http_connection, phase_node);
+
+        before = at->prev;
+        if (!connection->replied)
+            break;
+        connection->replied = false;
+        if (recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+            continue;
+        http_connection_shut(connection);
+        any = true;
+    }
+    return any;
+}
+
 void http_run(struct http *http)
 {
     bool more = false;
@@ -58,8 +83,10 @@ void http_run(struct http *http)
     http->running = true;
     for (unsigned i = 0; i < HTTP_LANE_COUNT; i++)
         more |= lane_run(&http->lanes[i]);
-    if (http->stopping) {
+    if (http->stopping)
         clients_close(http);
+    /* With more to do, requests may have been read that are not begun yet. */
+    if (http->stopping || (!more && ended_close(http))) {
         for (unsigned i = 0; i < HTTP_LANE_COUNT; i++)
             more |= lane_run(&http->lanes[i]);
     }

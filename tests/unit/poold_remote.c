@@ -351,6 +351,38 @@ START_TEST(clients_that_leave)
 }
 END_TEST
 
+/* Sends a request and its end at once, and reads the answer: its connection is over then. */
+START_TEST(who_sends_no_more_is_closed)
+{
+    static const char *const tokens[] = { "", BEARER(TOKEN) };
+    char request[1024];
+
+    listen_with("");
+    for (unsigned i = 0; i < 40; i++) {
+        const int fd = tcp_connect_from("127.0.0.1");
+
+        snprintf(request, sizeof request, "POST /v1/nothing HTTP/1.1\r\nHost: x\r\n%s%s\r\n",
+                 tokens[i % 2], "Content-Length: 0\r\n");
+        client_write(fd, request);
+        shutdown(fd, SHUT_WR);
+        ck_assert_uint_eq(finish(fd), i % 2 ? 404 : 401);
+    }
+    /* Several at once are all answered. */
+    const int fd = tcp_connect_from("127.0.0.1");
+    char many[4096] = "";
+    unsigned answers = 0;
+
+    for (unsigned i = 0; i < 20; i++)
+        strcat(many, request);
+    client_write(fd, many);
+    shutdown(fd, SHUT_WR);
+    finish(fd);
+    for (const char *at = remote_answer; (at = strstr(at, "HTTP/1.1 404")); at++)
+        answers++;
+    ck_assert_uint_eq(answers, 20);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const TTest *const tests[] = {
@@ -364,6 +396,7 @@ int main(int argc, char **argv)
         starts_that_fail,
         a_reload_changes_callers,
         clients_that_leave,
+        who_sends_no_more_is_closed,
     };
     Suite *suite = suite_create("poold-remote");
     TCase *tcase = daemon_case(suite, argc, argv);
