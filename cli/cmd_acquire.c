@@ -88,15 +88,22 @@ static int acquire_call(struct api *api, const struct lease_request *request, js
     return rc;
 }
 
-/* Else the VM, which nobody was told of, is given back. */
-static int volumes_take(struct api *api, const struct lease_request *request,
-                        const struct volume_folders *folders, const char *lease, struct err *err)
+/* Else the VM, which nobody was told of, is given back. By a connection of its own: that which a lease is
+ * bound to stays open if poold is killed, for the next one, and what was asked on it has no answer. */
+static int volumes_take(const struct lease_request *request, const struct volume_folders *folders,
+                        const char *lease, struct err *err)
 {
+    _cleanup_api_ struct api api = { .client.fd = -1 };
     struct err ignored;
-    int rc = volumes_give(api, lease, &request->volumes, folders, request->wait_ms, err);
+    int rc = 0;
 
+    if (request->volumes.volumes.count + request->volumes.shares.count == 0)
+        return 0;
+    rc = api_init(&api, err);
+    if (rc == 0)
+        rc = volumes_give(&api, lease, &request->volumes, folders, request->wait_ms, err);
     if (rc < 0)
-        (void)lease_release(api, lease, true, &ignored);
+        (void)lease_release(&api, lease, true, &ignored);
     return rc;
 }
 
@@ -116,7 +123,7 @@ int lease_acquire(struct api *api, const struct lease_request *request, json_t *
     if (rc == 0)
         rc = api_get_string(lease, "lease", &id, err);
     if (rc == 0)
-        rc = volumes_take(api, request, &folders, id, err);
+        rc = volumes_take(request, &folders, id, err);
     if (rc < 0) {
         json_decref(lease);
         return rc;
@@ -130,7 +137,13 @@ int lease_release(struct api *api, const char *lease, bool discard, struct err *
     char path[API_PATH_BYTES];
     int rc = api_path(path, err, "/v1/leases/", lease, discard ? "?discard=1" : "");
 
-    return rc < 0 ? rc : api_call(api, "DELETE", path, NULL, VOLUME_TIMEOUT_MS, NULL, err);
+    if (rc < 0)
+        return rc;
+    rc = api_call(api, "DELETE", path, NULL, VOLUME_TIMEOUT_MS, NULL, err);
+    /* poold was killed over it. The next one does what is left to be done, or says that it was done. */
+    if (rc == -ECONNRESET || rc == -EPIPE)
+        rc = api_call(api, "DELETE", path, NULL, VOLUME_TIMEOUT_MS, NULL, err);
+    return rc;
 }
 
 int lease_renew(const char *lease, uint64_t ttl_ms, struct err *err)

@@ -151,7 +151,7 @@ static void vm_hold(const char *lease)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-/* The lease is bound to lease_api's connection, which stays open and unused until CMD is done: if
+/* The lease is bound to lease_api's connection, which stays open and unused until all is done: if
  * we are killed at any moment, poold sees it end and takes the VM back. */
 int cmd_run_run(const struct cli_command *command, int argc, char **argv)
 {
@@ -200,7 +200,7 @@ int cmd_run_run(const struct cli_command *command, int argc, char **argv)
         vm_hold(id);
     /* Of a command that failed nothing is kept. */
     const bool writes = volumes_write(&request.volumes), discard = writes && exit_code;
-    if (lease_release(&lease_api, id, discard, &err) < 0 &&
+    if (lease_release(&exec_api, id, discard, &err) < 0 &&
         ((writes && !discard) || err.code != API_ERROR_MISSING)) {
         err_wrap(&err, "releasing the VM");
         return exit_code ? (cli_fail(&err), exit_code) : cli_fail(&err);

@@ -16,7 +16,7 @@ struct lease_request {
     struct option_list labels;     /* K=V each */
     struct volume_options volumes; /* that it is given before its caller hears of it */
     const char *idempotency_key;   /* a reply that is lost is asked for again; NULL: none */
-    bool bind;                     /* the lease ends with api's connection */
+    bool bind; /* the lease ends with api's connection; nothing else is to be asked on it */
 };
 
 static inline void lease_request_fini(struct lease_request *request)

@@ -2,6 +2,7 @@
 /* Owns the reading, writing and deletion of NAME.json; see state_file.h. */
 #include "base/state_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -58,6 +59,29 @@ json_t *state_file_read(int dir_fd, const char *name, struct err *err)
     if (!root)
         err_set(err, EINVAL, "line %d: %s", error.line, error.text);
     return root;
+}
+
+static bool is_temporary(const char *file)
+{
+    const size_t len = strlen(file);
+
+    return file[0] == '.' && len > 5 && strcmp(file + len - 4, ".tmp") == 0;
+}
+
+void state_files_tidy(int dir_fd)
+{
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+
+    if (!dir) { /* they do no harm until the next start */
+        close_fd(&fd);
+        return;
+    }
+    while ((entry = readdir(dir)))
+        if (is_temporary(entry->d_name))
+            unlinkat(dir_fd, entry->d_name, 0);
+    closedir(dir);
 }
 
 bool state_file_name(const char *file, char ret_name[STATE_NAME_BYTES])

@@ -18,6 +18,9 @@ int state_file_delete(int dir_fd, const char *name, struct err *err);
 /* The object, which is the caller's; NULL with a sentence. */
 json_t *state_file_read(int dir_fd, const char *name, struct err *err);
 
+/* Removes what a poold that was killed while it wrote has left: at start, before anything is written. */
+void state_files_tidy(int dir_fd);
+
 /* Whether `file` is NAME.json; the caller knows what names there are. */
 bool state_file_name(const char *file, char ret_name[STATE_NAME_BYTES]);
 

@@ -368,6 +368,7 @@ static int function_load(struct functions *functions, const char *name, struct e
 
 void functions_load(struct functions *functions)
 {
+    state_files_tidy(functions->dir_fd);
     int fd = openat(functions->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 

@@ -142,6 +142,7 @@ static int stores_open(struct vms *vms, const struct vms_host *host, struct err 
         images_open(vms, host->state_dir, err) < 0 ||
         volumes_dir_open(vms, host->state_dir, err) < 0)
         return -err->code;
+    state_files_tidy(vms->pools_fd);
     snapshots_tidy(vms);
     return 0;
 }

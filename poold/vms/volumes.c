@@ -59,6 +59,10 @@ int volumes_open(struct volumes *volumes, int dir_fd, struct err *err)
 {
     int rc = volume_dirs_open(&volumes->dirs, dir_fd, err);
 
+    if (rc == 0) {
+        state_files_tidy(volumes->dirs.fd);
+        state_files_tidy(volumes->dirs.leases_fd);
+    }
     if (rc == 0 && (rc = volume_files_each(volumes->dirs.fd, read_one, volumes)) < 0)
         err_set_errno(err, -rc, "volumes: reading the folder");
     return rc;

@@ -65,6 +65,26 @@ check 'goes on with a lease that writes' guest "$second" -- sh -c 'echo over >/c
 check 'and keeps what it wrote' "$voltctl" release "$second"
 check 'which is there' run cache:/cache -- grep -qx over /cache/restart
 
+# The connection that the lease is bound to stays open for the next poold, of which nobody has asked anything.
+asks_of_a_dying_poold()
+{
+    kill -STOP "$("$voltctl" ps --json | json leases.0.pid)"
+    kill -9 "$poold_pid"
+}
+"$voltctl" run vols --wait "$wait_s" --volume cache:/cache:rw -- true >"$work/out" 2>"$work/said" &
+run_pid=$!
+until_true 20 compgen -G "$VOLT_STATE_DIR/volumes/leases/*.json" # poold has begun with it
+asks_of_a_dying_poold
+wait "$poold_pid" 2>/dev/null
+poold_start
+check 'a volume that a killed poold was asked for: who waits for it hears of that' \
+    timeout "$(patient 10)" tail --pid=$run_pid -f /dev/null
+kill $run_pid 2>/dev/null
+wait $run_pid
+check 'with 125' test $? = 125
+check 'and a sentence' grep -q 'cache at /cache: poold closed the connection' "$work/said"
+check 'its VM is taken back' until_true 20 no_lease
+
 # ---- A full disk of the host ----
 # There is room for a copy of the volume, and 1 MiB: a guest that writes 3 MiB needs no long time for it.
 fill='rm /cache/numbers; dd if=/dev/zero of=/cache/all bs=64k count=48 2>/dev/null; true'

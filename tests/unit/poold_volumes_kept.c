@@ -116,6 +116,9 @@ END_TEST
 
 START_TEST(a_damaged_state_directory_loses_nobody_else)
 {
+    static const char *const halves[] = { "state/volumes/.cache~0.tmp",
+                                          "state/volumes/leases/.0123456789abcdef.tmp",
+                                          "state/pools/.default.tmp", "state/functions/.f.tmp" };
     char file[256];
     FILE *out;
 
@@ -130,9 +133,17 @@ START_TEST(a_damaged_state_directory_loses_nobody_else)
     fclose(out);
     daemon_path("state/volumes/data/left", file);
     fclose(fopen(file, "w"));
+    for (size_t i = 0; i < ARRAY_LEN(halves); i++) { /* of files that a poold was killed over */
+        daemon_path(halves[i], file);
+        fclose(fopen(file, "w"));
+    }
     daemon_restart("--log-level info");
     daemon_await_log("the volume bad~0 can't be used", 1);
     client_expect(200, "GET", "/v1/volumes/cache", NULL);
+    for (size_t i = 0; i < ARRAY_LEN(halves); i++) {
+        daemon_path(halves[i], file);
+        ck_assert_int_eq(access(file, F_OK), -1);
+    }
     daemon_path("state/volumes/bad~0.json", file);
     ck_assert_int_eq(unlink(file), 0);
     daemon_restart("--log-level info");
