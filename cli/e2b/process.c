@@ -334,11 +334,11 @@ static ssize_t credit_take(struct process *process, size_t wanted)
     ssize_t taken = 0;
     int rc = 0;
 
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += INPUT_TIMEOUT_S;
     pthread_mutex_lock(&process->lock);
     while (process->credit == 0 && process->end == PROCESS_RUNS && rc == 0)
-        rc = pthread_cond_timedwait(&process->granted, &process->lock, &until);
+        rc = pthread_cond_clockwait(&process->granted, &process->lock, CLOCK_MONOTONIC, &until);
     if (process->end != PROCESS_RUNS)
         taken = -EPIPE;
     else if (process->credit == 0)

@@ -16,15 +16,10 @@
 #define WAIT_MS 20000ull    /* for a VM, where none is free */
 #define TIMEOUT_MS 30000ull /* of poold's other answers */
 #define SWEEP_NS NS_PER_S
-#define GRACE_MS 1000 /* poold ends a lease by its own clock */
+#define GRACE_NS NS_PER_S /* poold ends a lease by its own clock */
 #define PATH_BYTES 160
 #define TEXTS_MAX 256
 #define LABEL "{\"e2b\":\"sandbox\"}"
-
-static uint64_t wall_ms(void)
-{
-    return clock_ns(CLOCK_REALTIME) / NS_PER_MS;
-}
 
 /* ---- poold ---- */
 
@@ -237,8 +232,9 @@ static struct sandbox *sandbox_new(struct sandboxes *sandboxes, const struct san
 
 static void sandbox_add(struct sandboxes *sandboxes, struct sandbox *sandbox, uint32_t timeout_s)
 {
-    sandbox->started_ms = wall_ms();
-    sandbox->end_ms = sandbox->started_ms + timeout_s * 1000ull;
+    sandbox->started_ms = clock_ns(CLOCK_REALTIME) / NS_PER_MS;
+    sandbox->started_ns = now_ns();
+    sandbox->end_ns = sandbox->started_ns + timeout_s * NS_PER_S;
     sandbox_get(sandbox);
     pthread_mutex_lock(&sandboxes->lock);
     sandbox->number = ++sandboxes->last_number;
@@ -326,13 +322,13 @@ unsigned sandbox_renew(struct sandbox *sandbox, uint32_t seconds, bool only_late
 {
     char body[48];
 
-    const uint64_t before_ms = sandbox->end_ms, end_ms = wall_ms() + seconds * 1000ull;
-    if (only_later && end_ms <= before_ms)
+    const uint64_t before_ns = sandbox->end_ns, end_ns = now_ns() + seconds * NS_PER_S;
+    if (only_later && end_ns <= before_ns)
         return sandbox_alive(sandbox) ? 0 : (err_set(err, ENOENT, "it has ended"), 404);
-    sandbox->end_ms = MAX_OF(before_ms, end_ms); /* until poold has agreed */
+    sandbox->end_ns = MAX_OF(before_ns, end_ns); /* until poold has agreed */
     snprintf(body, sizeof body, "{\"ttl_ms\":%llu}", seconds * 1000ull);
     int rc = lease_ask(sandbox, "POST", "/renew", body, err);
-    sandbox->end_ms = rc == 200 ? end_ms : before_ms;
+    sandbox->end_ns = rc == 200 ? end_ns : before_ns;
     return rc == 200 ? 0 : status_of(rc);
 }
 
@@ -349,7 +345,7 @@ bool sandbox_kill(struct sandbox *sandbox)
 
 static bool is_over(const struct sandbox *sandbox, void *data)
 {
-    return sandbox->end_ms + GRACE_MS < *(const uint64_t *)data;
+    return sandbox->end_ns + GRACE_NS < *(const uint64_t *)data;
 }
 
 static void *sweep(void *data)
@@ -359,7 +355,7 @@ static void *sweep(void *data)
 
     for (;;) {
         struct sandbox *sandbox;
-        uint64_t now = wall_ms();
+        uint64_t now = now_ns();
 
         nanosleep(&pause, NULL);
         while ((sandbox = sandbox_search(sandboxes, is_over, &now)) != NULL) {

@@ -38,12 +38,14 @@ struct sandbox {
     char template_id[E2B_NAME_BYTES];
     json_t *metadata, *env; /* objects of texts */
     struct exec_config config;
-    uint64_t started_ms; /* of the epoch */
+    uint64_t started_ms; /* of the epoch: what clients are told */
+    uint64_t
+        started_ns; /* now_ns: what counts, as with poold; the wall clock may be set meanwhile */
     uint64_t memory_mib, vcpus;
     /* The connection that the lease is bound to. */
     pthread_mutex_t poold_lock;
     struct client poold;
-    atomic_ullong end_ms; /* of the epoch */
+    atomic_ullong end_ns; /* now_ns */
     /* The rest. */
     pthread_mutex_t lock;
     bool ended;

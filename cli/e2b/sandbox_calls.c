@@ -25,12 +25,13 @@ static json_t *ms_json(uint64_t ms)
 
 static json_t *sandbox_json(const struct sandbox *sandbox)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:s, s:O}", "sandboxID", sandbox->id,
-                     "templateID", sandbox->template_id, "clientID", "volt", "envdVersion",
-                     ENVD_VERSION, "cpuCount", (json_int_t)sandbox->vcpus, "memoryMB",
-                     (json_int_t)sandbox->memory_mib, "startedAt", ms_json(sandbox->started_ms),
-                     "endAt", ms_json(sandbox->end_ms), "state", "running", "metadata",
-                     sandbox->metadata);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:s, s:O}", "sandboxID", sandbox->id,
+        "templateID", sandbox->template_id, "clientID", "volt", "envdVersion", ENVD_VERSION,
+        "cpuCount", (json_int_t)sandbox->vcpus, "memoryMB", (json_int_t)sandbox->memory_mib,
+        "startedAt", ms_json(sandbox->started_ms), "endAt",
+        ms_json(sandbox->started_ms + (sandbox->end_ns - sandbox->started_ns) / NS_PER_MS), "state",
+        "running", "metadata", sandbox->metadata);
 }
 
 /* What makes a client able to use it. */

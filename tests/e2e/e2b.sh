@@ -107,6 +107,24 @@ https_is_served()
 }
 check 'by HTTPS, with a certificate' https_is_served
 
+# ---- The wall clock is set ----
+clock_is_set()
+{
+    local port url status=0
+    LD_PRELOAD=$VOLT_BUILD/tests/e2e/libclock-shift.so CLOCK_SHIFT_AFTER_S=8 "$VOLT_BUILD/cli/volt-e2b" \
+        --listen 127.0.0.1:0 --socket "$VOLT_RUN_DIR/poold.sock" 2>"$work/clock" &
+    until_true 5 grep -q 'serving at' "$work/clock" || return 1
+    port=$(sed -n 's/.*:\([0-9]*\)$/\1/p' "$work/clock")
+    url=http://127.0.0.1:$port/v2/sandboxes
+    curl -s -d '{"timeout": 600}' -H 'Content-Type: application/json' "${url/v2\/}" >"$work/made"
+    sleep 11 # an hour has passed meanwhile, by that clock, and it was looked at
+    [ "$(curl -s "$url" | json 0.sandboxID)" = "$(json sandboxID <"$work/made")" ] || status=1
+    kill $!
+    return $status
+}
+check 'a clock that is set an hour ahead ends no sandbox' clock_is_set
+check 'its end does' until_true 5 no_lease
+
 # ---- Ends ----
 check 'a sandbox' hostile abandoned 1 600
 before=$(gateway)
