@@ -93,6 +93,8 @@ check "the snapshot has what was written to the disk" test -s "$snapshots/one/di
 check "a disk that changed since is refused" \
     refused 75 "was changed after" bash -c 'cp "$1" "$2" && "$3" --restore "$4" --disk "$2"' - \
     "$disk" "$work/other.img" "$vmm" "$snapshots/one"
+check "a network that its snapshot has no card for is refused" \
+    refused 75 "without a network card" "$vmm" --restore "$snapshots/plain" --net user
 
 # ---- On the console ----
 reads_disk()

@@ -196,6 +196,9 @@ int clone_source_open(struct clone_source *source, struct options *options, stru
         return rc;
     snapshot->memory.known = options->memory_known;
     machine_image_devices(&snapshot->state, &source->extras);
+    if (source->net.given && !source->extras.net)
+        return err_set(err, EINVAL,
+                       "the snapshot was taken without a network card, but --net was given");
     /* A cold page cache starts to fill while the rest is set up; a failure costs only time. */
     working_set_readahead(&snapshot->working_set, snapshot->memory.fd);
     return 0;
