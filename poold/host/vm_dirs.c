@@ -37,6 +37,7 @@ struct batch {
     struct vm_dir drop[BATCH_MAX];
     int dropped[BATCH_MAX]; /* 0 or -errno */
     unsigned drop_count;
+    bool last;                      /* begun when poold ends */
     bool claim;                     /* more uids */
     struct vm_uid_block *uid_block; /* NULL: none could be had */
     struct err claim_err;
@@ -214,16 +215,16 @@ static void claim_done(struct vm_dirs *dirs, const struct batch *batch)
     dirs->claim_after_ns = now_ns() + CLAIM_RETRY_NS;
 }
 
-/* What is short now may not be later; an end does not wait for that. */
-static bool is_to_try_again(const struct vm_dirs *dirs, int rc)
+/* What is short now may not be later; an end waits for one more try. */
+static bool is_to_try_again(const struct batch *batch, int rc)
 {
-    return !dirs->closing && (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM);
+    return !batch->last && (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM);
 }
 
 static void dropped_take(struct vm_dirs *dirs, struct batch *batch)
 {
     for (unsigned i = 0; i < batch->drop_count; i++) {
-        if (!is_to_try_again(dirs, batch->dropped[i])) {
+        if (!is_to_try_again(batch, batch->dropped[i])) {
             vm_uids_drop(&dirs->uids, batch->drop[i].uid);
             continue;
         }
@@ -313,6 +314,7 @@ uint64_t vm_dirs_pump(struct vm_dirs *dirs)
     batch->dirs = dirs;
     batch->base_fd = dirs->base_fd;
     batch->claim = claim;
+    batch->last = dirs->closing;
     batch_fill(batch, dirs, now);
     dirs->busy = work_start(dirs->loop, batch_run, batch_done, batch) == 0;
     if (!dirs->busy)
