@@ -39,8 +39,7 @@ struct sandbox {
     json_t *metadata, *env; /* objects of texts */
     struct exec_config config;
     uint64_t started_ms; /* of the epoch: what clients are told */
-    uint64_t
-        started_ns; /* now_ns: what counts, as with poold; the wall clock may be set meanwhile */
+    uint64_t started_ns; /* now_ns: what counts, as the wall clock may be set meanwhile */
     uint64_t memory_mib, vcpus;
     /* The connection that the lease is bound to. */
     pthread_mutex_t poold_lock;

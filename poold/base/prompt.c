@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the scheduling of poold's loop and of VMs that are woken; see prompt.h. */
+/* Owns the scheduling of poold's loop, and of VMs before and after they are woken; see prompt.h. */
 #include "base/prompt.h"
 
 #include <dirent.h>
@@ -18,8 +18,8 @@
 static bool wanted, is_prompt, is_refused, has_timer;
 static unsigned holds;
 static uv_timer_t timer;
-/* VMs that are prompt: asleep, and those that may run. */
-static struct list parked = { &parked, &parked }, running = { &running, &running };
+/* VMs that have not answered a wake: those that are prompt and may run, and the others. */
+static struct list running = { &running, &running }, parked = { &parked, &parked };
 
 static bool schedule(pid_t pid, int policy, int above)
 {
@@ -30,12 +30,25 @@ static bool schedule(pid_t pid, int policy, int above)
     return sched_setscheduler(pid, policy | SCHED_RESET_ON_FORK, &param) == 0;
 }
 
-static void all_end(struct list *vms)
+static void vm_demote(struct prompt_vm *vm)
 {
-    LIST_FOR_EACH(at, vms)
+    if (vm->is_ahead)
+        schedule(vm->pid, SCHED_OTHER, 0);
+    vm->is_ahead = false;
+}
+
+static void all_demote(void)
+{
+    LIST_FOR_EACH(at, &running)
     {
-        prompt_vm_end(list_entry(at, struct prompt_vm, node));
+        struct prompt_vm *vm = list_entry(at, struct prompt_vm, node);
+
+        vm_demote(vm);
+        list_remove(&vm->node);
+        list_append(&parked, &vm->node);
     }
+    if (has_timer)
+        uv_timer_stop(&timer);
 }
 
 static void loop_schedule(void)
@@ -45,7 +58,7 @@ static void loop_schedule(void)
     if (promptly == is_prompt)
         return;
     if (!promptly)
-        all_end(&running);
+        all_demote();
     is_prompt = promptly; /* also when it is refused: asked for at the next change only */
     is_refused = !schedule(0, promptly ? SCHED_RR : SCHED_OTHER, LOOP_ABOVE);
 }
@@ -72,7 +85,7 @@ void prompt_release(void)
 static void on_time(uv_timer_t *expired)
 {
     (void)expired;
-    all_end(&running);
+    all_demote();
 }
 
 void prompt_start(uv_loop_t *loop)
@@ -84,21 +97,30 @@ void prompt_start(uv_loop_t *loop)
 
 void prompt_stop(void)
 {
-    all_end(&running);
-    all_end(&parked);
+    all_demote();
+    LIST_FOR_EACH(at, &parked)
+    {
+        struct prompt_vm *vm = list_entry(at, struct prompt_vm, node);
+
+        vm_demote(vm);
+        prompt_vm_forget(vm);
+    }
     has_timer = false;
 }
 
 void prompt_vm_init(struct prompt_vm *vm)
 {
+    *vm = (struct prompt_vm){ 0 };
     list_init(&vm->node);
-    vm->pid = 0;
 }
 
 void prompt_vm_adopt(struct prompt_vm *vm, int pidfd)
 {
-    vm->pid = MAX_OF(process_of_pidfd(pidfd), 0);
-    prompt_vm_end(vm);
+    const pid_t pid = process_of_pidfd(pidfd);
+
+    prompt_vm_forget(vm);
+    if (pid > 0)
+        schedule(pid, SCHED_OTHER, 0);
 }
 
 /* sched_setattr(2), its first version; C libraries have it in 2.41 and later only. */
@@ -110,15 +132,16 @@ struct attributes {
     uint64_t runtime_ns, deadline_ns, period_ns;
 };
 
-/* Nothing else of it changes. Kernels before 6.12 take the call and keep their slice. */
-static void thread_slice(pid_t tid)
+/* 0: as everybody's. Nothing else of it changes. Kernels before 6.12 take the call and keep their
+ * slice. */
+static void thread_slice(pid_t tid, uint64_t slice_ns)
 {
     struct attributes attr = { 0 };
 
     if (syscall(SYS_sched_getattr, tid, &attr, sizeof attr, 0) < 0 ||
         (attr.policy != SCHED_OTHER && attr.policy != SCHED_BATCH))
         return;
-    attr.runtime_ns = PROMPT_VM_SLICE_NS;
+    attr.runtime_ns = slice_ns;
     (void)syscall(SYS_sched_setattr, tid, &attr, 0);
 }
 
@@ -134,31 +157,31 @@ void prompt_vm_defer(pid_t pid, int pidfd)
     /* What was opened is of the process that had the number then, and that lives yet. */
     while (!process_ended(pidfd) && (entry = readdir(tasks))) {
         if (entry->d_name[0] != '.')
-            thread_slice((pid_t)strtol(entry->d_name, NULL, 10));
+            thread_slice((pid_t)strtol(entry->d_name, NULL, 10), PROMPT_VM_SLICE_NS);
     }
     closedir(tasks);
 }
 
 void prompt_vm_park(struct prompt_vm *vm, int pidfd)
 {
-    if (vm->pid != 0 || !has_timer || is_refused)
+    if (vm->pid != 0 || !has_timer)
         return;
     const pid_t pid = process_of_pidfd(pidfd);
-    /* The process's first thread is vCPU 0's. */
-    if (pid <= 0 || !schedule(pid, SCHED_RR, 0))
+    if (pid <= 0)
         return;
+    /* The process's first thread is vCPU 0's. Before it is prompt, which has no slices. */
+    thread_slice(pid, 0);
     vm->pid = pid;
+    vm->is_ahead = !is_refused && schedule(pid, SCHED_RR, 0);
     list_append(&parked, &vm->node);
 }
 
 void prompt_vm_wake(struct prompt_vm *vm)
 {
-    if (vm->pid == 0)
+    if (!is_prompt || !has_timer)
+        vm_demote(vm);
+    if (!vm->is_ahead)
         return;
-    if (!is_prompt || !has_timer) {
-        prompt_vm_end(vm);
-        return;
-    }
     if (list_empty(&running))
         uv_timer_start(&timer, on_time, PROMPT_VM_MS, 0);
     list_remove(&vm->node);
@@ -167,14 +190,17 @@ void prompt_vm_wake(struct prompt_vm *vm)
 
 void prompt_vm_end(struct prompt_vm *vm)
 {
-    if (vm->pid != 0)
-        schedule(vm->pid, SCHED_OTHER, 0);
+    if (vm->pid == 0)
+        return;
+    vm_demote(vm);
+    thread_slice(vm->pid, PROMPT_VM_SLICE_NS);
     prompt_vm_forget(vm);
 }
 
 void prompt_vm_forget(struct prompt_vm *vm)
 {
     vm->pid = 0;
+    vm->is_ahead = false;
     list_remove(&vm->node);
     if (has_timer && list_empty(&running))
         uv_timer_stop(&timer);

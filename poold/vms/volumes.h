@@ -46,9 +46,10 @@ struct volumes {
     struct list attachments; /* attachment.node, in the order in which they came */
     struct list releases;    /* volumes_release's that are under way */
     uint32_t works;          /* on the thread pool */
-    bool unread; /* a file could not be read: what it names is not known, so all contents stay */
-    bool
-        lease_unread; /* that was a lease's: it may have saved for any volume, so none is written */
+    /* A file could not be read: what it names is not known, so all contents stay. */
+    bool unread;
+    /* That was a lease's: it may have saved for any volume, so none is written. */
+    bool lease_unread;
 };
 
 struct volume {

@@ -51,6 +51,7 @@ static void vm_start(struct vm *vm)
 
 static void vm_kill(struct vm *vm)
 {
+    prompt_vm_forget(&vm->prompt);
     kill(vm->pid, SIGKILL);
     ck_assert_int_eq(waitpid(vm->pid, NULL, 0), vm->pid);
     close_fd(&vm->pidfd);
@@ -162,8 +163,10 @@ START_TEST(no_vm_is_ahead_while_the_loop_is_not)
     ck_assert_int_eq(policy_of(parked.pid), SCHED_OTHER);
     prompt_release();
     ck_assert_int_eq(policy_of(0), SCHED_RR);
+    prompt_vm_end(&parked.prompt); /* and parks anew */
     prompt_vm_park(&parked.prompt, parked.pidfd);
     prompt_vm_wake(&parked.prompt);
+    ck_assert_int_eq(policy_of(parked.pid), SCHED_RR);
     prompt_want(false);
     ck_assert_int_eq(policy_of(parked.pid), SCHED_OTHER);
     vm_kill(&woken);
@@ -277,6 +280,33 @@ START_TEST(a_vm_has_long_slices_whatever_becomes_of_it)
 }
 END_TEST
 
+/* Where nothing is prompt, as without the right to be: or it would wait behind VMs that compute, and be
+ * answered later than if they had no long slices. */
+START_TEST(a_vm_that_waits_for_a_wake_has_slices_as_everybody)
+{
+    const uint64_t usual = slice_of(0);
+    struct vm vm;
+
+    loop_start();
+    const pid_t second = vm_start_smp(&vm);
+    prompt_vm_defer(vm.pid, vm.pidfd);
+    prompt_vm_park(&vm.prompt, vm.pidfd);
+    prompt_want(false);
+    prompt_vm_wake(&vm.prompt);
+    ck_assert_int_eq(policy_of(vm.pid), SCHED_OTHER);
+    ck_assert_uint_eq(slice_of(vm.pid), usual);
+    loop_run(2 * PROMPT_VM_MS);
+    ck_assert_uint_eq(slice_of(vm.pid), usual); /* until it has answered */
+    if (usual != 0)
+        ck_assert_uint_eq(slice_of(second), PROMPT_VM_SLICE_NS);
+    prompt_vm_end(&vm.prompt);
+    if (usual != 0)
+        ck_assert_uint_eq(slice_of(vm.pid), PROMPT_VM_SLICE_NS);
+    vm_kill(&vm);
+    loop_stop();
+}
+END_TEST
+
 /* Slices are of those who share: what is idle or real-time stays that, and what is gone is not asked. */
 START_TEST(only_who_shares_has_slices)
 {
@@ -328,6 +358,7 @@ int main(void)
     tcase_add_test(tests, no_vm_is_ahead_while_the_loop_is_not);
     tcase_add_test(tests, what_has_ended_is_not_touched);
     tcase_add_test(tests, a_vm_has_long_slices_whatever_becomes_of_it);
+    tcase_add_test(tests, a_vm_that_waits_for_a_wake_has_slices_as_everybody);
     tcase_add_test(tests, only_who_shares_has_slices);
     return tap_main(suite);
 }
