@@ -108,13 +108,13 @@ char *volume_lease_text(const struct volumes *volumes, const char *lease, bool s
 
 /* ---- The next poold ---- */
 
-static bool entry_read(const json_t *json, struct entry *ret)
+static int entry_read(const json_t *json, struct entry *ret, struct err *err)
 {
-    struct err err;
-
     *ret = (struct entry){ 0 };
-    return json_keys_read(json, entry_keys, ARRAY_LEN(entry_keys), ret, &err) == 0 &&
-           !strchr(ret->work, '/') && volume_mode_parse(ret->mode, &ret->as);
+    int rc = json_keys_read(json, entry_keys, ARRAY_LEN(entry_keys), ret, err);
+    if (rc == 0 && (strchr(ret->work, '/') || !volume_mode_parse(ret->mode, &ret->as)))
+        rc = err_set(err, EINVAL, "\"work\" or \"mode\" is none of ours");
+    return rc;
 }
 
 /* The lease goes on, and this with it. What was saved is put when the lease ends, whoever ends it. */
@@ -176,9 +176,13 @@ static void lease_read(void *data, const char *lease)
     json_array_foreach(json_object_get(root, "attachments"), i, one)
     {
         struct entry entry;
-        struct volume *volume =
-            entry_read(one, &entry) ? volume_find(&vms->volumes, entry.volume) : NULL;
 
+        if (entry_read(one, &entry, &err) < 0) {
+            lease_unread(&vms->volumes, lease, &err);
+            kept = true;
+            continue;
+        }
+        struct volume *volume = volume_find(&vms->volumes, entry.volume);
         if (volume && leased)
             entry_adopt(vms, lease, &entry, volume);
         else if (volume)

@@ -154,9 +154,15 @@ START_TEST(a_damaged_state_directory_loses_nobody_else)
     }
     daemon_path("state/volumes/bad~0.json", file);
     ck_assert_int_eq(unlink(file), 0);
+    /* What a lease's file of another kind names is not known either. */
     daemon_restart("--log-level info");
     client_expect(200, "GET", "/v1/volumes/cache", NULL);
-    volume_await_files("leases", 0);
+    volume_await_files("leases", 1);
+    volume_await_files("data", 2);
+    daemon_path("state/volumes/leases/0123456789abcdef.json", file);
+    ck_assert_int_eq(unlink(file), 0);
+    daemon_restart("--log-level info");
+    client_expect(200, "GET", "/v1/volumes/cache", NULL);
     volume_await_files("data", 1);
 }
 END_TEST
